@@ -1,0 +1,13 @@
+"""From records of finished cells to tables and figures.
+
+The records on disk are the only interface to training: this package imports neither torch nor `lorabench`.
+
+    record.py   one record.json → one row, checked
+    load.py     a folder of records → one DataFrame, one row a cell
+    options.py  keeps cells apart that differ in anything but the sweep's axes
+    stats.py    seed means, peaks, best ranges: pure functions on that frame
+    labels.py   how a learning rate, a score and a setting are written
+    palette.py  the fixed order, colour, marker and line style of every variant
+    tables.py   the peak table as text, Markdown or CSV
+    plots.py    accuracy over learning rate
+"""

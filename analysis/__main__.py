@@ -1,0 +1,59 @@
+"""`python -m analysis`: the peak table and the learning-rate curves of a sweep."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from analysis.errors import AnalysisError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="analysis: %(message)s", level=logging.WARNING)
+    try:
+        options.run(options)
+    except AnalysisError as error:
+        print(f"analysis: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    runs = argparse.ArgumentParser(add_help=False)
+    runs.add_argument("runs", metavar="RUNS", type=Path, help="output_dir of a sweep: RUNS/<id>/record.json for each cell")
+
+    table = commands.add_parser("table", parents=[runs], help="print each variant's peak over the learning rates")
+    table.add_argument("--format", choices=("text", "markdown", "csv"), default="text", help="default: %(default)s")
+    table.set_defaults(run=_table)
+
+    plot = commands.add_parser("plot", parents=[runs], help="draw accuracy over the learning rate")
+    plot.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/lr_curves.png)")
+    plot.set_defaults(run=_plot)
+    return parser
+
+
+def _table(options: argparse.Namespace) -> None:
+    from analysis.load import load_records
+    from analysis.tables import csv_table, markdown_table, text_table
+
+    render = {"text": text_table, "markdown": markdown_table, "csv": csv_table}[options.format]
+    print(render(load_records(options.runs)), end="")
+
+
+def _plot(options: argparse.Namespace) -> None:
+    from analysis.load import load_records
+    from analysis.plots import save_lr_curves
+
+    path = options.out or options.runs / "lr_curves.png"
+    save_lr_curves(load_records(options.runs), path)
+    print(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

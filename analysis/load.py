@@ -1,0 +1,78 @@
+"""A folder of records → one DataFrame, one row a cell."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.errors import AnalysisError
+from analysis.options import SETTING, separate
+from analysis.record import read_row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+
+def load_records(directory: str | Path) -> pd.DataFrame:
+    """Read every `directory/<id>/record.json`; a folder without one is an unfinished cell and is ignored.
+
+    A record that cannot be trusted (half-written, malformed, of a newer schema) is left out with one warning line that
+    names the file and the reason; `frame.attrs["skipped"]` counts them.
+
+    Returns:
+        One row a cell with the columns of `analysis.record.read_row`, except that `options` (text, see
+        `analysis.options`) stands for the two dicts of options. Failed cells have NaN scores.
+
+    Raises:
+        AnalysisError: if the directory does not exist or holds no record with a score.
+    """
+    import pandas as pd
+
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise AnalysisError(f"{directory} is not a directory: pass the output_dir of a sweep (runs by default)")
+    paths = sorted(directory.glob("*/record.json"))
+    if not paths:
+        raise AnalysisError(_nothing_found(directory))
+
+    rows = []
+    for path in paths:
+        try:
+            rows.append(read_row(path))
+        except (OSError, ValueError) as error:
+            log.warning("skipped %s: %s", path, error)
+    if not rows:
+        raise AnalysisError(f"no readable record in {directory} ({len(paths)} skipped, see above): delete them and rerun")
+
+    scored = [row for row in rows if row["status"] != "failed"]
+    if not scored:
+        raise AnalysisError(
+            f"no score in {directory}, cells that failed: {len(rows)}; see the error in {rows[0]['path']} and rerun"
+        )
+
+    # Failed cells take part in nothing but a count.
+    failed = pd.DataFrame([row for row in rows if row["status"] == "failed"])
+    if len(failed):
+        log.warning("left out failed cells: %d, the error of the first is in %s", len(failed), failed["path"].iloc[0])
+    frame = pd.concat([_without_duplicates(separate(scored)), failed], ignore_index=True)
+    frame["train_samples"] = frame["train_samples"].astype("Int64")
+    frame.attrs["skipped"] = len(paths) - len(rows)
+    return frame
+
+
+def _nothing_found(directory: Path) -> str:
+    if (directory / "record.json").is_file():
+        return f"{directory} is a single cell: pass the folder above it"
+    folders = sum(path.is_dir() for path in directory.iterdir())
+    return f"no record in {directory} (folders without a record.json: {folders}): run or resume the sweep first"
+
+
+def _without_duplicates(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep the newest of several records of one cell: counted twice, one seed would pass for two."""
+    newest = frame.sort_values("finished", kind="stable").drop_duplicates([*SETTING, "variant", "lr", "seed"], keep="last")
+    for path in frame.loc[frame.index.difference(newest.index), "path"]:
+        log.warning("left out %s: a newer record of the same cell is used", path)
+    return newest.sort_index()

@@ -1,0 +1,56 @@
+"""Keep cells apart that differ in anything but the sweep's axes.
+
+Averaging a cell of `variant.alpha=8` with one of `variant.alpha=16` as if they were two seeds gives a number that no
+configuration has. What differs is therefore written out: an option of the variant becomes part of its name
+(`lora alpha=16`), any other option becomes part of the setting (`trainer.warmup_ratio=0.1`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    import pandas as pd
+
+
+SETTING = ["model", "task", "rank", "batch_size", "train_samples", "epochs", "weights", "options"]
+"""Columns within whose common values variants are compared."""
+
+
+def separate(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Turn `setting_options` into a column `options` and add differing `variant_options` to `variant`.
+
+    Options that all comparable cells share are left out, so that an ordinary sweep has `options` "" and plain names.
+    """
+    import pandas as pd
+
+    _write_out(rows, "setting_options", "options", _setting)
+    _write_out(rows, "variant_options", "variant_suffix", lambda row: (_setting(row), row["options"], row["variant"]))
+    for row in rows:
+        row["variant"] = f"{row['variant']} {row['variant_suffix']}".rstrip()
+    return pd.DataFrame(rows).drop(columns=["setting_options", "variant_options", "variant_suffix"])
+
+
+def _setting(row: dict[str, Any]) -> Hashable:
+    return tuple(row[key] for key in SETTING if key != "options")
+
+
+def _write_out(rows: list[dict[str, Any]], source: str, target: str, group_by: Callable[[dict[str, Any]], Hashable]) -> None:
+    """Set `row[target]` to the `key=value`s of `row[source]` that are not the same in all rows of its group."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[group_by(row)].append(row)
+    for group in groups.values():
+        keys = sorted({key for row in group for key in row[source]})
+        differing = [key for key in keys if len({row[source].get(key) for row in group}) > 1]
+        for row in group:
+            row[target] = ", ".join(f"{key}={_short(row[source].get(key, 'unset'))}" for key in differing)
+
+
+def _short(value: str) -> str:
+    """Hashes by their first 8 hex digits; a fingerprint may hold several."""
+    return re.sub(r"(sha256:[0-9a-f]{8})[0-9a-f]+", r"\1", value)

@@ -1,0 +1,168 @@
+"""Accuracy over learning rate: one panel a setting, one line a variant.
+
+Under each panel a strip shows each variant's best range as a bar, so that the ranges can be compared without being
+drawn over the curves.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.errors import AnalysisError
+from analysis.labels import format_lr, hyperparameters, model_and_task
+from analysis.palette import Style, in_order, styles
+from analysis.stats import BEST_RANGE, peaks, seed_means, settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+    from matplotlib.patheffects import AbstractPathEffect
+
+SUFFIXES = (".png", ".pdf", ".svg")
+COLUMNS = 3
+"""Panels side by side."""
+WIDTH, CURVES, BAR, MARGIN = 6.4, 3.8, 0.16, 1.2
+"""Inches: width of a panel; heights of its curves, of one variant's bar, and of its title and axis labels."""
+LINE_WIDTH = 1.8
+GREY, INK = "#555555", "#222222"
+BASE_LINE: dict[str, Any] = {"color": GREY, "linestyle": (0, (6, 4)), "linewidth": 0.8}
+CAPTION = (
+    "Large marker: test peak, hollow where it is at the edge of the learning rates tried.  "
+    "Band: ± standard deviation over seeds.\n"
+    f"Bar: learning rates around the peak whose mean is within {BEST_RANGE:.0%} of it.  "
+    "n: a peak of fewer seeds than other points have."
+)
+
+
+def save_lr_curves(frame: pd.DataFrame, path: Path) -> None:
+    """Write the figure in the format that the suffix of `path` names.
+
+    Raises:
+        AnalysisError: if the suffix is not one of `SUFFIXES` or the file cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise AnalysisError(f"cannot write a figure to {path}: its name must end in {', '.join(SUFFIXES)}")
+    try:
+        lr_curves(frame).savefig(path, dpi=200)
+    except OSError as error:
+        raise AnalysisError(f"cannot write {path} ({error.strerror}): choose another place with --out") from None
+
+
+def lr_curves(frame: pd.DataFrame) -> Figure:
+    """All settings of `frame`, with one legend."""
+    from matplotlib.figure import Figure
+
+    panels = list(settings(frame))
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    style_of = styles(variant for _, cells in panels for variant in cells["variant"])
+    strip = BAR * (max(cells["variant"].nunique() for _, cells in panels) + 1)
+    figure = Figure(figsize=(WIDTH * columns + 1.3, (CURVES + strip + MARGIN) * rows), layout="constrained")
+    grid = figure.add_gridspec(rows, columns)
+    for index, (setting, cells) in enumerate(panels):
+        cell = grid[divmod(index, columns)].subgridspec(2, 1, height_ratios=[CURVES, strip], hspace=0.02)
+        curves = figure.add_subplot(cell[0])
+        bars = figure.add_subplot(cell[1], sharex=curves)
+        _draw_curves(curves, cells, style_of)
+        _draw_best_ranges(bars, cells, style_of)
+        curves.set_title(f"{model_and_task(setting)}\n", loc="left", fontsize=11, fontweight="bold")
+        curves.text(0, 1.02, hyperparameters(setting), transform=curves.transAxes, fontsize=8.5, color=GREY)
+    figure.legend(handles=_legend(style_of, frame), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
+    figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=GREY)
+    return figure
+
+
+def _draw_curves(axes: Axes, cells: pd.DataFrame, style_of: dict[str, Style]) -> None:
+    means, best = seed_means(cells), peaks(cells).set_index("variant")
+    for variant in in_order(best.index):
+        style, peak, curve = style_of[variant], best.loc[variant], means[means["variant"] == variant]
+        lr, mean, std = curve["lr"], 100 * curve["test_mean"], 100 * curve["test_std"]
+        axes.plot(
+            lr, mean, color=style.color, linestyle=style.linestyle, linewidth=LINE_WIDTH, path_effects=_casing(), zorder=2
+        )
+        axes.plot(lr, mean, **_marker(style, 5), zorder=3)
+        # NaN, the spread of one seed, leaves a gap in the band.
+        axes.fill_between(
+            lr, (mean - std).clip(lower=0), (mean + std).clip(upper=100), color=style.color, alpha=0.18, linewidth=0
+        )
+        axes.plot(peak["peak_lr"], 100 * peak["peak_mean"], **_marker(style, 10, hollow=bool(peak["edge"])), zorder=4)
+        if peak["peak_few_seeds"]:
+            point = (peak["peak_lr"], 100 * peak["peak_mean"])
+            axes.annotate(f"n={peak['peak_n']}", point, (0, 8), textcoords="offset points", ha="center", fontsize=8, zorder=5)
+    for score in cells["base_test"].dropna().unique():
+        axes.axhline(100 * score, **BASE_LINE, zorder=1)
+    axes.set_ylim(bottom=-2, top=min(104, axes.get_ylim()[1] + 2))
+    axes.set_ylabel("test accuracy (%)")
+    axes.tick_params(axis="x", which="both", length=0, labelbottom=False)
+    axes.grid(color="#E5E5E5", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_best_ranges(axes: Axes, cells: pd.DataFrame, style_of: dict[str, Style]) -> None:
+    """One row a variant: a bar over its best range, its marker at the test peak."""
+    best = peaks(cells).set_index("variant")
+    variants = in_order(best.index)
+    for row, variant in enumerate(variants):
+        peak, style = best.loc[variant], style_of[variant]
+        axes.plot(
+            [peak["range_low"], peak["range_high"]],
+            [row, row],
+            color=style.color,
+            alpha=0.5,
+            linewidth=5,
+            solid_capstyle="butt",
+        )
+        axes.plot(peak["peak_lr"], row, **_marker(style, 6, hollow=bool(peak["edge"])))
+    axes.set_yticks(range(len(variants)), variants, fontsize=7.5)
+    axes.set_ylim(len(variants) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylabel("best\nrange", fontsize=8, color=GREY)
+    axes.set_xlabel("learning rate")
+    axes.grid(axis="x", color="#E5E5E5", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    _log_axis(axes, cells["lr"].min(), cells["lr"].max())
+
+
+def _log_axis(axes: Axes, low: float, high: float) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.25, high * 1.25)
+    decades = math.log10(high / low)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda lr, _: format_lr(lr)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _marker(style: Style, size: float, hollow: bool = False) -> dict[str, Any]:
+    return {
+        "linestyle": "none",
+        "marker": style.marker,
+        "markersize": size,
+        "markerfacecolor": "white" if hollow else style.color,
+        "markeredgecolor": style.color if hollow else INK,
+        "markeredgewidth": 1.8 if hollow else 0.5,
+    }
+
+
+def _casing() -> list[AbstractPathEffect]:
+    """A thin dark outline, without which light colours are lost on white paper."""
+    from matplotlib.patheffects import withStroke
+
+    return [withStroke(linewidth=LINE_WIDTH + 0.4, foreground=INK)]
+
+
+def _legend(style_of: dict[str, Style], frame: pd.DataFrame) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
+    lines = []
+    for variant, style in style_of.items():
+        line: dict[str, Any] = _marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": LINE_WIDTH}
+        lines.append(Line2D([], [], label=variant, path_effects=_casing(), **line))
+    if frame["base_test"].notna().any():
+        lines.append(Line2D([], [], label="base model", **BASE_LINE))
+    return lines

@@ -1,0 +1,111 @@
+"""Seed means, peaks and best ranges: pure functions on the frame of `analysis.load.load_records`.
+
+Scores are fractions 0..1. Means are rounded to 12 decimals, so that scores that are equal on paper (the seed means of
+0.9, 0.8 and of 0.85, 0.85) tie exactly. A tie goes to the lower learning rate, the more cautious of two equals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.options import SETTING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+
+BEST_RANGE = 0.01
+"""A learning rate belongs to the best range if its mean is within this fraction of the peak."""
+
+
+def settings(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Each setting, as `{column: value}`, with its cells that have a score."""
+    for key, cells in frame[frame["status"] != "failed"].groupby(SETTING, dropna=False):
+        yield dict(zip(SETTING, key, strict=True)), cells
+
+
+def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mean and spread over seeds; diverged cells count as 0, failed cells not at all.
+
+    Returns:
+        One row per setting, variant and lr, in that order: `n` seeds, how many of them `diverged`, `test_mean`,
+        `test_std` (sample standard deviation, ddof = 1; NaN for one seed), `validation_mean`, and `few_seeds`: whether
+        another point of the setting has more seeds.
+    """
+    scored = frame[frame["status"] != "failed"].assign(diverged=frame["status"] == "diverged")
+    means = scored.groupby([*SETTING, "variant", "lr"], dropna=False).agg(
+        n=("seed", "size"),
+        diverged=("diverged", "sum"),
+        test_mean=("test", "mean"),
+        test_std=("test", "std"),
+        validation_mean=("validation", "mean"),
+    )
+    means = means.round({"test_mean": 12, "validation_mean": 12}).reset_index()
+    means["few_seeds"] = means["n"] < means.groupby(SETTING, dropna=False)["n"].transform("max")
+    return means
+
+
+def peaks(frame: pd.DataFrame) -> pd.DataFrame:
+    """The best learning rate of each variant in each setting.
+
+    Returns:
+        One row per setting and variant:
+        `peak_lr`, `peak_mean`, `peak_std`, `peak_n`, `peak_few_seeds`: the lr of the highest mean test score, as papers
+        report it (chosen on the test set, hence optimistic);
+        `selected_lr`, `selected_mean`, …: the lr of the highest mean validation score, with its test score;
+        `edge`: "low", "high" or "both" if the test peak is at that end of the learning rates tried, where the true
+        peak may lie outside, else "";
+        `range_low`, `range_high`: the lowest and highest lr around the test peak such that all tried in between have a
+        mean of at least (1 − `BEST_RANGE`) · peak; NaN if the peak is 0;
+        `diverged`, `cells`: counts over all learning rates and seeds.
+    """
+    import pandas as pd
+
+    rows = []
+    for key, curve in seed_means(frame).groupby([*SETTING, "variant"], dropna=False):
+        curve = curve.sort_values("lr").reset_index(drop=True)
+        # idxmax returns the first maximum: on a tie the lowest lr.
+        peak, selected = curve["test_mean"].idxmax(), curve["validation_mean"].idxmax()
+        low, high = _best_range(curve["test_mean"].tolist(), peak)
+        has_range = curve["test_mean"][peak] > 0
+        rows.append(
+            dict(zip([*SETTING, "variant"], key, strict=True))
+            | _point(curve, peak, "peak")
+            | _point(curve, selected, "selected")
+            | {
+                "edge": _edge(peak, len(curve)),
+                "range_low": curve["lr"][low] if has_range else float("nan"),
+                "range_high": curve["lr"][high] if has_range else float("nan"),
+                "diverged": curve["diverged"].sum(),
+                "cells": curve["n"].sum(),
+            }
+        )
+    return pd.DataFrame(rows).astype({"train_samples": "Int64"})
+
+
+def _point(curve: pd.DataFrame, index: int, name: str) -> dict[str, object]:
+    columns = {"lr": "lr", "mean": "test_mean", "std": "test_std", "n": "n", "few_seeds": "few_seeds"}
+    return {f"{name}_{short}": curve[column][index] for short, column in columns.items()}
+
+
+def _edge(index: int, length: int) -> str:
+    if length == 1:
+        return "both"
+    return {0: "low", length - 1: "high"}.get(index, "")
+
+
+def _best_range(scores: list[float], peak: int) -> tuple[int, int]:
+    """First and last index of the run around `peak` whose scores are all within `BEST_RANGE` of it."""
+    floor = (1 - BEST_RANGE) * scores[peak] - 1e-12  # the rounding of the means must not push a score out
+    low = high = peak
+    while low > 0 and scores[low - 1] >= floor:
+        low -= 1
+    while high < len(scores) - 1 and scores[high + 1] >= floor:
+        high += 1
+    return low, high
+
+
+def learning_rates(means: pd.DataFrame) -> dict[str, tuple[float, ...]]:
+    """The learning rates that each variant of one setting was tried with, ascending."""
+    return {str(variant): tuple(sorted(curve["lr"])) for variant, curve in means.groupby("variant")}

@@ -1,0 +1,59 @@
+"""``python -m lorabench``: train and evaluate one cell; with ``-m``, a sweep."""
+
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from lorabench import schema
+from lorabench.errors import UserError
+
+PACKAGE = Path(__file__).resolve().parent
+CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # installed, or a checkout
+
+schema.register()
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+def cli(cfg: DictConfig) -> float | None:
+    """One job of Hydra: a cell. Its value, which a search maximises, is the validation score."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from lorabench.cell import Cell
+    from lorabench.plan import preflight
+    from lorabench.run import run
+
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run(Cell.of(cfg))
+    try:
+        return run(Cell.of(cfg)) if preflight([cfg]) else None
+    except UserError as error:
+        # Hydra catches every Exception of a job and prints more than the one line; an exit passes.
+        _leave(error)
+
+
+def _leave(error: Exception) -> None:
+    print(f"lorabench: {error}", file=sys.stderr)
+    sys.exit(2)
+
+
+def main() -> None:
+    """Run the command line: a user's mistake ends in one line and exit code 2."""
+    from lorabench.config_errors import explained
+
+    traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that the line below is the only one
+    try:
+        cli()
+    except Exception as error:
+        line = explained(error, CONF)
+        if traceback or line is None:
+            raise
+        _leave(UserError(line))
+
+
+if __name__ == "__main__":
+    main()

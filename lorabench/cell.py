@@ -1,0 +1,149 @@
+"""A cell: one point of the grid, with its parts built, checked and named."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from lorabench import models, records
+from lorabench.errors import UserError
+from lorabench.schema import ModelConfig, TrainerConfig
+
+if TYPE_CHECKING:
+    from lorabench.generation.base import Generator
+    from lorabench.tasks.base import Task
+    from lorabench.variants.base import Variant
+
+_KEPT: dict[str, Any] = {}  # tasks and generators by their settings: loaded once, used by all cells of a process
+
+
+def build(node: dict[str, Any], key: str) -> Any:
+    """Instantiate a config node, with a one-line error where its keys do not fit."""
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise UserError(f"{key}={node.get('name')}: cannot build {node.get('_target_')}: {reason}") from error
+
+
+def kept(node: dict[str, Any], key: str) -> Any:
+    """``build``, once a process for the same settings."""
+    name = records.digest([key, node])
+    if name not in _KEPT:
+        _KEPT[name] = build(node, key)
+    return _KEPT[name]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A resolved config and what follows from it."""
+
+    config: dict[str, Any]
+
+    @classmethod
+    def of(cls, cfg: DictConfig) -> "Cell":
+        """Resolve a composed config."""
+        return cls(OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True))
+
+    @cached_property
+    def model(self) -> ModelConfig:
+        """The base model's settings."""
+        return ModelConfig(**self.config["model"])
+
+    @cached_property
+    def trainer(self) -> TrainerConfig:
+        """The training loop's settings."""
+        return TrainerConfig(**self.config["trainer"])
+
+    @cached_property
+    def task(self) -> "Task":
+        """The task; cells of one process share it and its data."""
+        return kept(self.config["task"], "task")
+
+    @cached_property
+    def variant(self) -> "Variant":
+        """The variant, built anew for every cell."""
+        return build(self.config["variant"], "variant")
+
+    @cached_property
+    def generator(self) -> "Generator":
+        """The text generator; cells of one process share it."""
+        return kept(self.config["evaluator"], "evaluator")
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """See ``records.identity``."""
+        return records.identity(self.config, models.fingerprint(self.model), self.task.fingerprint())
+
+    @cached_property
+    def id(self) -> str:
+        """The name of the cell's folder."""
+        return records.digest(self.identity)
+
+    @property
+    def folder(self) -> Path:
+        """Where the cell lives."""
+        return Path(self.config["output_dir"]) / self.id
+
+    def record(self) -> dict[str, Any] | None:
+        """The record of an earlier run, None while there is none or it is to be tried again."""
+        found = records.read(self.folder / "record.json")
+        if found and found["status"] == "failed" and self.config["retry_failed"]:
+            return None
+        return found
+
+    def __str__(self) -> str:
+        c = self.config
+        text = f"{c['model']['name']} {c['task']['name']} {c['variant']['name']}"
+        return f"{text} lr={c['lr']:g} batch_size={c['batch_size']} rank={c['rank']} seed={c['seed']}"
+
+    def check(self, resources: bool = True) -> None:
+        """Raise UserError for anything in this cell that cannot work; ``resources`` asks for weights and data too."""
+        c = self.config
+        for key in ("lr", "batch_size", "rank", "epochs"):
+            if not c[key] > 0:
+                raise UserError(f"{key}={c[key]} must be greater than 0")
+        if c["train_samples"] is not None and c["train_samples"] < 1:
+            raise UserError(f"train_samples={c['train_samples']} must be at least 1, or null for all")
+        if c["when_busy"] not in ("wait", "defer"):
+            raise UserError(f"when_busy={c['when_busy']} is unknown; available: wait, defer")
+        self._check_trainer()
+        models.check(self.model)
+        self.variant.check(models.linear_shapes(self.model))
+        if not resources:
+            return
+        models.resolve_device(c["device"])
+        if self.model.weights != "random":
+            models.locate(self.model)
+        available = len(self.task.train_examples())
+        if c["train_samples"] is not None and c["train_samples"] > available:
+            raise UserError(f"train_samples={c['train_samples']} is more than the {available} that task={self.task.name} has")
+        if not self.task.test_examples():
+            raise UserError(f"task={self.task.name} has no test problem")
+
+    def _check_trainer(self) -> None:
+        t = self.trainer
+        for key in ("max_length", "max_grad_norm", "micro_batch_tokens"):
+            if not getattr(t, key) > 0:
+                raise UserError(f"trainer.{key}={getattr(t, key)} must be greater than 0")
+        for key in ("warmup_ratio", "max_padding"):
+            if not 0 <= getattr(t, key) < 1:
+                raise UserError(f"trainer.{key}={getattr(t, key)} must lie in [0, 1)")
+
+
+def check_output(folder: str) -> None:
+    """Raise UserError unless records can be written to this folder."""
+    probe = Path(folder) / ".writable"
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"output_dir={folder} cannot be written ({error.strerror}); give another folder") from error
+

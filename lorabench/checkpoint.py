@@ -1,0 +1,57 @@
+"""Checkpoints inside a cell: what an interrupted run needs to go on to the same bits."""
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Checkpoint:
+    """A file with adapter, optimizer, random state and progress, replaced atomically every few minutes."""
+
+    def __init__(self, file: Path, minutes: float):
+        self.file, self.seconds = file, 60 * minutes
+        self._last = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time to write again."""
+        return time.monotonic() - self._last >= self.seconds
+
+    def write(self, trainable: "dict[str, torch.Tensor]", optimizer: "torch.optim.Optimizer", progress: dict[str, Any]) -> None:
+        """Write the state after a step."""
+        import torch
+
+        state = {
+            "trainable": {name: p.detach() for name, p in trainable.items()},
+            "optimizer": optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "progress": progress,
+        }
+        scratch = self.file.with_suffix(f".{os.getpid()}.tmp")
+        torch.save(state, scratch)
+        os.replace(scratch, self.file)
+        self._last = time.monotonic()
+
+    def restore(self, trainable: "dict[str, torch.Tensor]", optimizer: "torch.optim.Optimizer") -> dict[str, Any] | None:
+        """Load the state into adapter, optimizer and random generators; return the progress, None without a checkpoint."""
+        import torch
+
+        if not self.file.exists():
+            return None
+        state = torch.load(self.file, map_location="cpu", weights_only=True)
+        with torch.no_grad():
+            for name, parameter in trainable.items():
+                parameter.copy_(state["trainable"][name])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        return state["progress"]
+
+    def remove(self) -> None:
+        """Delete the file: the cell has its record."""
+        self.file.unlink(missing_ok=True)

@@ -1,0 +1,73 @@
+"""Hydra's and OmegaConf's errors about a command line, in one line with the nearest valid name."""
+
+import difflib
+import re
+from pathlib import Path
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lorabench.errors import UserError, nearest
+
+
+def explained(error: BaseException, conf: Path) -> str | None:
+    """One line for an error that the user can mend, None for any other (a bug, whose traceback is wanted)."""
+    if isinstance(error, UserError):
+        return str(error)
+    if type(error).__name__ == "SweepFailed":
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group}={name} does not exist; {nearest(name, error.options or [])}"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        lines = [line.strip() for e in (error, error.__cause__) if e is not None for line in str(e).splitlines() if line.strip()]
+        full_key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
+        key = re.search(r"Could not (?:override|append to config|find)[^']*'([^'@]+)", " ".join(lines))
+        missing = "is not in struct" in " ".join(lines) or "not in 'Config'" in " ".join(lines)
+        unknown = key.group(1) if key else full_key if missing else None
+        if unknown and not _exists(unknown, conf):
+            return f"unknown key '{unknown}'; {_nearest_key(unknown, conf)}"
+        told = next((line for line in lines if line.startswith("Value ")), lines[0] if lines else type(error).__name__)
+        return f"{full_key}: {told}" if full_key else told
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; give another output_dir"
+    return None
+
+
+def _keys(conf: Path) -> list[str]:
+    """All keys of the default config, dotted, and the config groups."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf), version_base="1.3"):
+        return [*_flat(compose("config")), "experiment", "hydra/sweeper", "hydra/launcher"]
+
+
+def _flat(cfg: DictConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for key in cfg:
+        keys.append(f"{prefix}{key}")
+        node = cfg._get_node(key)
+        if OmegaConf.is_dict(node) and not node._is_none() and not node._is_missing():
+            keys += _flat(node, f"{prefix}{key}.")
+    return keys
+
+
+def _exists(key: str, conf: Path) -> bool:
+    return key in _keys(conf)
+
+
+def _nearest_key(key: str, conf: Path) -> str:
+    keys = _keys(conf)
+    parent, dot, leaf = key.rpartition(".")
+    if dot and parent in keys:
+        return nearest(leaf, [k[len(parent) + 1 :] for k in keys if k.startswith(f"{parent}.") and "." not in k[len(parent) + 1 :]])
+    # The last part alone finds `lr` for `trainer.lr` and `variant.alpha` for `alpha`.
+    by_leaf = {k.rsplit(".", 1)[-1]: k for k in sorted(keys, key=len, reverse=True)}
+    close = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)
+    close = close or [by_leaf[leaf] for leaf in difflib.get_close_matches(key.rsplit(".", 1)[-1], by_leaf, n=1, cutoff=0.6)]
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"available: {', '.join(k for k in keys if '.' not in k)} and what lies below them"

@@ -1,0 +1,84 @@
+"""Generation with transformers, in this process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lorabench.errors import UserError
+from lorabench.generation.base import Generator
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorabench.models import Base
+
+
+@dataclass(kw_only=True)
+class HFGenerator(Generator):
+    """Batched greedy decoding, longest prompts first so that a batch holds prompts of like length.
+
+    Attributes:
+        name: as on the command line.
+        batch_tokens: prompt and new tokens of one batch, padding included.
+    """
+
+    name: str
+    batch_tokens: int
+    _base: "Base | None" = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_tokens < 1:
+            raise UserError(f"evaluator.batch_tokens={self.batch_tokens} must be at least 1")
+
+    def load(self, base: "Base") -> None:
+        """Use the model that is already loaded for training."""
+        self._base = base
+
+    def use(self, merged: "dict[str, torch.Tensor] | None") -> None:
+        """Copy the weights into the loaded model, whose pristine ones come back first."""
+        assert self._base is not None
+        self._base.restore()
+        if merged is not None:
+            self._base.remember(list(merged))
+            self._base.assign(merged)
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+        """Greedy completions, in the prompts' order."""
+        import torch
+
+        assert self._base is not None
+        model, tokenizer = self._base.model, self._base.tokenizer
+        encoded = tokenizer(list(prompts))["input_ids"]
+        completions = [""] * len(prompts)
+        for group in self._groups([len(ids) for ids in encoded], max_new_tokens):
+            longest = max(len(encoded[i]) for i in group)
+            ids = torch.full((len(group), longest), tokenizer.pad_token_id)
+            mask = torch.zeros_like(ids)
+            for row, i in enumerate(group):  # on the left: generation goes on at the right end
+                ids[row, longest - len(encoded[i]) :] = torch.tensor(encoded[i])
+                mask[row, longest - len(encoded[i]) :] = 1
+            with torch.inference_mode():
+                out = model.generate(
+                    input_ids=ids.to(self._base.device),
+                    attention_mask=mask.to(self._base.device),
+                    max_new_tokens=max_new_tokens,
+                    do_sample=False,
+                    temperature=None,
+                    top_p=None,
+                    top_k=None,
+                    eos_token_id=tokenizer.eos_token_id,
+                    pad_token_id=tokenizer.pad_token_id,
+                )
+            for i, text in zip(group, tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True), strict=True):
+                completions[i] = text
+        return completions
+
+    def _groups(self, lengths: Sequence[int], max_new_tokens: int) -> list[list[int]]:
+        groups: list[list[int]] = []
+        for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+            # Longest first, so the open group's first prompt sets the width of all its rows.
+            if groups and (lengths[groups[-1][0]] + max_new_tokens) * (len(groups[-1]) + 1) <= self.batch_tokens:
+                groups[-1].append(i)
+            else:
+                groups.append([i])
+        return groups

@@ -1,0 +1,134 @@
+"""Before a sweep: check every cell, and say what would run."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig
+
+from lorabench import models, records
+from lorabench.cell import Cell, check_output
+from lorabench.errors import UserError
+from lorabench.progress import PROGRESS
+
+AXES = ("model", "task", "variant", "lr", "batch_size", "rank", "seed", "train_samples", "epochs")
+FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, so 2 forward and 2 for activation gradients
+EFFICIENCY = 0.35  # share of the matrix-product speed that a training step reaches
+
+
+def preflight(configs: Sequence[DictConfig]) -> bool:
+    """Check the whole grid before its first cell; return whether to run it.
+
+    With ``plan=true`` it prints the plan and returns False; then weights and data need not be at hand.
+
+    Raises:
+        UserError: a cell cannot work; the line names the cell.
+    """
+    cells = [Cell.of(cfg) for cfg in configs]
+    if not cells:
+        raise UserError("the grid has no cell; give at least one value for each axis")
+    only_plan = any(cell.config["plan"] for cell in cells)
+    if not only_plan:
+        for folder in {cell.config["output_dir"] for cell in cells}:
+            check_output(folder)
+    for number, cell in enumerate(cells, 1):
+        try:
+            cell.check(resources=not only_plan)
+        except UserError as error:
+            raise UserError(f"cell {number} of {len(cells)} ({cell}): {error}" if len(cells) > 1 else str(error)) from error
+    if only_plan:
+        print(describe(cells))
+        return False
+    if len(cells) > 1:
+        ids = {cell.id for cell in cells}
+        PROGRESS.sweep(len(ids), before={cell.id for cell in cells if cell.record()})
+    return True
+
+
+def describe(cells: Sequence[Cell]) -> str:
+    """The plan as text: number of cells, axes, what is already done, tokens and estimated hours."""
+    found: dict[str, tuple[Cell, dict[str, Any] | None]] = {}
+    missing: set[str] = set()
+    for cell in cells:
+        try:
+            found[cell.id] = (cell, cell.record())
+        except UserError as error:  # the local data or weights that the id needs are not at hand
+            found[records.digest(cell.config)] = (cell, None)
+            missing.add(str(error))
+    for text in sorted(missing):
+        PROGRESS.note(f"plan: {text}")
+    states = Counter(record["status"] if record else "to run" for _, record in found.values())
+    lines = [f"{len(found)} cells: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items()))]
+    for axis in AXES:
+        values = list(dict.fromkeys(_axis(cell, axis) for cell in cells))
+        lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
+    todo = [cell for cell, record in found.values() if record is None]
+    tokens = [_tokens(cell) for cell in todo]
+    known = [t for t in tokens if t is not None]
+    if todo:
+        lines.append(f"  tokens to train on: {_tokens_text(known, len(todo))}")
+        lines.append(f"  estimated time: {_time_text(todo, tokens, [r for _, r in found.values() if r])}")
+    return "\n".join(lines)
+
+
+def _axis(cell: Cell, axis: str) -> str:
+    value = cell.config[axis]
+    if isinstance(value, dict):
+        return str(value["name"])
+    return f"{value:g}" if isinstance(value, float) else "all" if value is None else str(value)
+
+
+def _tokens(cell: Cell) -> int | None:
+    """Tokens of a cell's training, from the task's typical length."""
+    samples, length = cell.config["train_samples"], cell.task.typical_tokens
+    if length is None or samples is None:
+        return None
+    return samples * cell.config["epochs"] * min(length, cell.trainer.max_length)
+
+
+def _tokens_text(known: Sequence[int], cells: int) -> str:
+    if not known:
+        return "unknown (the task states no typical length, or train_samples is null)"
+    missing = f", and {cells - len(known)} cells of unknown size" if len(known) < cells else ""
+    return f"about {sum(known):.3g}{missing}"
+
+
+def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Sequence[dict[str, Any]]) -> str:
+    """Hours from finished cells of the same grid, else from counted operations and a measured matrix product."""
+    seconds = [r["training"]["seconds"] + r["evaluation"]["seconds"] for r in finished if r.get("evaluation")]
+    if seconds:
+        each = sum(seconds) / len(seconds)
+        return f"{_hours(each * len(todo))} (from {len(seconds)} finished cells, {each:.0f} s each)"
+    if any(t is None for t in tokens):
+        return "unknown until a cell of this grid has finished"
+    device = models.resolve_device(todo[0].config["device"])
+    speed = _matmul_flops(device, models.resolve_dtype(todo[0].model.dtype, device))
+    flops = 0
+    for cell, t in zip(todo, tokens, strict=True):
+        parameters = sum(math.prod(shape) for shape in models.linear_shapes(cell.model).values())
+        flops += FORWARD_BACKWARD_FLOPS * parameters * (t or 0)
+    hours = _hours(flops / (speed * EFFICIENCY))
+    return f"{hours} of training on this {device.type} (matrix products at {speed:.2g} FLOP/s, {EFFICIENCY:.0%} of it), plus evaluation"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min"
+
+
+def _matmul_flops(device: Any, dtype: Any, n: int = 1024) -> float:
+    """Measured speed of an n × n matrix product in FLOP/s, best of five."""
+    import torch
+
+    a = torch.randn(n, n, device=device, dtype=dtype)
+    best = math.inf
+    for _ in range(6):  # the first is a warm-up, slower than the others
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        started = time.perf_counter()
+        a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return 2 * n**3 / best

@@ -1,0 +1,95 @@
+"""Progress of the cell and of the sweep: bars on a terminal, plain lines elsewhere."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from lorabench.cell import Cell
+    from lorabench.train import Training
+
+LINE_EVERY = 60.0  # seconds between plain lines of one cell
+
+
+def duration(seconds: float) -> str:
+    """``42s``, ``3m10s`` or ``5h02m``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+class Progress:
+    """What this process tells its user; all of it goes to standard error."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.done = self.new = 0
+        self.before: set[str] = set()
+        self.started = time.monotonic()
+        self._bar: tqdm | None = None
+
+    def sweep(self, total: int, before: set[str]) -> None:
+        """Begin a sweep of so many cells, of which those with the ids in ``before`` are already finished."""
+        self.total, self.before, self.started = total, before, time.monotonic()
+        self.done = self.new = 0
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=total, unit="cell", desc="sweep", position=0)
+
+    def note(self, text: str) -> None:
+        """Print a line."""
+        tqdm.write(text, file=sys.stderr)
+
+    @contextlib.contextmanager
+    def cell(self, cell: "Cell", steps: int) -> "Iterator[Callable[[Training, int], None]]":
+        """Follow the training of one cell; yields the callback for ``train``."""
+        if sys.stderr.isatty():
+            with tqdm(total=steps, unit="step", desc=str(cell), position=1 if self._bar is not None else 0, leave=False) as bar:
+
+                def draw(done: "Training", total: int) -> None:
+                    bar.update(done.steps - bar.n)
+                    bar.set_postfix(loss=f"{done.loss[-1]:.4f}" if done.loss else "-", refresh=False)
+
+                yield draw
+            return
+        last = time.monotonic()
+
+        def line(done: "Training", total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= LINE_EVERY and done.loss:
+                last = time.monotonic()
+                left = done.seconds / done.steps * (total - done.steps)
+                self.note(f"  {cell}: step {done.steps}/{total} loss {done.loss[-1]:.4f}, {duration(left)} left")
+
+        yield line
+
+    def cell_done(self, cell: "Cell", record: dict[str, Any], fresh: bool) -> None:
+        """Report a finished cell, trained now or before (``fresh`` false)."""
+        self.done += 1
+        self.new += cell.id not in self.before
+        place = f"[{self.done}/{self.total}] " if self.total else ""
+        if record["metrics"]:
+            scores = " ".join(f"{split} {100 * record['metrics'][split]['mean']:.1f}" for split in ("validation", "test"))
+        else:
+            scores = record["error"]
+        how = duration(record["training"]["seconds"] + record["evaluation"]["seconds"]) if fresh else "done before"
+        left = ""
+        if self.total and self.new and self.done < self.total:
+            # Cells that another process finishes meanwhile count too: it shares the work.
+            each = (time.monotonic() - self.started) / self.new
+            left = f", {duration(each * (self.total - len(self.before) - self.new))} left"
+        self.note(f"{place}{cell}: {record['status']}, {scores} ({how}{left})")
+        if self._bar is not None:
+            self._bar.update()
+            if self.done == self.total:
+                self._bar.close()
+                self._bar = None
+
+
+PROGRESS = Progress()

@@ -1,0 +1,186 @@
+"""One cell from config to record: train, evaluate, write."""
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lorabench import memory, models, records, seed
+from lorabench.cell import Cell, check_output
+from lorabench.checkpoint import Checkpoint
+from lorabench.data import Corpus, batches, subset
+from lorabench.errors import UserError
+from lorabench.evaluate import evaluate, write_completions, zero
+from lorabench.models import Base
+from lorabench.progress import PROGRESS
+from lorabench.train import Training, train
+
+_CORPORA: dict[tuple[str, str, int], Corpus] = {}
+
+
+class Busy(Exception):
+    """Another process is training this cell; a sweep comes back to it (``retry_later``)."""
+
+    retry_later = True
+
+
+def run(cell: Cell) -> float:
+    """Return the validation score of a cell, trained unless its record is there.
+
+    Raises:
+        UserError: something that the user can mend.
+        Busy: another process holds the cell and ``when_busy`` is ``defer``.
+    """
+    check_output(cell.config["output_dir"])
+    cell.check()
+    cell.folder.mkdir(exist_ok=True)
+    with records.lock(cell.folder / "lock", wait=cell.config["when_busy"] == "wait") as held:
+        if not held:
+            raise Busy(f"{cell} is being trained by another process")
+        record, fresh = cell.record(), False
+        if record is None:
+            record, fresh = _finish(cell), True
+    PROGRESS.cell_done(cell, record, fresh)
+    if record["status"] == "failed":
+        raise RuntimeError(record["error"])
+    return record["validation_metric"]["value"]
+
+
+def _finish(cell: Cell) -> dict[str, Any]:
+    """Train and evaluate a cell and write its record, also when it fails."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    started, file = datetime.now(UTC), cell.folder / "record.json"
+    record: dict[str, Any] = {
+        "schema_version": records.SCHEMA_VERSION,
+        "id": cell.id,
+        "status": "failed",
+        "config": cell.config,
+        "identity": cell.identity,
+        "metrics": None,
+        "error": None,
+        "versions": records.versions(),
+        "git": records.git_state(),
+        "data": {"fingerprint": cell.task.fingerprint()},
+        "started": started.isoformat(timespec="seconds"),
+    }
+    try:
+        device = models.resolve_device(cell.config["device"])
+        base = models.load(cell.model, device)
+        record["model"] = records.model_state(cell.model, models.fingerprint(cell.model))
+        record["device"] = records.device_state(device, base.model.dtype)
+        checkpoint = Checkpoint(cell.folder / "checkpoint.pt", cell.trainer.checkpoint_minutes)
+        record.update(_work(cell, base, checkpoint))
+    except UserError:
+        raise
+    except Exception as error:
+        models.forget()  # the failure may have left the loaded model half changed
+        record["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        _write(file, record)
+        raise
+    _write(file, record)
+    checkpoint.remove()
+    return record
+
+
+def _write(file: Path, record: dict[str, Any]) -> None:
+    record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+    records.write(file, record)
+
+
+def _work(cell: Cell, base: Base, checkpoint: Checkpoint) -> dict[str, Any]:
+    """The parts of the record that come from training and evaluation."""
+    before = _baseline(cell, base)
+    memory.reset_peak(base.device)
+    done, trainable, merged = _train(cell, base, checkpoint)
+    result: dict[str, Any] = {
+        "base": before,
+        "training": {
+            "steps": done.steps,
+            "tokens": done.tokens,
+            "target_tokens": done.target_tokens,
+            "padding_tokens": done.padding_tokens,
+            "seconds": round(done.seconds, 3),
+            "tokens_per_second": round(done.tokens / done.seconds, 1) if done.seconds else None,
+            "peak_memory_bytes": memory.peak(base.device),
+            "trainable_parameters": trainable,
+            "loss": [[step, loss] for step, loss in enumerate(done.loss, 1)],
+            "grad_norm": [[step, norm] for step, norm in enumerate(done.grad_norm, 1)],
+        },
+    }
+    if done.diverged:
+        result |= {"status": "diverged", "metrics": zero(cell.task), "evaluation": {"seconds": 0.0}}
+    else:
+        metrics, seconds = _score(cell, base, merged, cell.folder / "completions.jsonl.gz")
+        result |= {"status": "complete", "metrics": metrics, "evaluation": {"seconds": seconds}}
+    name = f"{cell.task.name}/validation"
+    return result | {"validation_metric": {"name": name, "value": result["metrics"]["validation"]["mean"]}}
+
+
+def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, int, Any]:
+    """Attach, train, merge; the base has its own weights again afterwards."""
+    c, variant = cell.config, cell.variant
+    corpus = _corpus(cell, base)
+    chosen = subset(len(corpus), c["train_samples"], seed.generator(c["seed"], "subset"))
+    schedule = batches(chosen, c["batch_size"], c["epochs"], seed.generator(c["seed"], "order"))
+    base.remember([f"{name}.weight" for name in variant.targets(models.linear_shapes(cell.model))])
+    adapted = variant.attach(base.model, seed.generator(c["seed"], "init"))
+    trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    with PROGRESS.cell(cell, len(schedule)) as on_step:
+        done = train(
+            adapted,
+            variant,
+            corpus,
+            schedule,
+            lr=c["lr"],
+            settings=cell.trainer,
+            dropout_seed=seed.stream_seed(c["seed"], "dropout"),
+            checkpoint=checkpoint,
+            on_step=on_step,
+        )
+    merged = None if done.diverged else variant.merged(adapted)
+    variant.detach(adapted)
+    base.restore()
+    return done, trainable, merged
+
+
+def _corpus(cell: Cell, base: Base) -> Corpus:
+    """The tokenised training texts, shared by the cells of one process."""
+    key = (cell.task.fingerprint(), base.tokenizer.name_or_path, cell.trainer.max_length)
+    if key not in _CORPORA:
+        _CORPORA.clear()
+        texts = [(cell.task.prompt(e), cell.task.target(e)) for e in cell.task.train_examples()]
+        _CORPORA[key] = Corpus(texts, base.tokenizer, cell.trainer.max_length)
+    return _CORPORA[key]
+
+
+def _score(cell: Cell, base: Base, merged: Any, completions: Path) -> tuple[dict[str, Any], float]:
+    started = time.perf_counter()
+    cell.generator.load(base)
+    cell.generator.use(merged)
+    try:
+        metrics, rows = evaluate(cell.task, cell.generator)
+    finally:
+        cell.generator.use(None)
+    write_completions(completions, rows)
+    return metrics, round(time.perf_counter() - started, 3)
+
+
+def _baseline(cell: Cell, base: Base) -> dict[str, float]:
+    """Scores of the untouched base on the same splits, measured once for an output folder."""
+    identity: Callable[[str], Any] = cell.identity.__getitem__
+    folder = Path(cell.config["output_dir"]) / "base"
+    folder.mkdir(exist_ok=True)
+    name = records.digest([identity("model"), identity("task"), identity("evaluator")])
+    with records.lock(folder / f"{name}.lock", wait=True):
+        found = records.read(folder / f"{name}.json")
+        if found is None:
+            PROGRESS.note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")
+            metrics, seconds = _score(cell, base, None, folder / f"{name}.completions.jsonl.gz")
+            found = {"metrics": metrics, "seconds": seconds, "model": cell.model.name, "task": cell.task.name}
+            records.write(folder / f"{name}.json", found)
+    return {split: scores["mean"] for split, scores in found["metrics"].items()}

@@ -1,0 +1,135 @@
+"""What a task is: examples in three splits that share nothing, one prompt function, one scorer."""
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from lorabench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Example:
+    """One problem.
+
+    Attributes:
+        id: stable name within its set.
+        question: what the prompt is made of.
+        target: the text to learn, without the end token (empty for test problems).
+        answer: the gold answer that the scorer compares with.
+        set: the test set it belongs to; a task's score is the mean over its sets.
+        group: examples of one group are never divided between training and validation.
+    """
+
+    id: str
+    question: str
+    target: str = ""
+    answer: str = ""
+    set: str = ""
+    group: str = ""
+
+
+@dataclass(kw_only=True)
+class Task(ABC):
+    """A task; its fields are the keys of its yaml.
+
+    Attributes:
+        name: as on the command line.
+        version: raised whenever the same settings would give other data or scores.
+        max_new_tokens: length limit of a generated answer.
+        validation_samples: size of the validation split, taken out of the training source.
+        test_samples: how many problems of each test set to use, the first ones; None for all.
+        typical_tokens: mean length of a training example, for estimates before the data are at hand.
+    """
+
+    name: str
+    version: int
+    max_new_tokens: int
+    validation_samples: int
+    test_samples: int | None = None
+    typical_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("validation_samples", "test_samples", "max_new_tokens"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                raise UserError(f"task.{key}={value} must be at least 1")
+
+    @abstractmethod
+    def source_examples(self) -> Sequence[Example]:
+        """The training source, before the validation split is taken out."""
+
+    @abstractmethod
+    def all_test_examples(self) -> Sequence[Example]:
+        """All problems of all test sets."""
+
+    @abstractmethod
+    def prompt(self, example: Example) -> str:
+        """The prompt, the same in training and in evaluation."""
+
+    @abstractmethod
+    def score(self, example: Example, completion: str) -> float:
+        """1.0 for a right completion, 0.0 for a wrong one, or a degree between."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """What the data are: a hash of their content, or hub id and revision."""
+
+    def evaluation_prompt(self, example: Example) -> str:
+        """The prompt in evaluation; a task overrides it only where its paper appends something."""
+        return self.prompt(example)
+
+    def target(self, example: Example) -> str:
+        """The text after the prompt that training teaches; the end token follows it."""
+        return example.target
+
+    @cached_property
+    def _split(self) -> tuple[list[Example], list[Example]]:
+        source = self.source_examples()
+        groups: dict[str, list[int]] = {}
+        for i, example in enumerate(source):
+            groups.setdefault(example.group or example.id, []).append(i)
+        if len(source) <= self.validation_samples:
+            raise UserError(f"task.validation_samples={self.validation_samples} leaves nothing of {len(source)} to train on")
+        # The groups with the smallest hashes: independent of the rows' order and of every seed.
+        chosen: set[int] = set()
+        for group in sorted(groups, key=lambda g: hashlib.sha256(g.encode()).digest()):
+            if len(chosen) >= self.validation_samples:
+                break
+            chosen.update(groups[group])
+        train = [example for i, example in enumerate(source) if i not in chosen]
+        validation = [source[i] for i in sorted(chosen)][: self.validation_samples]
+        return train, validation
+
+    def train_examples(self) -> list[Example]:
+        """Examples to train on."""
+        return self._split[0]
+
+    def validation_examples(self) -> list[Example]:
+        """Examples to choose settings by; out of the training source, disjoint from the training examples."""
+        return self._split[1]
+
+    def test_examples(self) -> list[Example]:
+        """Problems to report on, at most ``test_samples`` of each set."""
+        taken: dict[str, int] = {}
+        chosen = []
+        for example in self.all_test_examples():
+            taken[example.set] = taken.get(example.set, 0) + 1
+            if self.test_samples is None or taken[example.set] <= self.test_samples:
+                chosen.append(example)
+        return chosen
+
+
+def summarize(task: Task, examples: Sequence[Example], scores: Sequence[float]) -> dict:
+    """Return the mean over sets, and per set score, n and standard error √(Σ(x − x̄)² / (n(n − 1)))."""
+    sets: dict[str, list[float]] = {}
+    for example, score in zip(examples, scores, strict=True):
+        sets.setdefault(example.set or task.name, []).append(score)
+    result = {}
+    for name, values in sets.items():
+        n, mean = len(values), sum(values) / len(values)
+        variance = sum((v - mean) ** 2 for v in values) / (n - 1) if n > 1 else math.nan
+        result[name] = {"score": mean, "n": n, "stderr": math.sqrt(variance / n) if n > 1 else None}
+    return {"mean": sum(s["score"] for s in result.values()) / len(result), "sets": result}

@@ -1,0 +1,43 @@
+"""PiSSA: the adapter starts as the principal part of the weight."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lorabench.errors import UserError
+from lorabench.variants.lora import LoRA
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(kw_only=True)
+class PiSSA(LoRA):
+    """W = UΣVᵀ; A = √(Σ_r/s)·V_rᵀ, B = U_r·√(Σ_r/s), W ← W − s·BA (Meng et al. 2024, arXiv 2404.02948, eq. 2-4).
+
+    Attributes:
+        iterations: power iterations of the randomised SVD; None for the exact SVD.
+    """
+
+    iterations: int | None
+
+    def check(self, shapes: dict[str, tuple[int, int]]) -> None:
+        """As for LoRA; the iterations must not be negative."""
+        super().check(shapes)
+        if self.iterations is not None and self.iterations < 0:
+            raise UserError(f"variant.iterations={self.iterations} must be at least 0, or null for the exact SVD")
+
+    def factors(
+        self, name: str, weight: "torch.Tensor", generator: "torch.Generator", calibration: Any
+    ) -> "tuple[torch.Tensor, torch.Tensor | None]":
+        """The r largest singular triples, split evenly over both factors."""
+        import torch
+
+        if self.iterations is None:
+            u, sigma, vt = torch.linalg.svd(weight, full_matrices=False)
+        else:
+            with torch.random.fork_rng():
+                torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+                u, sigma, v = torch.svd_lowrank(weight, q=self.rank, niter=self.iterations)
+            vt = v.T
+        root = (sigma[: self.rank] / self.scale).sqrt()
+        return root[:, None] * vt[: self.rank], u[:, : self.rank] * root

@@ -1,0 +1,138 @@
+"""The full grid: every combination of the swept values, checked as a whole before the first cell runs."""
+
+import copy
+import itertools
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+log = logging.getLogger(__name__)
+
+
+class SweepFailed(Exception):
+    """Some cells failed; the others are done."""
+
+
+class GridSweeper(Sweeper):
+    """Cartesian product of ``params`` (from the experiment) and the command line, which wins.
+
+    Args:
+        params: swept values by key, in Hydra's sweep syntax.
+        preflight: gets all composed configs before anything is launched and returns whether to go on.
+        first_pass: overrides of the first launch. Jobs that then end with an exception whose ``retry_later`` is true are
+            launched again without these at the end.
+        max_batch_size: jobs handed to the launcher at a time; None for all.
+    """
+
+    def __init__(
+        self,
+        params: dict[str, Any] | None,
+        preflight: Callable[[Sequence[DictConfig]], bool],
+        first_pass: Sequence[str],
+        max_batch_size: int | None,
+    ):
+        self.params = dict(params or {})
+        self.preflight = preflight
+        self.first_pass = list(first_pass)
+        self.max_batch_size = max_batch_size
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra's hook: make the launcher."""
+        from hydra.core.plugins import Plugins
+
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher: Launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn] | None:
+        """Check and run the grid; None when the preflight said not to run it."""
+        cells = self.expand(arguments)
+        if not self.preflight(self.compose(cells)):
+            return None
+        results = self._launch([[*cell, *self.first_pass] for cell in cells], first=0)
+        again = [i for i, result in enumerate(results) if _retry_later(result)]
+        for i, result in zip(again, self._launch([cells[i] for i in again], first=len(cells)), strict=True):
+            results[i] = result
+        self._report(cells, results)
+        return results
+
+    def expand(self, arguments: Sequence[str]) -> list[list[str]]:
+        """Return the override strings of every cell, the last axis varying fastest."""
+        given = [f"{key}={_text(value)}" for key, value in self.params.items()] + list(arguments)
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        axes: dict[str, list[str]] = {}
+        for override in parser.parse_overrides(given):
+            key = override.get_key_element()
+            if not override.is_sweep_override():
+                axes[key] = [f"{key}={override.get_value_element_as_str()}"]
+            elif override.is_discrete_sweep():
+                axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            else:
+                raise HydraException(f"{key}: a grid needs a list of values, not an interval; write {key}=1e-4,1e-3")
+        return [list(cell) for cell in itertools.product(*axes.values())]
+
+    def compose(self, cells: Sequence[Sequence[str]]) -> list[DictConfig]:
+        """Return the config of every cell, without the ``hydra`` node.
+
+        Hydra composes in some 50 ms, so cells that differ only in plain values share one composition, and the values are
+        set on copies of it.
+        """
+        loader = self.hydra_context.config_loader
+        parser = OverridesParser.create(config_loader=loader)
+        composed: dict[tuple[str, ...], DictConfig] = {}
+        configs = []
+        for cell in cells:
+            values, rest = [], []
+            for text, override in zip(cell, parser.parse_overrides(list(cell)), strict=True):
+                plain = override.type == OverrideType.CHANGE and not loader.get_group_options(override.key_or_group)
+                (values if plain else rest).append(override if plain else text)
+            if tuple(rest) not in composed:
+                whole = loader.load_sweep_config(self.config, list(rest))
+                with read_write(whole), open_dict(whole):
+                    del whole["hydra"]
+                composed[tuple(rest)] = whole
+            config = copy.deepcopy(composed[tuple(rest)])
+            for override in values:
+                if not override.key_or_group.startswith("hydra."):
+                    OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+            configs.append(config)
+        return configs
+
+    def _launch(self, cells: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        size = self.max_batch_size or max(1, len(cells))
+        results: list[JobReturn] = []
+        for start in range(0, len(cells), size):
+            results += self.launcher.launch(list(cells[start : start + size]), initial_job_idx=first + start)
+        return results
+
+    def _report(self, cells: Sequence[Sequence[str]], results: Sequence[JobReturn]) -> None:
+        failed = [i for i, result in enumerate(results) if result.status != JobStatus.COMPLETED]
+        for i in failed:
+            print(f"failed: {' '.join(cells[i])}: {_reason(results[i])}", file=sys.stderr)
+        if failed:
+            raise SweepFailed(f"{len(failed)} of {len(cells)} cells failed; the same command tries them again")
+
+
+def _text(value: Any) -> str:
+    return ",".join(str(v) for v in value) if isinstance(value, list | tuple) else str(value)
+
+
+def _reason(result: JobReturn) -> str:
+    # The public property raises a failed job's exception; here it is only to be told.
+    error = result._return_value
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _retry_later(result: JobReturn) -> bool:
+    return result.status == JobStatus.FAILED and getattr(result._return_value, "retry_later", False)

@@ -1,0 +1,86 @@
+"""Synthetic records: what a finished cell leaves, without training one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WriteRecord = Callable[..., Path]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """An empty output directory."""
+    directory = tmp_path / "runs"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def write(runs: Path) -> WriteRecord:
+    """`write(variant, lr, seed, test, validation=…, config={…}, **top_level)` puts one record into `runs`."""
+
+    def write(
+        variant: str = "lora",
+        lr: float = 2e-3,
+        seed: int = 0,
+        test: float = 0.9,
+        validation: float | None = None,
+        config: dict[str, Any] | None = None,
+        **top_level: Any,
+    ) -> Path:
+        record = make_record(variant, lr, seed, test, test if validation is None else validation, config or {}) | top_level
+        path = runs / record["id"] / "record.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps(record))
+        return path
+
+    return write
+
+
+def make_record(variant: str, lr: float, seed: int, test: float, validation: float, config: dict[str, Any]) -> dict[str, Any]:
+    """A complete record of schema 1; `config` overrides whole top-level config keys."""
+    config = {
+        "model": {"name": "tiny"},
+        "task": {"name": "arithmetic"},
+        "variant": {"name": variant, "alpha": 8},
+        "lr": lr,
+        "batch_size": 16,
+        "rank": 8,
+        "seed": seed,
+        "train_samples": 2400,
+        "epochs": 1,
+        "trainer": {"warmup_ratio": 0.03, "betas": [0.9, 0.999]},
+        "evaluator": {"name": "hf"},
+    } | config
+
+    def scores(score: float) -> dict[str, Any]:
+        return {"mean": score, "sets": {"arithmetic": {"score": score, "n": 200, "stderr": 0.0154}}}
+
+    return {
+        "schema_version": 1,
+        "id": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16],
+        "status": "complete",
+        "config": config | {"output_dir": f"runs/of-seed-{seed}", "device": "cpu"},
+        "identity": config
+        | {
+            "model": {"fingerprint": "sha256:" + "a" * 64, "dtype": "auto"},
+            "task": config["task"] | {"fingerprint": "sha256:" + "b" * 64},
+            "evaluator": config["evaluator"]["name"],
+        },
+        "metrics": {"validation": scores(validation), "test": scores(test)},
+        "base": {"test": 0.01, "validation": 0.0},
+        "validation_metric": {"name": "arithmetic/validation", "value": validation},
+        "training": {"steps": 150, "seconds": 4.2, "loss": [[1, 2.31], [2, 2.2]]},
+        "evaluation": {"seconds": 1.1},
+        "error": None,
+        "data": {"fingerprint": "sha256:" + "b" * 64},
+        "model": {"name": config["model"]["name"], "fingerprint": "sha256:" + "a" * 64, "weights": "pretrained"},
+        "started": "2026-03-01T10:00:00+00:00",
+        "finished": "2026-03-01T10:00:06+00:00",
+    }

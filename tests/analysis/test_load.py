@@ -1,0 +1,128 @@
+"""Which records are read, which are refused, and what is said about it."""
+
+import json
+
+import pytest
+
+from analysis.errors import AnalysisError
+from analysis.load import load_records
+
+
+def test_one_row_a_cell(runs, write):
+    write("lora", 2e-3, 0, 0.9, validation=0.8)
+    write("pissa", 2e-4, 1, 0.7, config={"train_samples": None, "rank": 64})
+    frame = load_records(runs).set_index("variant")
+    assert len(frame) == 2
+    assert frame.loc["lora", ["lr", "seed", "test", "validation", "base_test"]].tolist() == [2e-3, 0, 0.9, 0.8, 0.01]
+    assert frame.loc["lora", ["model", "task", "weights", "options"]].tolist() == ["tiny", "arithmetic", "pretrained", ""]
+    assert frame["train_samples"].isna().to_dict() == {"lora": False, "pissa": True}
+    assert frame.attrs["skipped"] == 0
+
+
+def test_unfinished_cells_and_other_files_are_ignored(runs, write, caplog):
+    write()
+    (runs / "0123456789abcdef" / "checkpoint").mkdir(parents=True)
+    (runs / "lr_curves.png").write_bytes(b"")
+    assert len(load_records(runs)) == 1
+    assert caplog.messages == []
+
+
+def test_a_diverged_cell_scores_zero_whatever_its_metrics_say(runs, write):
+    write(lr=2e-3, status="diverged", test=0.5)
+    write(lr=6e-3, status="diverged", metrics=None)
+    assert load_records(runs)[["test", "validation"]].to_numpy().tolist() == [[0, 0], [0, 0]]
+
+
+def test_a_failed_cell_has_no_score_and_needs_no_more_than_its_config(runs, write, caplog):
+    write(seed=0, test=0.9)
+    path = write(seed=1, status="failed", metrics=None, base=None, error="out of memory", model=None, identity=None)
+    frame = load_records(runs).set_index("seed")
+    assert frame["status"].to_dict() == {0: "complete", 1: "failed"}
+    assert frame["test"].isna().to_dict() == {0: False, 1: True}
+    assert len(caplog.messages) == 1
+    assert str(path) in caplog.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"schema_version": 1, "id": "ab', "half-written"),
+        ("", "half-written"),
+        ("[]", "list, not an object"),
+        (b"\xff\xfe\x00", "not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_record_is_skipped_with_one_line(runs, write, caplog, content, reason):
+    write(seed=0, test=0.9)
+    path = write(seed=1, test=0.1)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    frame = load_records(runs)
+    assert frame["test"].tolist() == [0.9]
+    assert frame.attrs["skipped"] == 1
+    assert len(caplog.messages) == 1
+    assert str(path) in caplog.messages[0]
+    assert reason in caplog.messages[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("schema_version", 2, "schema_version 2 is newer"),
+        ("schema_version", 0, "unknown schema_version 0"),
+        ("schema_version", None, "schema_version is None"),
+        ("status", "running", "unknown status 'running'"),
+        ("metrics.test.mean", 90.0, "metrics.test.mean is 90.0, not a fraction"),
+        ("metrics.test.mean", float("nan"), "metrics.test.mean is nan, not a fraction"),
+        ("metrics.validation", {}, "metrics.validation.mean is missing"),
+        ("metrics", None, "metrics.test.mean is missing"),
+        ("base", {"validation": 0.0}, "base.test is missing"),
+        ("config.lr", 0, "config.lr is 0.0, not a positive number"),
+        ("config.lr", "2e-3", "config.lr is '2e-3'"),
+        ("config.seed", True, "config.seed is True"),
+        ("config.variant", "lora", "config.variant.name is missing"),
+        ("model", None, "model.weights is missing"),
+        ("identity", {}, "identity.variant is missing"),
+    ],
+)
+def test_an_invalid_record_is_skipped_with_the_key_and_what_was_found(runs, write, caplog, key, value, reason):
+    write(seed=0, test=0.9)
+    path = write(seed=1, test=0.1)
+    record = json.loads(path.read_text())
+    *groups, last = key.split(".")
+    target = record
+    for group in groups:
+        target = target[group]
+    target[last] = value
+    path.write_text(json.dumps(record))
+    frame = load_records(runs)
+    assert frame["test"].tolist() == [0.9]
+    assert frame.attrs["skipped"] == 1
+    assert len(caplog.messages) == 1
+    assert reason in caplog.messages[0]
+
+
+def test_of_two_records_of_one_cell_the_newest_counts(runs, write, caplog):
+    path = write(test=0.5)
+    record = json.loads(path.read_text())
+    record["metrics"]["test"]["mean"] = 0.9
+    record["finished"] = "2026-03-02T10:00:00+00:00"
+    (runs / "copy").mkdir()
+    (runs / "copy" / "record.json").write_text(json.dumps(record))
+    assert load_records(runs)["test"].tolist() == [0.9]
+    assert caplog.messages == [f"left out {path}: a newer record of the same cell is used"]
+
+
+def test_errors_say_what_was_found(runs, write, caplog):
+    with pytest.raises(AnalysisError, match="is not a directory"):
+        load_records(runs / "missing")
+    (runs / "unfinished").mkdir()
+    with pytest.raises(AnalysisError, match=r"folders without a record\.json: 1"):
+        load_records(runs)
+    path = write(status="failed", metrics=None)
+    with pytest.raises(AnalysisError, match="is a single cell: pass the folder above"):
+        load_records(path.parent)
+    with pytest.raises(AnalysisError, match=r"no score in .*, cells that failed: 1; see"):
+        load_records(runs)
+    path.write_text("{")
+    with pytest.raises(AnalysisError, match=r"no readable record in .* \(1 skipped"):
+        load_records(runs)

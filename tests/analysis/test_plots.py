@@ -1,0 +1,96 @@
+"""The figure of learning-rate curves."""
+
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.image import imread
+
+from analysis.errors import AnalysisError
+from analysis.load import load_records
+from analysis.palette import STYLES
+from analysis.plots import lr_curves, save_lr_curves
+
+SCORES = {2e-4: 0.1, 6e-4: 0.8, 2e-3: 0.9, 6e-3: 0.4}
+
+
+@pytest.fixture
+def sweep(runs, write):
+    """Two settings: rank 8 with two variants and two seeds, rank 64 with one variant and one seed."""
+    for lr, score in SCORES.items():
+        for seed in (0, 1):
+            write("pissa", lr, seed, score + 0.04 * seed)
+            write("lora", lr, seed, score)
+        write("pissa", lr, 0, score, config={"rank": 64})
+    return runs
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg", "PNG"])
+def test_writes_an_image(sweep, tmp_path, suffix):
+    path = tmp_path / f"figure.{suffix}"
+    save_lr_curves(load_records(sweep), path)
+    assert path.stat().st_size > 5000
+    if suffix == "png":
+        image = imread(path)
+        assert image.shape[0] > 500
+        assert image.shape[1] > 1000
+        assert image[..., :3].std() > 0.05  # not a blank page
+
+
+def test_refuses_what_it_cannot_write(sweep, tmp_path):
+    frame = load_records(sweep)
+    with pytest.raises(AnalysisError, match=r"must end in \.png, \.pdf, \.svg"):
+        save_lr_curves(frame, tmp_path / "figure.docx")
+    with pytest.raises(AnalysisError, match="No such file or directory"):
+        save_lr_curves(frame, tmp_path / "missing" / "figure.png")
+
+
+def lines_of(axes, color):
+    return [line for line in axes.lines if line.get_linestyle() != "None" and to_hex(line.get_color()) == color.lower()]
+
+
+def test_one_panel_a_setting_and_one_fixed_color_a_variant(sweep):
+    figure = lr_curves(load_records(sweep))
+    curves, _, other, _ = figure.axes
+    assert curves.get_xscale() == "log"
+    for axes in (curves, other):
+        (line,) = lines_of(axes, STYLES["pissa"].color)
+        assert line.get_xdata().tolist() == list(SCORES)
+    (line,) = lines_of(curves, STYLES["pissa"].color)
+    assert line.get_ydata().tolist() == pytest.approx([100 * score + 2 for score in SCORES.values()])
+    assert len(lines_of(curves, STYLES["lora"].color)) == 1
+    assert lines_of(other, STYLES["lora"].color) == []
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lora", "pissa", "base model"]
+
+
+def test_band_is_one_standard_deviation(sweep):
+    curves = lr_curves(load_records(sweep)).axes[0]
+    _, pissa = curves.collections
+    # Seeds 0.9 and 0.94: mean 92, sample standard deviation 4 / √2 points.
+    assert pissa.get_datalim(curves.transData).y1 == pytest.approx(92 + 4 / 2**0.5)
+
+
+def test_best_range_bar(runs, write):
+    for lr, score in [(1e-4, 0.5), (2e-4, 0.9), (4e-4, 0.905), (8e-4, 0.1)]:
+        write("lora", lr, 0, score)
+    bars = lr_curves(load_records(runs)).axes[1]
+    bar, marker = bars.lines
+    assert list(bar.get_xdata()) == [2e-4, 4e-4]
+    assert list(marker.get_xdata()) == [4e-4]
+
+
+@pytest.mark.parametrize("hollow", [True, False])
+def test_a_peak_at_the_edge_is_hollow(runs, write, hollow):
+    for lr, score in [(1e-4, 0.1), (2e-4, 0.9), (4e-4, 0.95 if hollow else 0.2)]:
+        write("pissa", lr, 0, score)
+    peak = max(lr_curves(load_records(runs)).axes[0].lines, key=lambda line: line.get_markersize())
+    assert (peak.get_markerfacecolor() == "white") == hollow
+
+
+def test_a_peak_of_fewer_seeds_says_how_many(sweep, write):
+    write("lora", 1e-3, 0, 0.99)
+    texts = [text.get_text() for text in lr_curves(load_records(sweep)).axes[0].texts]
+    assert "n=1" in texts
+
+
+def test_degenerate_sweeps_are_drawn(runs, write, tmp_path):
+    write("lora", 1e-3, 0, status="diverged", base=None)
+    save_lr_curves(load_records(runs), tmp_path / "figure.png")

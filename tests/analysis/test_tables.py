@@ -1,0 +1,107 @@
+"""What the three formats of the peak table show."""
+
+import csv
+import io
+
+import pytest
+
+from analysis.labels import format_lr, format_score
+from analysis.load import load_records
+from analysis.tables import csv_table, markdown_table, text_table
+
+
+@pytest.mark.parametrize(
+    ("lr", "text"),
+    [(2e-3, "2e-3"), (6.3246e-4, "6.325e-4"), (1.5e-5, "1.5e-5"), (9.9999e-4, "1e-3"), (1.0, "1e0"), (1e-10, "1e-10")],
+)
+def test_format_lr(lr, text):
+    assert format_lr(lr) == text
+
+
+def test_format_score():
+    assert format_score(0.9525, 0.0106) == "95.25 ± 1.06"
+    assert format_score(0.9525, float("nan")) == "95.25"
+
+
+@pytest.fixture
+def sweep(runs, write):
+    """LoRA and PiSSA, two seeds; PiSSA's best cell on validation is not its best on test."""
+    for seed in (0, 1):
+        for lr, lora, pissa in [(2e-4, 0.1, 0.80), (2e-3, 0.9, 0.96), (2e-2, 0.6, 0.0)]:
+            write("pissa", lr, seed, pissa + seed / 100, validation=0.97 if lr == 2e-4 else pissa)
+            write("lora", lr, seed, lora + seed / 100)
+    return runs
+
+
+def test_text(sweep):
+    lines = text_table(load_records(sweep)).splitlines()
+    assert lines[:8] == [
+        "tiny · arithmetic",
+        "rank 8 · batch size 16 · 2400 samples · 1 epoch · untouched base model 1.00 %",
+        "",
+        "variant   test peak %  at lr    selected %  at lr  best lr range  seeds  edge",
+        "-------  ------------  -----  ------------  -----  -------------  -----  ----",
+        "lora     90.50 ± 0.71  2e-3   90.50 ± 0.71  2e-3   2e-3           2      -",
+        "pissa    96.50 ± 0.71  2e-3   80.50 ± 0.71  2e-4   2e-3           2      -",
+        "",
+    ]
+    assert "Spread of 2 variants (max - min): test peak 6.00, selected 10.00 points." in lines
+    assert "12 cells." in lines
+    assert max(map(len, lines)) <= 100
+
+
+def test_markdown(sweep):
+    lines = markdown_table(load_records(sweep)).splitlines()
+    assert lines[0] == "### tiny · arithmetic"
+    assert "| pissa | 96.50 ± 0.71 | 2e-3 | 80.50 ± 0.71 | 2e-4 | 2e-3 | 2 | - |" in lines
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
+
+
+def test_csv_is_exact_and_has_one_row_a_variant_and_setting(sweep, write):
+    write("lora", 2e-3, 0, 1 / 3, config={"rank": 64})
+    rows = list(csv.DictReader(io.StringIO(csv_table(load_records(sweep)))))
+    assert [(row["rank"], row["variant"]) for row in rows] == [("8", "lora"), ("8", "pissa"), ("64", "lora")]
+    assert float(rows[1]["selected_mean"]) == pytest.approx(0.805)
+    assert float(rows[2]["peak_mean"]) == pytest.approx(1 / 3, abs=1e-12)
+    assert rows[2]["peak_std"] == ""
+
+
+def test_what_is_left_out_is_counted(sweep, write):
+    write("lora", 6e-2, 0, status="diverged")
+    write("lora", 6e-2, 1, status="failed", metrics=None)
+    write("pissa", 6e-2, 1, status="failed", metrics=None)
+    write("pissa", 6e-2, 0).write_text("{")
+    text = text_table(load_records(sweep))
+    assert "13 cells, 1 of them diverged (score 0)." in text
+    assert "Left out, failed: 2 (lora 1, pissa 1)" in text
+    assert "Left out, unreadable: 1." in text
+
+
+def test_incomplete_grids_are_said(sweep, write):
+    write("lora", 6e-3, 0, 0.99, validation=0.1)
+    text = text_table(load_records(sweep))
+    assert "99.00†" in text
+    assert "1, 2" in text
+    assert "† Incomplete: 1 of 7 points (variant, lr) have fewer than 2 seeds." in text
+    assert "not tried at the same learning rates: lora 2e-4..2e-2 (4), pissa 2e-4..2e-2 (3)." in " ".join(text.split())
+
+
+def test_complete_grids_need_no_remark(sweep):
+    text = text_table(load_records(sweep))
+    for word in ("†", "same learning rates", "Left out", "diverged", "One seed"):
+        assert word not in text
+
+
+def test_random_weights_are_in_the_title(runs, write):
+    write(model={"fingerprint": "a", "weights": "random"}, base=None, config={"train_samples": None, "epochs": 0.5})
+    lines = text_table(load_records(runs)).splitlines()
+    assert lines[0] == "tiny (random weights) · arithmetic"
+    assert lines[1] == "rank 8 · batch size 16 · all samples · 0.5 epochs"
+
+
+def test_one_seed_and_differing_base_scores_are_said(runs, write):
+    write("lora", base={"test": 0.01, "validation": 0.0})
+    write("pissa", base={"test": 0.02, "validation": 0.0})
+    text = text_table(load_records(runs))
+    assert "untouched base model 1.00–2.00 %" in text
+    assert "One seed only" in text
