@@ -1,0 +1,1 @@
+"""Train and evaluate LoRA variants, one cell of a grid at a time."""

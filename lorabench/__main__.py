@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
@@ -35,7 +36,7 @@ def cli(cfg: DictConfig) -> float | None:
         _leave(error)
 
 
-def _leave(error: Exception) -> None:
+def _leave(error: Exception) -> NoReturn:
     print(f"lorabench: {error}", file=sys.stderr)
     sys.exit(2)
 

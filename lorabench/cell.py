@@ -49,7 +49,9 @@ class Cell:
     @classmethod
     def of(cls, cfg: DictConfig) -> "Cell":
         """Resolve a composed config."""
-        return cls(OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True))
+        resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        assert isinstance(resolved, dict)
+        return cls({str(key): value for key, value in resolved.items() if key != "hydra"})
 
     @cached_property
     def model(self) -> ModelConfig:
@@ -113,7 +115,7 @@ class Cell:
             raise UserError(f"train_samples={c['train_samples']} must be at least 1, or null for all")
         if c["when_busy"] not in ("wait", "defer"):
             raise UserError(f"when_busy={c['when_busy']} is unknown; available: wait, defer")
-        self._check_trainer()
+        _check_trainer(self.trainer)
         models.check(self.model)
         self.variant.check(models.linear_shapes(self.model))
         if not resources:
@@ -127,14 +129,14 @@ class Cell:
         if not self.task.test_examples():
             raise UserError(f"task={self.task.name} has no test problem")
 
-    def _check_trainer(self) -> None:
-        t = self.trainer
-        for key in ("max_length", "max_grad_norm", "micro_batch_tokens"):
-            if not getattr(t, key) > 0:
-                raise UserError(f"trainer.{key}={getattr(t, key)} must be greater than 0")
-        for key in ("warmup_ratio", "max_padding"):
-            if not 0 <= getattr(t, key) < 1:
-                raise UserError(f"trainer.{key}={getattr(t, key)} must lie in [0, 1)")
+
+def _check_trainer(settings: TrainerConfig) -> None:
+    for key in ("max_length", "max_grad_norm", "micro_batch_tokens"):
+        if not getattr(settings, key) > 0:
+            raise UserError(f"trainer.{key}={getattr(settings, key)} must be greater than 0")
+    for key in ("warmup_ratio", "max_padding"):
+        if not 0 <= getattr(settings, key) < 1:
+            raise UserError(f"trainer.{key}={getattr(settings, key)} must lie in [0, 1)")
 
 
 def check_output(folder: str) -> None:
@@ -146,4 +148,3 @@ def check_output(folder: str) -> None:
         probe.unlink()
     except OSError as error:
         raise UserError(f"output_dir={folder} cannot be written ({error.strerror}); give another folder") from error
-

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ class Checkpoint:
         """Whether it is time to write again."""
         return time.monotonic() - self._last >= self.seconds
 
-    def write(self, trainable: "dict[str, torch.Tensor]", optimizer: "torch.optim.Optimizer", progress: dict[str, Any]) -> None:
+    def write(
+        self, trainable: "Mapping[str, torch.Tensor]", optimizer: "torch.optim.Optimizer", progress: dict[str, Any]
+    ) -> None:
         """Write the state after a step."""
         import torch
 
@@ -36,7 +39,7 @@ class Checkpoint:
         os.replace(scratch, self.file)
         self._last = time.monotonic()
 
-    def restore(self, trainable: "dict[str, torch.Tensor]", optimizer: "torch.optim.Optimizer") -> dict[str, Any] | None:
+    def restore(self, trainable: "Mapping[str, torch.Tensor]", optimizer: "torch.optim.Optimizer") -> dict[str, Any] | None:
         """Load the state into adapter, optimizer and random generators; return the progress, None without a checkpoint."""
         import torch
 

@@ -21,7 +21,9 @@ def explained(error: BaseException, conf: Path) -> str | None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name} does not exist; {nearest(name, error.options or [])}"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        lines = [line.strip() for e in (error, error.__cause__) if e is not None for line in str(e).splitlines() if line.strip()]
+        lines = [
+            line.strip() for e in (error, error.__cause__) if e is not None for line in str(e).splitlines() if line.strip()
+        ]
         full_key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
         key = re.search(r"Could not (?:override|append to config|find)[^']*'([^'@]+)", " ".join(lines))
         missing = "is not in struct" in " ".join(lines) or "not in 'Config'" in " ".join(lines)
@@ -48,10 +50,10 @@ def _keys(conf: Path) -> list[str]:
 def _flat(cfg: DictConfig, prefix: str = "") -> list[str]:
     keys = []
     for key in cfg:
-        keys.append(f"{prefix}{key}")
-        node = cfg._get_node(key)
-        if OmegaConf.is_dict(node) and not node._is_none() and not node._is_missing():
-            keys += _flat(node, f"{prefix}{key}.")
+        keys.append(f"{prefix}{key!s}")
+        node = None if OmegaConf.is_missing(cfg, key) else cfg[key]
+        if isinstance(node, DictConfig):
+            keys += _flat(node, f"{prefix}{key!s}.")
     return keys
 
 
@@ -63,7 +65,9 @@ def _nearest_key(key: str, conf: Path) -> str:
     keys = _keys(conf)
     parent, dot, leaf = key.rpartition(".")
     if dot and parent in keys:
-        return nearest(leaf, [k[len(parent) + 1 :] for k in keys if k.startswith(f"{parent}.") and "." not in k[len(parent) + 1 :]])
+        return nearest(
+            leaf, [k[len(parent) + 1 :] for k in keys if k.startswith(f"{parent}.") and "." not in k[len(parent) + 1 :]]
+        )
     # The last part alone finds `lr` for `trainer.lr` and `variant.alpha` for `alpha`.
     by_leaf = {k.rsplit(".", 1)[-1]: k for k in sorted(keys, key=len, reverse=True)}
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.7)

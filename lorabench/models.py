@@ -77,7 +77,9 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(spec.hub, revision=spec.revision, allow_patterns=HUB_FILES, local_files_only=not download))
+        return Path(
+            snapshot_download(spec.hub, revision=spec.revision, allow_patterns=HUB_FILES, local_files_only=not download)
+        )
     except Exception as error:  # the hub client raises many kinds: offline, gated, unknown, connection
         reason = type(error).__name__
         raise UserError(
@@ -128,7 +130,8 @@ def _shapes(key: str, spec_json: str) -> dict[str, tuple[int, int]]:
     spec = ModelConfig(**json.loads(spec_json))
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(architecture_config(spec))
-    return {name: tuple(m.weight.shape) for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    return {name: (m.out_features, m.in_features) for name, m in linear.items()}
 
 
 def linear_shapes(spec: ModelConfig) -> dict[str, tuple[int, int]]:

@@ -110,7 +110,7 @@ def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Seq
         parameters = sum(math.prod(shape) for shape in models.linear_shapes(cell.model).values())
         flops += FORWARD_BACKWARD_FLOPS * parameters * (t or 0)
     hours = _hours(flops / (speed * EFFICIENCY))
-    return f"{hours} of training on this {device.type} (matrix products at {speed:.2g} FLOP/s, {EFFICIENCY:.0%} of it), plus evaluation"
+    return f"{hours} of training on this {device.type}, {EFFICIENCY:.0%} of {speed:.2g} FLOP/s assumed, and evaluation on top"
 
 
 def _hours(seconds: float) -> str:

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@lru_cache(maxsize=1)
 def git_state() -> dict[str, Any]:
     """Commit and dirty flag of the checkout that the code runs from; nulls for an installed package."""
 

@@ -58,7 +58,7 @@ def lr_factor(step: int, total: int, warmup_ratio: float) -> float:
 @contextlib.contextmanager
 def head_at(model: "torch.nn.Module", predict: "torch.Tensor") -> Iterator[None]:
     """Let the output head see only the positions where ``predict`` [batch, time] is true: logits become [positions, vocab]."""
-    head = model.get_output_embeddings()
+    head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[operator]
     handle = head.register_forward_pre_hook(lambda _, args: (args[0][predict],))
     try:
         yield

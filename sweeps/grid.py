@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import OverrideType
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
@@ -50,7 +50,7 @@ class GridSweeper(Sweeper):
         """Hydra's hook: make the launcher."""
         from hydra.core.plugins import Plugins
 
-        self.hydra_context, self.config = hydra_context, config
+        self.context, self.job_config = hydra_context, config
         self.launcher: Launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -70,7 +70,7 @@ class GridSweeper(Sweeper):
     def expand(self, arguments: Sequence[str]) -> list[list[str]]:
         """Return the override strings of every cell, the last axis varying fastest."""
         given = [f"{key}={_text(value)}" for key, value in self.params.items()] + list(arguments)
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        parser = OverridesParser.create(config_loader=self.context.config_loader)
         axes: dict[str, list[str]] = {}
         for override in parser.parse_overrides(given):
             key = override.get_key_element()
@@ -88,17 +88,20 @@ class GridSweeper(Sweeper):
         Hydra composes in some 50 ms, so cells that differ only in plain values share one composition, and the values are
         set on copies of it.
         """
-        loader = self.hydra_context.config_loader
+        loader = self.context.config_loader
         parser = OverridesParser.create(config_loader=loader)
         composed: dict[tuple[str, ...], DictConfig] = {}
         configs = []
         for cell in cells:
-            values, rest = [], []
+            values: list[Override] = []
+            rest: list[str] = []
             for text, override in zip(cell, parser.parse_overrides(list(cell)), strict=True):
-                plain = override.type == OverrideType.CHANGE and not loader.get_group_options(override.key_or_group)
-                (values if plain else rest).append(override if plain else text)
+                if override.type == OverrideType.CHANGE and not loader.get_group_options(override.key_or_group):
+                    values.append(override)
+                else:
+                    rest.append(text)
             if tuple(rest) not in composed:
-                whole = loader.load_sweep_config(self.config, list(rest))
+                whole = loader.load_sweep_config(self.job_config, list(rest))
                 with read_write(whole), open_dict(whole):
                     del whole["hydra"]
                 composed[tuple(rest)] = whole

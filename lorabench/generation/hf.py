@@ -58,7 +58,7 @@ class HFGenerator(Generator):
                 ids[row, longest - len(encoded[i]) :] = torch.tensor(encoded[i])
                 mask[row, longest - len(encoded[i]) :] = 1
             with torch.inference_mode():
-                out = model.generate(
+                out = model.generate(  # type: ignore[operator]
                     input_ids=ids.to(self._base.device),
                     attention_mask=mask.to(self._base.device),
                     max_new_tokens=max_new_tokens,

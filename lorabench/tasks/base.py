@@ -127,9 +127,10 @@ def summarize(task: Task, examples: Sequence[Example], scores: Sequence[float]) 
     sets: dict[str, list[float]] = {}
     for example, score in zip(examples, scores, strict=True):
         sets.setdefault(example.set or task.name, []).append(score)
-    result = {}
+    result, means = {}, []
     for name, values in sets.items():
         n, mean = len(values), sum(values) / len(values)
-        variance = sum((v - mean) ** 2 for v in values) / (n - 1) if n > 1 else math.nan
-        result[name] = {"score": mean, "n": n, "stderr": math.sqrt(variance / n) if n > 1 else None}
-    return {"mean": sum(s["score"] for s in result.values()) / len(result), "sets": result}
+        squares = sum((value - mean) ** 2 for value in values)
+        result[name] = {"score": mean, "n": n, "stderr": math.sqrt(squares / (n * (n - 1))) if n > 1 else None}
+        means.append(mean)
+    return {"mean": sum(means) / len(means), "sets": result}

@@ -73,8 +73,8 @@ class Math(Task):
             target, gold = gsm8k_solution(row["answer"])
             return Example(name, row["question"], target, gold, set="gsm8k")
         raise UserError(
-            f"task=math: row {name} has the columns {', '.join(sorted(row))}; wanted query and response (MetaMathQA) or question and "
-            f"answer (GSM8K)"
+            f"task=math: row {name} has the columns {', '.join(sorted(row))}; "
+            f"wanted query and response (MetaMathQA) or question and answer (GSM8K)"
         )
 
     @cached_property

@@ -12,7 +12,9 @@ class Planned(Task):
     """A name for ``plan=true``: the grid is counted and checked; running it is refused with one line."""
 
     def _refuse(self) -> NoReturn:
-        raise UserError(f"task={self.name} can be planned (plan=true) but not run in this version; run task=math or task=arithmetic")
+        raise UserError(
+            f"task={self.name} can be planned (plan=true) but not run in this version; run task=math or task=arithmetic"
+        )
 
     def source_examples(self) -> list[Example]:
         """Refused."""

@@ -75,11 +75,11 @@ class LocalSource:
     def load(self, key: str) -> list[dict[str, Any]]:
         """Read all rows."""
         file = self.file(key)
-        opened = gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
         try:
-            with opened as stream:
-                if file.suffix == ".json":
-                    return json.load(stream)
-                return [json.loads(line) for line in stream if line.strip()]
+            raw = file.read_bytes()
+            text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode()
+            return (
+                json.loads(text) if file.suffix == ".json" else [json.loads(line) for line in text.split("\n") if line.strip()]
+            )
         except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
             raise UserError(f"{file} is not valid JSON ({error}); mend or replace it") from error

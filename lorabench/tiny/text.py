@@ -7,8 +7,25 @@ one to three steps and stories of one step; the task has stories of two steps, w
 import random
 from dataclasses import dataclass
 
-NAMES = "Ada Ben Cleo Dev Emma Finn Gia Hugo Ivy Jack Kira Leo Mona Noah Olga Paul".split()
-ITEMS = "apples books coins shells cards pens stamps marbles beads plums stones tickets".split()
+NAMES = [
+    "Ada",
+    "Ben",
+    "Cleo",
+    "Dev",
+    "Emma",
+    "Finn",
+    "Gia",
+    "Hugo",
+    "Ivy",
+    "Jack",
+    "Kira",
+    "Leo",
+    "Mona",
+    "Noah",
+    "Olga",
+    "Paul",
+]
+ITEMS = ["apples", "books", "coins", "shells", "cards", "pens", "stamps", "marbles", "beads", "plums", "stones", "tickets"]
 PLACES = ("a box", "a bag", "a jar", "the attic", "the yard", "the shop")
 STARTS = (
     "{name} has {n} {items}.",

