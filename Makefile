@@ -43,7 +43,7 @@ table: .venv/.installed  ## print the peak table of RUNS and draw its learning-r
 	@$(BIN)/python -m analysis plot $(RUNS)
 
 test: .venv/.installed-dev  ## install what the tests need, then run them
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: .venv/.installed-dev  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lorabench import memory, models, records, seed
+from lorabench.calibration import Calibration
 from lorabench.cell import Cell, check_output
 from lorabench.checkpoint import Checkpoint
 from lorabench.data import Corpus, batches, subset
@@ -15,6 +16,7 @@ from lorabench.errors import UserError
 from lorabench.evaluate import evaluate, write_completions, zero
 from lorabench.models import Base
 from lorabench.progress import PROGRESS
+from lorabench.schema import Config, controls
 from lorabench.train import Training, train
 
 _CORPORA: dict[tuple[str, str, int], Corpus] = {}
@@ -59,7 +61,7 @@ def _finish(cell: Cell) -> dict[str, Any]:
         "schema_version": records.SCHEMA_VERSION,
         "id": cell.id,
         "status": "failed",
-        "config": cell.config,
+        "config": {key: value for key, value in cell.config.items() if key not in controls(Config)},
         "identity": cell.identity,
         "metrics": None,
         "error": None,
@@ -128,7 +130,7 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
     chosen = subset(len(corpus), c["train_samples"], seed.generator(c["seed"], "subset"))
     schedule = batches(chosen, c["batch_size"], c["epochs"], seed.generator(c["seed"], "order"))
     base.remember([f"{name}.weight" for name in variant.targets(models.linear_shapes(cell.model))])
-    adapted = variant.attach(base.model, seed.generator(c["seed"], "init"))
+    adapted = variant.attach(base.model, seed.generator(c["seed"], "init"), Calibration(corpus, chosen, cell.trainer))
     trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     with PROGRESS.cell(cell, len(schedule)) as on_step:
         done = train(

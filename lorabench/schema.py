@@ -7,6 +7,7 @@ from omegaconf import MISSING
 
 # Keys that say where or how fast, never what comes out. They stay out of a cell's identity (see records.identity).
 KNOB = {"identity": False}
+CONTROL = {"identity": False, "recorded": False}  # how a process goes about it: not even in the record
 
 
 @dataclass
@@ -54,16 +55,21 @@ class Config:
     seed: int = MISSING
     train_samples: int | None = MISSING
     epochs: int = MISSING
-    output_dir: str = field(default=MISSING, metadata=KNOB)
+    output_dir: str = field(default=MISSING, metadata=CONTROL)
     device: str = field(default=MISSING, metadata=KNOB)
-    plan: bool = field(default=False, metadata=KNOB)
-    retry_failed: bool = field(default=True, metadata=KNOB)
-    when_busy: str = field(default="wait", metadata=KNOB)  # wait | defer: a cell that another process is training
+    plan: bool = field(default=False, metadata=CONTROL)
+    retry_failed: bool = field(default=True, metadata=CONTROL)
+    when_busy: str = field(default="wait", metadata=CONTROL)  # wait | defer: a cell that another process is training
 
 
 def knobs(cls: type) -> set[str]:
     """Names of the fields of a schema class that do not decide a result."""
     return {f.name for f in fields(cls) if f.metadata.get("identity") is False}
+
+
+def controls(cls: type) -> set[str]:
+    """Names of the fields of a schema class that a record leaves out."""
+    return {f.name for f in fields(cls) if f.metadata.get("recorded") is False}
 
 
 def register() -> None:

@@ -5,6 +5,7 @@ import itertools
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -90,13 +91,14 @@ class GridSweeper(Sweeper):
         """
         loader = self.context.config_loader
         parser = OverridesParser.create(config_loader=loader)
+        is_group = cache(lambda key: bool(loader.get_group_options(key)))
         composed: dict[tuple[str, ...], DictConfig] = {}
         configs = []
         for cell in cells:
             values: list[Override] = []
             rest: list[str] = []
             for text, override in zip(cell, parser.parse_overrides(list(cell)), strict=True):
-                if override.type == OverrideType.CHANGE and not loader.get_group_options(override.key_or_group):
+                if override.type == OverrideType.CHANGE and not is_group(override.key_or_group):
                     values.append(override)
                 else:
                     rest.append(text)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorabench.errors import UserError, nearest
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
+
+    from lorabench.calibration import Calibration
 
 
 @dataclass(kw_only=True)
@@ -58,13 +61,15 @@ class Variant(ABC):
     def peft_config(self) -> "PeftConfig":
         """The PEFT configuration whose layers carry this variant's parameters."""
 
-    def attach(self, model: "PreTrainedModel", generator: "torch.Generator", calibration: Any = None) -> "PeftModel":
+    def attach(
+        self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
+    ) -> "PeftModel":
         """Add the trainable parameters.
 
         Args:
             model: the frozen base; variants may change its weights so that the function stays the same.
             generator: the only source of randomness.
-            calibration: see the variants that ask for it.
+            calibration: the cell's training data, for variants that start from them.
         """
         import torch
         from peft import get_peft_model
@@ -72,6 +77,10 @@ class Variant(ABC):
         with torch.random.fork_rng():
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
             return get_peft_model(model, self.peft_config())
+
+    def trainable_parameters(self, shapes: dict[str, tuple[int, int]]) -> int:
+        """Number of trained values: Σ r(m + n) over the adapted matrices for a pair of low-rank factors."""
+        return sum(self.rank * sum(shapes[name]) for name in self.targets(shapes))
 
     def optimizer(self, model: "PeftModel", lr: float, **adamw: Any) -> "torch.optim.Optimizer":
         """The optimizer; ``adamw`` holds betas, eps and weight_decay."""
@@ -97,6 +106,10 @@ class Variant(ABC):
             weight.data.copy_(kept)
             layer.merged_adapters.clear()
         return merged
+
+    def save(self, model: "PeftModel", path: Path) -> None:
+        """Write a folder that plain ``PeftModel.from_pretrained(untouched base, path)`` loads to the same function."""
+        model.save_pretrained(str(path), save_embedding_layers=False)
 
     def detach(self, model: "PeftModel") -> None:
         """Take the adapters out of the base again; base weights that ``attach`` changed stay changed."""

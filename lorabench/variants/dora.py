@@ -3,18 +3,39 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+from lorabench.variants.base import adapter_layers
 from lorabench.variants.lora import LoRA
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
+    import torch
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel
+
+    from lorabench.calibration import Calibration
 
 
 class DoRA(LoRA):
     """y = (g / ‖W + s·BA‖_row)·(W + s·BA)x with g = ‖W‖_row at the start (Liu et al. 2024, arXiv 2402.09353).
 
-    g [m] is trained; the norm in the denominator is a constant for the gradient (their section 4.3).
+    g [m] is trained; the norm in the denominator is a constant for the gradient (their section 4.3). A and B start as in
+    LoRA. g and the norm are float32 also beside a bfloat16 base, so that g / ‖W‖_row is exactly 1 at the start.
     """
 
     def peft_config(self) -> "LoraConfig":
         """PEFT's LoRA layers with ``use_dora``."""
         return dataclasses.replace(super().peft_config(), use_dora=True)
+
+    def attach(
+        self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
+    ) -> "PeftModel":
+        """As for LoRA, with g and the norm in float32."""
+        from lorabench.variants.dora_layer import Float32Magnitude
+
+        adapted = super().attach(model, generator, calibration)
+        for _, layer in adapter_layers(adapted):
+            layer.lora_magnitude_vector["default"] = Float32Magnitude(layer.get_base_layer().weight)
+        return adapted
+
+    def trainable_parameters(self, shapes: dict[str, tuple[int, int]]) -> int:
+        """LoRA's, and g: Σ r(m + n) + m."""
+        return super().trainable_parameters(shapes) + sum(shapes[name][0] for name in self.targets(shapes))

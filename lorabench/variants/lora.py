@@ -1,6 +1,9 @@
 """LoRA: a low-rank update beside the frozen weight."""
 
+import dataclasses
 import math
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lorabench.variants.base import Variant, adapter_layers
@@ -10,13 +13,21 @@ if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
 
+    from lorabench.calibration import Calibration
 
+
+@dataclass(kw_only=True)
 class LoRA(Variant):
     """y = (W + s·BA)x with s = alpha / rank, A ~ U(±1/√n), B = 0 (Hu et al. 2021, arXiv 2106.09685).
 
     Subclasses that differ only in the start override ``factors``. The bound 1/√n is the Kaiming uniform one with a = √5,
     as in the authors' code and in PEFT.
+
+    Attributes:
+        initial: A₀ and B₀ in main memory, by module name, of the matrices whose base weight became W − s·B₀A₀.
     """
+
+    initial: "dict[str, tuple[torch.Tensor, torch.Tensor]]" = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def scale(self) -> float:
@@ -29,14 +40,14 @@ class LoRA(Variant):
 
         return LoraConfig(
             r=self.rank,
-            lora_alpha=self.alpha,
+            lora_alpha=self.alpha,  # type: ignore[arg-type]
             lora_dropout=self.dropout,
             target_modules=list(self.target_modules),
             task_type="CAUSAL_LM",
         )
 
     def factors(
-        self, name: str, weight: "torch.Tensor", generator: "torch.Generator", calibration: Any
+        self, name: str, weight: "torch.Tensor", generator: "torch.Generator"
     ) -> "tuple[torch.Tensor, torch.Tensor | None]":
         """Initial factors of one matrix.
 
@@ -44,30 +55,63 @@ class LoRA(Variant):
             name: the matrix's module name in the base.
             weight: W [m, n] in float32.
             generator: the only source of randomness.
-            calibration: what ``attach`` was given.
 
         Returns:
             A [r, n] and B [m, r]; B = None stands for zeros. With B given, W is replaced by W − s·BA.
         """
         return uniform(self.rank, weight.shape[1], weight.shape[1], generator), None
 
-    def attach(self, model: "PreTrainedModel", generator: "torch.Generator", calibration: Any = None) -> "PeftModel":
+    def attach(
+        self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
+    ) -> "PeftModel":
         """Add PEFT's LoRA layers, set their factors, and take s·BA out of the base so that the function is unchanged."""
         import torch
 
         adapted = super().attach(model, generator, calibration)
+        self.initial.clear()
         with torch.no_grad():
             for name, layer in adapter_layers(adapted):
                 base = layer.get_base_layer().weight
                 lora_A, lora_B = layer.lora_A["default"].weight, layer.lora_B["default"].weight
                 weight = base.float()
-                a, b = self.factors(name, weight, generator, calibration)
+                a, b = self.factors(name, weight, generator)
                 lora_A.copy_(a)
                 if b is not None:
                     lora_B.copy_(b)
                     # From the stored factors, not from a and b: rounding them must not move the start.
                     base.copy_(weight - self.scale * lora_B.float() @ lora_A.float())
+                    self.initial[name] = lora_A.to("cpu", copy=True), lora_B.to("cpu", copy=True)
         return adapted
+
+    def save(self, model: "PeftModel", path: Path) -> None:
+        """As every variant; where the base was changed, as plain LoRA of rank 2r on the untouched base.
+
+        W₀ − s·B₀A₀ + s·BA = W₀ + s·[B, −B₀][A; A₀]. The change of the base's weights is taken to be exact, so for a base in
+        bfloat16 the loaded model lacks the rounding of W₀ − s·B₀A₀.
+        """
+        if not self.initial:
+            return super().save(model, path)
+        import torch
+        from peft.utils import SAFETENSORS_WEIGHTS_NAME
+        from safetensors.torch import save_file
+
+        tensors = {}
+        for name, layer in adapter_layers(model):
+            lora_A, lora_B = (factor["default"].weight.detach().cpu() for factor in (layer.lora_A, layer.lora_B))
+            first_A, first_B = self.initial[name]
+            tensors[f"base_model.model.{name}.lora_A.weight"] = torch.cat([lora_A, first_A])
+            tensors[f"base_model.model.{name}.lora_B.weight"] = torch.cat([lora_B, -first_B], dim=1)
+        path.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+        rank = 2 * self.rank
+        config: Any = model.peft_config["default"]
+        config = dataclasses.replace(config, r=rank, lora_alpha=self.scale * rank, use_rslora=False, inference_mode=True)
+        config.save_pretrained(str(path))
+
+    def detach(self, model: "PeftModel") -> None:
+        """As every variant; the initial factors are forgotten."""
+        super().detach(model)
+        self.initial.clear()
 
 
 def uniform(rows: int, columns: int, fan_in: int, generator: "torch.Generator") -> "torch.Tensor":

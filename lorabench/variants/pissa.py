@@ -1,8 +1,9 @@
 """PiSSA: the adapter starts as the principal part of the weight."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lorabench import svd
 from lorabench.errors import UserError
 from lorabench.variants.lora import LoRA
 
@@ -26,18 +27,10 @@ class PiSSA(LoRA):
         if self.iterations is not None and self.iterations < 0:
             raise UserError(f"variant.iterations={self.iterations} must be at least 0, or null for the exact SVD")
 
-    def factors(
-        self, name: str, weight: "torch.Tensor", generator: "torch.Generator", calibration: Any
-    ) -> "tuple[torch.Tensor, torch.Tensor | None]":
-        """The r largest singular triples, split evenly over both factors."""
-        import torch
-
+    def factors(self, name: str, weight: "torch.Tensor", generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+        """The r largest singular triples, split evenly over both factors; the same for every seed."""
         if self.iterations is None:
-            u, sigma, vt = torch.linalg.svd(weight, full_matrices=False)
+            triples = svd.cached(svd.largest, weight, rank=self.rank)
         else:
-            with torch.random.fork_rng():
-                torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-                u, sigma, v = torch.svd_lowrank(weight, q=self.rank, niter=self.iterations)
-            vt = v.T
-        root = (sigma[: self.rank] / self.scale).sqrt()
-        return root[:, None] * vt[: self.rank], u[:, : self.rank] * root
+            triples = svd.cached(svd.randomized, weight, rank=self.rank, iterations=self.iterations)
+        return svd.balanced(triples, self.scale)

@@ -1,0 +1,113 @@
+"""``python -m lorabench.variants``: the table of variants for a model and a rank."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hydra import compose, initialize_config_dir
+
+from lorabench import models
+from lorabench.__main__ import CONF
+from lorabench.cell import Cell
+from lorabench.config_errors import explained
+from lorabench.errors import UserError
+from lorabench.variants.base import Variant
+
+ADAMW_BYTES = 8  # two float32 moments a trained value
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant on one model at one rank.
+
+    Attributes:
+        name: as on the command line.
+        formula: first line of its class's docstring, with the source.
+        change: what it changes against LoRA: first line of its file, after the name.
+        trained: number of trained values.
+        share: ``trained`` over that of a rank-r pair of factors.
+        optimizer_bytes: state of its optimizer.
+        refusal: why it cannot have this rank on this model; the numbers are 0 then.
+    """
+
+    name: str
+    formula: str
+    change: str
+    trained: int = 0
+    share: float = 0.0
+    optimizer_bytes: int = 0
+    refusal: str = ""
+
+
+def first_line(documented: object) -> str:
+    """First line of a docstring, empty where there is none."""
+    return ((documented.__doc__ or "").strip().splitlines() or [""])[0]
+
+
+def row(variant: Variant, shapes: dict[str, tuple[int, int]]) -> Row:
+    """Describe a variant on linear layers of these shapes (m, n)."""
+    words = {
+        "name": variant.name,
+        "formula": first_line(type(variant)),
+        "change": first_line(sys.modules[type(variant).__module__]).partition(": ")[2].rstrip("."),
+    }
+    try:
+        variant.check(shapes)
+    except UserError as error:
+        return Row(**words, refusal=str(error))
+    trained = variant.trainable_parameters(shapes)
+    memory = getattr(variant, "optimizer_bytes", None)  # stated by variants with another optimizer than AdamW
+    return Row(
+        **words,
+        trained=trained,
+        share=trained / Variant.trainable_parameters(variant, shapes),
+        optimizer_bytes=memory(shapes) if memory else ADAMW_BYTES * trained,
+    )
+
+
+def rows(model: str, rank: int) -> list[Row]:
+    """Describe every variant in conf/variant.
+
+    Raises:
+        UserError: none of them can have this rank on this model.
+    """
+    found = []
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        for file in sorted((CONF / "variant").glob("*.yaml")):
+            cell = Cell.of(compose("config", [f"model={model}", f"variant={file.stem}", f"rank={rank}"]))
+            found.append(row(cell.variant, models.linear_shapes(cell.model)))
+    if all(each.refusal for each in found):
+        raise UserError(found[0].refusal)
+    return found
+
+
+def table(found: Sequence[Row]) -> str:
+    """Lay out the rows: first the numbers, then the formulas."""
+    width = max(len(each.name) for each in found)
+    lines = [f"{'variant':<{width}}  {'trained':>13}  {'/ LoRA':>6}  {'optimizer MB':>12}  what changes against LoRA"]
+    for each in found:
+        numbers = f"{each.trained:>13,}  {each.share:>6.3f}  {each.optimizer_bytes / 1e6:>12,.2f}  {each.change}"
+        lines.append(f"{each.name:<{width}}  " + (f"cannot: {each.refusal}" if each.refusal else numbers))
+    return "\n".join([*lines, "", *(f"{each.name:<{width}}  {each.formula}" for each in found)])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table; a user's mistake ends in one line and exit code 2."""
+    parser = argparse.ArgumentParser(prog="python -m lorabench.variants", description="The variants, for a model and a rank.")
+    parser.add_argument("--model", default="tiny", help="a name in conf/model (default: %(default)s)")
+    parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, the budget of every variant (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+    try:
+        found = rows(chosen.model, chosen.rank)
+    except Exception as error:
+        line = explained(error, CONF)
+        if line is None:
+            raise
+        print(f"lorabench: {line}", file=sys.stderr)
+        sys.exit(2)
+    print(f"{chosen.model}, rank {chosen.rank}; MB are of optimizer state\n\n{table(found)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""Init[AB]: both factors start at random."""
+
+from typing import TYPE_CHECKING
+
+from lorabench.variants.lora import LoRA, uniform
+
+if TYPE_CHECKING:
+    import torch
+
+
+class InitAB(LoRA):
+    """A and B both ~ U(±1/√n), n the input size, W ← W − s·BA (paper 1, arXiv 2602.04998).
+
+    B takes its bound from the matrix's input size n too, not from its own fan-in r.
+    """
+
+    def factors(self, name: str, weight: "torch.Tensor", generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Two independent draws, A first."""
+        m, n = weight.shape
+        return uniform(self.rank, n, n, generator), uniform(m, self.rank, n, generator)

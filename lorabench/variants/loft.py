@@ -1,0 +1,60 @@
+"""LoFT: AdamW's moments live in the full matrix; A and B take turns in following its step."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lorabench.errors import UserError
+from lorabench.variants.base import adapter_layers
+from lorabench.variants.lora import LoRA
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from lorabench.variants.loft_optimizer import LoFTAdamW
+
+
+@dataclass(kw_only=True)
+class LoFT(LoRA):
+    """y = (W + BA)x, started as LoRA; ΔA or ΔB by turns is AdamW's step on W, projected (Tastan et al. 2025, arXiv 2505.21289).
+
+    The equations are in ``loft_optimizer``. The scale must be 1: the step is that of the full matrix, whatever alpha.
+
+    Attributes:
+        eps: added to the root of the second moment, in place of the trainer's.
+        damping: ε in (BᵀB + εI)⁻¹ and (AAᵀ + εI)⁻¹.
+    """
+
+    eps: float
+    damping: float
+    _optimizer: "LoFTAdamW | None" = field(init=False, default=None, repr=False, compare=False)
+
+    def check(self, shapes: dict[str, tuple[int, int]]) -> None:
+        """As for LoRA, with alpha = rank."""
+        super().check(shapes)
+        if self.alpha != self.rank:
+            raise UserError(f"variant=loft needs alpha = rank, but variant.alpha={self.alpha} and rank={self.rank}")
+        for key in ("eps", "damping"):
+            if not getattr(self, key) > 0:
+                raise UserError(f"variant.{key}={getattr(self, key)} must be greater than 0")
+
+    def optimizer(self, model: "PeftModel", lr: float, **adamw: Any) -> "LoFTAdamW":
+        """LoFT's AdamW over the pairs of factors."""
+        from lorabench.variants.loft_optimizer import LoFTAdamW
+
+        pairs = [(layer.lora_A["default"].weight, layer.lora_B["default"].weight) for _, layer in adapter_layers(model)]
+        self._optimizer = LoFTAdamW(pairs, lr, **adamw | {"eps": self.eps, "damping": self.damping})
+        return self._optimizer
+
+    def clip(self, model: "PeftModel", max_norm: float) -> float:
+        """Scale all gradients so that the full-space norm of the factor to be moved is at most ``max_norm``; return it."""
+        import torch
+
+        assert self._optimizer is not None, "the factor whose turn it is comes from the optimizer"
+        norm = self._optimizer.full_norm()
+        torch.nn.utils.clip_grads_with_norm_([p for p in model.parameters() if p.requires_grad], max_norm, norm)
+        return float(norm)
+
+    def optimizer_bytes(self, shapes: dict[str, tuple[int, int]]) -> int:
+        """Float32 state: m and the old factors as large as A and B, and P [n, r, r] for A, [m, r, r] for B."""
+        factors = self.trainable_parameters(shapes)
+        return 4 * (2 * factors + self.rank * factors)

@@ -1,0 +1,20 @@
+"""MiLoRA: the adapter starts as the minor part of the weight."""
+
+from typing import TYPE_CHECKING
+
+from lorabench import svd
+from lorabench.variants.lora import LoRA
+
+if TYPE_CHECKING:
+    import torch
+
+
+class MiLoRA(LoRA):
+    """W = UΣVᵀ; with the last r singular triples A = √(Σ/s)·Vᵀ, B = U·√(Σ/s), W ← W − s·BA.
+
+    Source: Wang et al. 2024, arXiv 2406.09044, section 3.
+    """
+
+    def factors(self, name: str, weight: "torch.Tensor", generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+        """The r smallest singular triples, split evenly over both factors; the same for every seed."""
+        return svd.balanced(svd.cached(svd.smallest, weight, rank=self.rank), self.scale)

@@ -1,0 +1,108 @@
+"""RandLoRA: a full-rank update from fixed random bases, of which only diagonal scales are trained."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorabench.errors import UserError
+from lorabench.progress import PROGRESS
+from lorabench.variants.base import Variant, adapter_layers
+from lorabench.variants.precision import keep_output_dtype
+
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel, RandLoraConfig
+    from transformers import PreTrainedModel
+
+    from lorabench.calibration import Calibration
+
+
+@dataclass(kw_only=True)
+class RandLoRA(Variant):
+    """y = (W + s·Σ_j B_j Λ_j A Γ_j)x: random fixed A, B_j, trained diagonal Λ_j, Γ_j (Albert et al. 2025, arXiv 2502.00987).
+
+    For d = min(m, n), D = max(m, n) and a basis rank b: A [b, d] is one for the model, B_j [D, b] for j < N = ⌈d/b⌉ too,
+    Λ_j [b] starts at 0 and Γ_j [d] at 1/max(d, N). Written for m ≥ n; otherwise the sum is transposed. All entries of the
+    bases are independent with standard deviation 1. N(b + d) values are trained: **fewer** for a larger b.
+
+    ``rank`` is the budget: b is the one whose count over the model is nearest that of LoRA with this rank.
+
+    Attributes:
+        basis_rank: b; None chooses it by the budget.
+        basis_scale: s where alpha = rank; s = basis_scale · alpha / rank.
+    """
+
+    basis_rank: int | None
+    basis_scale: float
+    _bases: tuple[int, int] | None = field(init=False, default=None, repr=False, compare=False)
+
+    def check(self, shapes: dict[str, tuple[int, int]]) -> None:
+        """As for every variant; the basis rank must not exceed the largest min(m, n)."""
+        super().check(shapes)
+        if self.basis_scale <= 0:
+            raise UserError(f"variant.basis_scale={self.basis_scale} must be positive")
+        largest = max(self._sides(shapes))
+        if self.basis_rank is not None and not 1 <= self.basis_rank <= largest:
+            raise UserError(f"variant.basis_rank={self.basis_rank} must lie in 1 … {largest} for this model, or be null")
+
+    def _sides(self, shapes: dict[str, tuple[int, int]]) -> Counter[int]:
+        """How many adapted matrices have which d = min(m, n)."""
+        return Counter(min(shapes[name]) for name in self.targets(shapes))
+
+    def matched_rank(self, shapes: dict[str, tuple[int, int]]) -> int:
+        """The basis rank whose trainable count is nearest LoRA's at ``rank``; of two equally near ones, the smaller rank."""
+        sides = self._sides(shapes)
+        budget = super().trainable_parameters(shapes)
+        return min(range(1, max(sides) + 1), key=lambda b: (abs(trained(sides, b) - budget), b))
+
+    def trainable_parameters(self, shapes: dict[str, tuple[int, int]]) -> int:
+        """Σ N(b + d) over the adapted matrices."""
+        return trained(self._sides(shapes), self.basis_rank or self.matched_rank(shapes))
+
+    def peft_config(self) -> "RandLoraConfig":
+        """PEFT's RandLoRA layers over the bases that ``attach`` chose."""
+        from peft import RandLoraConfig
+
+        assert self._bases is not None, "attach first: the basis rank depends on the model"
+        basis_rank, key = self._bases
+        return RandLoraConfig(
+            r=basis_rank,
+            randlora_alpha=self.basis_scale * self.alpha / self.rank * basis_rank,
+            projection_prng_key=key,
+            randlora_dropout=self.dropout,
+            target_modules=list(self.target_modules),
+            task_type="CAUSAL_LM",
+        )
+
+    def attach(
+        self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
+    ) -> "PeftModel":
+        """Choose the basis rank for this model, print both counts, and add PEFT's layers over bases from ``generator``."""
+        import torch
+
+        linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+        shapes = {name: (module.out_features, module.in_features) for name, module in linear.items()}
+        basis_rank = self.basis_rank or self.matched_rank(shapes)
+        self._bases = basis_rank, int(torch.randint(2**62, (), generator=generator))
+        PROGRESS.note(
+            f"{self.name}: basis rank {basis_rank} trains {self.trainable_parameters(shapes):,} values; "
+            f"LoRA of rank {self.rank} trains {super().trainable_parameters(shapes):,}"
+        )
+        return keep_output_dtype(super().attach(model, generator, calibration))
+
+    def save(self, model: "PeftModel", path: Path) -> None:
+        """Save PEFT's form, with the bases once instead of once a layer (several GB for a 0.6B model).
+
+        PEFT then warns about missing keys when it loads the file; all layers share the bases that it does load.
+        """
+        bases = (".randlora_A.", ".randlora_B.")
+        copies = [f"base_model.model.{name}{basis}" for name, _ in adapter_layers(model) for basis in bases]
+        state = {key: value for key, value in model.state_dict().items() if not key.startswith(tuple(copies))}
+        model.save_pretrained(str(path), state_dict=state, save_embedding_layers=False)
+
+
+def trained(sides: Counter[int], basis_rank: int) -> int:
+    """Trainable values of RandLoRA over so many matrices of each d = min(m, n): Σ ⌈d/b⌉(b + d)."""
+    return sum(count * math.ceil(d / basis_rank) * (basis_rank + d) for d, count in sides.items())

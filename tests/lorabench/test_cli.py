@@ -1,0 +1,55 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+def lorabench(*args: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    return subprocess.run(
+        [sys.executable, "-m", "lorabench", *args], capture_output=True, text=True, timeout=120, env=environment
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["variant=lorra"], "variant=lorra does not exist; did you mean 'lora'?"),
+        (["model=tinny"], "model=tinny does not exist; did you mean 'tiny'?"),
+        (["task=maths"], "task=maths does not exist; did you mean 'math'?"),
+        (["+experiment=gemma_math"], "experiment=gemma_math does not exist; did you mean 'gemma_math_"),
+        (["batchsize=3"], "unknown key 'batchsize'; did you mean 'batch_size'?"),
+        (["trainer.warmup=3"], "unknown key 'trainer.warmup'; did you mean 'warmup_ratio'?"),
+        (["variant.alfa=3"], "unknown key 'variant.alfa'; did you mean 'alpha'?"),
+        (["lr=abc"], "lr: Value 'abc'"),
+        (["batchsize=3,4", "-m"], "unknown key 'batchsize'; did you mean 'batch_size'?"),
+        (["lr=1e-3,abc", "-m"], "lr: Value 'abc'"),
+        (["variant=lora,pisa", "-m"], "variant=pisa does not exist; did you mean 'pissa'?"),
+        (
+            ["lr=1e-3,-1", "-m"],
+            "cell 2 of 2 (tiny arithmetic lora lr=-1 batch_size=8 rank=8 seed=0): lr=-1.0 must be greater than 0",
+        ),
+        (["lr=interval(1e-4,1e-2)", "-m"], "lr: a grid needs a list of values, not an interval"),
+        (["rank=999"], "rank=999 is larger than"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_exit_code_2(args, message, tmp_path):
+    done = lorabench(f"output_dir={tmp_path}", *args)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"lorabench: {message}")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_experiment_of_the_readme_has_540_cells():
+    done = lorabench("+experiment=gemma_math_lrsweep", "plan=true", "-m")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("540 cells: 540 to run")
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; sys.argv = ['lorabench', '--help']\ntry:\n    from lorabench.__main__ import main; main()\nexcept SystemExit: pass\n"
+    code += "print({m for m in ('torch', 'transformers', 'peft', 'datasets', 'pandas', 'matplotlib') if m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip().endswith("set()"), done.stdout + done.stderr

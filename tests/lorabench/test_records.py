@@ -1,0 +1,98 @@
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from lorabench import records
+
+
+def test_knobs_and_paths_do_not_change_a_cell(cell, tmp_path):
+    here = cell()
+    same = cell(
+        f"output_dir={tmp_path / 'elsewhere'}",
+        "device=cpu",
+        "trainer.micro_batch_tokens=512",
+        "trainer.max_padding=0.5",
+        "trainer.checkpoint_minutes=1",
+        "evaluator.batch_tokens=100",
+        "task.typical_tokens=1",
+        "when_busy=defer",
+        "retry_failed=false",
+        "model.name=renamed",
+    )
+    assert same.id == here.id
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "lr=1e-3",
+        "batch_size=4",
+        "rank=4",
+        "seed=1",
+        "train_samples=100",
+        "epochs=2",
+        "variant=pissa",
+        "variant.alpha=16",
+        "variant.dropout=0.1",
+        "trainer.max_length=64",
+        "trainer.warmup_ratio=0.1",
+        "task.version=2",
+        "task.test_samples=7",
+        "model.dtype=bfloat16",
+        "model.weights=random",
+    ],
+)
+def test_everything_that_decides_the_result_changes_the_cell(cell, override):
+    assert cell(override).id != cell().id
+
+
+def test_spelling_of_a_number_does_not_change_a_cell(cell):
+    assert cell("lr=0.002").id == cell("lr=2e-3").id == cell("lr=2.0e-03").id
+
+
+def test_local_data_are_identified_by_content_not_by_place(cell, tmp_path):
+    for name in "ab":
+        folder = tmp_path / name
+        folder.mkdir()
+        for split in ("train", "test"):
+            rows = [{"question": f"q{i}", "answer": f"a\n#### {i}"} for i in range(5)]
+            (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    ids = [cell("task=math", f"task.path={tmp_path / name}").id for name in "ab"]
+    assert ids[0] == ids[1]
+    (tmp_path / "b" / "test.jsonl").write_text(json.dumps({"question": "other", "answer": "a\n#### 1"}) + "\n")
+    assert cell("task=math", f"task.path={tmp_path / 'b'}").id != ids[0]
+
+
+def test_write_is_whole_and_has_no_nan(tmp_path):
+    file = tmp_path / "record.json"
+    records.write(file, {"loss": [1.0, float("nan"), float("inf")], "n": {"x": (1, 2)}})
+    assert json.loads(file.read_text()) == {"loss": [1.0, None, None], "n": {"x": [1, 2]}}
+    assert [f.name for f in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_half_written_record_counts_as_none(tmp_path):
+    (tmp_path / "record.json").write_text('{"status": "comp')
+    assert records.read(tmp_path / "record.json") is None
+    assert records.read(tmp_path / "missing.json") is None
+
+
+def test_a_lock_excludes_another_process_and_dies_with_it(tmp_path):
+    code = f"""
+        import sys, time
+        from pathlib import Path
+        from lorabench import records
+        with records.lock(Path({str(tmp_path / "lock")!r}), wait=True):
+            print("held", flush=True)
+            time.sleep(60)
+    """
+    other = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "held\n"
+    with records.lock(tmp_path / "lock", wait=False) as held:
+        assert not held
+    other.kill()
+    other.wait()
+    with records.lock(tmp_path / "lock", wait=False) as held:
+        assert held
