@@ -49,6 +49,8 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that the line below is the only one
     try:
         cli()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
     except Exception as error:
         line = explained(error, CONF)
         if traceback or line is None:

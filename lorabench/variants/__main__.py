@@ -47,23 +47,16 @@ def first_line(documented: object) -> str:
 
 def row(variant: Variant, shapes: dict[str, tuple[int, int]]) -> Row:
     """Describe a variant on linear layers of these shapes (m, n)."""
-    words = {
-        "name": variant.name,
-        "formula": first_line(type(variant)),
-        "change": first_line(sys.modules[type(variant).__module__]).partition(": ")[2].rstrip("."),
-    }
+    formula = first_line(type(variant))
+    change = first_line(sys.modules[type(variant).__module__]).partition(": ")[2].rstrip(".")
     try:
         variant.check(shapes)
     except UserError as error:
-        return Row(**words, refusal=str(error))
+        return Row(variant.name, formula, change, refusal=str(error))
     trained = variant.trainable_parameters(shapes)
     memory = getattr(variant, "optimizer_bytes", None)  # stated by variants with another optimizer than AdamW
-    return Row(
-        **words,
-        trained=trained,
-        share=trained / Variant.trainable_parameters(variant, shapes),
-        optimizer_bytes=memory(shapes) if memory else ADAMW_BYTES * trained,
-    )
+    size = memory(shapes) if memory else ADAMW_BYTES * trained
+    return Row(variant.name, formula, change, trained, trained / Variant.trainable_parameters(variant, shapes), size)
 
 
 def rows(model: str, rank: int) -> list[Row]:

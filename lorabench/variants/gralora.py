@@ -47,7 +47,7 @@ class GraLoRA(Variant):
 
         return GraloraConfig(
             r=self.rank,
-            alpha=self.alpha,
+            alpha=self.alpha,  # type: ignore[arg-type]
             gralora_k=self.k,
             hybrid_r=0,
             gralora_dropout=self.dropout,

@@ -144,8 +144,13 @@ def view(pairs: list[Pair], factor: str) -> Pair:
         The other factor [k, q, r] and the gradient of ``factor`` [k, r, p]: (q, p) is (m, n) for lora_A, (n, m) for lora_B.
     """
     if factor == "lora_A":
-        return torch.stack([b for _, b in pairs]), torch.stack([a.grad for a, _ in pairs])
-    return torch.stack([a.T for a, _ in pairs]), torch.stack([b.grad.T for _, b in pairs])
+        return torch.stack([b for _, b in pairs]), torch.stack([gradient_of(a) for a, _ in pairs])
+    return torch.stack([a.T for a, _ in pairs]), torch.stack([gradient_of(b).T for _, b in pairs])
+
+
+def gradient_of(parameter: torch.Tensor) -> torch.Tensor:
+    """Its gradient; zero where the parameter took no part in the loss."""
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
 def inverse(fixed: torch.Tensor, damping: float) -> Pair:

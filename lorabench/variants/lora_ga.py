@@ -20,10 +20,10 @@ OVERSAMPLING, ITERATIONS = 4, 4
 
 @dataclass(kw_only=True)
 class LoRAGA(LoRA):
-    """G = ∂loss/∂W = UΣVᵀ; A = c·V[:, :r]ᵀ, B = c·U[:, r:2r] with c = m^¼/√γ, W ← W − s·BA.
+    """∂loss/∂W = UΣVᵀ; A = c·V[:, :r]ᵀ, B = c·U[:, r:2r], c = m^¼/√γ, W ← W − s·BA (Wang et al. 2024, arXiv 2407.05000).
 
-    Source: Wang et al. 2024, arXiv 2407.05000, algorithm 1. Its stable scale c depends on the output size m alone, and Σ does
-    not enter. There s = alpha / √rank; paper 1's runs take alpha / rank like the other variants.
+    This is their algorithm 1: the stable scale c depends on the output size m alone, and Σ does not enter. They take
+    s = alpha / √rank; paper 1's runs take alpha / rank as for the other variants.
 
     Attributes:
         gamma: γ; the larger, the smaller the start.

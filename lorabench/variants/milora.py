@@ -10,10 +10,7 @@ if TYPE_CHECKING:
 
 
 class MiLoRA(LoRA):
-    """W = UΣVᵀ; with the last r singular triples A = √(Σ/s)·Vᵀ, B = U·√(Σ/s), W ← W − s·BA.
-
-    Source: Wang et al. 2024, arXiv 2406.09044, section 3.
-    """
+    """W = UΣVᵀ; A = √(Σ/s)·Vᵀ, B = U·√(Σ/s) of the last r triples, W ← W − s·BA (Wang et al. 2024, arXiv 2406.09044)."""
 
     def factors(self, name: str, weight: "torch.Tensor", generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
         """The r smallest singular triples, split evenly over both factors; the same for every seed."""

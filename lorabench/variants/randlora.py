@@ -25,7 +25,8 @@ class RandLoRA(Variant):
 
     For d = min(m, n), D = max(m, n) and a basis rank b: A [b, d] is one for the model, B_j [D, b] for j < N = ⌈d/b⌉ too,
     Λ_j [b] starts at 0 and Γ_j [d] at 1/max(d, N). Written for m ≥ n; otherwise the sum is transposed. All entries of the
-    bases are independent with standard deviation 1. N(b + d) values are trained: **fewer** for a larger b.
+    bases are independent with standard deviation 1, so that PEFT's own order of B's columns is as good as any. N(b + d) values
+    are trained: **fewer** for a larger b.
 
     ``rank`` is the budget: b is the one whose count over the model is nearest that of LoRA with this rank.
 
@@ -69,7 +70,7 @@ class RandLoRA(Variant):
         basis_rank, key = self._bases
         return RandLoraConfig(
             r=basis_rank,
-            randlora_alpha=self.basis_scale * self.alpha / self.rank * basis_rank,
+            randlora_alpha=self.basis_scale * self.alpha / self.rank * basis_rank,  # type: ignore[arg-type]
             projection_prng_key=key,
             randlora_dropout=self.dropout,
             target_modules=list(self.target_modules),

@@ -150,10 +150,10 @@ def attach(calibration):
 
 @pytest.fixture(scope="session")
 def batch(calibration):
-    """A function from a ``Base`` to ids and attention mask [4, time] of real texts of unlike length."""
+    """A function from a ``Base`` to ids and attention mask [3, time] of real texts of unlike length."""
 
     def make(base):
-        return collate(calibration(base).corpus.encode(range(4)), base.tokenizer.pad_token_id, CPU)[:2]
+        return collate(calibration(base).corpus.encode(range(3)), base.tokenizer.pad_token_id, CPU)[:2]
 
     return make
 
@@ -168,6 +168,17 @@ def logits(batch):
         half = model.dtype == torch.bfloat16  # as in the trainer
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
             return model(input_ids=ids, attention_mask=mask).logits[mask.bool()].float()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def base_logits(fresh, logits):
+    """A function from a model's name to the untouched base's ``logits``, computed once."""
+
+    @lru_cache
+    def run(name):
+        return logits(fresh(name))
 
     return run
 

@@ -1,8 +1,7 @@
 """``python -m lorabench.variants``."""
 
-import subprocess
+import runpy
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -72,13 +71,13 @@ def test_a_mistake_ends_in_one_line_and_code_2(arguments, words, capsys):
     assert told.err.count("\n") == 1
 
 
-def test_it_runs_as_a_module(tiny):
-    run = subprocess.run(
-        [sys.executable, "-m", "lorabench.variants"], capture_output=True, text=True, cwd=Path(CONF).parent, timeout=120
-    )
-    assert run.returncode == 0
-    assert run.stderr == ""
-    assert run.stdout.rstrip().endswith(table.table(list(tiny.values())))
+def test_it_runs_as_a_module(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lorabench.variants"])
+    monkeypatch.delitem(sys.modules, "lorabench.variants.__main__")
+    runpy.run_module("lorabench.variants", run_name="__main__")
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert told.out.rstrip().endswith(table.table(list(tiny.values())))
 
 
 def test_a_variant_without_words_still_has_a_row():
