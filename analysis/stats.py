@@ -65,8 +65,8 @@ def peaks(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for key, curve in seed_means(frame).groupby([*SETTING, "variant"], dropna=False):
         curve = curve.sort_values("lr").reset_index(drop=True)
-        # idxmax returns the first maximum: on a tie the lowest lr.
-        peak, selected = curve["test_mean"].idxmax(), curve["validation_mean"].idxmax()
+        # argmax returns the first maximum: on a tie the lowest lr.
+        peak, selected = int(curve["test_mean"].argmax()), int(curve["validation_mean"].argmax())
         low, high = _best_range(curve["test_mean"].tolist(), peak)
         has_range = curve["test_mean"][peak] > 0
         rows.append(

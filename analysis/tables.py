@@ -74,7 +74,7 @@ def _blocks(frame: pd.DataFrame) -> list[Block]:
         means = seed_means(cells)
         # Where some scores carry a mark, a blank on the others keeps the digits of a column below each other.
         no_mark = " " if means["few_seeds"].any() else ""
-        rows = [_row(peak, no_mark) for peak in best.to_dict("records")]
+        rows = [_row({str(key): value for key, value in peak.items()}, no_mark) for peak in best.to_dict("records")]
         blocks.append(Block(model_and_task(setting), subtitle, rows, _remarks(best, means)))
     return blocks
 

@@ -1,5 +1,7 @@
 """A cell: one point of the grid, with its parts built, checked and named."""
 
+import math
+import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,11 +96,9 @@ class Cell:
         return Path(self.config["output_dir"]) / self.id
 
     def record(self) -> dict[str, Any] | None:
-        """The record of an earlier run, None while there is none or it is to be tried again."""
+        """The record of an earlier run, None while there is none; a failed run is tried again."""
         found = records.read(self.folder / "record.json")
-        if found and found["status"] == "failed" and self.config["retry_failed"]:
-            return None
-        return found
+        return None if found and found["status"] == "failed" else found
 
     def __str__(self) -> str:
         c = self.config
@@ -109,14 +109,15 @@ class Cell:
         """Raise UserError for anything in this cell that cannot work; ``resources`` asks for weights and data too."""
         c = self.config
         for key in ("lr", "batch_size", "rank", "epochs"):
-            if not c[key] > 0:
-                raise UserError(f"{key}={c[key]} must be greater than 0")
+            if not 0 < c[key] < math.inf:
+                raise UserError(f"{key}={c[key]} must be greater than 0 and finite")
         if c["train_samples"] is not None and c["train_samples"] < 1:
             raise UserError(f"train_samples={c['train_samples']} must be at least 1, or null for all")
         if c["when_busy"] not in ("wait", "defer"):
             raise UserError(f"when_busy={c['when_busy']} is unknown; available: wait, defer")
         _check_trainer(self.trainer)
         models.check(self.model)
+        assert self.generator  # built here: its settings are checked before anything is trained
         self.variant.check(models.linear_shapes(self.model))
         if not resources:
             return
@@ -137,14 +138,25 @@ def _check_trainer(settings: TrainerConfig) -> None:
     for key in ("warmup_ratio", "max_padding"):
         if not 0 <= getattr(settings, key) < 1:
             raise UserError(f"trainer.{key}={getattr(settings, key)} must lie in [0, 1)")
+    for key in ("weight_decay", "eps", "checkpoint_minutes"):
+        if not getattr(settings, key) >= 0:
+            raise UserError(f"trainer.{key}={getattr(settings, key)} must not be negative")
+    if not all(0 <= beta < 1 for beta in settings.betas):
+        raise UserError(f"trainer.betas={list(settings.betas)} must lie in [0, 1)")
+
+
+def forget_generators() -> None:
+    """Drop the kept generators: they hold the loaded model."""
+    from lorabench.generation.base import Generator
+
+    for name in [name for name, built in _KEPT.items() if isinstance(built, Generator)]:
+        del _KEPT[name]
 
 
 def check_output(folder: str) -> None:
     """Raise UserError unless records can be written to this folder."""
-    probe = Path(folder) / ".writable"
     try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UserError(f"output_dir={folder} cannot be written ({error.strerror}); give another folder") from error

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import sys
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException
@@ -33,7 +34,10 @@ def explained(error: BaseException, conf: Path) -> str | None:
         told = next((line for line in lines if line.startswith("Value ")), lines[0] if lines else type(error).__name__)
         return f"{full_key}: {told}" if full_key else told
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; give another output_dir"
+        # Hydra makes the output folder before any of our checks can run.
+        given = next((a.partition("=")[2] for a in sys.argv[1:] if a.startswith("output_dir=")), "runs")
+        if Path(error.filename).absolute().is_relative_to(Path(given).absolute()):
+            return f"output_dir={given} cannot be written ({error.strerror}); give another folder"
     return None
 
 

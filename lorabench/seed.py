@@ -1,6 +1,9 @@
 """One seed, separate named streams: what one part draws never shifts what another part draws."""
 
+import contextlib
 import hashlib
+import os
+from collections.abc import Iterator
 
 STREAMS = ("init", "order", "subset", "dropout")
 
@@ -17,3 +20,17 @@ def generator(seed: int, stream: str):
     import torch
 
     return torch.Generator().manual_seed(stream_seed(seed, stream))
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Let torch use only algorithms that repeat their bits, and refuse the others; matters on GPUs."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -32,7 +32,6 @@ class GridSweeper(Sweeper):
         preflight: gets all composed configs before anything is launched and returns whether to go on.
         first_pass: overrides of the first launch. Jobs that then end with an exception whose ``retry_later`` is true are
             launched again without these at the end.
-        max_batch_size: jobs handed to the launcher at a time; None for all.
     """
 
     def __init__(
@@ -40,12 +39,10 @@ class GridSweeper(Sweeper):
         params: dict[str, Any] | None,
         preflight: Callable[[Sequence[DictConfig]], bool],
         first_pass: Sequence[str],
-        max_batch_size: int | None,
     ):
         self.params = dict(params or {})
         self.preflight = preflight
         self.first_pass = list(first_pass)
-        self.max_batch_size = max_batch_size
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's hook: make the launcher."""
@@ -115,11 +112,7 @@ class GridSweeper(Sweeper):
         return configs
 
     def _launch(self, cells: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        size = self.max_batch_size or max(1, len(cells))
-        results: list[JobReturn] = []
-        for start in range(0, len(cells), size):
-            results += self.launcher.launch(list(cells[start : start + size]), initial_job_idx=first + start)
-        return results
+        return list(self.launcher.launch(cells, initial_job_idx=first)) if cells else []
 
     def _report(self, cells: Sequence[Sequence[str]], results: Sequence[JobReturn]) -> None:
         failed = [i for i, result in enumerate(results) if result.status != JobStatus.COMPLETED]

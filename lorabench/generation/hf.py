@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lorabench.errors import UserError
 from lorabench.generation.base import Generator
+from lorabench.progress import PROGRESS
 
 if TYPE_CHECKING:
     import torch
@@ -50,27 +51,30 @@ class HFGenerator(Generator):
         model, tokenizer = self._base.model, self._base.tokenizer
         encoded = tokenizer(list(prompts))["input_ids"]
         completions = [""] * len(prompts)
-        for group in self._groups([len(ids) for ids in encoded], max_new_tokens):
-            longest = max(len(encoded[i]) for i in group)
-            ids = torch.full((len(group), longest), tokenizer.pad_token_id)
-            mask = torch.zeros_like(ids)
-            for row, i in enumerate(group):  # on the left: generation goes on at the right end
-                ids[row, longest - len(encoded[i]) :] = torch.tensor(encoded[i])
-                mask[row, longest - len(encoded[i]) :] = 1
-            with torch.inference_mode():
-                out = model.generate(  # type: ignore[operator]
-                    input_ids=ids.to(self._base.device),
-                    attention_mask=mask.to(self._base.device),
-                    max_new_tokens=max_new_tokens,
-                    do_sample=False,
-                    temperature=None,
-                    top_p=None,
-                    top_k=None,
-                    eos_token_id=tokenizer.eos_token_id,
-                    pad_token_id=tokenizer.pad_token_id,
-                )
-            for i, text in zip(group, tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True), strict=True):
-                completions[i] = text
+        with PROGRESS.generation(len(prompts)) as finished:
+            for group in self._groups([len(ids) for ids in encoded], max_new_tokens):
+                longest = max(len(encoded[i]) for i in group)
+                ids = torch.full((len(group), longest), tokenizer.pad_token_id)
+                mask = torch.zeros_like(ids)
+                for row, i in enumerate(group):  # on the left: generation goes on at the right end
+                    ids[row, longest - len(encoded[i]) :] = torch.tensor(encoded[i])
+                    mask[row, longest - len(encoded[i]) :] = 1
+                half = model.dtype == torch.bfloat16  # some layers of such a base are float32, see models.load
+                with torch.inference_mode(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
+                    out = model.generate(  # type: ignore[operator]
+                        input_ids=ids.to(self._base.device),
+                        attention_mask=mask.to(self._base.device),
+                        max_new_tokens=max_new_tokens,
+                        do_sample=False,
+                        temperature=None,
+                        top_p=None,
+                        top_k=None,
+                        eos_token_id=tokenizer.eos_token_id,
+                        pad_token_id=tokenizer.pad_token_id,
+                    )
+                for i, text in zip(group, tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True), strict=True):
+                    completions[i] = text
+                finished(len(group))
         return completions
 
     def _groups(self, lengths: Sequence[int], max_new_tokens: int) -> list[list[int]]:

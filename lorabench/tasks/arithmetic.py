@@ -43,6 +43,10 @@ class Arithmetic(Task):
         """All training stories."""
         return self._pools["train"]
 
+    def train_size(self) -> int:
+        """Known without generating them."""
+        return POOL["train"]
+
     def validation_examples(self) -> list[Example]:
         """The first ``validation_samples`` validation stories."""
         return self._pools["validation"][: self.validation_samples]

@@ -77,6 +77,14 @@ class Task(ABC):
     def fingerprint(self) -> str:
         """What the data are: a hash of their content, or hub id and revision."""
 
+    def validates(self, example: Example) -> bool:
+        """Whether a training example can be scored as the test problems are; only such ones enter the validation split."""
+        return True
+
+    def train_size(self) -> int | None:
+        """Number of training examples, None where it is unknown before the data are at hand."""
+        return None
+
     def evaluation_prompt(self, example: Example) -> str:
         """The prompt in evaluation; a task overrides it only where its paper appends something."""
         return self.prompt(example)
@@ -91,16 +99,17 @@ class Task(ABC):
         groups: dict[str, list[int]] = {}
         for i, example in enumerate(source):
             groups.setdefault(example.group or example.id, []).append(i)
-        if len(source) <= self.validation_samples:
-            raise UserError(f"task.validation_samples={self.validation_samples} leaves nothing of {len(source)} to train on")
+        scored = {i for i, example in enumerate(source) if self.validates(example)}
         # The groups with the smallest hashes: independent of the rows' order and of every seed.
         chosen: set[int] = set()
         for group in sorted(groups, key=lambda g: hashlib.sha256(g.encode()).digest()):
-            if len(chosen) >= self.validation_samples:
+            if len(chosen & scored) >= self.validation_samples:
                 break
-            chosen.update(groups[group])
+            chosen.update(groups[group] if scored.intersection(groups[group]) else ())
         train = [example for i, example in enumerate(source) if i not in chosen]
-        validation = [source[i] for i in sorted(chosen)][: self.validation_samples]
+        validation = [source[i] for i in sorted(chosen & scored)][: self.validation_samples]
+        if not train or not validation:
+            raise UserError(f"task.validation_samples={self.validation_samples} leaves nothing of {len(source)} to train on")
         return train, validation
 
     def train_examples(self) -> list[Example]:

@@ -68,10 +68,13 @@ class Math(Task):
     def _example(self, row: dict[str, Any], name: str) -> Example:
         if {"query", "response"} <= row.keys():
             group = row.get("original_question") or row["query"]
-            return Example(name, row["query"], row["response"], group=group)
+            # Problems of MATH have answers in LaTeX; the test problems, and so the validation problems, have numbers.
+            tail = row["response"].rpartition(MARKER)[2].strip()
+            number = NUMBER.fullmatch(tail) and not str(row.get("type", "")).startswith("MATH")
+            return Example(name, row["query"], row["response"], tail if number else "", group=group)
         if {"question", "answer"} <= row.keys():
             target, gold = gsm8k_solution(row["answer"])
-            return Example(name, row["question"], target, gold, set="gsm8k")
+            return Example(name, row["question"], target, gold, set="gsm8k", group=row["question"])
         raise UserError(
             f"task=math: row {name} has the columns {', '.join(sorted(row))}; "
             f"wanted query and response (MetaMathQA) or question and answer (GSM8K)"
@@ -93,6 +96,15 @@ class Math(Task):
         """GSM8K's test problems."""
         return self._test
 
+    def validates(self, example: Example) -> bool:
+        """Only problems whose answer is a number, as in GSM8K."""
+        return bool(example.answer)
+
+    def train_size(self) -> int | None:
+        """The hub's rows less the validation split; about, since rephrasings of one question stay together."""
+        rows = None if self.path else self.train.get("rows")
+        return rows - self.validation_samples if rows else None
+
     def prompt(self, example: Example) -> str:
         """The Alpaca instruction prompt."""
         return PROMPT.format(instruction=example.question)
@@ -107,7 +119,7 @@ class Math(Task):
 
     def score(self, example: Example, completion: str) -> float:
         """1.0 when the final numbers agree; without ``The answer is: `` the completion is wrong."""
-        gold = final_number(MARKER + example.answer if example.answer else example.target)
+        gold = final_number(MARKER + example.answer)
         return float(gold is not None and final_number(completion) == gold)
 
     def fingerprint(self) -> str:

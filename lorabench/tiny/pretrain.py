@@ -1,7 +1,7 @@
-"""Pretrain the embedded model: ``python -m lorabench.tiny.pretrain --out DIR`` (about 20 minutes on two cores).
+"""Pretrain the embedded model: ``python -m lorabench.tiny.pretrain --out DIR`` (25 minutes on two slow cores).
 
 Writes config, safetensors weights and tokenizer, and ``training.json`` with the command, the versions, the loss curve, the
-accuracy on held-back corpus documents and the SHA-256 of the weights.
+accuracy on freshly drawn documents and the SHA-256 of the weights.
 """
 
 import argparse
@@ -98,8 +98,8 @@ def main() -> None:
 
     rng = random.Random(f"pretrain-{args.seed}")
     tokenizer = build_tokenizer(["".join(corpus_document(rng)) for _ in range(20_000)])
-    held_back_rng = random.Random(f"held-back-{args.seed}")
-    held_back = [corpus_document(held_back_rng) for _ in range(400)]
+    fresh_rng = random.Random(f"held-back-{args.seed}")
+    fresh = [corpus_document(fresh_rng) for _ in range(400)]
     model = build_model(tokenizer, args.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -117,7 +117,7 @@ def main() -> None:
         schedule.step()
         if step % 100 == 0 or step == 1:
             curve.append((step, round(loss.item(), 4)))
-            note = f" accuracy {accuracy(model, tokenizer, held_back[:100]):.2f}" if step % 500 == 0 else ""
+            note = f" accuracy {accuracy(model, tokenizer, fresh[:100]):.2f}" if step % 500 == 0 else ""
             print(f"step {step} loss {loss.item():.4f} {time.perf_counter() - started:.0f} s{note}", flush=True)
 
     model.eval()
@@ -127,7 +127,7 @@ def main() -> None:
     report = {
         "command": "python -m lorabench.tiny.pretrain " + " ".join(sys.argv[1:]),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "held_back_accuracy": accuracy(model, tokenizer, held_back),
+        "fresh_accuracy": accuracy(model, tokenizer, fresh),
         "seconds": round(time.perf_counter() - started),
         "loss": curve,
         "versions": {
@@ -139,7 +139,7 @@ def main() -> None:
         "sha256": hashlib.sha256((args.out / "model.safetensors").read_bytes()).hexdigest(),
     }
     (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n")
-    print(json.dumps({key: report[key] for key in ("parameters", "held_back_accuracy", "seconds", "sha256")}))
+    print(json.dumps({key: report[key] for key in ("parameters", "fresh_accuracy", "seconds", "sha256")}))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ from lorabench.config_errors import explained
 from lorabench.errors import UserError
 from lorabench.variants.base import Variant
 
-ADAMW_BYTES = 8  # two float32 moments a trained value
-
 
 @dataclass(frozen=True)
 class Row:
@@ -54,8 +52,7 @@ def row(variant: Variant, shapes: dict[str, tuple[int, int]]) -> Row:
     except UserError as error:
         return Row(variant.name, formula, change, refusal=str(error))
     trained = variant.trainable_parameters(shapes)
-    memory = getattr(variant, "optimizer_bytes", None)  # stated by variants with another optimizer than AdamW
-    size = memory(shapes) if memory else ADAMW_BYTES * trained
+    size = variant.optimizer_bytes(shapes)
     return Row(variant.name, formula, change, trained, trained / Variant.trainable_parameters(variant, shapes), size)
 
 

@@ -82,6 +82,10 @@ class Variant(ABC):
         """Number of trained values: Σ r(m + n) over the adapted matrices for a pair of low-rank factors."""
         return sum(self.rank * sum(shapes[name]) for name in self.targets(shapes))
 
+    def optimizer_bytes(self, shapes: dict[str, tuple[int, int]]) -> int:
+        """Size of the optimizer's state: AdamW's two float32 moments for each trained value."""
+        return 8 * self.trainable_parameters(shapes)
+
     def optimizer(self, model: "PeftModel", lr: float, **adamw: Any) -> "torch.optim.Optimizer":
         """The optimizer; ``adamw`` holds betas, eps and weight_decay."""
         import torch

@@ -22,8 +22,8 @@ OVERSAMPLING, ITERATIONS = 4, 4
 class LoRAGA(LoRA):
     """∂loss/∂W = UΣVᵀ; A = c·V[:, :r]ᵀ, B = c·U[:, r:2r], c = m^¼/√γ, W ← W − s·BA (Wang et al. 2024, arXiv 2407.05000).
 
-    This is their algorithm 1: the stable scale c depends on the output size m alone, and Σ does not enter. They take
-    s = alpha / √rank; paper 1's runs take alpha / rank as for the other variants.
+    The scale c depends on the output size m alone, and Σ does not enter. s = alpha / rank as for the other variants of
+    paper 1's runs, which this follows in everything else too.
 
     Attributes:
         gamma: γ; the larger, the smaller the start.

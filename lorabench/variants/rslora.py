@@ -1,4 +1,4 @@
-"""rsLoRA: LoRA with a scale that keeps the update's size independent of the rank."""
+"""rsLoRA: the scale keeps the update's size independent of the rank."""
 
 import dataclasses
 import math

@@ -3,7 +3,6 @@ from omegaconf import OmegaConf
 
 from lorabench.errors import UserError
 from lorabench.plan import preflight
-from lorabench.run import run
 
 
 @pytest.mark.parametrize(
@@ -26,6 +25,11 @@ from lorabench.run import run
         (["trainer.warmup_ratio=1"], "trainer.warmup_ratio=1"),
         (["trainer.micro_batch_tokens=0"], "trainer.micro_batch_tokens=0"),
         (["evaluator.batch_tokens=0"], "evaluator.batch_tokens=0"),
+        (["+evaluator.foo=1"], "evaluator=hf: cannot build .*foo"),
+        (["lr=inf"], "lr=inf must be greater than 0 and finite"),
+        (["trainer.betas=[1.5,0.9]"], "trainer.betas"),
+        (["trainer.weight_decay=-1"], "trainer.weight_decay=-1.0 must not be negative"),
+        (["model.hub=a/b", "model.package=null"], "needs model.revision=COMMIT"),
         (["task.test_samples=0"], "task.test_samples=0"),
         (["model.dtype=float8"], "model.dtype=float8 is unknown; available: auto, float32, bfloat16"),
         (["model.weights=none"], "model.weights=none is unknown"),
@@ -37,7 +41,7 @@ from lorabench.run import run
 )
 def test_bad_values_are_refused_in_one_line_before_anything_is_trained(cell, tmp_path, overrides, message):
     with pytest.raises(UserError, match=message) as raised:
-        run(cell(*overrides))
+        preflight([OmegaConf.create(cell(*overrides).config)])
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.glob("*/record.json"))
 

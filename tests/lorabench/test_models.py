@@ -1,6 +1,7 @@
 import hashlib
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,19 @@ def test_the_shipped_checkpoint_is_the_one_that_was_evaluated():
     folder = ROOT / "lorabench" / "tiny" / "checkpoint"
     report = json.loads((folder / "training.json").read_text())
     assert hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest() == report["sha256"]
-    assert report["held_back_accuracy"] > 0.9
-    assert models.fingerprint(spec_of("tiny")) == "sha256:" + report["sha256"]
+    assert report["fresh_accuracy"] > 0.9
+
+
+def test_fingerprint_follows_weights_config_and_tokenizer(tmp_path):
+    shutil.copytree(ROOT / "lorabench" / "tiny" / "checkpoint", tmp_path / "a")
+    spec = ModelConfig(name="a", path=str(tmp_path / "a"))
+    seen = {models.fingerprint(spec_of("tiny"))}
+    assert models.fingerprint(spec) in seen  # content, not place
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        with (tmp_path / "a" / name).open("ab") as file:
+            file.write(b" ")
+        seen.add(models.fingerprint(spec))
+    assert len(seen) == 4
 
 
 def test_shapes_without_weights_are_those_of_the_loaded_model(tiny):

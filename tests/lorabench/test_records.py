@@ -19,7 +19,6 @@ def test_knobs_and_paths_do_not_change_a_cell(cell, tmp_path):
         "evaluator.batch_tokens=100",
         "task.typical_tokens=1",
         "when_busy=defer",
-        "retry_failed=false",
         "model.name=renamed",
     )
     assert same.id == here.id
@@ -51,6 +50,10 @@ def test_everything_that_decides_the_result_changes_the_cell(cell, override):
 
 def test_spelling_of_a_number_does_not_change_a_cell(cell):
     assert cell("lr=0.002").id == cell("lr=2e-3").id == cell("lr=2.0e-03").id
+
+
+def test_a_whole_number_is_the_same_cell_with_and_without_point(cell):
+    assert cell("variant.alpha=16").id == cell("variant.alpha=16.0").id != cell("variant.alpha=16.5").id
 
 
 def test_local_data_are_identified_by_content_not_by_place(cell, tmp_path):

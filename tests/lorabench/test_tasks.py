@@ -114,6 +114,19 @@ def test_rephrasings_of_one_question_stay_on_one_side(tmp_path):
     assert {e.group for e in again.validation_examples()} == sides[1]  # independent of the rows' order
 
 
+def test_validation_has_only_answers_that_can_be_scored(tmp_path):
+    latex = [{"query": f"M{i}?", "response": r"The answer is: \frac{3}{4}", "type": "MATH_Rephrased"} for i in range(20)]
+    whole = [{"query": f"N{i}?", "response": "The answer is: 5", "type": "MATH_AnsAug"} for i in range(20)]
+    write(tmp_path, "train.jsonl", latex + whole + metamath_rows(30))
+    write(tmp_path, "test.jsonl", [{"question": "a", "answer": "b\n#### 1"}])
+    task = make_math(tmp_path, validation_samples=9)
+    assert len(task.validation_examples()) == 9
+    assert all(e.question.startswith("Q") for e in task.validation_examples())
+    assert len(task.train_examples()) + 9 == 70
+    example = Example("x", "", answer="3")
+    assert task.score(example, r"The answer is: \sqrt{2}") == 0
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

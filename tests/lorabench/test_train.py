@@ -92,7 +92,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tiny, lora, corpus, setting
         trained(tiny, lora, corpus, settings, checkpoint, interrupt)
     assert torch.load(checkpoint.file, weights_only=True)["progress"]["steps"] == 5
     torch.rand(3)  # another state of the global generator, as in a new process
-    resumed, parameters = trained(tiny, lora, corpus, settings, checkpoint)
+    steps = []
+    resumed, parameters = trained(tiny, lora, corpus, settings, checkpoint, lambda done, total: steps.append(done.steps))
+    assert steps == list(range(6, 13))  # it went on, it did not begin again
     assert resumed.loss == whole.loss
     assert len(whole.loss) == resumed.steps == 12
     for name, p in parameters.items():

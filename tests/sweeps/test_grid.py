@@ -22,7 +22,7 @@ def sweeper():
     schema.register()
     GlobalHydra.instance().clear()
     hydra = Hydra.create_main_hydra2("test", create_config_search_path(str(CONF)))
-    grid = GridSweeper(params={"lr": "1e-3,2e-3"}, preflight=lambda configs: True, first_pass=[], max_batch_size=None)
+    grid = GridSweeper(params={"lr": "1e-3,2e-3"}, preflight=lambda configs: True, first_pass=[])
     grid.context = HydraContext(config_loader=hydra.config_loader, callbacks=None)
     grid.job_config = hydra.compose_config("config", [], run_mode=RunMode.MULTIRUN)
     yield grid

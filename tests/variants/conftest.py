@@ -214,3 +214,14 @@ def to_bfloat16():
                 module.float()
 
     return convert
+
+
+@pytest.fixture(scope="session")
+def same_bits():
+    """Whether two models hold the same values under the same names."""
+
+    def compare(first, second):
+        one, other = first.state_dict(), second.state_dict()
+        return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+    return compare

@@ -1,0 +1,48 @@
+"""Cells of one process do not leak into each other."""
+
+import json
+import math
+
+import torch
+
+from lorabench import models, run
+from lorabench.run import _corpus
+
+SMALL = ["train_samples=16", "batch_size=8", "task.test_samples=4", "task.validation_samples=4"]
+
+
+def test_a_bfloat16_base_trains_and_generates(cell):
+    assert 0 <= run.run(cell(*SMALL, "model.dtype=bfloat16", "variant=pissa")) <= 1
+    models.forget()
+
+
+def test_another_split_has_another_corpus(cell, tmp_path, tiny):
+    rows = [{"question": f"q{i}", "answer": f"a\n#### {i}"} for i in range(40)]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpora = [_corpus(cell("task=math", f"task.path={tmp_path}", f"task.validation_samples={n}"), tiny) for n in (5, 20)]
+    assert [len(corpus) for corpus in corpora] == [35, 20]
+
+
+def test_the_base_has_its_own_bits_back_after_a_cell(cell):
+    base = models.load(cell().model, torch.device("cpu"))
+    before = {name: p.clone() for name, p in base.model.named_parameters()}
+    for variant in ("pissa", "olora", "lora"):
+        run.run(cell(*SMALL, f"variant={variant}"))
+    assert models.load(cell().model, torch.device("cpu")) is base
+    after = dict(base.model.named_parameters())
+    assert after.keys() == before.keys()
+    assert all(torch.equal(p, before[name]) for name, p in after.items())
+
+
+def test_order_of_cells_changes_nothing(cell, tmp_path):
+    scores = []
+    for i, order in enumerate((("lora", "pissa"), ("pissa", "lora"))):
+        models.forget()
+        cells = {v: cell(*SMALL, f"variant={v}", f"output_dir={tmp_path / str(i)}") for v in order}
+        for each in cells.values():
+            run.run(each)
+        found = {v: json.loads((each.folder / "record.json").read_text()) for v, each in cells.items()}
+        scores.append({v: (r["training"]["loss"], r["metrics"]) for v, r in found.items()})
+    assert scores[0] == scores[1]
+    assert all(math.isfinite(loss) for _, loss in scores[0]["lora"][0])
