@@ -30,6 +30,8 @@ def cli(cfg: DictConfig) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         return run(Cell.of(cfg))
     try:
+        if swept := HydraConfig.get().sweeper.get("params"):
+            raise UserError(f"this experiment sweeps {', '.join(swept)}: add -m")
         return run(Cell.of(cfg)) if preflight([cfg]) else None
     except UserError as error:
         # Hydra catches every Exception of a job and prints more than the one line; an exit passes.
@@ -47,8 +49,12 @@ def main() -> None:
 
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that the line below is the only one
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants its flags together
     try:
         cli()
+    except KeyboardInterrupt:
+        print("lorabench: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
     except Exception as error:

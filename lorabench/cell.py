@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from lorabench import models, records
 from lorabench.errors import UserError
+from lorabench.progress import number
 from lorabench.schema import ModelConfig, TrainerConfig
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def build(node: dict[str, Any], key: str) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
-        reason = str(error.__cause__ or error).splitlines()[0]
+        reason = " ".join(str(error.__cause__ or error).split())
         raise UserError(f"{key}={node.get('name')}: cannot build {node.get('_target_')}: {reason}") from error
 
 
@@ -103,7 +104,7 @@ class Cell:
     def __str__(self) -> str:
         c = self.config
         text = f"{c['model']['name']} {c['task']['name']} {c['variant']['name']}"
-        return f"{text} lr={c['lr']:g} batch_size={c['batch_size']} rank={c['rank']} seed={c['seed']}"
+        return f"{text} lr={number(c['lr'])} batch_size={c['batch_size']} rank={c['rank']} seed={c['seed']}"
 
     def check(self, resources: bool = True) -> None:
         """Raise UserError for anything in this cell that cannot work; ``resources`` asks for weights and data too."""
@@ -155,6 +156,8 @@ def forget_generators() -> None:
 
 def check_output(folder: str) -> None:
     """Raise UserError unless records can be written to this folder."""
+    if not folder.strip():
+        raise UserError("output_dir is empty; give a folder")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorabench.progress import PROGRESS
+
 if TYPE_CHECKING:
     import torch
 
@@ -45,7 +47,12 @@ class Checkpoint:
 
         if not self.file.exists():
             return None
-        state = torch.load(self.file, map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(self.file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            PROGRESS.note(f"{self.file} cannot be read ({type(error).__name__}): this cell begins anew")
+            return None
+        PROGRESS.note(f"going on from step {state['progress']['steps']} of an interrupted run")
         with torch.no_grad():
             for name, parameter in trainable.items():
                 parameter.copy_(state["trainable"][name])

@@ -8,6 +8,7 @@ from pathlib import Path
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from lorabench.errors import UserError, nearest
 
@@ -21,10 +22,16 @@ def explained(error: BaseException, conf: Path) -> str | None:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name} does not exist; {nearest(name, error.options or [])}"
+    if isinstance(error, YAMLError):
+        return " ".join(str(error).split())
     if isinstance(error, HydraException | OmegaConfBaseException):
         lines = [
             line.strip() for e in (error, error.__cause__) if e is not None for line in str(e).splitlines() if line.strip()
         ]
+        if lines and lines[0].startswith("Ambiguous value for argument"):
+            return f"{lines[0].split(chr(39))[1]} has several values: add -m to run each of them"
+        if "Could not override 'experiment'" in lines[0]:
+            return "an experiment is added, not overridden: write +experiment=NAME, and -m to run its grid"
         full_key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
         key = re.search(r"Could not (?:override|append to config|find)[^']*'([^'@]+)", " ".join(lines))
         missing = "is not in struct" in " ".join(lines) or "not in 'Config'" in " ".join(lines)

@@ -80,7 +80,9 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
     if not spec.hub:
         raise UserError(f"model={spec.name} names no source; set model.hub and model.revision, or model.path=DIR")
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # its retries would bury the one line below
     try:
         return Path(
             snapshot_download(spec.hub, revision=spec.revision, allow_patterns=HUB_FILES, local_files_only=not download)
@@ -88,8 +90,8 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
     except Exception as error:  # the hub client raises many kinds: offline, gated, unknown, connection
         reason = type(error).__name__
         raise UserError(
-            f"model={spec.name}: cannot get {spec.hub} at revision {str(spec.revision)[:8]} ({reason}); go online and log in "
-            f"(`hf auth login`, gated models need a licence click), or give model.path=DIR, or model.weights=random"
+            f"model={spec.name}: cannot get {spec.hub} at revision {str(spec.revision)[:8]} ({reason}); go online (HF_HUB_OFFLINE unset) "
+            f"and log in (`hf auth login`, gated models need a licence click), or give model.path=DIR, or model.weights=random"
         ) from error
 
 
@@ -122,6 +124,8 @@ def check(spec: ModelConfig) -> None:
         raise UserError(
             f"model={spec.name}: model.hub={spec.hub} needs model.revision=COMMIT, or the record could not say what ran"
         )
+    if spec.weights == "random" and spec.architecture.get("vocab_size", 512) < 512:
+        raise UserError("model.architecture.vocab_size must be at least 512, the size of the tokenizer that random weights use")
     if spec.weights == "random" and not spec.architecture:
         raise UserError(f"model={spec.name}: model.weights=random needs the shape; fill `architecture` in its yaml")
 
@@ -160,6 +164,8 @@ def resolve_device(device: str) -> "torch.device":
     """``auto`` is the first GPU where there is one, else the CPU."""
     import torch
 
+    if device.split(":")[0] not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device={device} is not supported; use auto, cpu, cuda or cuda:N")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from lorabench import models, records
 from lorabench.cell import Cell, check_output
 from lorabench.errors import UserError
-from lorabench.progress import PROGRESS
+from lorabench.progress import PROGRESS, number
 
 AXES = ("model", "task", "variant", "lr", "batch_size", "rank", "seed", "train_samples", "epochs")
 FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, so 2 forward and 2 for activation gradients
@@ -33,11 +33,11 @@ def preflight(configs: Sequence[DictConfig]) -> bool:
     if not only_plan:
         for folder in {cell.config["output_dir"] for cell in cells}:
             check_output(folder)
-    for number, cell in enumerate(cells, 1):
+    for place, cell in enumerate(cells, 1):
         try:
             cell.check(resources=not only_plan)
         except UserError as error:
-            raise UserError(f"cell {number} of {len(cells)} ({cell}): {error}" if len(cells) > 1 else str(error)) from error
+            raise UserError(f"cell {place} of {len(cells)} ({cell}): {error}" if len(cells) > 1 else str(error)) from error
     if only_plan:
         print(describe(cells))
         return False
@@ -60,7 +60,7 @@ def describe(cells: Sequence[Cell]) -> str:
     for text in sorted(missing):
         PROGRESS.note(f"plan: {text}")
     states = Counter(record["status"] if record else "to run" for _, record in found.values())
-    lines = [f"{len(found)} cells: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items()))]
+    lines = [f"{len(found)} cell{'s' * (len(found) != 1)}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items()))]
     for axis in AXES:
         values = list(dict.fromkeys(_axis(cell, axis) for cell in cells))
         lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
@@ -77,7 +77,7 @@ def _axis(cell: Cell, axis: str) -> str:
     value = cell.config[axis]
     if isinstance(value, dict):
         return str(value["name"])
-    return f"{value:g}" if isinstance(value, float) else "all" if value is None else str(value)
+    return number(value) if isinstance(value, float) else "all" if value is None else str(value)
 
 
 def _tokens(cell: Cell) -> int | None:

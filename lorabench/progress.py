@@ -25,6 +25,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
 
 
+def number(value: float) -> str:
+    """A learning rate as one would type it: ``6.3246e-4``, ``2e-3``."""
+    mantissa, exponent = f"{value:.6e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
 class Progress:
     """What this process tells its user; all of it goes to standard error."""
 

@@ -131,6 +131,8 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
     c, variant = cell.config, cell.variant
     corpus = _corpus(cell, base)
     chosen = subset(len(corpus), c["train_samples"], seed.generator(c["seed"], "subset"))
+    if not any(example.target_tokens for example in corpus.encode(chosen)):
+        raise UserError(f"trainer.max_length={cell.trainer.max_length} leaves no target token in any training example")
     schedule = batches(chosen, c["batch_size"], c["epochs"], seed.generator(c["seed"], "order"))
     base.remember([f"{name}.weight" for name in variant.targets(models.linear_shapes(cell.model))])
     adapted = variant.attach(base.model, seed.generator(c["seed"], "init"), Calibration(corpus, chosen, cell.trainer))

@@ -38,7 +38,9 @@ class HubSource:
         """Fetch the rows (or take them from the hub client's cache); ``key`` is the config key named in an error."""
         try:
             from datasets import load_dataset
+            from huggingface_hub.utils import logging
 
+            logging.set_verbosity_error()  # its retries would bury the one line below
             rows = list(load_dataset(self.hub, self.config, split=self.split, revision=self.revision))
         except Exception as error:  # the hub client raises many kinds: offline, gated, unknown, connection
             raise UserError(
@@ -78,8 +80,12 @@ class LocalSource:
         try:
             raw = file.read_bytes()
             text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode()
-            return (
-                json.loads(text) if file.suffix == ".json" else [json.loads(line) for line in text.split("\n") if line.strip()]
-            )
+            if file.suffix != ".json":
+                # One array, so that an error names the line of the file.
+                text = "[" + ",\n".join(text.rstrip("\n").split("\n")) + "]"
+            rows = json.loads(text)
         except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
             raise UserError(f"{file} is not valid JSON ({error}); mend or replace it") from error
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise UserError(f"{file} must hold a list of objects, one for each example")
+        return rows

@@ -33,7 +33,10 @@ from lorabench.plan import preflight
         (["task.test_samples=0"], "task.test_samples=0"),
         (["model.dtype=float8"], "model.dtype=float8 is unknown; available: auto, float32, bfloat16"),
         (["model.weights=none"], "model.weights=none is unknown"),
-        (["device=tpu9"], "device=tpu9 is not a device"),
+        (["device=tpu9"], "device=tpu9 is not supported; use auto, cpu, cuda"),
+        (["variant.target_modules=[]"], "variant.target_modules is empty"),
+        (["model.weights=random", "model.architecture.vocab_size=100"], "vocab_size must be at least 512"),
+        (["output_dir="], "output_dir is empty"),
         (["when_busy=never"], "when_busy=never is unknown"),
         (["task=code"], "can be planned"),
         (["output_dir=/dev/null/runs"], "output_dir=/dev/null/runs cannot be written"),
@@ -47,7 +50,7 @@ def test_bad_values_are_refused_in_one_line_before_anything_is_trained(cell, tmp
 
 
 def test_the_whole_grid_is_checked_first_and_the_cell_is_named(cell):
-    with pytest.raises(UserError, match=r"cell 3 of 3 \(tiny arithmetic lora lr=-1 .*lr=-1.0 must be greater than 0"):
+    with pytest.raises(UserError, match=r"cell 3 of 3 \(tiny arithmetic lora lr=-1e0 .*lr=-1.0 must be greater than 0"):
         preflight([OmegaConf.create(cell(f"lr={lr}").config) for lr in ("1e-3", "2e-3", "-1")])
 
 
@@ -56,7 +59,7 @@ def test_plan_counts_and_runs_nothing(cell, tmp_path, capsys):
     assert preflight([OmegaConf.create(c.config) for c in grid]) is False
     told = capsys.readouterr().out
     assert told.startswith("6 cells: 6 to run")
-    assert "lr              2  0.001, 0.002" in told
+    assert "lr              2  1e-3, 2e-3" in told
     assert "tokens to train on: about 3.41e+05" in told  # 6 cells x 800 samples x 71 tokens
     assert "estimated time: " in told
     assert not list(tmp_path.iterdir())

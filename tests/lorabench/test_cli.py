@@ -28,10 +28,13 @@ def lorabench(*args: str) -> subprocess.CompletedProcess[str]:
         (["variant=lora,pisa", "-m"], "variant=pisa does not exist; did you mean 'pissa'?"),
         (
             ["lr=1e-3,-1", "-m"],
-            "cell 2 of 2 (tiny arithmetic lora lr=-1 batch_size=8 rank=8 seed=0): lr=-1.0 must be greater than 0",
+            "cell 2 of 2 (tiny arithmetic lora lr=-1e0 batch_size=8 rank=8 seed=0): lr=-1.0 must be greater than 0",
         ),
         (["lr=interval(1e-4,1e-2)", "-m"], "lr: a grid needs a list of values, not an interval"),
         (["rank=999"], "rank=999 is larger than"),
+        (["+experiment=tiny_lrsweep"], "this experiment sweeps variant, lr: add -m"),
+        (["experiment=tiny_lrsweep"], "an experiment is added, not overridden: write +experiment=NAME, and -m"),
+        (["variant=lora,pissa"], "variant=lora,pissa has several values: add -m"),
     ],
 )
 def test_a_mistake_gets_one_line_and_exit_code_2(args, message, tmp_path):

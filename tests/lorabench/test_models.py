@@ -108,7 +108,7 @@ def test_bfloat16_keeps_norms_and_gates_in_float32():
         ),
         (
             ModelConfig(name="x", hub="Qwen/Qwen3-0.6B-Base", revision="da87bfb6"),
-            "go online and log in .* model.path=DIR, or model.w",
+            "go online .* and log in .* model.path=DIR, or model.w",
         ),
         (ModelConfig(name="x"), "names no source"),
     ],

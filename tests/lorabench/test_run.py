@@ -3,9 +3,11 @@
 import json
 import math
 
+import pytest
 import torch
 
 from lorabench import models, run
+from lorabench.errors import UserError
 from lorabench.run import _corpus
 
 SMALL = ["train_samples=16", "batch_size=8", "task.test_samples=4", "task.validation_samples=4"]
@@ -46,3 +48,8 @@ def test_order_of_cells_changes_nothing(cell, tmp_path):
         scores.append({v: (r["training"]["loss"], r["metrics"]) for v, r in found.items()})
     assert scores[0] == scores[1]
     assert all(math.isfinite(loss) for _, loss in scores[0]["lora"][0])
+
+
+def test_a_cut_that_leaves_nothing_to_learn_is_refused(cell):
+    with pytest.raises(UserError, match=r"trainer\.max_length=5 leaves no target token"):
+        run.run(cell(*SMALL, "trainer.max_length=5"))

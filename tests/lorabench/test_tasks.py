@@ -132,6 +132,8 @@ def test_validation_has_only_answers_that_can_be_scored(tmp_path):
     [
         ('{"question": "a"}\n', "has the columns question; wanted"),
         ("not json\n", "is not valid JSON"),
+        ('{"question": "a", "answer": "b"}\n{"question": \n', "is not valid JSON .*line 2"),
+        ("[1, 2]\n", "must hold a list of objects"),
     ],
 )
 def test_broken_data_is_named(tmp_path, content, message):

@@ -101,6 +101,13 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tiny, lora, corpus, setting
         assert torch.equal(p, expected[name]), name
 
 
+def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(tiny, lora, corpus, settings, tmp_path, capsys):
+    (tmp_path / "checkpoint.pt").write_bytes(b"junk")
+    done, _ = trained(tiny, lora, corpus, settings, Checkpoint(tmp_path / "checkpoint.pt", minutes=60))
+    assert done.steps == 12
+    assert "checkpoint.pt cannot be read" in capsys.readouterr().err
+
+
 def test_training_lowers_the_loss_and_repeats(tiny, lora, corpus, settings):
     first, one = trained(tiny, lora, corpus, settings)
     second, two = trained(tiny, lora, corpus, settings)
