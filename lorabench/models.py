@@ -90,8 +90,9 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
     except Exception as error:  # the hub client raises many kinds: offline, gated, unknown, connection
         reason = type(error).__name__
         raise UserError(
-            f"model={spec.name}: cannot get {spec.hub} at revision {str(spec.revision)[:8]} ({reason}); go online (HF_HUB_OFFLINE unset) "
-            f"and log in (`hf auth login`, gated models need a licence click), or give model.path=DIR, or model.weights=random"
+            f"model={spec.name}: cannot get {spec.hub} at revision {str(spec.revision)[:8]} ({reason}); "
+            f"go online (HF_HUB_OFFLINE unset) and log in (`hf auth login`, gated models need a licence click), "
+            f"or give model.path=DIR, or model.weights=random"
         ) from error
 
 
