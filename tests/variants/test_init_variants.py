@@ -56,6 +56,19 @@ def test_start_is_unchanged_with_alpha_unlike_rank(name, fresh, build, attach, l
     assert relative(logits(base, adapted), base_logits("tiny")) <= 1e-5
 
 
+@pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
+@pytest.mark.parametrize("name", ["lora", "rslora", "gralora", "randlora"])
+def test_an_update_of_zero_starts_to_the_bit(name, precision, fresh, build, attach, batch, to_bfloat16):
+    base = fresh("qwen3")
+    if precision == "bfloat16":
+        to_bfloat16(base)
+    ids, mask = batch(base)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision != "float32"):
+        before = base.model(input_ids=ids, attention_mask=mask).logits
+        after = attach(build(name), base)(input_ids=ids, attention_mask=mask).logits
+    assert torch.equal(before, after)
+
+
 def test_start_in_bfloat16_is_as_near_as_the_base_in_bfloat16(
     variant_name, fresh, build, attach, logits, base_logits, relative, to_bfloat16
 ):
