@@ -1,7 +1,8 @@
-"""Scores of a model on the validation and test splits of a task."""
+"""Completions and scores of a model on the validation and test splits of a task."""
 
 import gzip
 import json
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,40 +11,78 @@ from typing import Any
 from lorabench.generation.base import Generator
 from lorabench.tasks.base import Example, Task, summarize
 
-SPLITS = ("validation", "test")
+Row = dict[str, Any]  # one completion: split, set, id, prompt, completion, gold, score
 
 
-def evaluate(task: Task, generator: Generator) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Generate and score both splits with the weights that the generator serves now.
+def generated_splits(task: Task) -> dict[str, list[Example]]:
+    """The splits that are answered by generation, with their examples; the validation split only where it can be scored."""
+    splits = {"validation": task.validation_examples()} if task.validation == "score" else {}
+    return splits | {"test": task.test_examples()}
+
+
+def answer(task: Task, generator: Generator) -> list[Row]:
+    """Generate with the weights that the generator serves now; one row a completion, not yet scored."""
+    splits = generated_splits(task)
+    everything = [(split, example) for split, examples in splits.items() for example in examples]
+    found = task.complete(
+        [example for _, example in everything], lambda prompts: generator.generate(prompts, task.max_new_tokens, task.stop)
+    )
+    return [
+        {
+            "split": split,
+            "set": example.set,
+            "id": example.id,
+            "prompt": prompt,
+            "completion": completion,
+            "gold": example.answer or example.target,
+            "score": None,
+        }
+        for (split, example), (prompt, completion) in zip(everything, found, strict=True)
+    ]
+
+
+def score(task: Task, rows: Sequence[Row], validation_loss: float) -> dict[str, Any]:
+    """Score rows of ``answer`` in place and return the metrics.
 
     Returns:
-        ``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1, and one row a completion.
+        ``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1. For a task whose validation split cannot be
+        scored, its score is exp(−``validation_loss``), the geometric mean of its target tokens' probabilities.
     """
-    examples: dict[str, Sequence[Example]] = {"validation": task.validation_examples(), "test": task.test_examples()}
-    everything = [example for split in SPLITS for example in examples[split]]
-    completions = generator.generate([task.evaluation_prompt(e) for e in everything], task.max_new_tokens)
-    scores = [task.score(e, c) for e, c in zip(everything, completions, strict=True)]
-    metrics, rows, start = {}, [], 0
-    for split in SPLITS:
-        end = start + len(examples[split])
-        metrics[split] = summarize(task, examples[split], scores[start:end])
-        for example, completion, score in zip(examples[split], completions[start:end], scores[start:end], strict=True):
-            row = {"split": split, "set": example.set, "id": example.id, "prompt": task.evaluation_prompt(example)}
-            rows.append({**row, "completion": completion, "gold": example.answer or example.target, "score": score})
-        start = end
-    return metrics, rows
+    metrics = {"validation": _likelihood(task, validation_loss)} if task.validation == "likelihood" else {}
+    for split, examples in generated_splits(task).items():
+        by_id = {row["id"]: row for row in rows if row["split"] == split}
+        scores = task.score_all(examples, [by_id[example.id]["completion"] for example in examples])
+        metrics[split] = summarize(task, examples, scores)
+        for example, one in zip(examples, scores, strict=True):
+            by_id[example.id].update(one)
+    return metrics
+
+
+def _likelihood(task: Task, loss: float) -> dict[str, Any]:
+    value = math.exp(-loss)
+    return {"mean": value, "sets": {"likelihood": {"score": value, "n": len(task.validation_examples()), "stderr": None}}}
 
 
 def zero(task: Task) -> dict[str, Any]:
     """The scores of a diverged run: 0 on everything."""
-    splits = {"validation": task.validation_examples(), "test": task.test_examples()}
-    return {split: summarize(task, examples, [0.0] * len(examples)) for split, examples in splits.items()}
+    metrics = {"validation": _likelihood(task, math.inf)} if task.validation == "likelihood" else {}
+    splits = generated_splits(task).items()
+    return metrics | {split: summarize(task, examples, [{"score": 0.0}] * len(examples)) for split, examples in splits}
 
 
-def write_completions(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_completions(file: Path, rows: Sequence[Row]) -> None:
     """Write one JSON object a line, gzipped, by atomic rename; the same rows give the same bytes."""
     scratch = file.with_suffix(f".{os.getpid()}.tmp")
     with scratch.open("wb") as raw, gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as stream:
         for row in rows:
             stream.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     os.replace(scratch, file)
+
+
+def read_completions(file: Path) -> list[Row] | None:
+    """Return the rows, or None where there is no file that can be read."""
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") as stream:
+            return [json.loads(line) for line in stream]
+    except (OSError, EOFError, ValueError):
+        return None

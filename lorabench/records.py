@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 PACKAGES = ("lorabench", "torch", "transformers", "peft", "tokenizers", "datasets", "hydra-core", "numpy")
-TASK_KNOBS = {"path", "typical_tokens"}  # where the data lie is no part of what they are; the fingerprint is
+TASK_KNOBS = {"path", "files", "typical_tokens"}  # where the data lie is no part of what they are; the fingerprint is
 
 
 def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: str) -> dict[str, Any]:
@@ -30,10 +30,17 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
     """
     kept = {key: value for key, value in config.items() if key not in knobs(Config)}
     kept["model"] = {"fingerprint": model_fingerprint, "dtype": config["model"]["dtype"]}
-    kept["task"] = {k: v for k, v in config["task"].items() if k not in TASK_KNOBS} | {"fingerprint": data_fingerprint}
+    kept["task"] = _without(config["task"], TASK_KNOBS) | {"fingerprint": data_fingerprint}
     kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in knobs(TrainerConfig)}
     kept["evaluator"] = config["evaluator"]["name"]
     return kept
+
+
+def _without(value: Any, names: set[str]) -> Any:
+    """The value without the entries of these names, at every depth."""
+    if isinstance(value, dict):
+        return {key: _without(item, names) for key, item in value.items() if key not in names}
+    return value
 
 
 def digest(content: Any) -> str:

@@ -13,13 +13,13 @@ from lorabench.cell import Cell, check_output, forget_generators
 from lorabench.checkpoint import Checkpoint
 from lorabench.data import Corpus, batches, subset
 from lorabench.errors import UserError
-from lorabench.evaluate import evaluate, write_completions, zero
+from lorabench.evaluate import Row, answer, read_completions, score, write_completions, zero
 from lorabench.models import Base
 from lorabench.progress import PROGRESS
 from lorabench.schema import Config, controls
-from lorabench.train import Training, train
+from lorabench.train import Training, mean_loss, train
 
-_CORPORA: dict[tuple[str, str, int], Corpus] = {}
+_CORPORA: dict[tuple[str, str, int], dict[str, Corpus]] = {}
 
 
 class Busy(Exception):
@@ -51,9 +51,56 @@ def run(cell: Cell) -> float:
 
 
 def _finish(cell: Cell) -> dict[str, Any]:
-    """Train and evaluate a cell and write its record, also when it fails."""
-    started, file = datetime.now(UTC), cell.folder / "record.json"
-    record: dict[str, Any] = {
+    """Train and evaluate a cell and write its record, also when it fails.
+
+    ``pending.json`` holds what is known between generation and scoring: a cell whose scorer stopped (a judge that is down,
+    say) goes on from its completions.
+    """
+    file, pending, completions = (cell.folder / name for name in ("record.json", "pending.json", "completions.jsonl.gz"))
+    checkpoint = Checkpoint(cell.folder / "checkpoint.pt", cell.trainer.checkpoint_minutes)
+    record, rows = records.read(pending), read_completions(completions)
+    try:
+        if record is None or rows is None:
+            record = _new_record(cell)
+            rows = _work(cell, record, checkpoint)
+            if rows is not None:
+                write_completions(completions, rows)
+                records.write(pending, record)
+        if rows is not None:
+            score_cell(cell, record, rows)
+            write_completions(completions, rows)
+    except Exception as error:
+        _drop_model(error)
+        if not isinstance(error, UserError):
+            record = record or _new_record(cell)
+            record |= {"status": "failed", "metrics": None}
+            record["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
+            record["traceback"] = traceback.format_exc()
+            _write(file, record)
+        raise
+    _write(file, record)
+    checkpoint.remove()
+    pending.unlink(missing_ok=True)
+    return record
+
+
+def score_cell(cell: Cell, record: dict[str, Any], rows: list[Row]) -> None:
+    """Score the completions of a cell into ``rows`` and its record."""
+    started = time.perf_counter()
+    record["metrics"] = score(cell.task, rows, record["validation_loss"])
+    record["evaluation"]["scoring_seconds"] = round(time.perf_counter() - started, 3)
+    record["validation_metric"] = validation_metric(cell, record["metrics"])
+    record["status"] = "complete"
+
+
+def validation_metric(cell: Cell, metrics: dict[str, Any]) -> dict[str, Any]:
+    """Name and value of what a search maximises and a reader selects by."""
+    kind = "validation" if cell.task.validation == "score" else "validation_likelihood"
+    return {"name": f"{cell.task.name}/{kind}", "value": metrics["validation"]["mean"]}
+
+
+def _new_record(cell: Cell) -> dict[str, Any]:
+    return {
         "schema_version": records.SCHEMA_VERSION,
         "id": cell.id,
         "status": "failed",
@@ -64,25 +111,8 @@ def _finish(cell: Cell) -> dict[str, Any]:
         "versions": records.versions(),
         "git": records.git_state(),
         "data": {"fingerprint": cell.task.fingerprint()},
-        "started": started.isoformat(timespec="seconds"),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    try:
-        device = models.resolve_device(cell.config["device"])
-        base = models.load(cell.model, device)
-        record["model"] = records.model_state(cell.model, models.fingerprint(cell.model))
-        record["device"] = records.device_state(device, base.model.dtype)
-        checkpoint = Checkpoint(cell.folder / "checkpoint.pt", cell.trainer.checkpoint_minutes)
-        record.update(_work(cell, base, checkpoint))
-    except Exception as error:
-        _drop_model(error)
-        if not isinstance(error, UserError):
-            record["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
-            record["traceback"] = traceback.format_exc()
-            _write(file, record)
-        raise
-    _write(file, record)
-    checkpoint.remove()
-    return record
 
 
 def _drop_model(error: Exception) -> None:
@@ -97,39 +127,47 @@ def _write(file: Path, record: dict[str, Any]) -> None:
     records.write(file, record)
 
 
-def _work(cell: Cell, base: Base, checkpoint: Checkpoint) -> dict[str, Any]:
-    """The parts of the record that come from training and evaluation."""
-    before = _baseline(cell, base)
+def _work(cell: Cell, record: dict[str, Any], checkpoint: Checkpoint) -> list[Row] | None:
+    """Train, and generate unless the run diverged; the record gets everything but the scores."""
+    device = models.resolve_device(cell.config["device"])
+    base = models.load(cell.model, device)
+    record["model"] = records.model_state(cell.model, models.fingerprint(cell.model))
+    record["device"] = records.device_state(device, base.model.dtype)
+    record["base"] = _baseline(cell, base)
     memory.reset_peak(base.device)
-    done, trainable, merged = _train(cell, base, checkpoint)
-    result: dict[str, Any] = {
-        "base": before,
-        "training": {
-            "steps": done.steps,
-            "tokens": done.tokens,
-            "target_tokens": done.target_tokens,
-            "padding_tokens": done.padding_tokens,
-            "seconds": round(done.seconds, 3),
-            "tokens_per_second": round(done.tokens / done.seconds, 1) if done.seconds else None,
-            "peak_memory_bytes": memory.peak(base.device),
-            "trainable_parameters": trainable,
-            "loss": [[step, loss] for step, loss in enumerate(done.loss, 1)],
-            "grad_norm": [[step, norm] for step, norm in enumerate(done.grad_norm, 1)],
-        },
+    done, trainable, merged, loss = _train(cell, base, checkpoint)
+    record["training"] = {
+        "steps": done.steps,
+        "tokens": done.tokens,
+        "target_tokens": done.target_tokens,
+        "padding_tokens": done.padding_tokens,
+        "seconds": round(done.seconds, 3),
+        "tokens_per_second": round(done.tokens / done.seconds, 1) if done.seconds else None,
+        "peak_memory_bytes": memory.peak(base.device),
+        "trainable_parameters": trainable,
+        "loss": [[step, loss] for step, loss in enumerate(done.loss, 1)],
+        "grad_norm": [[step, norm] for step, norm in enumerate(done.grad_norm, 1)],
     }
+    record["validation_loss"] = loss
     if done.diverged:
-        result |= {"status": "diverged", "metrics": zero(cell.task), "evaluation": {"seconds": 0.0}}
-    else:
-        metrics, seconds = _score(cell, base, merged, cell.folder / "completions.jsonl.gz")
-        result |= {"status": "complete", "metrics": metrics, "evaluation": {"seconds": seconds}}
-    name = f"{cell.task.name}/validation"
-    return result | {"validation_metric": {"name": name, "value": result["metrics"]["validation"]["mean"]}}
+        metrics = zero(cell.task)
+        record |= {"status": "diverged", "metrics": metrics, "evaluation": {"seconds": 0.0}}
+        record["validation_metric"] = validation_metric(cell, metrics)
+        return None
+    rows, seconds = _answer(cell, base, merged)
+    record["evaluation"] = {"seconds": seconds}
+    return rows
 
 
-def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, int, Any]:
-    """Attach, train, merge; the base has its own weights again afterwards."""
+def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, int, Any, float | None]:
+    """Attach, train, merge; the base has its own weights again afterwards.
+
+    Returns:
+        What the training did, the number of trainable parameters, the merged weights, the validation loss (the last two
+        None for a diverged run).
+    """
     c, variant = cell.config, cell.variant
-    corpus = _corpus(cell, base)
+    corpus = _corpus(cell, base, "train")
     chosen = subset(len(corpus), c["train_samples"], seed.generator(c["seed"], "subset"))
     if not any(example.target_tokens for example in corpus.encode(chosen)):
         raise UserError(f"trainer.max_length={cell.trainer.max_length} leaves no target token in any training example")
@@ -149,32 +187,39 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
             checkpoint=checkpoint,
             on_step=on_step,
         )
+        loss = None if done.diverged else _validation_loss(cell, base, adapted)
     merged = None if done.diverged else variant.merged(adapted)
     variant.detach(adapted)
     base.restore()
-    return done, trainable, merged
+    return done, trainable, merged, loss
 
 
-def _corpus(cell: Cell, base: Base) -> Corpus:
-    """The tokenised training texts, shared by the cells of one process."""
+def _validation_loss(cell: Cell, base: Base, model: Any) -> float:
+    corpus = _corpus(cell, base, "validation")
+    return mean_loss(model, corpus.encode(range(len(corpus))), cell.trainer, base.tokenizer.pad_token_id)
+
+
+def _corpus(cell: Cell, base: Base, split: str) -> Corpus:
+    """The tokenised texts of the training or validation split, shared by the cells of one process."""
     key = (records.digest(cell.identity["task"]), base.tokenizer.name_or_path, cell.trainer.max_length)
     if key not in _CORPORA:
         _CORPORA.clear()
-        texts = [(cell.task.prompt(e), cell.task.target(e)) for e in cell.task.train_examples()]
-        _CORPORA[key] = Corpus(texts, base.tokenizer, cell.trainer.max_length)
-    return _CORPORA[key]
+        splits = {"train": cell.task.train_examples(), "validation": cell.task.validation_examples()}
+        texts = {name: [(cell.task.prompt(e), cell.task.target(e)) for e in examples] for name, examples in splits.items()}
+        _CORPORA[key] = {name: Corpus(pairs, base.tokenizer, cell.trainer.max_length) for name, pairs in texts.items()}
+    return _CORPORA[key][split]
 
 
-def _score(cell: Cell, base: Base, merged: Any, completions: Path) -> tuple[dict[str, Any], float]:
+def _answer(cell: Cell, base: Base, merged: Any) -> tuple[list[Row], float]:
+    """Completions of the base with these weights, and the seconds that they took."""
     started = time.perf_counter()
     cell.generator.load(base)
     cell.generator.use(merged)
     try:
-        metrics, rows = evaluate(cell.task, cell.generator)
+        rows = answer(cell.task, cell.generator)
     finally:
         cell.generator.use(None)
-    write_completions(completions, rows)
-    return metrics, round(time.perf_counter() - started, 3)
+    return rows, round(time.perf_counter() - started, 3)
 
 
 def _baseline(cell: Cell, base: Base) -> dict[str, float]:
@@ -182,12 +227,19 @@ def _baseline(cell: Cell, base: Base) -> dict[str, float]:
     identity: Callable[[str], Any] = cell.identity.__getitem__
     folder = Path(cell.config["output_dir"]) / "base"
     folder.mkdir(exist_ok=True)
-    name = records.digest([identity("model"), identity("task"), identity("evaluator")])
+    name = records.digest([identity("model"), identity("task"), identity("evaluator"), identity("trainer")["max_length"]])
+    completions = folder / f"{name}.completions.jsonl.gz"
     with records.lock(folder / f"{name}.lock", wait=True):
         found = records.read(folder / f"{name}.json")
         if found is None:
             PROGRESS.note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")
-            metrics, seconds = _score(cell, base, None, folder / f"{name}.completions.jsonl.gz")
-            found = {"metrics": metrics, "seconds": seconds, "model": cell.model.name, "task": cell.task.name}
+            rows, seconds = read_completions(completions), None
+            if rows is None:
+                rows, seconds = _answer(cell, base, None)
+                write_completions(completions, rows)  # before scoring, which may stop
+            loss = _validation_loss(cell, base, base.model)
+            found = {"metrics": score(cell.task, rows, loss), "validation_loss": loss, "seconds": seconds}
+            found |= {"model": cell.model.name, "task": cell.task.name}
+            write_completions(completions, rows)
             records.write(folder / f"{name}.json", found)
     return {split: scores["mean"] for split, scores in found["metrics"].items()}

@@ -97,6 +97,20 @@ def backward(model: "torch.nn.Module", examples: Sequence[Encoded], settings: Tr
     return total
 
 
+def mean_loss(model: "torch.nn.Module", examples: Sequence[Encoded], settings: TrainerConfig, pad: int) -> float:
+    """Mean loss over all target tokens of ``examples``, without gradients."""
+    import torch
+
+    device = next(model.parameters()).device
+    lengths = [len(e.ids) for e in examples]
+    with torch.no_grad():
+        total = sum(
+            summed_loss(model, [examples[i] for i in group], pad, device).item()
+            for group in micro_batches(lengths, settings.micro_batch_tokens, settings.max_padding)
+        )
+    return total / max(1, sum(e.target_tokens for e in examples))
+
+
 def train(
     model: "PeftModel",
     variant: "Variant",

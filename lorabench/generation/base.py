@@ -22,5 +22,5 @@ class Generator(ABC):
         """Serve the base with these weights replaced (names as in the base model), or the base itself for None."""
 
     @abstractmethod
-    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
-        """Return one completion a prompt, in order, up to the end token or ``max_new_tokens``."""
+    def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Return one completion a prompt, in order, up to the end token, ``max_new_tokens`` or before a text of ``stop``."""

@@ -43,7 +43,7 @@ class HFGenerator(Generator):
             self._base.remember(list(merged))
             self._base.assign(merged)
 
-    def generate(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
+    def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Greedy completions, in the prompts' order."""
         import torch
 
@@ -71,9 +71,10 @@ class HFGenerator(Generator):
                         top_k=None,
                         eos_token_id=tokenizer.eos_token_id,
                         pad_token_id=tokenizer.pad_token_id,
+                        **({"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}),
                     )
                 for i, text in zip(group, tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True), strict=True):
-                    completions[i] = text
+                    completions[i] = _cut(text, stop)
                 finished(len(group))
         return completions
 
@@ -86,3 +87,8 @@ class HFGenerator(Generator):
             else:
                 groups.append([i])
         return groups
+
+
+def _cut(text: str, stop: Sequence[str]) -> str:
+    """The text before the first stop text: in a batch, the others' rows go on and so may a finished one's last token."""
+    return text[: min((place for s in stop if (place := text.find(s)) >= 0), default=len(text))]

@@ -3,11 +3,15 @@
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 from lorabench.errors import UserError
+
+Generate = Callable[[Sequence[str]], list[str]]
+"""Prompts to completions, with the model under evaluation and the task's own limits."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,13 @@ class Task(ABC):
         validation_samples: size of the validation split, taken out of the training source.
         test_samples: how many problems of each test set to use, the first ones; None for all.
         typical_tokens: mean length of a training example, for estimates before the data are at hand.
+        stop: texts that end a generated answer.
+        validation: ``score`` when the validation split, which comes out of the training source, can be answered and scored like
+            the test problems; ``likelihood`` when it cannot, and the mean probability of its target tokens stands in.
     """
+
+    stop: ClassVar[tuple[str, ...]] = ()
+    validation: ClassVar[str] = "score"
 
     name: str
     version: int
@@ -72,6 +82,27 @@ class Task(ABC):
     @abstractmethod
     def score(self, example: Example, completion: str) -> float:
         """1.0 for a right completion, 0.0 for a wrong one, or a degree between."""
+
+    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[dict[str, float]]:
+        """Scores of many completions; ``score`` is the one that counts, others are reported beside it.
+
+        A task overrides it where scoring gains from doing many at once, or has more than one result.
+        """
+        return [{"score": self.score(e, c)} for e, c in zip(examples, completions, strict=True)]
+
+    def summary(self, scores: Sequence[dict[str, float]]) -> dict[str, Any]:
+        """Mean score of one set with n and standard error √(Σ(x − x̄)² / (n(n − 1))), and the means of the other results."""
+        values = [score["score"] for score in scores]
+        n, mean = len(values), sum(values) / len(values)
+        squares = sum((value - mean) ** 2 for value in values)
+        result = {"score": mean, "n": n, "stderr": math.sqrt(squares / (n * (n - 1))) if n > 1 else None}
+        others = sorted({key for score in scores for key in score} - {"score"})
+        return result | {key: sum(score[key] for score in scores) / n for key in others}
+
+    def complete(self, examples: Sequence[Example], generate: Generate) -> list[tuple[str, str]]:
+        """Return prompt and completion of each example; a task of several turns overrides it."""
+        prompts = [self.evaluation_prompt(example) for example in examples]
+        return list(zip(prompts, generate(prompts), strict=True))
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -131,15 +162,10 @@ class Task(ABC):
         return chosen
 
 
-def summarize(task: Task, examples: Sequence[Example], scores: Sequence[float]) -> dict:
-    """Return the mean over sets, and per set score, n and standard error √(Σ(x − x̄)² / (n(n − 1)))."""
-    sets: dict[str, list[float]] = {}
+def summarize(task: Task, examples: Sequence[Example], scores: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Return ``{"mean", "sets"}``: the mean over the sets, and ``Task.summary`` of each set."""
+    sets: dict[str, list[dict[str, float]]] = {}
     for example, score in zip(examples, scores, strict=True):
         sets.setdefault(example.set or task.name, []).append(score)
-    result, means = {}, []
-    for name, values in sets.items():
-        n, mean = len(values), sum(values) / len(values)
-        squares = sum((value - mean) ** 2 for value in values)
-        result[name] = {"score": mean, "n": n, "stderr": math.sqrt(squares / (n * (n - 1))) if n > 1 else None}
-        means.append(mean)
-    return {"mean": sum(means) / len(means), "sets": result}
+    result = {name: task.summary(values) for name, values in sets.items()}
+    return {"mean": sum(one["score"] for one in result.values()) / len(result), "sets": result}

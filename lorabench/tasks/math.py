@@ -4,19 +4,16 @@ Prompt, target and scoring follow PiSSA's evaluation, which paper 1 (arXiv 2602.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 from lorabench.errors import UserError
-from lorabench.tasks.base import Example, Task
-from lorabench.tasks.sources import HubSource, LocalSource
+from lorabench.tasks.alpaca import instruction_prompt
+from lorabench.tasks.base import Example
+from lorabench.tasks.sources import SourcedTask
 
-PROMPT = (
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-    "### Instruction:\n{instruction}\n\n### Response:"
-)
 MARKER = "The answer is: "
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d[\d,]*(?:\.\d+)?)?")
 
@@ -46,24 +43,8 @@ def final_number(text: str) -> int | None:
 
 
 @dataclass(kw_only=True)
-class Math(Task):
-    """Word problems whose answer is a number.
-
-    Attributes:
-        path: folder with ``train`` and ``test`` files (GSM8K's or MetaMathQA's columns) instead of the hub's data sets.
-        train: where training rows come from.
-        test: where test problems come from.
-    """
-
-    path: str | None = None
-    train: dict[str, Any] = field(default_factory=dict)
-    test: dict[str, Any] = field(default_factory=dict)
-
-    def _source(self, split: str) -> HubSource | LocalSource:
-        return LocalSource(self.path, split) if self.path else HubSource(**getattr(self, split))
-
-    def _rows(self, split: str) -> list[dict[str, Any]]:
-        return self._source(split).load("task.path")
+class Math(SourcedTask):
+    """Word problems whose answer is a number; rows in GSM8K's or MetaMathQA's columns."""
 
     def _example(self, row: dict[str, Any], name: str) -> Example:
         if {"query", "response"} <= row.keys():
@@ -82,11 +63,11 @@ class Math(Task):
 
     @cached_property
     def _train(self) -> list[Example]:
-        return [self._example(row, f"train/{i}") for i, row in enumerate(self._rows("train"))]
+        return [self._example(row, f"train/{i}") for i, row in enumerate(self.rows("train"))]
 
     @cached_property
     def _test(self) -> list[Example]:
-        return [self._example(row, f"gsm8k/{i}") for i, row in enumerate(self._rows("test"))]
+        return [self._example(row, f"{name}/{i}") for name in self.used_sets for i, row in enumerate(self.rows(name))]
 
     def source_examples(self) -> list[Example]:
         """The training source with its rephrasings of one original question in one group."""
@@ -100,14 +81,9 @@ class Math(Task):
         """Only problems whose answer is a number, as in GSM8K."""
         return bool(example.answer)
 
-    def train_size(self) -> int | None:
-        """The hub's rows less the validation split; about, since rephrasings of one question stay together."""
-        rows = None if self.path else self.train.get("rows")
-        return rows - self.validation_samples if rows else None
-
     def prompt(self, example: Example) -> str:
         """The Alpaca instruction prompt."""
-        return PROMPT.format(instruction=example.question)
+        return instruction_prompt(example.question)
 
     def evaluation_prompt(self, example: Example) -> str:
         """The prompt with `` Let's think step by step.`` at its end, in evaluation only, as in paper 1's runs."""
@@ -121,8 +97,3 @@ class Math(Task):
         """1.0 when the final numbers agree; without ``The answer is: `` the completion is wrong."""
         gold = final_number(MARKER + example.answer)
         return float(gold is not None and final_number(completion) == gold)
-
-    def fingerprint(self) -> str:
-        """Content hashes of the local files, or hub ids and revisions."""
-        parts = (self._source(split) for split in ("train", "test"))
-        return " ".join(s.fingerprint("task.path") if isinstance(s, LocalSource) else s.fingerprint() for s in parts)

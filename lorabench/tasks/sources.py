@@ -2,12 +2,14 @@
 
 import gzip
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lorabench.cache import file_hash
 from lorabench.errors import UserError
+from lorabench.tasks.base import Task
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 
@@ -20,19 +22,22 @@ class HubSource:
         hub: data set id.
         revision: commit hash.
         split: name of the split.
-        config: name of the configuration, where the data set has several.
+        config: name of the configuration, or of several to read one after the other.
+        data_files: files inside the repository, where it has no configuration for them.
         rows: expected number of rows; another number is an error.
     """
 
     hub: str
     revision: str
     split: str
-    config: str | None = None
+    config: str | Sequence[str] | None = None
+    data_files: str | None = None
     rows: int | None = None
 
-    def fingerprint(self) -> str:
-        """Hub id, revision and split."""
-        return f"{self.hub}@{self.revision}/{self.config or ''}/{self.split}"
+    def fingerprint(self, key: str = "") -> str:
+        """Hub id, revision, configuration or files, and split."""
+        part = self.config if isinstance(self.config, str) else "+".join(self.config or ())
+        return f"{self.hub}@{self.revision}/{part or self.data_files or ''}/{self.split}"
 
     def load(self, key: str) -> list[dict[str, Any]]:
         """Fetch the rows (or take them from the hub client's cache); ``key`` is the config key named in an error."""
@@ -41,7 +46,10 @@ class HubSource:
             from huggingface_hub.utils import logging
 
             logging.set_verbosity_error()  # its retries would bury the one line below
-            rows = list(load_dataset(self.hub, self.config, split=self.split, revision=self.revision))
+            several = [self.config] if self.config is None or isinstance(self.config, str) else self.config
+            more = {"data_files": self.data_files} if self.data_files else {}
+            parts = [load_dataset(self.hub, name, split=self.split, revision=self.revision, **more) for name in several]
+            rows = [row for part in parts for row in part]
         except Exception as error:  # the hub client raises many kinds: offline, gated, unknown, connection
             raise UserError(
                 f"cannot get the data set {self.hub} at revision {self.revision[:8]} ({type(error).__name__}); go online once "
@@ -54,21 +62,21 @@ class HubSource:
 
 @dataclass(frozen=True)
 class LocalSource:
-    """A JSON-lines or JSON file, plain or gzipped, or a folder that holds it under a split's name."""
+    """A JSON-lines or JSON file, plain or gzipped, or a folder that holds it under one of the names ``stems``."""
 
     path: str
-    stem: str
+    stems: Sequence[str]
 
     def file(self, key: str) -> Path:
         """The file itself, or UserError naming what was looked for."""
         path = Path(self.path).expanduser()
         if path.is_file():
             return path
-        for suffix in SUFFIXES:
-            if (path / f"{self.stem}{suffix}").is_file():
-                return path / f"{self.stem}{suffix}"
-        wanted = ", ".join(f"{self.stem}{suffix}" for suffix in SUFFIXES)
-        raise UserError(f"{key}={self.path}: found none of {wanted}; give a folder that holds one of them")
+        names = [f"{stem}{suffix}" for stem in self.stems for suffix in SUFFIXES]
+        for name in names:
+            if (path / name).is_file():
+                return path / name
+        raise UserError(f"{key}={self.path}: found none of {', '.join(names)}; give a folder that holds one of them")
 
     def fingerprint(self, key: str) -> str:
         """SHA-256 of the file."""
@@ -89,3 +97,62 @@ class LocalSource:
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise UserError(f"{file} must hold a list of objects, one for each example")
         return rows
+
+
+@dataclass(kw_only=True)
+class SourcedTask(Task):
+    """A task whose rows come from the hub at pinned revisions, or from local files.
+
+    ``train`` and each entry of ``test`` hold the fields of ``HubSource``, or ``path`` for a local file in its place, and
+    ``files``: the names, without suffix, under which a folder ``path`` may hold it (its own name unless given).
+
+    Attributes:
+        path: folder of local files instead of the hub.
+        train: where training rows come from.
+        test: where test rows come from, by set.
+        sets: the test sets to use; None for all.
+    """
+
+    path: str | None = None
+    train: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sets: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.sets or []:
+            if name not in self.test:
+                raise UserError(f"task.sets={name}: task={self.name} has no such test set; available: {', '.join(self.test)}")
+        if self.sets is not None and not self.sets:
+            raise UserError(f"task.sets is empty; give some of {', '.join(self.test)}, or null for all")
+
+    @property
+    def used_sets(self) -> list[str]:
+        """Names of the test sets in use, in the yaml's order."""
+        return [name for name in self.test if self.sets is None or name in self.sets]
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """All rows of ``train`` or of a test set."""
+        return self._source(name).load(self._key(name))
+
+    def _key(self, name: str) -> str:
+        """The config key to name in an error about this source."""
+        own = "task.train.path" if name == "train" else f"task.test.{name}.path"
+        return own if self._node(name).get("path") else "task.path"
+
+    def _node(self, name: str) -> dict[str, Any]:
+        return self.train if name == "train" else self.test[name]
+
+    def _source(self, name: str) -> HubSource | LocalSource:
+        node = dict(self._node(name))
+        files, path = node.pop("files", [name]), node.pop("path", None) or self.path
+        return LocalSource(path, files) if path else HubSource(**node)
+
+    def train_size(self) -> int | None:
+        """The hub's rows less the validation split; about, since a group of examples stays together."""
+        rows = None if self.path or self.train.get("path") else self.train.get("rows")
+        return rows - self.validation_samples if rows else None
+
+    def fingerprint(self) -> str:
+        """Content hashes of the local files, or hub ids and revisions, of all sources in use."""
+        return " ".join(f"{name}={self._source(name).fingerprint(self._key(name))}" for name in ["train", *self.used_sets])

@@ -9,7 +9,17 @@ from lorabench.tiny.text import Chain
 
 
 def make_math(path, **changed):
-    return Math(**{"name": "math", "version": 1, "max_new_tokens": 256, "validation_samples": 2, "path": str(path), **changed})
+    return Math(
+        **{
+            "name": "math",
+            "version": 1,
+            "max_new_tokens": 256,
+            "validation_samples": 2,
+            "path": str(path),
+            "test": {"gsm8k": {"files": ["test"]}},
+            **changed,
+        }
+    )
 
 
 def numbers(example):
@@ -156,7 +166,7 @@ def test_without_network_the_hub_error_names_three_ways():
 
 def test_summary_is_the_mean_over_sets_with_standard_errors(arithmetic):
     examples = [Example(str(i), "", set="a" if i < 4 else "b") for i in range(6)]
-    result = summarize(arithmetic, examples, [1, 0, 0, 1, 1, 1])
+    result = summarize(arithmetic, examples, [{"score": x} for x in (1, 0, 0, 1, 1, 1)])
     assert result["mean"] == pytest.approx(0.75)
     assert result["sets"]["a"]["n"] == 4
     assert result["sets"]["a"]["stderr"] == pytest.approx((1 / 3 / 4) ** 0.5)  # sample variance 1/3
