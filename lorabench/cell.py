@@ -123,6 +123,7 @@ class Cell:
         if not resources:
             return
         models.resolve_device(c["device"])
+        self.generator.prepare()
         if self.model.weights != "random":
             models.locate(self.model)
         available = len(self.task.train_examples())

@@ -20,20 +20,30 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 PACKAGES = ("lorabench", "torch", "transformers", "peft", "tokenizers", "datasets", "hydra-core", "numpy")
-TASK_KNOBS = {"path", "files", "typical_tokens"}  # where the data lie is no part of what they are; the fingerprint is
+# Where the data lie and who judges from where is no part of what they are; fingerprints are.
+TASK_KNOBS = {"path", "files", "typical_tokens", "judge_url", "judge_key_env", "judge_parallel"}
+EXTRA_MEASURES = ("tasks", "limit", "num_fewshot")  # of an evaluator with an ``engine``
 
 
 def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: str) -> dict[str, Any]:
     """Return everything that decides a cell's result: the resolved config without knobs, and what model and data are.
 
-    Of the model only its fingerprint and precision count, of the evaluator only its name.
+    Of the model only its fingerprint and precision count, of the evaluator its name and what it measures besides.
     """
     kept = {key: value for key, value in config.items() if key not in knobs(Config)}
     kept["model"] = {"fingerprint": model_fingerprint, "dtype": config["model"]["dtype"]}
     kept["task"] = _without(config["task"], TASK_KNOBS) | {"fingerprint": data_fingerprint}
     kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in knobs(TrainerConfig)}
-    kept["evaluator"] = config["evaluator"]["name"]
+    kept["evaluator"] = _evaluator(config["evaluator"])
     return kept
+
+
+def _evaluator(node: dict[str, Any]) -> Any:
+    """The name, and for an evaluator on top of another (``engine``) also that one and the keys that decide what it measures."""
+    if "engine" not in node:
+        return node["name"]
+    decisive = {key: node[key] for key in EXTRA_MEASURES if key in node}
+    return decisive | {"name": node["name"], "engine": _evaluator(node["engine"])}
 
 
 def _without(value: Any, names: set[str]) -> Any:

@@ -154,8 +154,8 @@ def _work(cell: Cell, record: dict[str, Any], checkpoint: Checkpoint) -> list[Ro
         record |= {"status": "diverged", "metrics": metrics, "evaluation": {"seconds": 0.0}}
         record["validation_metric"] = validation_metric(cell, metrics)
         return None
-    rows, seconds = _answer(cell, base, merged)
-    record["evaluation"] = {"seconds": seconds}
+    rows, extra, seconds = _answer(cell, base, merged)
+    record |= extra | {"evaluation": {"seconds": seconds}}
     return rows
 
 
@@ -210,19 +210,20 @@ def _corpus(cell: Cell, base: Base, split: str) -> Corpus:
     return _CORPORA[key][split]
 
 
-def _answer(cell: Cell, base: Base, merged: Any) -> tuple[list[Row], float]:
-    """Completions of the base with these weights, and the seconds that they took."""
+def _answer(cell: Cell, base: Base, merged: Any, rows: list[Row] | None = None) -> tuple[list[Row], dict[str, Any], float]:
+    """Completions of the base with these weights (unless ``rows`` are they), the generator's own results, and the seconds."""
     started = time.perf_counter()
     cell.generator.load(base)
     cell.generator.use(merged)
     try:
-        rows = answer(cell.task, cell.generator)
+        rows = answer(cell.task, cell.generator) if rows is None else rows
+        extra = cell.generator.extra_results()
     finally:
         cell.generator.use(None)
-    return rows, round(time.perf_counter() - started, 3)
+    return rows, extra, round(time.perf_counter() - started, 3)
 
 
-def _baseline(cell: Cell, base: Base) -> dict[str, float]:
+def _baseline(cell: Cell, base: Base) -> dict[str, Any]:
     """Scores of the untouched base on the same splits, measured once for an output folder."""
     identity: Callable[[str], Any] = cell.identity.__getitem__
     folder = Path(cell.config["output_dir"]) / "base"
@@ -233,13 +234,11 @@ def _baseline(cell: Cell, base: Base) -> dict[str, float]:
         found = records.read(folder / f"{name}.json")
         if found is None:
             PROGRESS.note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")
-            rows, seconds = read_completions(completions), None
-            if rows is None:
-                rows, seconds = _answer(cell, base, None)
-                write_completions(completions, rows)  # before scoring, which may stop
+            rows, extra, seconds = _answer(cell, base, None, read_completions(completions))
+            write_completions(completions, rows)  # before scoring, which may stop
             loss = _validation_loss(cell, base, base.model)
             found = {"metrics": score(cell.task, rows, loss), "validation_loss": loss, "seconds": seconds}
-            found |= {"model": cell.model.name, "task": cell.task.name}
+            found |= {"model": cell.model.name, "task": cell.task.name, "extra": extra}
             write_completions(completions, rows)
             records.write(folder / f"{name}.json", found)
-    return {split: scores["mean"] for split, scores in found["metrics"].items()}
+    return {split: scores["mean"] for split, scores in found["metrics"].items()} | found.get("extra", {})

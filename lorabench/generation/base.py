@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 
 class Generator(ABC):
     """Greedy text generation; one generator serves a whole sweep, weights are put into it."""
+
+    def prepare(self) -> None:
+        """Get what is needed besides a model, before anything is trained; UserError where it cannot be had."""
+        return
 
     @abstractmethod
     def load(self, base: "Base") -> None:
@@ -24,3 +28,19 @@ class Generator(ABC):
     @abstractmethod
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Return one completion a prompt, in order, up to the end token, ``max_new_tokens`` or before a text of ``stop``."""
+
+    @abstractmethod
+    def loglikelihoods(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
+        """Score given continuations with the weights that are served now.
+
+        Args:
+            pairs: token ids of a context (at least one) and of its continuation; together no longer than the model takes.
+
+        Returns:
+            For each pair, in order, Σ log p(token | context, tokens before it) over the continuation in nats, and whether
+            greedy decoding of the context would give the continuation.
+        """
+
+    def extra_results(self) -> dict[str, Any]:
+        """Measure more of the weights that are served now; every entry becomes one of the cell's record."""
+        return {}

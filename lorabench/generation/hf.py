@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lorabench.data import Encoded, collate
 from lorabench.errors import UserError
 from lorabench.generation.base import Generator
 from lorabench.progress import PROGRESS
+from lorabench.train import head_at
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +79,37 @@ class HFGenerator(Generator):
                     completions[i] = _cut(text, stop)
                 finished(len(group))
         return completions
+
+    def loglikelihoods(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
+        """Scores of continuations; pairs that differ in their last token alone share one row of a batch."""
+        import torch
+
+        assert self._base is not None
+        model, pad = self._base.model, self._base.tokenizer.pad_token_id
+        shared: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+        for i, (context, continuation) in enumerate(pairs):
+            shared.setdefault((tuple(context), tuple(continuation[:-1])), []).append(i)
+        members = list(shared.values())
+        rows = [Encoded((*pairs[same[0]][0], *pairs[same[0]][1]), len(pairs[same[0]][0])) for same in members]
+        found = [(0.0, True)] * len(pairs)
+        with PROGRESS.generation(len(pairs)) as finished:
+            for group in self._groups([len(row.ids) for row in rows], 0):
+                ids, mask, predict = collate([rows[j] for j in group], pad, self._base.device)
+                half = model.dtype == torch.bfloat16
+                with (
+                    torch.inference_mode(),
+                    torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half),
+                    head_at(model, predict),
+                ):
+                    logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits  # [positions, vocab]
+                for j, part in zip(group, logits.split([rows[j].target_tokens for j in group]), strict=True):
+                    logs = part.float().log_softmax(-1)  # one row at a time: all positions of a batch take much memory
+                    for i in members[j]:
+                        target = torch.tensor(pairs[i][1], dtype=torch.long, device=logs.device)
+                        total = logs.gather(1, target[:, None]).sum().item()
+                        found[i] = (total, bool((logs.argmax(-1) == target).all()))
+                finished(sum(len(members[j]) for j in group))
+        return found
 
     def _groups(self, lengths: Sequence[int], max_new_tokens: int) -> list[list[int]]:
         groups: list[list[int]] = []

@@ -1,21 +1,25 @@
-"""Grade-school math in words: trained on MetaMathQA (or GSM8K's own solutions), tested on GSM8K.
+"""Mathematics in words: trained on MetaMathQA (or GSM8K's own solutions), tested on GSM8K and MATH.
 
 Prompt, target and scoring follow PiSSA's evaluation, which paper 1 (arXiv 2602.04998) uses.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 from lorabench.errors import UserError
-from lorabench.tasks.alpaca import instruction_prompt
+from lorabench.tasks.alpaca import PROMPT, instruction_prompt
 from lorabench.tasks.base import Example
+from lorabench.tasks.latex import MARKER, boxed, equivalence, final_answer
+from lorabench.tasks.second_opinion import verified
 from lorabench.tasks.sources import SourcedTask
 
-MARKER = "The answer is: "
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d[\d,]*(?:\.\d+)?)?")
+STEPS = " Let's think step by step."
+FORMS = {"gsm8k": "question and answer (GSM8K)", "math": "problem and solution or answer (MATH)"}
 
 
 def gsm8k_solution(answer: str) -> tuple[str, str]:
@@ -44,42 +48,62 @@ def final_number(text: str) -> int | None:
 
 @dataclass(kw_only=True)
 class Math(SourcedTask):
-    """Word problems whose answer is a number; rows in GSM8K's or MetaMathQA's columns."""
+    """Problems whose answer is a number (set ``gsm8k``) or LaTeX (set ``math``).
 
-    def _example(self, row: dict[str, Any], name: str) -> Example:
+    Training rows in MetaMathQA's or GSM8K's columns; test rows in GSM8K's or MATH's, or in those of PiSSA's combined file
+    (``instruction`` with the whole prompt, ``output`` with the gold answer, ``type`` with the set's name). The validation split
+    has the kinds of problem that the test sets in use have, each scored as there.
+    """
+
+    def _train_example(self, row: dict[str, Any], name: str) -> Example:
         if {"query", "response"} <= row.keys():
+            kind = "math" if str(row.get("type", "")).startswith("MATH") else "gsm8k"
+            answer = final_answer(row["response"]) or ""
+            if kind == "gsm8k" and not NUMBER.fullmatch(answer):
+                answer = ""
             group = row.get("original_question") or row["query"]
-            # Problems of MATH have answers in LaTeX; the test problems, and so the validation problems, have numbers.
-            tail = row["response"].rpartition(MARKER)[2].strip()
-            number = NUMBER.fullmatch(tail) and not str(row.get("type", "")).startswith("MATH")
-            return Example(name, row["query"], row["response"], tail if number else "", group=group)
+            return Example(name, row["query"], row["response"], answer, set=kind, group=group)
         if {"question", "answer"} <= row.keys():
             target, gold = gsm8k_solution(row["answer"])
             return Example(name, row["question"], target, gold, set="gsm8k", group=row["question"])
-        raise UserError(
-            f"task=math: row {name} has the columns {', '.join(sorted(row))}; "
-            f"wanted query and response (MetaMathQA) or question and answer (GSM8K)"
-        )
+        raise _columns(row, name, f"query and response (MetaMathQA) or {FORMS['gsm8k']}")
+
+    def _test_examples(self, kind: str) -> list[Example]:
+        rows = self.rows(kind)
+        if rows and {"instruction", "output", "type"} <= rows[0].keys():
+            rows = [row for row in rows if row.get("type") == kind]
+        return [_test_example(row, kind, f"{kind}/{i}") for i, row in enumerate(rows)]
 
     @cached_property
     def _train(self) -> list[Example]:
-        return [self._example(row, f"train/{i}") for i, row in enumerate(self.rows("train"))]
+        return [self._train_example(row, f"train/{i}") for i, row in enumerate(self.rows("train"))]
 
     @cached_property
     def _test(self) -> list[Example]:
-        return [self._example(row, f"{name}/{i}") for name in self.used_sets for i, row in enumerate(self.rows(name))]
+        if "math" in self.used_sets:
+            equivalence()  # before anything is trained, not after
+        return [example for kind in self.used_sets for example in self._test_examples(kind)]
+
+    @cached_property
+    def _validated(self) -> set[str]:
+        """The kinds of training row to validate on: those of the test sets in use, or all kinds if there is none of these."""
+        kinds = {example.set for example in self._train if example.answer}
+        kinds = kinds & set(self.used_sets) or kinds
+        if "math" in kinds:
+            equivalence()
+        return kinds
 
     def source_examples(self) -> list[Example]:
         """The training source with its rephrasings of one original question in one group."""
         return self._train
 
     def all_test_examples(self) -> list[Example]:
-        """GSM8K's test problems."""
+        """The test problems of GSM8K and MATH."""
         return self._test
 
     def validates(self, example: Example) -> bool:
-        """Only problems whose answer is a number, as in GSM8K."""
-        return bool(example.answer)
+        """Whether its answer follows the marker, as a number for ``gsm8k``, and its kind is one of those in use."""
+        return bool(example.answer) and example.set in self._validated
 
     def prompt(self, example: Example) -> str:
         """The Alpaca instruction prompt."""
@@ -87,13 +111,48 @@ class Math(SourcedTask):
 
     def evaluation_prompt(self, example: Example) -> str:
         """The prompt with `` Let's think step by step.`` at its end, in evaluation only, as in paper 1's runs."""
-        return self.prompt(example) + " Let's think step by step."
+        return self.prompt(example) + STEPS
 
     def target(self, example: Example) -> str:
         """The response and a line end."""
         return f"{example.target}\n"
 
     def score(self, example: Example, completion: str) -> float:
-        """1.0 when the final numbers agree; without ``The answer is: `` the completion is wrong."""
+        """1.0 when the final answers agree, as numbers or by ``is_equiv``; without ``The answer is: `` it is wrong."""
+        if example.set == "math":
+            answer = final_answer(completion)
+            return float(answer is not None and equivalence()(answer, example.answer))
         gold = final_number(MARKER + example.answer)
         return float(gold is not None and final_number(completion) == gold)
+
+    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[dict[str, float]]:
+        """Scores, and for MATH also ``verified``: Math-Verify's verdict on the same answers, where it is installed."""
+        scores = super().score_all(examples, completions)
+        places = [i for i, example in enumerate(examples) if example.set == "math"]
+        opinions = verified([(examples[i].answer, final_answer(completions[i])) for i in places]) if places else None
+        for i, opinion in zip(places, opinions or [], strict=opinions is not None):
+            scores[i]["verified"] = opinion
+        return scores
+
+
+def _test_example(row: dict[str, Any], kind: str, name: str) -> Example:
+    if {"instruction", "output"} <= row.keys():
+        head, tail = PROMPT.split("{instruction}")
+        question = row["instruction"].removeprefix(head).removesuffix(tail + STEPS)
+        if question == row["instruction"]:
+            raise UserError(
+                f"task=math: row {name} has an instruction that is not the prompt of PiSSA's test file; mend the file"
+            )
+        return Example(name, question, answer=row["output"], set=kind)
+    if kind == "gsm8k" and {"question", "answer"} <= row.keys():
+        return Example(name, row["question"], *gsm8k_solution(row["answer"]), set=kind)
+    if kind == "math" and "problem" in row and ("answer" in row or "solution" in row):
+        answer = row["answer"] if "answer" in row else boxed(row["solution"])
+        if not answer:
+            raise UserError(f"task=math: row {name} has no \\boxed answer in its solution; mend the file")
+        return Example(name, row["problem"], answer=answer, set=kind)
+    raise _columns(row, name, FORMS[kind])
+
+
+def _columns(row: dict[str, Any], name: str, wanted: str) -> UserError:
+    return UserError(f"task=math: row {name} has the columns {', '.join(sorted(row))}; wanted {wanted}")

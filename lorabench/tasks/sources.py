@@ -76,7 +76,8 @@ class LocalSource:
         for name in names:
             if (path / name).is_file():
                 return path / name
-        raise UserError(f"{key}={self.path}: found none of {', '.join(names)}; give a folder that holds one of them")
+        suffixes = " or ".join(SUFFIXES)
+        raise UserError(f"{key}={self.path}: found no file {' or '.join(self.stems)} ({suffixes}); give a folder that holds one")
 
     def fingerprint(self, key: str) -> str:
         """SHA-256 of the file."""
@@ -133,7 +134,13 @@ class SourcedTask(Task):
 
     def rows(self, name: str) -> list[dict[str, Any]]:
         """All rows of ``train`` or of a test set."""
-        return self._source(name).load(self._key(name))
+        try:
+            return self._source(name).load(self._key(name))
+        except UserError as error:
+            others = [other for other in self.used_sets if other != name]
+            if name == "train" or not others:
+                raise
+            raise UserError(f"{error}; or leave {name} out with task.sets=[{','.join(others)}]") from error
 
     def _key(self, name: str) -> str:
         """The config key to name in an error about this source."""

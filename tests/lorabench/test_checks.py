@@ -38,7 +38,7 @@ from lorabench.plan import preflight
         (["model.weights=random", "model.architecture.vocab_size=100"], "vocab_size must be at least 512"),
         (["output_dir="], "output_dir is empty"),
         (["when_busy=never"], "when_busy=never is unknown"),
-        (["task=code"], "can be planned"),
+        (["task=math", "task.sets=[gsm]"], "task.sets=gsm: task=math has no such test set; available: gsm8k, math"),
         (["output_dir=/dev/null/runs"], "output_dir=/dev/null/runs cannot be written"),
     ],
 )

@@ -63,10 +63,10 @@ def test_local_data_are_identified_by_content_not_by_place(cell, tmp_path):
         for split in ("train", "test"):
             rows = [{"question": f"q{i}", "answer": f"a\n#### {i}"} for i in range(5)]
             (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ids = [cell("task=math", f"task.path={tmp_path / name}").id for name in "ab"]
+    ids = [cell("task=math", "task.sets=[gsm8k]", f"task.path={tmp_path / name}").id for name in "ab"]
     assert ids[0] == ids[1]
     (tmp_path / "b" / "test.jsonl").write_text(json.dumps({"question": "other", "answer": "a\n#### 1"}) + "\n")
-    assert cell("task=math", f"task.path={tmp_path / 'b'}").id != ids[0]
+    assert cell("task=math", "task.sets=[gsm8k]", f"task.path={tmp_path / 'b'}").id != ids[0]
 
 
 def test_write_is_whole_and_has_no_nan(tmp_path):

@@ -23,9 +23,8 @@ def test_another_split_has_another_corpus(cell, tmp_path, tiny):
     rows = [{"question": f"q{i}", "answer": f"a\n#### {i}"} for i in range(40)]
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    corpora = [
-        _corpus(cell("task=math", f"task.path={tmp_path}", f"task.validation_samples={n}"), tiny, "train") for n in (5, 20)
-    ]
+    gsm8k = ["task=math", "task.sets=[gsm8k]", f"task.path={tmp_path}"]
+    corpora = [_corpus(cell(*gsm8k, f"task.validation_samples={n}"), tiny, "train") for n in (5, 20)]
     assert [len(corpus) for corpus in corpora] == [35, 20]
 
 

@@ -1,0 +1,106 @@
+"""What lm-eval asks of a model, answered by a generator. Imports lm-eval: only ``lm_eval.py`` beside it may import this."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import normalize_gen_kwargs
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from lorabench.errors import UserError
+
+if TYPE_CHECKING:
+    from lorabench.generation.base import Generator
+    from lorabench.models import Base
+
+LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")
+DEFAULT_LENGTH = 2048  # lm-eval's own, where neither the model nor its tokenizer says
+MAX_NEW_TOKENS = 256  # lm-eval's own, where the task says none
+
+
+class Served(TemplateLM):
+    """The weights that a generator serves, seen as an lm-eval model.
+
+    Tokenisation, windows and truncation are those of lm-eval's own ``HFLM``, so that both give the same numbers.
+    """
+
+    def __init__(self, generator: "Generator", base: "Base") -> None:
+        super().__init__()
+        self.generator, self.tokenizer = generator, base.tokenizer
+        config = base.model.config.get_text_config()
+        stated = [getattr(config, key) for key in LENGTH_KEYS if hasattr(config, key)]
+        of_tokenizer = base.tokenizer.model_max_length
+        self.max_length = int(stated[0] if stated else of_tokenizer if of_tokenizer < 1e9 else DEFAULT_LENGTH)
+
+    @property
+    def eot_token_id(self) -> int:
+        """The end token."""
+        return self.tokenizer.eos_token_id
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What stands before a text without context: the tokenizer's start token, or else its end token."""
+        return self.tokenizer.eos_token_id if self.tokenizer.bos_token_id is None else self.tokenizer.bos_token_id
+
+    @property
+    def tokenizer_name(self) -> str:
+        """The name under which lm-eval would keep requests."""
+        return self.tokenizer.name_or_path.replace("/", "__")
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        """Token ids; by default with the tokenizer's own special tokens, but never with a second start token."""
+        if add_special_tokens is None and string.startswith(str(self.tokenizer.decode(self.prefix_token_id))):
+            add_special_tokens = False
+        return self.tokenizer.encode(string, add_special_tokens=add_special_tokens is not False)
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[tuple[Any, Sequence[int], Sequence[int]]], disable_tqdm: bool = False, **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        pairs = []
+        for _, context, continuation in requests:
+            if len(continuation) > self.max_length:
+                raise UserError(
+                    f"lm-eval asks for an answer of {len(continuation)} tokens, more than the {self.max_length} of the model; "
+                    "leave that task out of evaluator.tasks"
+                )
+            # The last token is only predicted, so one more than the model takes fits.
+            pairs.append((context[-(self.max_length + 1 - len(continuation)) :], continuation))
+        return self.generator.loglikelihoods(pairs)
+
+    def loglikelihood_rolling(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[float]:
+        """Log-probability of each whole text, in windows of the model's length, every token predicted once."""
+        windows, owners = [], []
+        for owner, request in enumerate(requests):
+            ids = self.tok_encode(request.args[0])
+            for window in get_rolling_token_windows(ids, self.prefix_token_id, self.max_length, context_len=1):
+                windows.append((None, *make_disjoint_window(window)))
+                owners.append(owner)
+        totals = [0.0] * len(requests)
+        for owner, (value, _) in zip(owners, self._loglikelihood_tokens(windows), strict=True):
+            totals[owner] += value
+        return totals
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Greedy completions, requests of like limits together."""
+        groups: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+        for i, request in enumerate(requests):
+            settings = normalize_gen_kwargs(request.args[1], MAX_NEW_TOKENS)
+            stop = tuple(text for text in settings["until"] if text)
+            groups.setdefault((settings["max_gen_toks"], stop), []).append(i)
+        found = [""] * len(requests)
+        for (length, stop), members in groups.items():
+            prompts = [self._cut(requests[i].args[0], length) for i in members]
+            for i, text in zip(members, self.generator.generate(prompts, length, stop), strict=True):
+                found[i] = text
+        return found
+
+    def _cut(self, prompt: str, new_tokens: int) -> str:
+        """The end of a prompt that leaves no room for the answer."""
+        room = self.max_length - new_tokens
+        if room < 1:
+            raise UserError(
+                f"lm-eval asks for {new_tokens} new tokens, all or more of the {self.max_length} that the model takes; "
+                "leave that task out of evaluator.tasks"
+            )
+        ids = self.tok_encode(prompt)
+        return prompt if len(ids) <= room else str(self.tokenizer.decode(ids[-room:], skip_special_tokens=True))

@@ -1,0 +1,162 @@
+"""Any task of lm-eval on a trained cell, through the generator that evaluates the cell's own task."""
+
+import contextlib
+import difflib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorabench.errors import UserError
+from lorabench.generation.base import Generator
+
+if TYPE_CHECKING:
+    import torch
+    from lm_eval.tasks import TaskManager
+
+    from lorabench.models import Base
+
+OUTPUTS = ("loglikelihood", "loglikelihood_rolling", "multiple_choice", "generate_until")
+
+
+@dataclass(kw_only=True)
+class LMEvalGenerator(Generator):
+    """The generator ``engine`` with lm-eval's tasks on top; the cell's own task is answered by ``engine`` as without it.
+
+    Attributes:
+        name: as on the command line.
+        engine: the generator that serves the weights.
+        tasks: names of lm-eval's tasks, groups or tags.
+        limit: how many problems of each task to use, a share of them below 1; None for all.
+        num_fewshot: worked examples in the prompt; None for each task's own number.
+        include_path: a folder with more tasks, one yaml each.
+    """
+
+    name: str
+    engine: Generator
+    tasks: list[str]
+    limit: float | None = None
+    num_fewshot: int | None = None
+    include_path: str | None = None
+    _base: "Base | None" = field(default=None, init=False, repr=False)
+    _ready: bool = field(default=False, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.tasks, list) or not self.tasks:
+            raise UserError(
+                f"evaluator.tasks={self.tasks or ''} must be a list of lm-eval tasks, as in evaluator.tasks=[gsm8k]"
+            )
+        if self.limit is not None and not (0 < self.limit < 1 or (self.limit >= 1 and self.limit == int(self.limit))):
+            raise UserError(f"evaluator.limit={self.limit} must be a whole number from 1, a share below 1, or null for all")
+        if self.num_fewshot is not None and self.num_fewshot < 0:
+            raise UserError(f"evaluator.num_fewshot={self.num_fewshot} must not be negative; null for each task's own number")
+        if self.include_path is not None and not Path(self.include_path).expanduser().is_dir():
+            raise UserError(f"evaluator.include_path={self.include_path} is no folder; give one with yaml files of tasks")
+        if importlib.util.find_spec("lm_eval") is None:
+            raise UserError("evaluator=lm_eval needs the package lm-eval; pip install 'lorabench[eval]'")
+        known = self._manager.all_tasks
+        for task in self.tasks:
+            if task not in known:
+                near = difflib.get_close_matches(task, known, n=3, cutoff=0.6)
+                ways = f"did you mean {' or '.join(near)}?" if near else "`lm-eval ls tasks` lists them"
+                raise UserError(f"evaluator.tasks: lm-eval has no task {task}; {ways}")
+
+    @property
+    def _manager(self) -> "TaskManager":
+        return _manager(self.include_path)
+
+    def load(self, base: "Base") -> None:
+        """Let the engine serve this base model."""
+        self._base = base
+        self.engine.load(base)
+
+    def use(self, merged: "dict[str, torch.Tensor] | None") -> None:
+        """Let the engine serve these weights."""
+        self.engine.use(merged)
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """The engine's completions."""
+        return self.engine.generate(prompts, max_new_tokens, stop)
+
+    def loglikelihoods(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
+        """The engine's scores."""
+        return self.engine.loglikelihoods(pairs)
+
+    def prepare(self) -> None:
+        """Get the tasks' data and check that the tasks can be run here, before anything is trained.
+
+        Raises:
+            UserError: data that cannot be had, or a task that samples, runs code or needs more than text.
+        """
+        for name in self.tasks if not self._ready else ():
+            try:
+                tasks = self._manager.load([name])["tasks"]
+            except Exception as error:  # lm-eval and the hub client raise many kinds
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+                raise UserError(
+                    f"evaluator.tasks: cannot load {name} of lm-eval ({reason}); go online once (the hub's cache keeps its "
+                    "data), or leave it out"
+                ) from error
+            for part, task in tasks.items():
+                _check(part, task)
+        self._ready = True
+
+    def extra_results(self) -> dict[str, Any]:
+        """Run the tasks with the weights that are served now.
+
+        Returns:
+            ``lm_eval``: for each task (and group, and its members) the metrics under lm-eval's names, each with
+            ``…_stderr``, the task's ``version`` and the number ``n`` of problems; ``lm_eval_version``.
+        """
+        import torch
+        from lm_eval import simple_evaluate
+
+        from lorabench.generation.harness import Served
+
+        assert self._base is not None
+        with torch.random.fork_rng():  # it seeds torch, for tasks that sample
+            found = simple_evaluate(
+                Served(self.engine, self._base),
+                tasks=list(self.tasks),
+                num_fewshot=self.num_fewshot,
+                limit=self.limit,
+                task_manager=self._manager,
+                log_samples=False,
+            )
+        results = {name: _plain(metrics) for name, metrics in found["results"].items()}
+        for name, result in results.items():
+            result["version"] = found["versions"].get(name)
+            with contextlib.suppress(KeyError):
+                result["n"] = found["n-samples"][name]["effective"]
+        return {"lm_eval": results, "lm_eval_version": metadata.version("lm_eval")}
+
+
+@lru_cache(maxsize=2)
+def _manager(include_path: str | None) -> "TaskManager":
+    """lm-eval's index of tasks, which takes seconds to build."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=str(Path(include_path).expanduser()) if include_path else None)
+
+
+def _check(name: str, task: Any) -> None:
+    """Raise UserError for a task that a greedy generator of text cannot answer, or that runs what it generates."""
+    settings = task.config.generation_kwargs or {}
+    if task.OUTPUT_TYPE not in OUTPUTS or getattr(task, "MULTIMODAL", False):
+        problem = "needs more than text"
+    elif getattr(task, "UNSAFE_CODE", False):
+        problem = "runs generated code unprotected; task=code runs it in a sandbox"
+    elif task.OUTPUT_TYPE == "generate_until" and (settings.get("do_sample") or 0) and settings.get("temperature", 1) > 0:
+        problem = "samples its answers, and generators decode greedily"
+    else:
+        return
+    raise UserError(f"evaluator.tasks: {name} {problem}; leave it out")
+
+
+def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
+    """``{"acc,none": 1, "acc_stderr,none": "N/A"}`` to ``{"acc": 1, "acc_stderr": None}``; other filters keep their name."""
+    found = {key.removesuffix(",none"): value for key, value in metrics.items() if "," in key}
+    return {key: None if isinstance(value, str) else float(value) for key, value in found.items()}

@@ -1,0 +1,222 @@
+"""Open-ended chat: trained on WizardLM Evol-Instruct, tested on MT-Bench, whose answers a judge model rates.
+
+MT-Bench: Zheng et al. 2023 (arXiv 2306.05685), single-answer grading. Unlike there, every answer is decoded greedily.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from string import Formatter
+from typing import Any, ClassVar
+
+from lorabench.errors import UserError
+from lorabench.tasks.alpaca import instruction_prompt
+from lorabench.tasks.base import Example, Generate
+from lorabench.tasks.judge import Judge, Messages
+from lorabench.tasks.sources import SourcedTask
+
+SET = "mt_bench"
+WITH_REFERENCE = ("math", "reasoning", "coding")  # categories that are judged beside GPT-4's answers
+FIELDS = {  # judge prompts by (turn, with reference answers), and what their templates ask for
+    (1, False): ("single-v1", {"question", "answer"}),
+    (1, True): ("single-math-v1", {"question", "answer", "ref_answer_1"}),
+    (2, False): ("single-v1-multi-turn", {"question_1", "question_2", "answer_1", "answer_2"}),
+    (2, True): (
+        "single-math-v1-multi-turn",
+        {"question_1", "question_2", "answer_1", "answer_2", "ref_answer_1", "ref_answer_2"},
+    ),
+}
+SECOND_TURN = "{conversation}\n\n### Instruction:\n{instruction}\n\n### Response:"
+
+
+@dataclass(kw_only=True)
+class Chat(SourcedTask):
+    """Two-turn questions; one example a turn, with the id ``question/turn``.
+
+    The second turn goes on with the first one's text: its prompt, the completion, then another ``### Instruction:`` and
+    ``### Response:`` under the same preamble. So the model reads its own answer where training put answers, and a
+    conversation of one turn is exactly the prompt that was trained.
+
+    A score is the judge's rating / 10, so that ten times the mean is the MT-Bench score. An answer whose judgements hold no
+    rating is left out of the mean, as in MT-Bench's own tool, and counted in ``unrated``.
+
+    Attributes:
+        judge_prompts: where MT-Bench's judge prompts come from (the fields of a source, see ``SourcedTask``).
+        references: where GPT-4's reference answers come from.
+        judge_url: base URL of an OpenAI-compatible endpoint.
+        judge_model: the judge's name there.
+        judge_key_env: name of the environment variable that holds the key.
+        judge_max_tokens: length limit of a judgement.
+        judge_parallel: requests at a time.
+    """
+
+    validation: ClassVar[str] = "likelihood"
+
+    judge_prompts: dict[str, Any] = field(default_factory=dict)
+    references: dict[str, Any] = field(default_factory=dict)
+    judge_url: str
+    judge_model: str
+    judge_key_env: str
+    judge_max_tokens: int
+    judge_parallel: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert self._judge  # its settings are checked here
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return Judge(self.judge_url, self.judge_model, self.judge_key_env, self.judge_max_tokens, self.judge_parallel)
+
+    @property
+    def _extra(self) -> dict[str, dict[str, Any]]:
+        return {"judge_prompts": self.judge_prompts, "references": self.references}
+
+    def _node(self, name: str) -> dict[str, Any]:
+        return self._extra.get(name) or super()._node(name)
+
+    def _key(self, name: str) -> str:
+        return f"task.{name}.path" if self._extra.get(name, {}).get("path") else super()._key(name)
+
+    def fingerprint(self) -> str:
+        """As of every sourced task, with the judge prompts and the reference answers."""
+        more = [f"{name}={self._source(name).fingerprint(self._key(name))}" for name in self._extra]
+        return " ".join([super().fingerprint(), *more])
+
+    @cached_property
+    def _train(self) -> list[Example]:
+        examples = []
+        for i, row in enumerate(self.rows("train")):
+            turns = row.get("conversations")
+            if not isinstance(turns, list) or not all(isinstance(t, dict) and {"from", "value"} <= t.keys() for t in turns):
+                columns = ", ".join(sorted(row))
+                raise UserError(
+                    f"task=chat: row {i} has the columns {columns}; wanted conversations, a list of objects with from and value"
+                )
+            if [turn["from"] for turn in turns[:2]] == ["human", "gpt"] and turns[1]["value"].strip():
+                question = turns[0]["value"]
+                examples.append(Example(f"train/{i}", question, turns[1]["value"], group=question))
+        return examples
+
+    @cached_property
+    def _references(self) -> dict[Any, list[str]]:
+        """Reference answers of both turns by question id."""
+        try:
+            return {row["question_id"]: row["choices"][0]["turns"] for row in self.rows("references")}
+        except (LookupError, TypeError) as error:
+            raise UserError("task.references: wanted rows with question_id and choices[0].turns, as in MT-Bench") from error
+
+    @cached_property
+    def _questions(self) -> dict[str, dict[str, Any]]:
+        """MT-Bench's rows by question id."""
+        rows = {str(row.get("question_id")): row for row in self.rows(SET)}
+        for name, row in rows.items():
+            if not {"question_id", "category", "turns"} <= row.keys() or len(row["turns"]) != 2:
+                raise UserError(f"task=chat: question {name} of {SET} needs question_id, category and two turns")
+            if row["category"] in WITH_REFERENCE and len(self._references.get(row["question_id"], [])) != 2:
+                raise UserError(f"task=chat: question {name} ({row['category']}) has no two answers in task.references")
+        return rows
+
+    @cached_property
+    def _templates(self) -> dict[str, dict[str, str]]:
+        """MT-Bench's judge prompts by name."""
+        found = {str(row.get("name")): row for row in self.rows("judge_prompts")}
+        for name, fields in FIELDS.values():
+            row = found.get(name, {})
+            if "system_prompt" not in row or _fields(row.get("prompt_template", "")) != fields:
+                raise UserError(f"task.judge_prompts: wanted a prompt {name} with the fields {', '.join(sorted(fields))}")
+        return found
+
+    def source_examples(self) -> list[Example]:
+        """The first exchange of every conversation; rows that do not begin with one are left out."""
+        return self._train
+
+    def all_test_examples(self) -> list[Example]:
+        """MT-Bench's questions, the first turn before the second."""
+        if not self.used_sets:
+            raise UserError(f"task.test has no {SET}; give its source")
+        assert self._templates  # checked now rather than after training
+        examples = []
+        for name, row in self._questions.items():
+            answers = self._references[row["question_id"]] if row["category"] in WITH_REFERENCE else ["", ""]
+            for turn, (question, answer) in enumerate(zip(row["turns"], answers, strict=True), 1):
+                examples.append(Example(f"{name}/{turn}", question, answer=answer, set=SET, group=name))
+        return examples
+
+    def prompt(self, example: Example) -> str:
+        """The Alpaca instruction prompt."""
+        return instruction_prompt(example.question)
+
+    def target(self, example: Example) -> str:
+        """The answer and a line end."""
+        return f"{example.target}\n"
+
+    def complete(self, examples: Sequence[Example], generate: Generate) -> list[tuple[str, str]]:
+        """All first turns, then all second turns with the conversation so far."""
+        first = [example for example in examples if _turn(example) == 1]
+        second = [example for example in examples if _turn(example) == 2]
+        done: dict[str, tuple[str, str]] = {}
+        for turn in (first, second):
+            prompts = [self.evaluation_prompt(e) if turn is first else _second(e, *done[f"{e.group}/1"]) for e in turn]
+            completions = generate(prompts) if prompts else []
+            done |= {e.id: pair for e, *pair in zip(turn, prompts, completions, strict=True)}  # type: ignore[misc]
+        return [(done[example.id][0], done[example.id][1]) for example in examples]
+
+    def score(self, example: Example, completion: str) -> float:
+        """The rating of a first turn / 10; a second turn is judged together with its first, by ``score_all``."""
+        return self.score_all([example], [completion])[0]["score"]
+
+    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[dict[str, float]]:
+        """Ratings / 10, with the turn and whether the judge gave none (``unrated`` 1, ``score`` 0).
+
+        Raises:
+            UserError: the judge cannot be asked now, or rates nothing at all.
+        """
+        answers = {example.id: text.strip() for example, text in zip(examples, completions, strict=True)}
+        ratings = self._judge.ratings([self.judge_prompt(example, answers) for example in examples])
+        if not any(ratings):
+            raise UserError(f"task.judge_model={self.judge_model} gives no rating [[1]] … [[10]]; name a model that can judge")
+        return [
+            {"score": (value or 0.0) / 10, "turn": float(_turn(example)), "unrated": float(value is None)}
+            for example, value in zip(examples, ratings, strict=True)
+        ]
+
+    def judge_prompt(self, example: Example, answers: dict[str, str]) -> Messages:
+        """What the judge is asked about one turn; ``answers`` holds the answers to both turns by example id."""
+        row, turn = self._questions[example.group], _turn(example)
+        name, fields = FIELDS[turn, row["category"] in WITH_REFERENCE]
+        values = {"question": row["turns"][0], "answer": answers[f"{example.group}/1"]}
+        for i in range(1, turn + 1):
+            values |= {f"question_{i}": row["turns"][i - 1], f"answer_{i}": answers[f"{example.group}/{i}"]}
+            values[f"ref_answer_{i}"] = self._references[row["question_id"]][i - 1] if f"ref_answer_{i}" in fields else ""
+        template = self._templates[name]
+        return [
+            {"role": "system", "content": template["system_prompt"]},
+            {"role": "user", "content": template["prompt_template"].format_map(values)},
+        ]
+
+    def summary(self, scores: Sequence[dict[str, float]]) -> dict[str, Any]:
+        """Mean, n and standard error over the rated answers, the mean of each turn, and the number of unrated answers."""
+        rated = [score for score in scores if not score.get("unrated")]
+        result = super().summary([{"score": score["score"]} for score in rated])
+        for turn in (1, 2):
+            values = [score["score"] for score in rated if score.get("turn") == turn]
+            result |= {f"turn_{turn}": sum(values) / len(values)} if values else {}
+        return result | {"unrated": len(scores) - len(rated)}
+
+
+def _turn(example: Example) -> int:
+    return int(example.id.rpartition("/")[2])
+
+
+def _second(example: Example, prompt: str, completion: str) -> str:
+    """The prompt of a second turn."""
+    return SECOND_TURN.format(conversation=(prompt + completion).rstrip(), instruction=example.question)
+
+
+def _fields(template: str) -> set[str] | None:
+    """Names of the fields of a format string, None for a malformed one."""
+    try:
+        return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError:
+        return None

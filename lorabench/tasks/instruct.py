@@ -1,0 +1,103 @@
+"""Instruction following: trained on Alpaca (cleaned), tested on IFEval (Zhou et al. 2023) with lm-eval's checker.
+
+Prompt, target and the primary score (prompt-level strict accuracy) as in paper 1's runs (arXiv 2602.04998).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from lorabench.errors import UserError
+from lorabench.tasks.alpaca import instruction_prompt, with_input
+from lorabench.tasks.base import Example
+from lorabench.tasks.ifeval import Checker, checker
+from lorabench.tasks.sources import SourcedTask
+
+
+@dataclass(kw_only=True)
+class Instruct(SourcedTask):
+    """Alpaca's instructions, and prompts whose verifiable instructions a program checks.
+
+    A row's ``input``, where it is not empty, follows its instruction after a blank line. Paper 1 leaves this open: its README
+    keeps the column, while its training code reads ``instruction`` and ``output`` of a folder that the README does not make.
+
+    Alpaca's answers cannot be checked as IFEval's are, so the validation score is the likelihood of held-out answers.
+    """
+
+    validation: ClassVar[str] = "likelihood"
+
+    @cached_property
+    def _train(self) -> list[Example]:
+        examples = []
+        for i, row in enumerate(self.rows("train")):
+            self._require(row, f"train/{i}", "instruction", "output")
+            question = with_input(row)
+            examples.append(Example(f"train/{i}", question, row["output"], group=question))
+        return examples
+
+    @cached_property
+    def _rows(self) -> dict[str, dict[str, Any]]:
+        """Test rows by the id of their example."""
+        return {f"{name}/{i}": row for name in self.used_sets for i, row in enumerate(self.rows(name))}
+
+    @cached_property
+    def _test(self) -> list[Example]:
+        self._check  # noqa: B018  before anything is trained, not after
+        examples = []
+        for name, row in self._rows.items():
+            self._require(row, name, "key", "prompt", "instruction_id_list", "kwargs")
+            examples.append(
+                Example(name, row["prompt"], answer=", ".join(row["instruction_id_list"]), set=name.partition("/")[0])
+            )
+        return examples
+
+    @cached_property
+    def _check(self) -> Checker:
+        return checker()
+
+    def _require(self, row: dict[str, Any], name: str, *columns: str) -> None:
+        missing = [column for column in columns if column not in row]
+        if missing:
+            raise UserError(f"task={self.name}: row {name} has no {', '.join(missing)}; wanted {', '.join(columns)}")
+
+    def source_examples(self) -> list[Example]:
+        """The training rows; rows with the same prompt stay together."""
+        return self._train
+
+    def all_test_examples(self) -> list[Example]:
+        """IFEval's prompts."""
+        return self._test
+
+    def prompt(self, example: Example) -> str:
+        """The Alpaca instruction prompt."""
+        return instruction_prompt(example.question)
+
+    def target(self, example: Example) -> str:
+        """The output and a line end."""
+        return f"{example.target}\n"
+
+    def score(self, example: Example, completion: str) -> float:
+        """1.0 when the completion follows every instruction of the prompt, taken literally."""
+        return self.score_all([example], [completion])[0]["score"]
+
+    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[dict[str, float]]:
+        """Scores, and for each completion how many of its instructions it follows.
+
+        ``loose`` counts also allow for a first or last line too many and for Markdown's asterisks (Zhou et al. 2023, §2.2).
+        """
+        scores = []
+        for example, completion in zip(examples, completions, strict=True):
+            strict, loose = self._check(self._rows[example.id], completion)
+            followed = {"instructions": len(strict), "followed_strict": sum(strict), "followed_loose": sum(loose)}
+            scores.append({"score": float(all(strict)), "prompt_loose": float(all(loose)), **followed})
+        return scores
+
+    def summary(self, scores: Sequence[dict[str, float]]) -> dict[str, Any]:
+        """Prompt-level accuracies, and instruction-level ones: instructions followed over all instructions of the set."""
+        counts = ("instructions", "followed_strict", "followed_loose")
+        result = super().summary([{key: value for key, value in one.items() if key not in counts} for one in scores])
+        instructions, strict, loose = (sum(one.get(key, 0) for one in scores) for key in counts)
+        if instructions:  # a diverged run has scores alone
+            result |= {"instruction_strict": strict / instructions, "instruction_loose": loose / instructions}
+        return result

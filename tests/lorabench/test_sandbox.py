@@ -1,0 +1,252 @@
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("evalplus")
+
+from lorabench.errors import UserError
+from lorabench.sandbox import kernel, launch, pool, seccomp, worker
+
+MODES = [pytest.param(True, id="bubblewrap"), pytest.param(False, id="kernel")]
+GOOD = "def f(x):\n    return x + 1\n"
+
+
+def job(solution, **changed):
+    return worker.TRIAL | {"kind": "check", "name": "trial", "solution": solution, "timeout_factor": 30} | changed
+
+
+def verdicts(solutions, bubblewrap, factor):
+    """Verdicts of all, by one worker; a good solution goes after each."""
+    if bubblewrap and launch._walls()[0] is None:
+        pytest.skip(launch._walls()[1])
+    jobs = [one for bad in solutions for one in (job(bad, timeout_factor=factor), job(GOOD))]
+    answers = pool.run(jobs, bubblewrap=bubblewrap, workers=1)
+    assert answers[1::2] == [{"base": "pass", "plus": "pass"}] * len(solutions)
+    return [answer is not None and answer["base"] == "pass" for answer in answers[::2]]
+
+
+def body(code):
+    """A solution whose result is right, if ``code`` goes through without an exception."""
+    return "def f(x):\n" + "".join(f"    {line}\n" for line in code.splitlines()) + "    return x + 1\n"
+
+
+@pytest.mark.parametrize("bubblewrap", MODES)
+def test_harm_is_stopped_and_the_next_solution_is_judged_right(bubblewrap, monkeypatch):
+    monkeypatch.setenv("TOKEN", "a secret of the parent")
+    escaped = Path(tempfile.gettempdir()) / "lorabench-escaped"
+    folders, mkdtemp = [], tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **options: folders.append(mkdtemp(**options)) or folders[-1])
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    libc = "import ctypes\nc = ctypes.CDLL(None, use_errno=True)\n"
+    harm = {
+        "endless loop": "while True: pass",
+        "endless loop that hides from the alarm": "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)\nwhile True: pass",
+        "fork bomb": libc + "while True:\n    if c.fork() < 0: raise OSError",
+        "os.fork": "import importlib, posix\nfor i in range(5): posix.fork() or posix._exit(0)",
+        "system": "import os\nassert os.system('true') == 0",
+        "system of libc": libc + "assert c.system(b'true') == 0",
+        "exec": libc + "c.execv(b'/bin/true', None)\nraise OSError",
+        "allocation": "b = bytearray(10 << 30)",
+        "file outside": f"import io\nio.open({str(escaped)!r}, 'w').write('x')",
+        "file outside, libc": libc + f"assert c.creat({str(escaped).encode()!r}, 0o644) >= 0",
+        "file in the root": "import io\nio.open('/lorabench-escaped', 'w')",
+        "large file": "import io\nf = io.open('large', 'wb')\nfor _ in range(200): f.write(bytes(1 << 20))",
+        "socket": f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 2)",
+        "socket, imported again": "import sys, importlib\nsys.modules.pop('socket', 0)\ns = importlib.import_module('socket')\n"
+        f"s.create_connection(('127.0.0.1', {port}), 2)",
+        "socket of libc": libc + "assert c.socket(2, 1, 0) >= 0",
+        "abstract socket": "import _socket\n_socket.socket(1, 1)",
+        "secret": "import os\nassert 'TOKEN' in os.environ",
+        "secret in /proc": "import io, glob\nassert any(b'a secret of' in io.open(p, 'rb').read() for p in glob.glob('/proc/[0-9]*/environ'))",
+        "kill the worker": libc + "import os\nassert c.kill(os.getppid(), 9) == 0",
+        "kill the parent": libc + f"assert c.kill({os.getpid()}, 0) == 0",
+        "forge the verdict": "import os\nfor i in range(3, 50):\n    try: os.write(i, b'{\"base\": \"pass\", \"plus\": \"pass\"}\\n')\n"
+        "    except OSError: pass\nraise ValueError",
+        "exit": "import os\nos._exit(0)",
+        "crash": "import ctypes\nctypes.string_at(0)",
+    }  # fmt: skip
+    with server:
+        got = dict(zip(harm, verdicts([body(code) for code in harm.values()], bubblewrap, 1), strict=True))
+    assert [name for name, passed in got.items() if passed] == []
+    assert not escaped.exists() and not Path("/lorabench-escaped").exists()
+    assert kernel.descendants(os.getpid()) == []
+    assert folders and not any(map(os.path.exists, folders))
+
+
+@pytest.mark.parametrize("bubblewrap", MODES)
+def test_harmless_code_may_do_what_it_needs(bubblewrap):
+    """The counterpart: what is refused above is refused for being harmful, and not because nothing works."""
+    hashed = [sys.executable, "-c", "print(hash('a'))"]
+    harmless = [
+        "import io\nio.open('own', 'w').write('x')\nassert io.open('own').read() == 'x'",
+        "import heapq, decimal, datetime, itertools, re, collections, hashlib, sqlite3, ssl, numpy",
+        "import numpy\nassert (numpy.eye(9) @ numpy.eye(9)).sum() == 9",
+        "b = bytearray(1 << 30)",
+        "import asyncio\nasync def g(): await asyncio.sleep(0)\nasyncio.run(g())",
+        "import os\nassert sorted(k for k in os.environ if k.startswith(('HOME', 'TMP', 'PATH'))) == ['HOME', 'PATH', 'TMPDIR']",
+        "import os\nassert os.listdir('.') == []",  # the first one's file is gone
+        "print('noise')\nimport ctypes\nctypes.CDLL(None).puts(b'noise')",
+        f"assert hash('a') == {int(subprocess.check_output(hashed, env={'PYTHONHASHSEED': '0'}))}",
+    ]  # fmt: skip
+    assert verdicts([body(code) for code in harmless], bubblewrap, 30) == [True] * len(harmless)
+
+
+@pytest.mark.parametrize("bubblewrap", MODES)
+def test_a_worker_that_dies_or_hangs_is_replaced(bubblewrap, monkeypatch):
+    if bubblewrap and launch._walls()[0] is None:
+        pytest.skip(launch._walls()[1])
+    monkeypatch.setattr(pool, "JOB_SECONDS", 2.0)
+    asked = []
+    ask = pool.Worker.ask
+
+    def disturbed(self, job, seconds):
+        asked.append((job["name"], self.process.pid))
+        for pid in [self.process.pid, *kernel.descendants(self.process.pid)]:
+            if job["name"] in signals:
+                os.kill(pid, signals[job["name"]])
+        return ask(self, job, seconds)
+
+    monkeypatch.setattr(pool.Worker, "ask", disturbed)
+    signals = {"dies": signal.SIGKILL, "hangs": signal.SIGSTOP}
+    jobs = [job(GOOD, name=name, timeout_factor=1 if name == "hangs" else 30) for name in ("a", "dies", "b", "hangs", "c")]
+    answers = pool.run(jobs, bubblewrap=bubblewrap, workers=1)
+    assert [answer and answer["plus"] for answer in answers] == ["pass", None, "pass", None, "pass"]
+    assert [name for name, _ in asked] == ["a", "dies", "dies", "b", "hangs", "c"]
+    assert len({pid for _, pid in asked}) == 4
+    assert kernel.descendants(os.getpid()) == []
+
+
+def test_a_failure_of_the_machine_is_no_failure_of_the_solution():
+    with pytest.raises(UserError, match="the sandbox failed at trial: KeyError"):
+        pool.run([{"kind": "check", "name": "trial", "truth": worker.TRIAL["truth"], "dataset": "humaneval"}], workers=1)
+    assert kernel.descendants(os.getpid()) == []
+
+
+def test_a_sandbox_that_cannot_start_is_one_line(monkeypatch):
+    monkeypatch.setattr(launch, "START", "raise ImportError('no EvalPlus here')")
+    with pytest.raises(UserError, match="does not work on this machine: ImportError: no EvalPlus here"):
+        pool.run([job(GOOD)], bubblewrap=False, workers=1)
+
+
+def test_what_is_not_protected_is_said_once(monkeypatch, capsys):
+    monkeypatch.setattr(launch, "_told", set())
+    for _ in range(2):
+        launch.tell(False, ["network"])
+    launch.tell(True, [])
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].endswith("Not protected against: network, reading files that you can read")
+
+
+def in_child(deed, *arguments):
+    """The result of a function that limits its process, run in a child that is thrown away."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(writer, repr(deed(*arguments)).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    with open(reader) as answer:
+        return answer.read()
+
+
+def attempt(deed, *arguments):
+    try:
+        deed(*arguments)
+    except OSError as error:
+        return type(error).__name__
+    return "done"
+
+
+def test_landlock_alone_keeps_writes_in_the_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "old").write_text("x")
+
+    def deed():
+        if not kernel.write_only_below(str(tmp_path / "in")):
+            return "absent"
+        return [
+            attempt((tmp_path / "in" / "new").write_text, "x"),
+            attempt((tmp_path / "new").write_text, "x"),
+            attempt((tmp_path / "old").write_text, "y"),
+            attempt(os.unlink, tmp_path / "old"),
+            attempt(os.rename, tmp_path / "old", tmp_path / "in" / "old"),
+            attempt(os.execv, "/bin/true", ["true"]),
+            attempt((tmp_path / "old").read_text),
+        ]
+
+    got = in_child(deed)
+    if got == "'absent'":
+        pytest.skip("this kernel has no Landlock")
+    assert eval(got) == ["done", *["PermissionError"] * 5, "done"]
+
+
+def test_seccomp_alone_refuses_processes_sockets_and_signals():
+    parent = os.getpid()
+
+    def deed():
+        if not seccomp.refuse_processes_and_sockets():
+            return "absent"
+        import threading
+
+        thread = threading.Thread(target=lambda: None)
+        thread.start()
+        thread.join()
+        return [
+            attempt(os.fork),
+            attempt(socket.socket),
+            attempt(os.kill, parent, 0),
+            attempt(os.kill, os.getpid(), 0),
+            attempt(socket.socketpair),
+        ]
+
+    got = in_child(deed)
+    if got == "'absent'":
+        pytest.skip("this machine has no seccomp filter in our table")
+    assert eval(got) == ["PermissionError", "PermissionError", "PermissionError", "done", "done"]
+
+
+def test_a_users_processes_are_capped_and_descendants_in_sessions_of_their_own_are_killed():
+    """What holds where seccomp does not: RLIMIT_NPROC, the adoption of orphans, and the kill."""
+
+    def deed():
+        kernel.adopt_orphans()
+        pid = os.fork()
+        if pid == 0:
+            if os.getuid() == 0:
+                assert kernel.drop_privileges(worker.PRIVATE_UID + os.getpid())
+            kernel.limit_resources(kernel.user_threads())
+            for _ in range(3 * kernel.PROCESSES):
+                if ctypes.CDLL(None).fork() == 0:
+                    os.setsid()
+                    time.sleep(300)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        before = len(kernel.descendants(os.getpid()))
+        return before, kernel.kill_descendants(os.getpid()), len(kernel.descendants(os.getpid()))
+
+    before, killed, after = eval(in_child(deed))
+    assert kernel.PROCESSES // 2 < before <= kernel.PROCESSES + 1
+    assert killed and after == 0
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_root_becomes_a_user_without_rights(tmp_path):
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "secret").chmod(0o600)
+    got = in_child(lambda: (kernel.drop_privileges(worker.PRIVATE_UID), attempt((tmp_path / "secret").read_text), os.getuid()))
+    assert eval(got) == (True, "PermissionError", worker.PRIVATE_UID)
+    without = in_child(lambda: (kernel.drop_capabilities(), attempt(os.chown, tmp_path / "secret", 7, 7)))
+    assert eval(without) == (True, "PermissionError")
