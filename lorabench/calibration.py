@@ -26,7 +26,7 @@ class Calibration:
     corpus: Corpus
     indices: Sequence[int]
     settings: TrainerConfig
-    budget: int = 4 * 2**30
+    budget: int = 2**30
 
     def gradients(self, model: "torch.nn.Module", names: Sequence[str], samples: int) -> "Iterator[tuple[str, torch.Tensor]]":
         """Yield (name, G) with G [m, n] = ∂loss/∂W of each named linear layer, float32 in main memory.

@@ -1,5 +1,6 @@
 """Checkpoints inside a cell: what an interrupted run needs to go on to the same bits."""
 
+import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -18,6 +19,16 @@ class Checkpoint:
     def __init__(self, file: Path, minutes: float):
         self.file, self.seconds = file, 60 * minutes
         self._last = time.monotonic()
+        self._start = ""
+
+    def begin(self, trainable: "Mapping[str, torch.Tensor]") -> None:
+        """Note the parameters' values at the start: a base that was changed to fit them fits no others."""
+        import torch
+
+        digest = hashlib.sha256()
+        for name, parameter in sorted(trainable.items()):
+            digest.update(name.encode() + parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        self._start = digest.hexdigest()
 
     def due(self) -> bool:
         """Whether it is time to write again."""
@@ -30,6 +41,7 @@ class Checkpoint:
         import torch
 
         state = {
+            "start": self._start,
             "trainable": {name: p.detach() for name, p in trainable.items()},
             "optimizer": optimizer.state_dict(),
             "rng": torch.get_rng_state(),
@@ -51,6 +63,11 @@ class Checkpoint:
             state = torch.load(self.file, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             PROGRESS.note(f"{self.file} cannot be read ({type(error).__name__}): this cell begins anew")
+            return None
+        if state.get("start") != self._start:
+            PROGRESS.note(
+                f"{self.file} belongs to a run that started from other values (other threads or hardware?): begun anew"
+            )
             return None
         PROGRESS.note(f"going on from step {state['progress']['steps']} of an interrupted run")
         with torch.no_grad():

@@ -148,12 +148,13 @@ def _shapes(key: str, spec_json: str) -> dict[str, tuple[int, int]]:
     spec = ModelConfig(**json.loads(spec_json))
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(architecture_config(spec))
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+    head = model.get_output_embeddings()  # often tied to the input embeddings, so no layer to adapt
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
     return {name: (m.out_features, m.in_features) for name, m in linear.items()}
 
 
 def linear_shapes(spec: ModelConfig) -> dict[str, tuple[int, int]]:
-    """Shapes (out, in) of all linear layers by module name, without loading any weight."""
+    """Shapes (out, in) of all linear layers but the output head by module name, without loading any weight."""
     return _shapes(spec.path or spec.name, json.dumps(_plain(spec)))
 
 

@@ -173,7 +173,8 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
         raise UserError(f"trainer.max_length={cell.trainer.max_length} leaves no target token in any training example")
     schedule = batches(chosen, c["batch_size"], c["epochs"], seed.generator(c["seed"], "order"))
     base.remember([f"{name}.weight" for name in variant.targets(models.linear_shapes(cell.model))])
-    adapted = variant.attach(base.model, seed.generator(c["seed"], "init"), Calibration(corpus, chosen, cell.trainer))
+    with seed.deterministic():
+        adapted = variant.attach(base.model, seed.generator(c["seed"], "init"), Calibration(corpus, chosen, cell.trainer))
     trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     with PROGRESS.cell(cell, len(schedule)) as on_step, seed.deterministic():
         done = train(
@@ -189,6 +190,8 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
         )
         loss = None if done.diverged else _validation_loss(cell, base, adapted)
     merged = None if done.diverged else variant.merged(adapted)
+    if c["save_adapter"] and not done.diverged:
+        variant.save(adapted, cell.folder / "adapter")
     variant.detach(adapted)
     base.restore()
     return done, trainable, merged, loss

@@ -57,6 +57,7 @@ class Config:
     epochs: int = MISSING
     output_dir: str = field(default=MISSING, metadata=CONTROL)
     device: str = field(default=MISSING, metadata=KNOB)
+    save_adapter: bool = field(default=False, metadata=KNOB)
     plan: bool = field(default=False, metadata=CONTROL)
     when_busy: str = field(default="wait", metadata=CONTROL)  # wait | defer: a cell that another process is training
 

@@ -137,6 +137,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(dropout_seed)
         if checkpoint is not None:
+            checkpoint.begin(trainable)
             saved = checkpoint.restore(trainable, optimizer)
             done = Training(**saved) if saved else done
         while done.steps < len(batches) and not done.diverged:

@@ -77,7 +77,9 @@ class LocalSource:
             if (path / name).is_file():
                 return path / name
         suffixes = " or ".join(SUFFIXES)
-        raise UserError(f"{key}={self.path}: found no file {' or '.join(self.stems)} ({suffixes}); give a folder that holds one")
+        raise UserError(
+            f"{key}={self.path}: found no file {' or '.join(self.stems)} ({suffixes}); give a folder that holds one"
+        )
 
     def fingerprint(self, key: str) -> str:
         """SHA-256 of the file."""

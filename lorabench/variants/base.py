@@ -1,5 +1,6 @@
 """What a variant is: how it attaches trainable parameters to a frozen model, steps them, and turns them into plain weights."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,10 +45,12 @@ class Variant(ABC):
         """Raise UserError unless the variant fits linear layers of these shapes (m, n)."""
         if self.rank < 1:
             raise UserError(f"rank={self.rank} must be at least 1")
-        if self.alpha <= 0:
+        if not 0 < self.alpha < math.inf:
             raise UserError(f"variant.alpha={self.alpha} must be positive")
         if not 0 <= self.dropout < 1:
             raise UserError(f"variant.dropout={self.dropout} must lie in [0, 1)")
+        if isinstance(self.target_modules, str):
+            raise UserError(f"variant.target_modules must be a list; write variant.target_modules=[{self.target_modules}]")
         if not self.target_modules:
             raise UserError("variant.target_modules is empty; name the linear layers that get an adapter")
         leaves = {name.rsplit(".", 1)[-1] for name in shapes}

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class InitAB(LoRA):
-    """A and B both ~ U(±1/√n), n the input size, W ← W − s·BA (paper 1, arXiv 2602.04998).
+    """A and B both ~ U(±1/√n), n the input size, W ← W − s·BA (Li et al. 2025, arXiv 2505.23194, as in paper 1's runs).
 
     B takes its bound from the matrix's input size n too, not from its own fan-in r.
     """

@@ -32,7 +32,7 @@ class LoFT(LoRA):
         """As for LoRA, with alpha = rank."""
         super().check(shapes)
         if self.alpha != self.rank:
-            raise UserError(f"variant=loft needs alpha = rank, but variant.alpha={self.alpha} and rank={self.rank}")
+            raise UserError(f"variant={self.name} needs alpha = rank={self.rank}; leave variant.alpha={self.alpha:g} out")
         for key in ("eps", "damping"):
             if not getattr(self, key) > 0:
                 raise UserError(f"variant.{key}={getattr(self, key)} must be greater than 0")

@@ -64,7 +64,10 @@ class LoRA(Variant):
     def attach(
         self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
     ) -> "PeftModel":
-        """Add PEFT's LoRA layers, set their factors, and take s·BA out of the base so that the function is unchanged."""
+        """Add PEFT's LoRA layers, set their factors, and take s·BA out of the base so that the function is unchanged.
+
+        Unchanged in evaluation: dropout in training drops inputs of the adapter alone, and so part of what the base has lost.
+        """
         import torch
 
         adapted = super().attach(model, generator, calibration)

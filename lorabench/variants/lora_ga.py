@@ -1,5 +1,6 @@
 """LoRA-GA: the adapter starts along the gradient of the full weight."""
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,9 @@ OVERSAMPLING, ITERATIONS = 4, 4
 class LoRAGA(LoRA):
     """∂loss/∂W = UΣVᵀ; A = c·V[:, :r]ᵀ, B = c·U[:, r:2r], c = m^¼/√γ, W ← W − s·BA (Wang et al. 2024, arXiv 2407.05000).
 
-    The scale c depends on the output size m alone, and Σ does not enter. s = alpha / rank as for the other variants of
-    paper 1's runs, which this follows in everything else too.
+    The samples are the first of the cell's own subset, so another seed has another start; paper 1's code takes one start, from
+    the first rows of the data set, for all seeds. The scale c depends on the output size m alone, and Σ does not enter.
+    s = alpha / rank as for the other variants of paper 1's runs, which this follows in everything else too.
 
     Attributes:
         gamma: γ; the larger, the smaller the start.
@@ -37,7 +39,7 @@ class LoRAGA(LoRA):
     def check(self, shapes: dict[str, tuple[int, int]]) -> None:
         """As for LoRA; every gradient must have 2r singular triples."""
         super().check(shapes)
-        if self.gamma <= 0:
+        if not 0 < self.gamma < math.inf:
             raise UserError(f"variant.gamma={self.gamma} must be positive")
         if self.samples < 1:
             raise UserError(f"variant.samples={self.samples} must be at least 1")

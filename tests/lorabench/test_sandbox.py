@@ -250,3 +250,12 @@ def test_root_becomes_a_user_without_rights(tmp_path):
     assert eval(got) == (True, "PermissionError", worker.PRIVATE_UID)
     without = in_child(lambda: (kernel.drop_capabilities(), attempt(os.chown, tmp_path / "secret", 7, 7)))
     assert eval(without) == (True, "PermissionError")
+
+
+@pytest.mark.parametrize("bubblewrap", MODES)
+def test_files_of_a_solution_that_was_killed_are_gone_at_the_next(bubblewrap):
+    leaves = body(
+        "import io\nio.open('../left', 'w')\nimport signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\nwhile True: pass"
+    )
+    looks = body("import os\nassert len(os.listdir('..')) == 1")
+    assert verdicts([leaves, looks], bubblewrap, 1) == [False, True]

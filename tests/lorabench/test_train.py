@@ -108,6 +108,21 @@ def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(tiny, lora, corpus
     assert "checkpoint.pt cannot be read" in capsys.readouterr().err
 
 
+def test_a_checkpoint_of_another_start_is_not_gone_on_from(tiny, lora, corpus, settings, tmp_path, capsys):
+    def interrupt(done, total):
+        raise Interrupted
+
+    checkpoint = Checkpoint(tmp_path / "checkpoint.pt", minutes=0)
+    with pytest.raises(Interrupted):
+        trained(tiny, lora, corpus, settings, checkpoint, interrupt)
+    model = lora.attach(tiny.model, generator(1, "init"))
+    steps = []
+    run(model, lora, corpus, settings, checkpoint, lambda done, total: steps.append(done.steps))
+    lora.detach(model)
+    assert steps[0] == 1
+    assert "started from other values" in capsys.readouterr().err
+
+
 def test_training_lowers_the_loss_and_repeats(tiny, lora, corpus, settings):
     first, one = trained(tiny, lora, corpus, settings)
     second, two = trained(tiny, lora, corpus, settings)

@@ -73,6 +73,10 @@ def test_output_and_gradient_follow_the_definition(k, name):
     torch.testing.assert_close(layer.get_delta_weight("default"), update(a_, b_, 8, k, 12.0))
     if k > 1:
         assert torch.linalg.matrix_rank(update(a_, b_, 8, k, 12.0).detach()) > 8
+    before = a.detach().clone(), b.detach().clone()
+    method.optimizer(model, lr=0.1, betas=(0.9, 0.999), eps=1e-3, weight_decay=0.0).step()
+    for p, old, gradient in zip((a, b), before, (a_.grad, b_.grad), strict=True):  # AdamW from zero moments
+        torch.testing.assert_close(p.detach(), old - 0.1 * gradient / (gradient.abs() + 1e-3))
 
 
 def test_k_1_is_lora():

@@ -69,10 +69,11 @@ def test_an_update_of_zero_starts_to_the_bit(name, precision, fresh, build, atta
     assert torch.equal(before, after)
 
 
+@pytest.mark.parametrize("model", ["tiny", "qwen3", "gemma3"])
 def test_start_in_bfloat16_is_as_near_as_the_base_in_bfloat16(
-    variant_name, fresh, build, attach, logits, base_logits, relative, to_bfloat16
+    model, variant_name, fresh, build, attach, logits, base_logits, relative, to_bfloat16
 ):
-    base, exact = fresh("tiny"), base_logits("tiny")
+    base, exact = fresh(model), base_logits(model)
     to_bfloat16(base)
     rounding = relative(logits(base), exact)
     adapted = attach(build(variant_name), base)
@@ -182,6 +183,7 @@ def test_lora_ga_start(fresh, build, calibration, rank):
         np.testing.assert_allclose(b @ b.T, size * u[:, rank : 2 * rank] @ u[:, rank : 2 * rank].T, atol=0.02 * size)
         # Each vector, up to its sign, where neighbours are well apart.
         np.testing.assert_allclose(np.abs(np.sum(a[:3] * vt[:3], axis=1)), size**0.5, rtol=1e-3)
+        np.testing.assert_allclose(np.abs(np.sum(b[:, :3] * u[:, rank : rank + 3], axis=0)), size**0.5, rtol=0.02)
         check_residual(before[name], layer)
 
 

@@ -61,7 +61,8 @@ def update(basis_a, basis_b, lambda_, gamma, m, n):
 @pytest.mark.parametrize("name", ["q_proj", "k_proj", "up_proj", "down_proj"])
 def test_output_and_gradient_follow_the_definition(name, basis_rank):
     """Square, wide and tall matrices; a basis rank that does not divide d, and one above it; alpha ≠ rank."""
-    model = variant(basis_rank=basis_rank, alpha=6.0).attach(llama(torch.float64), torch.Generator().manual_seed(1))
+    method = variant(basis_rank=basis_rank, alpha=6.0)
+    model = method.attach(llama(torch.float64), torch.Generator().manual_seed(1))
     layer = next(layer for full, layer in adapter_layers(model) if full.endswith(name))
     lambda_, gamma = layer.randlora_lambda["default"], layer.randlora_gamma["default"]
     g = torch.Generator().manual_seed(2)
@@ -82,6 +83,10 @@ def test_output_and_gradient_follow_the_definition(name, basis_rank):
     torch.testing.assert_close(lambda_.grad, l_.grad)
     torch.testing.assert_close(gamma.grad, g_.grad)
     torch.testing.assert_close(layer.get_delta_weight("default"), delta)
+    before = lambda_.detach().clone(), gamma.detach().clone()
+    method.optimizer(model, lr=0.1, betas=(0.9, 0.999), eps=1e-3, weight_decay=0.0).step()
+    for p, old, gradient in zip((lambda_, gamma), before, (l_.grad, g_.grad), strict=True):  # AdamW from zero moments
+        torch.testing.assert_close(p.detach(), old - 0.1 * gradient / (gradient.abs() + 1e-3))
 
 
 @pytest.mark.parametrize("basis_rank", [3, 8])
