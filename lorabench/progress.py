@@ -36,15 +36,16 @@ class Progress:
 
     def __init__(self) -> None:
         self.total: int | None = None
-        self.done = self.new = 0
-        self.before: set[str] = set()
+        self.done = 0
+        self.finished: Callable[[], int] = lambda: 0
+        self.before = 0
         self.started = time.monotonic()
         self._bar: tqdm | None = None
 
-    def sweep(self, total: int, before: set[str]) -> None:
-        """Begin a sweep of so many cells, of which those with the ids in ``before`` are already finished."""
-        self.total, self.before, self.started = total, before, time.monotonic()
-        self.done = self.new = 0
+    def sweep(self, total: int, finished: Callable[[], int]) -> None:
+        """Begin a sweep of so many cells; ``finished`` counts those with a record, whichever process made it."""
+        self.total, self.finished, self.started = total, finished, time.monotonic()
+        self.done, self.before = 0, finished()
         if sys.stderr.isatty():
             self._bar = tqdm(total=total, unit="cell", desc="sweep", position=0)
 
@@ -96,7 +97,6 @@ class Progress:
     def cell_done(self, cell: "Cell", record: dict[str, Any], fresh: bool) -> None:
         """Report a finished cell, trained now or before (``fresh`` false)."""
         self.done += 1
-        self.new += cell.id not in self.before
         place = f"[{self.done}/{self.total}] " if self.total else ""
         if record["metrics"]:
             scores = " ".join(f"{split} {100 * record['metrics'][split]['mean']:.1f}" for split in ("validation", "test"))
@@ -104,10 +104,8 @@ class Progress:
             scores = record["error"]
         how = duration(record["training"]["seconds"] + record["evaluation"]["seconds"]) if fresh else "done before"
         left = ""
-        if self.total and self.new and self.done < self.total:
-            # Cells that another process finishes meanwhile count too: it shares the work.
-            each = (time.monotonic() - self.started) / self.new
-            left = f", {duration(each * (self.total - len(self.before) - self.new))} left"
+        if self.total and self.done < self.total and (new := (finished := self.finished()) - self.before) > 0:
+            left = f", {duration((time.monotonic() - self.started) / new * (self.total - finished))} left"
         self.note(f"{place}{cell}: {record['status']}, {scores} ({how}{left})")
         if self._bar is not None:
             self._bar.update()

@@ -123,7 +123,7 @@ def test_broken_data_is_named(tmp_path, content, message):
 
 
 def test_missing_data_names_the_files(tmp_path):
-    with pytest.raises(UserError, match=r"found no file train or"):
+    with pytest.raises(UserError, match=r"found no file train \("):
         make_math(tmp_path).train_examples()
 
 
