@@ -111,7 +111,7 @@ def run(cell: Cell, base: Base, prompts: list[str], options: argparse.Namespace,
     arguments: dict[str, Any] = {
         "dtype": str(base.model.dtype).removeprefix("torch."),
         "max_model_len": shared.max_model_len,
-        "enforce_eager": shared.enforce_eager,
+        "enforce_eager": shared.eager,
         "distributed_executor_backend": "uni",
         "use_tqdm_on_load": False,
     }

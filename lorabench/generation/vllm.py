@@ -36,14 +36,14 @@ class VLLMGenerator(Generator):
         max_model_len: tokens of a prompt and its answer, at most; the model's own limit where that is smaller.
         kv_cache_gib: memory for keys and values on a CPU.
         gpu_memory_utilization: share of a GPU's memory for the engine while it is awake; it sleeps during training.
-        enforce_eager: no CUDA graphs and no compilation: a faster start, slower decoding on a GPU.
+        enforce_eager: no CUDA graphs and no compilation: a start faster by minutes, slower decoding; None: on CPUs only.
     """
 
     name: str
     max_model_len: int
     kv_cache_gib: int
     gpu_memory_utilization: float
-    enforce_eager: bool
+    enforce_eager: bool | None
     _base: "Base | None" = field(default=None, init=False, repr=False)
     _wanted: "dict[str, torch.Tensor] | None" = field(default=None, init=False, repr=False)
     _stale: bool = field(default=True, init=False, repr=False)
@@ -119,6 +119,11 @@ class VLLMGenerator(Generator):
         return self._base.device.type == "cuda"
 
     @property
+    def eager(self) -> bool:
+        """``enforce_eager``, or what suits the device."""
+        return not self._on_gpu if self.enforce_eager is None else self.enforce_eager
+
+    @property
     def _limit(self) -> int:
         assert self._base is not None
         return min(self.max_model_len, self._base.model.config.max_position_embeddings)
@@ -166,7 +171,7 @@ class VLLMGenerator(Generator):
                 model=str(self._folder),
                 dtype=str(self._base.model.dtype).removeprefix("torch."),
                 max_model_len=self._limit,
-                enforce_eager=self.enforce_eager,
+                enforce_eager=self.eager,
                 gpu_memory_utilization=self.gpu_memory_utilization,
                 enable_sleep_mode=self._on_gpu,
                 distributed_executor_backend="uni",
