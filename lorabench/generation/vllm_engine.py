@@ -81,7 +81,6 @@ class Engine:
     def close(self) -> None:
         """End the child, at once."""
         self._pipe.close()
-        self._process.join(timeout=5)  # it ends by itself when the pipe closes, unless it is busy
         for end in (self._process.terminate, self._process.kill):
             if self._process.is_alive():
                 end()
