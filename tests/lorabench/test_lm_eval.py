@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-pytest.importorskip("lm_eval", reason="lm-eval is not installed (pip install 'lorabench[eval]')")
+pytest.importorskip("lm_eval", reason="lm-eval is not installed (`make install-eval`)")
 
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance

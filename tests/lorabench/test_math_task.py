@@ -320,9 +320,7 @@ def test_without_lm_eval_only_gsm8k_works(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     task = make_both(tmp_path)
     for load in (task.test_examples, task.train_examples):
-        with pytest.raises(
-            UserError, match=r"pip install 'lorabench\[eval\]', or leave MATH out with task\.sets=\[gsm8k\]"
-        ) as raised:
+        with pytest.raises(UserError, match=r"`make install-eval`, or leave MATH out with task\.sets=\[gsm8k\]") as raised:
             load()
         assert "\n" not in str(raised.value)
     task = make_both(tmp_path, sets=["gsm8k"], validation_samples=10)

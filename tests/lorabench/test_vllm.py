@@ -3,6 +3,9 @@
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -98,6 +101,17 @@ def test_a_crashed_engine_is_started_anew_once(pair, prompts, trained, capsys):
     os.kill(vllm._engine.pid, signal.SIGKILL)
     assert vllm.generate(prompts, 24) == expected
     assert "starting it anew" in capsys.readouterr().err
+
+
+@installed
+def test_the_process_ends_and_leaves_nothing(tmp_path):
+    shared = set(Path("/dev/shm").glob("lorabench-*")) if Path("/dev/shm").is_dir() else set()
+    command = [sys.executable, "-m", "lorabench", "evaluator=vllm", "evaluator.kv_cache_gib=1", f"output_dir={tmp_path}"]
+    command += ["train_samples=16", "task.test_samples=4", "task.validation_samples=4"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert len(list(tmp_path.glob("*/record.json"))) == 1
+    assert set(Path("/dev/shm").glob("lorabench-*")) <= shared
 
 
 @installed
