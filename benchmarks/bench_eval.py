@@ -100,7 +100,7 @@ def run(cell: Cell, base: Base, prompts: list[str], options: argparse.Namespace,
     for merged in cells:
         started = time.perf_counter()
         shared.use(merged)
-        shared._synced()
+        shared.ready()
         ready = time.perf_counter()
         texts.append(shared.generate(prompts, options.new_tokens))
         done = time.perf_counter()
@@ -115,7 +115,7 @@ def run(cell: Cell, base: Base, prompts: list[str], options: argparse.Namespace,
         "distributed_executor_backend": "uni",
         "use_tqdm_on_load": False,
     }
-    settings = shared._settings()
+    settings = shared.environment()
     for number, wanted in enumerate(texts):
         started = time.perf_counter()
         merge_to_disk(source, scratch / str(number), scratch / "merged")

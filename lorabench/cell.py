@@ -152,11 +152,13 @@ def _check_trainer(settings: TrainerConfig) -> None:
 
 
 def forget_generators() -> None:
-    """Drop the kept generators: they hold the loaded model."""
+    """Close and drop the kept generators: they hold the loaded model, or an engine of their own."""
     from lorabench.generation.base import Generator
 
-    for name in [name for name, built in _KEPT.items() if isinstance(built, Generator)]:
-        del _KEPT[name]
+    for name, built in list(_KEPT.items()):
+        if isinstance(built, Generator):
+            built.close()
+            del _KEPT[name]
 
 
 def check_output(folder: str) -> None:

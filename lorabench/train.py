@@ -157,5 +157,7 @@ def train(
             if checkpoint is not None and checkpoint.due() and done.steps < len(batches):
                 checkpoint.write(trainable, optimizer, asdict(done))
             on_step(done, len(batches))
+        if checkpoint is not None and not done.diverged:
+            checkpoint.write(trainable, optimizer, asdict(done))  # an evaluation that fails must not cost the training
     model.eval()
     return done

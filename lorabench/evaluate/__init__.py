@@ -41,7 +41,7 @@ def answer(task: Task, generator: Generator) -> list[Row]:
     ]
 
 
-def score(task: Task, rows: Sequence[Row], validation_loss: float) -> dict[str, Any]:
+def score(task: Task, rows: Sequence[Row], validation_loss: float | None) -> dict[str, Any]:
     """Score rows of ``answer`` in place and return the metrics.
 
     Returns:
@@ -58,8 +58,8 @@ def score(task: Task, rows: Sequence[Row], validation_loss: float) -> dict[str, 
     return metrics
 
 
-def _likelihood(task: Task, loss: float) -> dict[str, Any]:
-    value = math.exp(-loss)
+def _likelihood(task: Task, loss: float | None) -> dict[str, Any]:
+    value = 0.0 if loss is None or math.isnan(loss) else math.exp(-loss)  # None: not finite, read back from JSON
     return {"mean": value, "sets": {"likelihood": {"score": value, "n": len(task.validation_examples()), "stderr": None}}}
 
 

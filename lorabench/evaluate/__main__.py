@@ -20,6 +20,13 @@ def rescore(folder: Path) -> str:
     Raises:
         UserError: no completions, other test problems than those answered, or the scorer cannot work now.
     """
+    if not folder.is_dir():
+        raise UserError(f"{folder} holds no cell; give the folder of a cell, such as runs/0123456789abcdef")
+    with records.lock(folder / "lock", wait=True):
+        return _rescore(folder)
+
+
+def _rescore(folder: Path) -> str:
     pending = folder / "pending.json"
     record = records.read(pending) or records.read(folder / "record.json")
     if record is None:
@@ -35,14 +42,13 @@ def rescore(folder: Path) -> str:
             f"{folder}: the data at hand are not those that the cell was evaluated on; restore them or run it again"
         )
     before = record["metrics"]
-    with records.lock(folder / "lock", wait=True):
-        score_cell(cell, record, rows)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        record["rescored"] = {"finished": now, "versions": records.versions(), "git": records.git_state()}
-        record.setdefault("finished", now)
-        write_completions(folder / "completions.jsonl.gz", rows)
-        records.write(folder / "record.json", record)
-        pending.unlink(missing_ok=True)
+    score_cell(cell, record, rows)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    record["rescored"] = {"finished": now, "versions": records.versions(), "git": records.git_state()}
+    record.setdefault("finished", now)
+    write_completions(folder / "completions.jsonl.gz", rows)
+    records.write(folder / "record.json", record)
+    pending.unlink(missing_ok=True)
     old = "unscored" if before is None else f"{100 * before['test']['mean']:.2f}"
     return f"{folder}: test {old} -> {100 * record['metrics']['test']['mean']:.2f}"
 

@@ -41,6 +41,10 @@ class Generator(ABC):
             greedy decoding of the context would give the continuation.
         """
 
+    def close(self) -> None:
+        """Free what the generator holds; it is ready to be loaded again."""
+        return
+
     def extra_results(self) -> dict[str, Any]:
         """Measure more of the weights that are served now; every entry becomes one of the cell's record."""
         return {}

@@ -77,6 +77,10 @@ class LMEvalGenerator(Generator):
         """Let the engine serve these weights."""
         self.engine.use(merged)
 
+    def close(self) -> None:
+        """Let the engine go."""
+        self.engine.close()
+
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """The engine's completions."""
         return self.engine.generate(prompts, max_new_tokens, stop)

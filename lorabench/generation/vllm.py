@@ -85,9 +85,13 @@ class VLLMGenerator(Generator):
         tokenizer, limit = self._base.tokenizer, self._limit
         encoded = tokenizer(list(prompts))["input_ids"]
         longest = max(map(len, encoded), default=0)
-        if longest >= limit:
-            raise UserError(f"a prompt of {longest} tokens leaves no room in evaluator.max_model_len={limit}; raise it")
-
+        wanted = min(longest + max_new_tokens, self._model_limit)
+        if longest >= limit or wanted > limit:  # cut answers would be other results than those of another generator
+            raise UserError(
+                f"a prompt of {longest} tokens and {max_new_tokens} new ones do not fit; raise evaluator.max_model_len={limit}"
+                if limit < self._model_limit
+                else f"a prompt of {longest} tokens leaves no room for an answer in the {limit} that the model takes"
+            )
         limits = [min(max_new_tokens, limit - len(ids)) for ids in encoded]
         with PROGRESS.generation(len(prompts)) as finished:
             found = self._served(lambda engine: engine.generate(encoded, limits, stop, tokenizer.eos_token_id))
@@ -111,10 +115,6 @@ class VLLMGenerator(Generator):
             shutil.rmtree(self._folder, ignore_errors=True)
         self._engine, self._folder, self._stale, self._asleep = None, None, True, False
 
-    def __del__(self) -> None:
-        if self._folder is not None:
-            self.close()
-
     @property
     def _on_gpu(self) -> bool:
         assert self._base is not None
@@ -126,22 +126,26 @@ class VLLMGenerator(Generator):
         return not self._on_gpu if self.enforce_eager is None else self.enforce_eager
 
     @property
-    def _limit(self) -> int:
+    def _model_limit(self) -> int:
         assert self._base is not None
-        return min(self.max_model_len, self._base.model.config.max_position_embeddings)
+        return self._base.model.config.max_position_embeddings
+
+    @property
+    def _limit(self) -> int:
+        return min(self.max_model_len, self._model_limit)
 
     def _served(self, ask: "Callable[[Engine], T]") -> T:
         """Ask with the chosen weights served; a crashed engine is started anew once."""
         from lorabench.generation.vllm_engine import EngineDied
 
         try:
-            return ask(self._synced())
+            return ask(self.ready())
         except EngineDied as error:
             PROGRESS.note(f"{error}; starting it anew and repeating")
             self.close()
-            return ask(self._synced())
+            return ask(self.ready())
 
-    def _synced(self) -> "Engine":
+    def ready(self) -> "Engine":
         """The engine with the chosen weights in it, and the canary's word that they arrived."""
         engine = self._engine or self._start()
         if self._stale:
@@ -171,7 +175,7 @@ class VLLMGenerator(Generator):
         PROGRESS.note(f"starting vLLM for {self._base.spec.name}")
         try:
             self._engine = Engine(
-                self._settings(),
+                self.environment(),
                 model=str(self._folder),
                 dtype=str(self._base.model.dtype).removeprefix("torch."),
                 max_model_len=self._limit,
@@ -195,7 +199,7 @@ class VLLMGenerator(Generator):
         self._stale = self._wanted is not None
         return self._engine
 
-    def _settings(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """Environment of the engine; what the user has set stays."""
         import torch
 

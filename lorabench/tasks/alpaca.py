@@ -1,4 +1,10 @@
-"""The instruction prompt of the papers' runs, shared by the tasks that train on instructions."""
+"""The instruction format of the papers' runs, shared by the tasks that train on instructions."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from lorabench.tasks.base import Example
+from lorabench.tasks.sources import SourcedTask
 
 PROMPT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
@@ -14,3 +20,35 @@ def with_input(row: dict[str, str]) -> str:
 def instruction_prompt(instruction: str) -> str:
     """Alpaca's prompt without an input field, as in paper 1's training code (arXiv 2602.04998)."""
     return PROMPT.format(instruction=instruction)
+
+
+@dataclass(kw_only=True)
+class InstructionTask(SourcedTask):
+    """A sourced task whose examples are an instruction and a response: Alpaca's prompt, the response and a line end.
+
+    A task gives ``_train`` and ``_test``, its examples of both sides, as cached properties.
+    """
+
+    @property
+    @abstractmethod
+    def _train(self) -> list[Example]: ...
+
+    @property
+    @abstractmethod
+    def _test(self) -> list[Example]: ...
+
+    def source_examples(self) -> list[Example]:
+        """All training examples that the source gives."""
+        return self._train
+
+    def all_test_examples(self) -> list[Example]:
+        """The problems of the test sets in use."""
+        return self._test
+
+    def prompt(self, example: Example) -> str:
+        """The Alpaca instruction prompt."""
+        return instruction_prompt(example.question)
+
+    def target(self, example: Example) -> str:
+        """The response and a line end, as paper 1's training code writes it."""
+        return f"{example.target}\n"

@@ -10,10 +10,9 @@ from string import Formatter
 from typing import Any, ClassVar
 
 from lorabench.errors import UserError
-from lorabench.tasks.alpaca import instruction_prompt
+from lorabench.tasks.alpaca import InstructionTask
 from lorabench.tasks.base import Example, Generate
 from lorabench.tasks.judge import Judge, Messages
-from lorabench.tasks.sources import SourcedTask
 
 SET = "mt_bench"
 WITH_REFERENCE = ("math", "reasoning", "coding")  # categories that are judged beside GPT-4's answers
@@ -30,7 +29,7 @@ SECOND_TURN = "{conversation}\n\n### Instruction:\n{instruction}\n\n### Response
 
 
 @dataclass(kw_only=True)
-class Chat(SourcedTask):
+class Chat(InstructionTask):
     """Two-turn questions; one example a turn, with the id ``question/turn``.
 
     The second turn goes on with the first one's text: its prompt, the completion, then another ``### Instruction:`` and
@@ -127,11 +126,8 @@ class Chat(SourcedTask):
                 raise UserError(f"task.judge_prompts: wanted a prompt {name} with the fields {', '.join(sorted(fields))}")
         return found
 
-    def source_examples(self) -> list[Example]:
-        """The first exchange of every conversation; rows that do not begin with one are left out."""
-        return self._train
-
-    def all_test_examples(self) -> list[Example]:
+    @cached_property
+    def _test(self) -> list[Example]:
         """MT-Bench's questions, the first turn before the second."""
         if not self.used_sets:
             raise UserError(f"task.test has no {SET}; give its source")
@@ -142,14 +138,6 @@ class Chat(SourcedTask):
             for turn, (question, answer) in enumerate(zip(row["turns"], answers, strict=True), 1):
                 examples.append(Example(f"{name}/{turn}", question, answer=answer, set=SET, group=name))
         return examples
-
-    def prompt(self, example: Example) -> str:
-        """The Alpaca instruction prompt."""
-        return instruction_prompt(example.question)
-
-    def target(self, example: Example) -> str:
-        """The answer and a line end."""
-        return f"{example.target}\n"
 
     def complete(self, examples: Sequence[Example], generate: Generate) -> list[tuple[str, str]]:
         """All first turns, then all second turns with the conversation so far."""

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from lorabench.errors import UserError
 from lorabench.sandbox import pool, problems
-from lorabench.tasks.alpaca import instruction_prompt, with_input
+from lorabench.tasks.alpaca import InstructionTask, with_input
 from lorabench.tasks.base import Example
-from lorabench.tasks.sources import HubSource, LocalSource, SourcedTask
+from lorabench.tasks.sources import HubSource, LocalSource
 
 FENCE = "```python"
 ENDS = ('if __name__ == "__main__":', "# Example usage", "assert")
@@ -55,7 +55,7 @@ def code_of(completion: str) -> str:
 
 
 @dataclass(kw_only=True)
-class Code(SourcedTask):
+class Code(InstructionTask):
     """Functions to write; training rows in PiSSA's columns ``instruction`` and ``output``.
 
     Attributes:
@@ -100,25 +100,13 @@ class Code(SourcedTask):
         problems.need_evalplus()
         return {row["task_id"]: (name, row) for name in self.used_sets for row in self.rows(name)}
 
-    def source_examples(self) -> list[Example]:
-        """The training rows that are Python, where a column ``python`` says so."""
-        return self._train
-
-    def all_test_examples(self) -> list[Example]:
-        """HumanEval's and MBPP's problems in EvalPlus's version."""
+    @cached_property
+    def _test(self) -> list[Example]:
         return [Example(key, INSTRUCTIONS[name](row), answer=key, set=name) for key, (name, row) in self._problems.items()]
-
-    def prompt(self, example: Example) -> str:
-        """The Alpaca instruction prompt."""
-        return instruction_prompt(example.question)
 
     def evaluation_prompt(self, example: Example) -> str:
         """The prompt with one more line end before the instruction, in evaluation only, as in PiSSA's test file."""
         return self.prompt(example).replace("\n\n### Instruction:", "\n\n\n### Instruction:", 1)
-
-    def target(self, example: Example) -> str:
-        """The response and a line end."""
-        return f"{example.target}\n"
 
     def score(self, example: Example, completion: str) -> float:
         """1.0 when the completion passes the base tests."""

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from lorabench.errors import UserError
-from lorabench.tasks.alpaca import instruction_prompt
+from lorabench.tasks.alpaca import InstructionTask
 from lorabench.tasks.base import Example
 from lorabench.tasks.github import GitHubSource
-from lorabench.tasks.sources import HubSource, LocalSource, SourcedTask
+from lorabench.tasks.sources import HubSource, LocalSource
 
 OPTIONS = {
     "true/false": re.compile("true|false"),
@@ -42,7 +42,7 @@ def family(answer: str) -> str | None:
 
 
 @dataclass(kw_only=True)
-class Commonsense(SourcedTask):
+class Commonsense(InstructionTask):
     """Questions with named options; rows with ``instruction``, ``output`` (``the correct answer is X``) and ``answer`` (X).
 
     A training row does not say which set it comes from, so in the validation split a set is a family of option words.
@@ -79,22 +79,6 @@ class Commonsense(SourcedTask):
     @cached_property
     def _test(self) -> list[Example]:
         return [self._example(row, name, i) for name in self.used_sets for i, row in enumerate(self.rows(name))]
-
-    def source_examples(self) -> list[Example]:
-        """The training rows; rows with the same question stay together."""
-        return self._train
-
-    def all_test_examples(self) -> list[Example]:
-        """The problems of the sets in use."""
-        return self._test
-
-    def prompt(self, example: Example) -> str:
-        """The Alpaca instruction prompt."""
-        return instruction_prompt(example.question)
-
-    def target(self, example: Example) -> str:
-        """The sentence with the answer, and a line end."""
-        return f"{example.target}\n"
 
     def score(self, example: Example, completion: str) -> float:
         """1.0 when the first option word of the example's set that occurs in the completion is the right one."""

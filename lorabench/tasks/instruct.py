@@ -9,14 +9,13 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from lorabench.errors import UserError
-from lorabench.tasks.alpaca import instruction_prompt, with_input
+from lorabench.tasks.alpaca import InstructionTask, with_input
 from lorabench.tasks.base import Example
 from lorabench.tasks.ifeval import Checker, checker
-from lorabench.tasks.sources import SourcedTask
 
 
 @dataclass(kw_only=True)
-class Instruct(SourcedTask):
+class Instruct(InstructionTask):
     """Alpaca's instructions, and prompts whose verifiable instructions a program checks.
 
     A row's ``input``, where it is not empty, follows its instruction after a blank line. Paper 1 leaves this open: its README
@@ -60,22 +59,6 @@ class Instruct(SourcedTask):
         missing = [column for column in columns if column not in row]
         if missing:
             raise UserError(f"task={self.name}: row {name} has no {', '.join(missing)}; wanted {', '.join(columns)}")
-
-    def source_examples(self) -> list[Example]:
-        """The training rows; rows with the same prompt stay together."""
-        return self._train
-
-    def all_test_examples(self) -> list[Example]:
-        """IFEval's prompts."""
-        return self._test
-
-    def prompt(self, example: Example) -> str:
-        """The Alpaca instruction prompt."""
-        return instruction_prompt(example.question)
-
-    def target(self, example: Example) -> str:
-        """The output and a line end."""
-        return f"{example.target}\n"
 
     def score(self, example: Example, completion: str) -> float:
         """1.0 when the completion follows every instruction of the prompt, taken literally."""

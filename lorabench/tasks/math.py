@@ -11,11 +11,10 @@ from functools import cached_property
 from typing import Any
 
 from lorabench.errors import UserError
-from lorabench.tasks.alpaca import PROMPT, instruction_prompt
+from lorabench.tasks.alpaca import PROMPT, InstructionTask
 from lorabench.tasks.base import Example
 from lorabench.tasks.latex import MARKER, boxed, equivalence, final_answer
 from lorabench.tasks.second_opinion import verified
-from lorabench.tasks.sources import SourcedTask
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d[\d,]*(?:\.\d+)?)?")
 STEPS = " Let's think step by step."
@@ -47,7 +46,7 @@ def final_number(text: str) -> int | None:
 
 
 @dataclass(kw_only=True)
-class Math(SourcedTask):
+class Math(InstructionTask):
     """Problems whose answer is a number (set ``gsm8k``) or LaTeX (set ``math``).
 
     Training rows in MetaMathQA's or GSM8K's columns; test rows in GSM8K's or MATH's, or in those of PiSSA's combined file
@@ -93,29 +92,13 @@ class Math(SourcedTask):
             equivalence()
         return kinds
 
-    def source_examples(self) -> list[Example]:
-        """The training source with its rephrasings of one original question in one group."""
-        return self._train
-
-    def all_test_examples(self) -> list[Example]:
-        """The test problems of GSM8K and MATH."""
-        return self._test
-
     def validates(self, example: Example) -> bool:
         """Whether its answer follows the marker, as a number for ``gsm8k``, and its kind is one of those in use."""
         return bool(example.answer) and example.set in self._validated
 
-    def prompt(self, example: Example) -> str:
-        """The Alpaca instruction prompt."""
-        return instruction_prompt(example.question)
-
     def evaluation_prompt(self, example: Example) -> str:
         """The prompt with `` Let's think step by step.`` at its end, in evaluation only, as in paper 1's runs."""
         return self.prompt(example) + STEPS
-
-    def target(self, example: Example) -> str:
-        """The response and a line end."""
-        return f"{example.target}\n"
 
     def score(self, example: Example, completion: str) -> float:
         """1.0 when the final answers agree, as numbers or by ``is_equiv``; without ``The answer is: `` it is wrong."""

@@ -37,7 +37,7 @@ def real(data, **changed):
 
 @pytest.fixture
 def evalplus(monkeypatch, tmp_path_factory):
-    pytest.importorskip("evalplus")
+    pytest.importorskip("evalplus", reason="evalplus is not installed (make install-eval)")
     if "LORABENCH_CACHE" not in os.environ:
         monkeypatch.setenv("LORABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 

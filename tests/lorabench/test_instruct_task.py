@@ -17,7 +17,7 @@ from lorabench.tasks.instruct import Instruct
 def checked():
     """IFEval's checker is lm-eval's, which is optional, as are the packages that it needs."""
     for package in ("lm_eval", "langdetect", "immutabledict", "nltk", "punkt"):
-        pytest.importorskip(package)
+        pytest.importorskip(package, reason=f"{package} is not installed (make install-eval)")
 
 
 def make(path, **changed):

@@ -137,7 +137,7 @@ def test_without_network_the_hub_error_names_three_ways():
 @pytest.fixture
 def lm_eval():
     """MATH is scored with lm-eval, which is optional."""
-    return pytest.importorskip("lm_eval")
+    return pytest.importorskip("lm_eval", reason="lm_eval is not installed (make install-eval)")
 
 
 def make_both(path, **changed):
@@ -347,7 +347,7 @@ def test_broken_test_rows_are_named(lm_eval, tmp_path, name, row, message):
 
 
 def test_math_verify_is_heard_too(lm_eval, tmp_path):
-    pytest.importorskip("math_verify")
+    pytest.importorskip("math_verify", reason="math_verify is not installed (make install-eval)")
     pairs = [("p - q", "-q + p"), (r"\frac{1}{2}", "0.5"), ("3", "4"), (r"50\%", "50"), (r"\frac{1}{4}", "0.25")]
     examples = [Example(f"math/{i}", "", answer=gold, set="math") for i, (gold, _) in enumerate(pairs)]
     examples.append(Example("gsm8k/0", "", answer="3", set="gsm8k"))
@@ -359,7 +359,7 @@ def test_math_verify_is_heard_too(lm_eval, tmp_path):
 
 
 def test_an_expression_that_never_ends_does_not_stop_the_scoring():
-    pytest.importorskip("math_verify")
+    pytest.importorskip("math_verify", reason="math_verify is not installed (make install-eval)")
     helper = second_opinion.Helper(seconds=0.5)
     first = helper._process.pid
     assert not helper.equal("1", "9^{9^{9^9}}")

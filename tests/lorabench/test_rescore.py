@@ -1,5 +1,6 @@
 """Scoring is apart from generation: it can be repeated, and a scorer that stops loses nothing."""
 
+import contextlib
 import json
 
 import pytest
@@ -69,6 +70,26 @@ def test_the_base_is_not_generated_again_when_its_scorer_stopped(cell, monkeypat
     monkeypatch.setattr(run, "answer", lambda *args: generated.append(1) or answer(*args))
     run.run(found)
     assert len(generated) == 1  # the cell's own
+
+
+def test_an_evaluation_that_fails_does_not_cost_the_training(cell, monkeypatch):
+    found = cell(*SMALL)
+    monkeypatch.setattr(run, "_baseline", lambda *args: {"validation": 0.0, "test": 0.0})
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "answer", refuse)
+        with pytest.raises(UserError):
+            run.run(found)
+    steps = []
+
+    @contextlib.contextmanager
+    def count(*_):
+        yield lambda done, total: steps.append(done.steps)
+
+    monkeypatch.setattr(run.PROGRESS, "cell", count)
+    run.run(found)
+    assert steps == []
+    assert len(record_of(found)["training"]["loss"]) == 2
+    assert not (found.folder / "checkpoint.pt").exists()
 
 
 def test_rescoring_follows_the_completions(cell):

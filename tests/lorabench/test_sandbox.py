@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("evalplus")
+pytest.importorskip("evalplus", reason="evalplus is not installed (make install-eval)")
 
 from lorabench.errors import UserError
 from lorabench.sandbox import kernel, launch, pool, seccomp, worker

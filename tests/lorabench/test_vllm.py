@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lorabench import cell
 from lorabench.errors import UserError
 from lorabench.generation.hf import HFGenerator
 from lorabench.generation.vllm import VLLMGenerator
@@ -130,10 +131,31 @@ def test_the_canary_notices_weights_that_did_not_arrive(pair, prompts, trained, 
 
 
 @installed
-def test_what_does_not_fit_is_one_line(pair):
-    vllm, _ = pair
-    with pytest.raises(UserError, match=r"leaves no room in evaluator\.max_model_len=512; raise it"):
-        vllm.generate(["word " * 600], 8)
+@pytest.mark.parametrize(
+    ("limit", "prompt", "words"),
+    [
+        (32, "Q: 1 + 1 = ", r"new ones do not fit; raise evaluator\.max_model_len=32"),
+        (4096, "word " * 2000, "leaves no room for an answer in the 1024 that the model takes"),
+    ],
+)
+def test_answers_are_never_cut_by_a_setting(tiny, limit, prompt, words):
+    generator = VLLMGenerator(**FIELDS | {"max_model_len": limit})
+    generator.load(tiny)
+    with pytest.raises(UserError, match=words):
+        generator.generate([prompt], 30)
+
+
+@installed
+def test_a_closed_engine_leaves_no_process(tiny, prompts):
+    generator = VLLMGenerator(**FIELDS)
+    generator.load(tiny)
+    expected = answers(generator, None, prompts[:2])
+    pid = generator._engine.pid
+    cell._KEPT["engine"] = generator
+    cell.forget_generators()
+    assert not Path(f"/proc/{pid}").exists()
+    assert answers(generator, None, prompts[:2]) == expected  # it can be loaded again
+    generator.close()
 
 
 @installed
