@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorabench.errors import UserError
 from lorabench.progress import PROGRESS
 
 if TYPE_CHECKING:
@@ -82,3 +83,27 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file: the cell has its record."""
         self.file.unlink(missing_ok=True)
+
+
+def save_trained(model: "torch.nn.Module", file: Path) -> None:
+    """Write the trainable parameters as they are, by name; an adapter's own format may hold them in another form."""
+    from safetensors.torch import save_file
+
+    save_file({name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}, file)
+
+
+def load_trained(model: "torch.nn.Module", file: Path) -> None:
+    """Copy what ``save_trained`` wrote into a model with the same adapters.
+
+    Raises:
+        UserError: the file is of other adapters.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    values, parameters = load_file(file), {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if {name: p.shape for name, p in parameters.items()} != {name: value.shape for name, value in values.items()}:
+        raise UserError(f"{file} holds the values of other adapters than those of its cell's config")
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(values[name])

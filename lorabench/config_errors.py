@@ -13,8 +13,14 @@ from yaml import YAMLError
 from lorabench.errors import UserError, nearest
 
 
-def explained(error: BaseException, conf: Path) -> str | None:
-    """One line for an error that the user can mend, None for any other (a bug, whose traceback is wanted)."""
+def explained(error: BaseException, conf: Path, config: str = "config") -> str | None:
+    """One line for an error that the user can mend, None for any other (a bug, whose traceback is wanted).
+
+    Args:
+        error: what was raised.
+        conf: the folder of configs.
+        config: the primary config of the command, whose keys are the valid ones.
+    """
     if isinstance(error, UserError):
         return str(error)
     if type(error).__name__ == "SweepFailed":
@@ -36,8 +42,8 @@ def explained(error: BaseException, conf: Path) -> str | None:
         key = re.search(r"Could not (?:override|append to config|find)[^']*'([^'@]+)", " ".join(lines))
         missing = "is not in struct" in " ".join(lines) or "not in 'Config'" in " ".join(lines)
         unknown = key.group(1) if key else full_key if missing else None
-        if unknown and not _exists(unknown, conf):
-            return f"unknown key '{unknown}'; {_nearest_key(unknown, conf)}"
+        if unknown and unknown not in (keys := _keys(conf, config)):
+            return f"unknown key '{unknown}'; {_nearest_key(unknown, keys)}"
         told = next((line for line in lines if line.startswith("Value ")), lines[0] if lines else type(error).__name__)
         return f"{full_key}: {told}" if full_key else told
     if isinstance(error, OSError) and error.filename:
@@ -48,14 +54,15 @@ def explained(error: BaseException, conf: Path) -> str | None:
     return None
 
 
-def _keys(conf: Path) -> list[str]:
-    """All keys of the default config, dotted, and the config groups."""
+def _keys(conf: Path, config: str) -> list[str]:
+    """All keys of a primary config, dotted, and the config groups beside it."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
-        return [*_flat(compose("config")), "experiment", "hydra/sweeper", "hydra/launcher"]
+        groups = ["experiment", "hydra/sweeper", "hydra/launcher"] if config == "config" else []
+        return [*_flat(compose(config)), *groups]
 
 
 def _flat(cfg: DictConfig, prefix: str = "") -> list[str]:
@@ -68,12 +75,7 @@ def _flat(cfg: DictConfig, prefix: str = "") -> list[str]:
     return keys
 
 
-def _exists(key: str, conf: Path) -> bool:
-    return key in _keys(conf)
-
-
-def _nearest_key(key: str, conf: Path) -> str:
-    keys = _keys(conf)
+def _nearest_key(key: str, keys: list[str]) -> str:
     parent, dot, leaf = key.rpartition(".")
     if dot and parent in keys:
         return nearest(

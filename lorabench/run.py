@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lorabench import memory, models, records, seed
+from lorabench import memory, models, probe, records, seed
 from lorabench.calibration import Calibration
-from lorabench.cell import Cell, check_output, forget_generators
-from lorabench.checkpoint import Checkpoint
-from lorabench.data import Corpus, batches, subset
+from lorabench.cell import Cell, build, check_output, forget_generators
+from lorabench.checkpoint import Checkpoint, save_trained
+from lorabench.data import Corpus, Encoded, batches, subset
 from lorabench.errors import UserError
 from lorabench.evaluate import Row, answer, read_completions, score, write_completions, zero
 from lorabench.models import Base
@@ -153,6 +153,8 @@ def _work(cell: Cell, record: dict[str, Any], checkpoint: Checkpoint) -> list[Ro
         "grad_norm": [[step, norm] for step, norm in enumerate(done.grad_norm, 1)],
     }
     record["validation_loss"] = loss
+    if cell.config["hessian"]["every"] is not None:
+        record["sharpness"] = probe.rows(cell.folder / "sharpness.jsonl")
     if done.diverged:
         metrics = zero(cell.task)
         record |= {"status": "diverged", "metrics": metrics, "evaluation": {"seconds": 0.0}}
@@ -181,6 +183,8 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
         adapted = variant.attach(base.model, seed.generator(c["seed"], "init"), Calibration(corpus, chosen, cell.trainer))
     trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     with PROGRESS.cell(cell, len(schedule)) as on_step, seed.deterministic():
+        if c["hessian"]["every"] is not None:
+            on_step = _watched(cell, base, adapted, corpus.encode(chosen), on_step)
         done = train(
             adapted,
             variant,
@@ -196,9 +200,17 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
     merged = None if done.diverged else variant.merged(adapted)
     if c["save_adapter"] and not done.diverged:
         variant.save(adapted, cell.folder / "adapter")
+        save_trained(adapted, cell.folder / "trained.safetensors")
     variant.detach(adapted)
     base.restore()
     return done, trainable, merged, loss
+
+
+def _watched(cell: Cell, base: Base, adapted: Any, examples: list[Encoded], on_step: probe.OnStep) -> probe.OnStep:
+    """``on_step``, then the probe of ``hessian.every``, which lies outside this package and is known to the config alone."""
+    built, file = build(cell.config["hessian"], "hessian"), cell.folder / "sharpness.jsonl"
+    arguments = adapted, examples[: built.samples], base.tokenizer.pad_token_id, cell.trainer, cell.config["seed"]
+    return probe.Watch(built.every, file, lambda: built.measure(*arguments), on_step)
 
 
 def _validation_loss(cell: Cell, base: Base, model: Any) -> float:

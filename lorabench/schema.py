@@ -55,6 +55,7 @@ class Config:
     seed: int = MISSING
     train_samples: int | None = MISSING
     epochs: int = MISSING
+    hessian: Any = field(default=MISSING, metadata=KNOB)
     output_dir: str = field(default=MISSING, metadata=CONTROL)
     device: str = field(default=MISSING, metadata=KNOB)
     save_adapter: bool = field(default=False, metadata=KNOB)

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "lorabench": {"lorabench"},
+    "hessian": {"hessian", "lorabench", "analysis"},
     "sweeps": {"sweeps"},
     "analysis": {"analysis"},
     "hydra_plugins": {"sweeps"},

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorabench.errors import UserError, nearest
 
@@ -29,7 +29,10 @@ class Variant(ABC):
         alpha: the numerator of the scale s.
         dropout: probability with which the adapter's input is dropped in training.
         target_modules: names of the linear layers that get an adapter, in every block.
+        bilinear: whether the adapted layer computes (W + s·BA)x and starts as Wx.
     """
+
+    bilinear: ClassVar[bool] = False
 
     name: str
     rank: int

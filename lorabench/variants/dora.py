@@ -1,7 +1,7 @@
 """DoRA: magnitude and direction of every output row are trained apart."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.lora import LoRA
@@ -20,6 +20,8 @@ class DoRA(LoRA):
     g [m] is trained; the norm in the denominator is a constant for the gradient (their section 4.3). A and B start as in
     LoRA. g and the norm are float32 also beside a bfloat16 base, so that g / ‖W‖_row is exactly 1 at the start.
     """
+
+    bilinear: ClassVar[bool] = False
 
     def peft_config(self) -> "LoraConfig":
         """PEFT's LoRA layers with ``use_dora``."""

@@ -2,9 +2,10 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorabench.variants.base import Variant, adapter_layers
 
@@ -27,6 +28,8 @@ class LoRA(Variant):
         initial: A₀ and B₀ in main memory, by module name, of the matrices whose base weight became W − s·B₀A₀.
     """
 
+    bilinear: ClassVar[bool] = True
+
     initial: "dict[str, tuple[torch.Tensor, torch.Tensor]]" = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -45,6 +48,10 @@ class LoRA(Variant):
             target_modules=list(self.target_modules),
             task_type="CAUSAL_LM",
         )
+
+    def prepare(self, model: "PreTrainedModel", names: Sequence[str], calibration: "Calibration | None") -> None:
+        """Take from the untouched model what ``factors`` will need for the matrices ``names``; nothing here."""
+        return
 
     def factors(
         self, name: str, weight: "torch.Tensor", generator: "torch.Generator"
@@ -70,6 +77,7 @@ class LoRA(Variant):
         """
         import torch
 
+        self.prepare(model, self.targets(name for name, _ in model.named_modules()), calibration)
         adapted = super().attach(model, generator, calibration)
         self.initial.clear()
         with torch.no_grad():

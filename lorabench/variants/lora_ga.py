@@ -1,6 +1,7 @@
 """LoRA-GA: the adapter starts along the gradient of the full weight."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,6 @@ from lorabench.variants.lora import LoRA
 
 if TYPE_CHECKING:
     import torch
-    from peft import PeftModel
     from transformers import PreTrainedModel
 
     from lorabench.calibration import Calibration
@@ -51,20 +51,15 @@ class LoRAGA(LoRA):
                     f"{min(m, n)}; use rank <= {min(m, n) // 2}"
                 )
 
-    def attach(
-        self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
-    ) -> "PeftModel":
-        """As for LoRA; the gradients are taken first, on the untouched base, and only the factors are kept of them."""
+    def prepare(self, model: "PreTrainedModel", names: Sequence[str], calibration: "Calibration | None") -> None:
+        """Take the gradients; only the factors are kept of them."""
         if calibration is None:
-            raise ValueError(f"{self.name} starts from training data: attach needs a calibration")
-        names = self.targets(name for name, _ in model.named_modules())
-        self._starts = {
-            name: self._start(gradient.to(model.device)) for name, gradient in calibration.gradients(model, names, self.samples)
-        }
-        return super().attach(model, generator, calibration)
+            raise ValueError(f"{self.name} starts from training data: it needs a calibration")
+        gradients = calibration.gradients(model, names, self.samples)
+        self._starts = {name: self._start(gradient.to(model.device)) for name, gradient in gradients}
 
     def factors(self, name: str, weight: "torch.Tensor", generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
-        """What ``attach`` made of this matrix's gradient; it depends on the seed through the choice of samples."""
+        """What ``prepare`` made of this matrix's gradient; it depends on the seed through the choice of samples."""
         return self._starts.pop(name)
 
     def _start(self, gradient: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":

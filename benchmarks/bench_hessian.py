@@ -1,0 +1,292 @@
+"""λmax of the blocks of one matrix for all variants that share a graph, against three other ways, in one run.
+
+(a) the way of public reference code: PEFT adapters, products rebuilt by autograd at every iteration, all logits, padded
+batches in the data's order, one variant at a time; our Lanczos and stop rule. (b) curvlinops' operator under scipy's eigsh.
+(c) hessian-eigenthings. (b) and (c) run for ``--others`` variants alone and are compared block by block. All must give the
+same λmax to 1e-3. The ways take turns within a layer; what counts is the ratio of seconds. (c) has no stop rule: it is given
+the smallest multiple of 8 steps that reaches the λ.
+
+    pip install curvlinops-for-pytorch hessian-eigenthings
+    make bench-hessian DATA=folder-with-gsm8k
+"""
+
+import argparse
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from hydra import initialize_config_dir
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from hessian import starts
+from hessian.__main__ import composed
+from hessian.lanczos import lanczos
+from hessian.operator import Factors, LeafHessian
+from hessian.passes import Passes
+from hessian.solve import solve
+from hessian.study import Study
+from lorabench import memory
+from lorabench.__main__ import CONF
+from lorabench.data import Encoded, collate
+
+BATCH = 4
+"""Sequences of a padded batch in the ways (a), (b) and (c)."""
+
+AGREE = 1e-3
+
+
+@dataclass
+class Found:
+    """What one way gave for a block, or for all blocks of a layer."""
+
+    values: list[float]
+    seconds: float
+    products: int
+    peak: int
+
+
+@contextlib.contextmanager
+def adapted(study: Study, block: Factors) -> Iterator[tuple[Any, list[torch.nn.Parameter]]]:
+    """The base with PEFT's layer on one matrix, holding the block's factors."""
+    from peft import LoraConfig, get_peft_model
+
+    rank = block.lora_A.shape[0]
+    base = study.base
+    base.remember([f"{block.name}.weight"])
+    model = get_peft_model(base.model, LoraConfig(r=rank, lora_alpha=rank * block.scale, target_modules=[block.name]))
+    layer = base.model.get_submodule(block.name)
+    pair = [layer.lora_A["default"].weight, layer.lora_B["default"].weight]
+    with torch.no_grad():
+        pair[0].copy_(block.lora_A)
+        pair[1].copy_(block.lora_B)
+        layer.get_base_layer().weight -= block.scale * block.lora_B @ block.lora_A
+    model.eval()
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield model, pair
+    finally:
+        model.unload()
+        base.restore()
+
+
+def padded(study: Study, examples: Sequence[Encoded]) -> list[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+    """Batches in the data's order: model inputs, and labels with −100 where nothing is predicted."""
+    batches = []
+    for start in range(0, len(examples), BATCH):
+        ids, attention, predict = collate(
+            examples[start : start + BATCH], study.base.tokenizer.pad_token_id, torch.device("cpu")
+        )
+        labels = torch.full_like(ids, -100)
+        labels[:, :-1] = torch.where(predict[:, :-1], ids[:, 1:], -100)
+        batches.append(({"input_ids": ids, "attention_mask": attention, "use_cache": False}, labels))
+    return batches
+
+
+def summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross entropy summed over the predicted tokens, all logits at hand."""
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="sum")
+
+
+def timed(work: Callable[[], tuple[list[float], int]]) -> Found:
+    """Run and measure."""
+    memory.reset_peak(torch.device("cpu"))
+    started = time.perf_counter()
+    values, products = work()
+    return Found(values, time.perf_counter() - started, products, memory.peak(torch.device("cpu")))
+
+
+def ours(study: Study, blocks: Sequence[Factors], layer: int, examples: Sequence[Encoded]) -> Found:
+    """All variants from shared graphs."""
+
+    def work() -> tuple[list[float], int]:
+        passes = Passes(study.base.model, examples, layer, study.base.tokenizer.pad_token_id)
+        hessian = LeafHessian(passes, [blocks[0].name], study.budget)
+        generators = [torch.Generator().manual_seed(0) for _ in blocks]
+        results = [solved.result for solved in solve(hessian, blocks, generators, study.rule)]
+        assert all(result.converged for result in results)
+        return [result.eigenvalues[0] for result in results], sum(result.iterations for result in results)
+
+    return timed(work)
+
+
+def reference(study: Study, block: Factors, examples: Sequence[Encoded]) -> Found:
+    """Way (a)."""
+    batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
+
+    def work() -> tuple[list[float], int]:
+        with adapted(study, block) as (model, pair):
+
+            def product(vector: torch.Tensor) -> torch.Tensor:
+                total = torch.zeros(block.size)
+                for inputs, labels in batches:
+                    loss = summed(model(**inputs).logits, labels) / targets
+                    gradients = torch.autograd.grad(loss, pair, create_graph=True)
+                    found = torch.autograd.grad(gradients, pair, block.split(vector))
+                    total += torch.cat([part.flatten() for part in found])
+                return total
+
+            result = lanczos(
+                product,
+                block.size,
+                tol=study.rule.tol,
+                max_iter=study.rule.max_iter,
+                generator=torch.Generator().manual_seed(0),
+                dtype=torch.float32,
+            )
+        return [result.eigenvalues[0]], result.iterations
+
+    return timed(work)
+
+
+def curvlinops(study: Study, block: Factors, examples: Sequence[Encoded]) -> Found:
+    """Way (b)."""
+    from curvlinops import HessianLinearOperator
+    from scipy.sparse.linalg import eigsh
+
+    class Logits(torch.nn.Module):
+        def __init__(self, model: Any):
+            super().__init__()
+            self.model = model
+
+        def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+            return self.model(**inputs).logits.flatten(0, 1)
+
+    class Summed(torch.nn.CrossEntropyLoss):
+        """Cross entropy over flattened labels."""
+
+        def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return super().forward(logits, labels.flatten())
+
+    batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
+    calls = 0
+
+    def work() -> tuple[list[float], int]:
+        nonlocal calls
+        with adapted(study, block) as (model, pair):
+            operator = HessianLinearOperator(
+                Logits(model),
+                Summed(reduction="sum", ignore_index=-100),
+                pair,
+                batches,
+                check_deterministic=False,
+                num_data=len(examples),
+                batch_size_fn=lambda inputs: len(inputs["input_ids"]),
+            )
+            counted = operator.to_scipy()
+            plain = counted._matvec
+
+            def counting(vector: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                return plain(vector)
+
+            counted._matvec = counting
+            [value] = eigsh(counted, k=1, which="LA", tol=study.rule.tol, return_eigenvectors=False)
+        return [float(value) / targets], calls
+
+    return timed(work)
+
+
+def eigenthings(study: Study, block: Factors, examples: Sequence[Encoded], expected: float) -> Found:
+    """Way (c): the run that reaches the value, with the fewest steps."""
+    from hessian_eigenthings import HessianOperator
+    from hessian_eigenthings import lanczos as run
+
+    batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
+
+    def loss(model: Any, batch: Any) -> torch.Tensor:
+        return len(batches) * summed(model(**batch[0]).logits, batch[1]) / targets
+
+    for steps in range(8, 65, 8):
+
+        def work(steps: int = steps) -> tuple[list[float], int]:
+            with adapted(study, block) as (model, _):
+                operator = HessianOperator(model, batches, loss, param_filter=lambda name, _: "lora_" in name)
+                return [float(run(operator, k=1, max_iter=steps, which="LA", seed=0).eigenvalues[0])], steps
+
+        found = timed(work)
+        if abs(found.values[0] - expected) <= AGREE * abs(expected):
+            return found
+    return found
+
+
+def flops(study: Study, block: Factors, layer: int, examples: Sequence[Encoded]) -> tuple[float, float]:
+    """FLOPs of one product from kept graphs and of building them, in forward passes of the whole model with all logits."""
+    passes = Passes(study.base.model, examples, layer, study.base.tokenizer.pad_token_id)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        for inputs, _ in padded(study, examples):
+            study.base.model(**inputs)
+    forward = counter.get_total_flops()
+    hessian = LeafHessian(passes, [block.name], study.budget)
+    vector = torch.ones(block.size)
+    with FlopCounterMode(display=False) as counter:
+        hessian.products([block], [vector])
+    first = counter.get_total_flops()
+    with FlopCounterMode(display=False) as counter:
+        hessian.products([block], [vector])
+    again = counter.get_total_flops()
+    return again / forward, (first - again) / forward
+
+
+def main() -> None:
+    """Print the comparison."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("overrides", nargs="*", help="of python -m hessian: model=… task=… samples=… rank=… matrices=…")
+    parser.add_argument("--layers", type=int, nargs="*", help="default: the first, the middle and the last")
+    parser.add_argument("--others", nargs="*", default=["lora", "pissa"], help="variants for the ways (b) and (c)")
+    options = parser.parse_args()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        study = Study(composed([*options.overrides, "layers=all"]))
+        assert study.variants
+    layers = options.layers or [0, study.depth // 2, study.depth - 1]
+    examples = study.examples(study.most_samples)
+    lengths = [len(e.ids) for e in examples]
+    print(f"{study.model.name}: {len(examples)} sequences, {sum(lengths)} tokens, rank {study.config['rank']}")
+    ratios: dict[str, list[float]] = {}
+    for layer in layers:
+        [place] = [place for place in study.places if place.layer == layer][:1]
+        blocks = {}
+        for name, (variant, _) in study.variants.items():
+            [blocks[name]] = starts.factors(study.base, variant, [place.name], study.config["seed"], study.calibration)
+        product, build = flops(study, blocks["lora"], layer, examples)
+        print(f"\nlayer {layer} {place.matrix}: a product from kept graphs {product:.2f} forward passes, building {build:.2f}")
+        own = ours(study, list(blocks.values()), layer, examples)
+        values = dict(zip(blocks, own.values, strict=True))
+        rows = [("ours, all together", own, 1.0)]
+        slow = {name: reference(study, block, examples) for name, block in blocks.items()}
+        all_slow = sum(each.seconds for each in slow.values())
+        rows.append(
+            (
+                "(a) one by one",
+                Found([], all_slow, sum(each.products for each in slow.values()), max(each.peak for each in slow.values())),
+                all_slow / own.seconds,
+            )
+        )
+        worst = max(abs(slow[name].values[0] - values[name]) / abs(values[name]) for name in blocks)
+        ratios.setdefault("a", []).append(all_slow / own.seconds)
+        share = own.seconds / len(blocks)
+        for name in options.others:
+            for way, work in (("b", curvlinops), ("c", eigenthings)):
+                extra = (values[name],) if way == "c" else ()
+                other = work(study, blocks[name], examples, *extra)
+                rows.append((f"({way}) {name}", other, other.seconds / share))
+                ratios.setdefault(way, []).append(other.seconds / share)
+                worst = max(worst, abs(other.values[0] - values[name]) / abs(values[name]))
+        for label, each, ratio in rows:
+            line = (
+                f"  {label:<20} {each.seconds:8.1f} s  {each.products:4d} products  {each.peak / 2**30:5.2f} GiB  x{ratio:.2f}"
+            )
+            print(line, flush=True)
+        print(f"  largest difference of a λmax: {worst:.1e} (demanded: {AGREE:g})")
+    print()
+    for way, found in ratios.items():
+        print(f"({way}) over ours: median {statistics.median(found):.2f}, from {min(found):.2f} to {max(found):.2f}")
+
+
+if __name__ == "__main__":
+    main()

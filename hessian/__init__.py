@@ -1,0 +1,1 @@
+"""The curvature of each adapter block: Hessian products and their extreme eigenvalues."""

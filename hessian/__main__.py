@@ -1,0 +1,94 @@
+"""``python -m hessian``: the largest Hessian eigenvalue of every adapter block, for many variants at once."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorabench.__main__ import CONF
+from lorabench.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+USAGE = """usage: python -m hessian [key=value ...]
+       python -m hessian report FOLDER [--out FOLDER]
+       python -m hessian advise FOLDER --lr LOW,HIGH
+
+Sharpness of LoRA variants: λmax and λmin of the Hessian of the fine-tuning loss, for the adapter of one matrix at a time.
+Leaves a record for every block in output_dir, a table and three figures; a block that has its record is not computed again.
+
+  python -m hessian variants=lora,pissa matrices=q_proj layers=0,2
+  python -m hessian model=smollm2-135m task=math task.path=DATA rank=16 samples=auto layers=auto
+  python -m hessian advise runs/hessian --lr 1e-4,1e-3
+
+Keys and defaults (conf/hessian.yaml; groups model, task and trainer as for python -m lorabench):
+
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line: a user's mistake ends in one line and exit code 2."""
+    from lorabench.config_errors import explained
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _run(words)
+    except KeyboardInterrupt:
+        print("hessian: interrupted; the same command goes on after the blocks that have records", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        line = explained(error, CONF, "hessian")
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" or line is None:
+            raise
+        print(f"hessian: {line}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _run(words: list[str]) -> None:
+    if {"-h", "--help"} & set(words[:1]):
+        print(USAGE + (CONF / "hessian.yaml").read_text(), end="")
+    elif words[:1] in (["report"], ["advise"]):
+        from hessian.commands import run
+
+        run(words)
+    else:
+        _measure(words)
+
+
+def _measure(words: list[str]) -> None:
+    from hydra import initialize_config_dir
+
+    from hessian.commands import show
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        from hessian.run import run
+        from hessian.study import Study
+
+        study = Study(composed(words))
+        run(study)
+    folder = Path(study.config["output_dir"])
+    show(folder, folder)
+
+
+def composed(words: Sequence[str]) -> "DictConfig":
+    """The config of a command line; ``layers=0,2`` means the list, since nothing is swept here."""
+    from hydra import compose
+
+    from hessian.schema import register
+
+    register()
+    for word in words:
+        if "=" not in word:
+            raise UserError(f"'{word}' is neither key=value nor a command; see python -m hessian --help")
+    listed = []
+    for word in words:
+        key, _, value = word.partition("=")
+        several = key == "variants" or (key in ("matrices", "layers") and "," in value)
+        listed.append(f"{key}=[{value}]" if several and not value.startswith("[") else word)
+    return compose("hessian", listed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What autograd keeps."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+class SavedBytes:
+    """Within it, ``bytes`` counts what autograd saves for later derivatives: every storage once, the model's own not."""
+
+    def __init__(self, model: "torch.nn.Module"):
+        from torch.autograd.graph import saved_tensors_hooks
+
+        self.bytes = 0
+        own = [*model.parameters(), *model.buffers()]
+        self._seen = {tensor.untyped_storage().data_ptr() for tensor in own}
+        self._hooks = saved_tensors_hooks(self._pack, lambda tensor: tensor)
+
+    def _pack(self, tensor: "torch.Tensor") -> "torch.Tensor":
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._seen:
+            self._seen.add(storage.data_ptr())
+            self.bytes += storage.nbytes()
+        return tensor
+
+    def __enter__(self) -> "SavedBytes":
+        self._hooks.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._hooks.__exit__(*error)

@@ -1,0 +1,218 @@
+"""Hessian-vector products of adapter blocks: exact, never building a matrix, many blocks from one graph."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hessian.memory import SavedBytes
+from hessian.passes import Batch, Budget, Passes
+from lorabench.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Block(Protocol):
+    """Parameters whose Hessian is wanted, seen as one vector."""
+
+    size: int
+
+
+class Graph(ABC):
+    """Loss and first derivative of one micro-batch, kept so that second derivatives can be taken again and again."""
+
+    places: list[int]
+
+    @abstractmethod
+    def product(self, block: Any, vector: "torch.Tensor") -> "torch.Tensor":
+        """This micro-batch's part of H·v; ``vector`` and result [size] in float32 on the model's device."""
+
+    @abstractmethod
+    def parts(self, block: Any, vectors: "torch.Tensor") -> "torch.Tensor":
+        """VᵀH_i·V of every sequence i [batch, p, p] with H = Σ H_i; ``vectors`` V [size, p]."""
+
+
+class Hessian(ABC):
+    """H·v of blocks in one decoder layer, for the mean loss over all target tokens.
+
+    The graphs of all micro-batches are kept where they fit in the budget; those that do not are built anew for every call
+    and freed after all its vectors: ask for many at once.
+
+    Attributes:
+        kept: share of the tokens whose graphs are kept.
+        bytes: what the graphs hold at most, by what autograd saves.
+    """
+
+    def __init__(self, passes: Passes, budget: Budget):
+        self.passes, self.budget = passes, budget
+        per_token = self._probe()
+        self._batches = passes.batches(min(budget.micro_batch_tokens, int(budget.bytes / per_token)), budget.max_padding)
+        areas = [batch.area for batch in self._batches]
+        room = budget.bytes / per_token
+        if sum(areas) > room:
+            room -= max(areas)  # for the graph that is built and freed
+        self._keep: list[bool] = []
+        for area in areas:
+            self._keep.append(area <= room)
+            room -= area if self._keep[-1] else 0
+        held = sum(area for area, keep in zip(areas, self._keep, strict=True) if keep)
+        self.kept = held / sum(areas)
+        self.bytes = round(per_token * (held + (0 if all(self._keep) else max(areas))))
+        self._graphs: dict[int, Graph] = {}
+
+    @abstractmethod
+    def build(self, batch: Batch) -> Graph:
+        """The graph of a micro-batch."""
+
+    def products(self, blocks: Sequence[Any], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+        """H·v for each pair of a block and a vector [size]; the sums are float64 in main memory."""
+        import torch
+
+        sums = [torch.zeros(block.size, dtype=torch.float64) for block in blocks]
+        sent = [vector.to(self.passes.device, torch.float32) for vector in vectors]
+        for graph in self._each():
+            for block, vector, total in zip(blocks, sent, sums, strict=True):
+                total += graph.product(block, vector).to("cpu", torch.float64)
+        return sums
+
+    def parts(self, blocks: Sequence[Any], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+        """VᵀH_i·V of every sequence [sequences, p, p] in the order of the examples, for pairs of a block and V [size, p]."""
+        import torch
+
+        found = [torch.zeros(len(self.passes.examples), *2 * each.shape[1:], dtype=torch.float64) for each in vectors]
+        sent = [each.to(self.passes.device, torch.float32) for each in vectors]
+        for graph in self._each():
+            for block, each, part in zip(blocks, sent, found, strict=True):
+                part[graph.places] = graph.parts(block, each).to("cpu", torch.float64)
+        return found
+
+    def _each(self) -> Iterator[Graph]:
+        for index, batch in enumerate(self._batches):
+            graph = self._graphs.get(index) or self.build(batch)
+            if self._keep[index]:
+                self._graphs[index] = graph
+            yield graph
+
+    def _probe(self) -> float:
+        """Bytes that a graph takes for a token, measured on the longest sequence; longer ones take more for each token."""
+        lengths = [len(example.ids) for example in self.passes.examples]
+        longest = max(range(len(lengths)), key=lengths.__getitem__)
+        with SavedBytes(self.passes.model) as saved:
+            self.build(self.passes.batch([longest]))
+        if saved.bytes > self.budget.bytes:
+            raise UserError(
+                f"hessian.memory_gb={self.budget.bytes / 2**30:.3g} does not suffice for one sequence of {lengths[longest]} "
+                f"tokens from layer {self.passes.first} on ({saved.bytes / 2**30:.3g}); raise it or lower trainer.max_length"
+            )
+        return saved.bytes / lengths[longest]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The block (A, B) of a matrix W whose layer computes (W + s(BA − B₀A₀))x, at A = A₀, B = B₀.
+
+    Attributes:
+        name: of the matrix in the model.
+        lora_A: A₀ [r, n], float32.
+        lora_B: B₀ [m, r], float32.
+        scale: s.
+    """
+
+    name: str
+    lora_A: "torch.Tensor"
+    lora_B: "torch.Tensor"
+    scale: float
+
+    @property
+    def size(self) -> int:
+        """r(m + n)."""
+        return self.lora_A.numel() + self.lora_B.numel()
+
+    def split(self, vector: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+        """δA [r, n] and δB [m, r] of a vector [size]."""
+        count = self.lora_A.numel()
+        return vector[:count].view(self.lora_A.shape), vector[count:].view(self.lora_B.shape)
+
+
+class LeafGraph(Graph):
+    """A micro-batch's graph over zero leaves e at the outputs of some matrices: y = Wx + e.
+
+    With e = s(BA − B₀A₀)x, g = ∂L/∂e and h = (∂g/∂e)·δe for δe = s(B·δA + δB·A)x, all [batch, time, m] as rows,
+
+        H[δA; δB] = s[(hB + g·δB)ᵀx ; hᵀ(xAᵀ) + gᵀ(x·δAᵀ)].
+
+    Neither e nor the model depends on A₀ and B₀, so one graph serves every variant, rank and seed that starts at W.
+    """
+
+    def __init__(self, passes: Passes, batch: Batch, names: Sequence[str]):
+        import torch
+
+        self.places = batch.places
+        self._x: dict[str, torch.Tensor] = {}
+        self._e: dict[str, torch.Tensor] = {}
+
+        def leaf(name: str) -> Any:
+            def hook(_: Any, args: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+                self._x[name] = args[0].detach()
+                self._e[name] = torch.zeros_like(output, requires_grad=True)
+                return output + self._e[name]
+
+            return hook
+
+        handles = [passes.model.get_submodule(name).register_forward_hook(leaf(name)) for name in names]
+        try:
+            loss = passes.loss(batch)
+        finally:
+            for handle in handles:
+                handle.remove()
+        leaves = [self._e[name] for name in names]
+        self._g = dict(zip(names, torch.autograd.grad(loss, leaves, create_graph=True), strict=True))
+
+    def _second(self, block: Factors, a: "torch.Tensor", b: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
+        """δe and h [batch, time, m], and x·δAᵀ and x·Aᵀ [batch, time, r]."""
+        import torch
+
+        x, g = self._x[block.name], self._g[block.name]
+        moved, inner = x @ a.T, x @ block.lora_A.T
+        change = block.scale * (moved @ block.lora_B.T + inner @ b.T)
+        (h,) = torch.autograd.grad(g, self._e[block.name], change, retain_graph=True)
+        return change, h, moved, inner
+
+    def product(self, block: Factors, vector: "torch.Tensor") -> "torch.Tensor":
+        """See the class."""
+        import torch
+
+        a, b = block.split(vector)
+        _, h, moved, inner = (part.flatten(0, 1) for part in self._second(block, a, b))
+        x, g = self._x[block.name].flatten(0, 1), self._g[block.name].detach().flatten(0, 1)
+        for_a = (h @ block.lora_B + g @ b).T @ x
+        for_b = h.T @ inner + g.T @ moved
+        return block.scale * torch.cat([for_a.flatten(), for_b.flatten()])
+
+    def parts(self, block: Factors, vectors: "torch.Tensor") -> "torch.Tensor":
+        """δe_jᵀh_k + s·gᵀ(δB_j·δA_k + δB_k·δA_j)x of each sequence, for the columns j, k."""
+        import torch
+
+        g = self._g[block.name].detach()
+        moves = [block.split(vector) for vector in vectors.T.contiguous()]
+        changes, seconds, moved, _ = zip(*(self._second(block, a, b) for a, b in moves), strict=True)
+        pulled = [g @ b for _, b in moves]
+        rows = []
+        for j in range(len(moves)):
+            for k in range(len(moves)):
+                cross = pulled[j] * moved[k] + pulled[k] * moved[j]
+                rows.append((changes[j] * seconds[k]).sum((1, 2)) + block.scale * cross.sum((1, 2)))
+        return torch.stack(rows, dim=1).view(-1, len(moves), len(moves))
+
+
+class LeafHessian(Hessian):
+    """Blocks ``Factors`` on the matrices ``names`` of the layer, at the pretrained weights."""
+
+    def __init__(self, passes: Passes, names: Sequence[str], budget: Budget):
+        self.names = list(names)
+        super().__init__(passes, budget)
+
+    def build(self, batch: Batch) -> LeafGraph:
+        """See ``LeafGraph``."""
+        return LeafGraph(self.passes, batch, self.names)

@@ -1,0 +1,60 @@
+"""Where the adapters of a variant start: factors for the leaf identity, or parameters in an adapted model."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hessian.adapters import Parameters
+from hessian.operator import Factors
+from lorabench import seed
+from lorabench.calibration import Calibration
+from lorabench.models import Base
+from lorabench.variants.base import Variant, adapter_layers
+
+if TYPE_CHECKING:
+    import torch
+
+
+def generator(number: int, name: str) -> "torch.Generator":
+    """The generator of one matrix: what it draws does not depend on which other matrices are looked at."""
+    import torch
+
+    digest = hashlib.sha256(f"{seed.stream_seed(number, 'init')}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def factors(base: Base, variant: Any, names: Sequence[str], number: int, calibration: Calibration) -> list[Factors]:
+    """The blocks of a bilinear variant at its start, drawn as by ``attach`` but matrix by matrix; the model is left alone."""
+    import torch
+
+    variant.prepare(base.model, names, calibration)
+    found = []
+    for name in names:
+        weight = base.model.get_parameter(f"{name}.weight").detach()
+        a, b = variant.factors(name, weight.float(), generator(number, name))
+        b = torch.zeros(weight.shape[0], a.shape[0]) if b is None else b
+        found.append(Factors(name, a.float().to(weight.device), b.float().to(weight.device), variant.scale))
+    return found
+
+
+@contextlib.contextmanager
+def attached(base: Base, variant: Variant, number: int, calibration: Calibration) -> Iterator[Any]:
+    """The base with the adapters of a cell of this seed; afterwards the base has its own weights again."""
+    names = variant.targets(name for name, _ in base.model.named_modules())
+    base.remember([f"{name}.weight" for name in names])
+    with seed.deterministic():
+        adapted = variant.attach(base.model, seed.generator(number, "init"), calibration)
+    adapted.eval()
+    try:
+        yield adapted
+    finally:
+        variant.detach(adapted)
+        base.restore()
+
+
+def parameters(adapted: Any, name: str, members: Sequence[str]) -> Parameters:
+    """The trainable parameters of the matrices ``members`` as one block; what matrices share is in it once."""
+    layers = dict(adapter_layers(adapted))
+    tensors = {id(p): p for member in members for p in layers[member].parameters() if p.requires_grad}
+    return Parameters(name, tuple(tensors.values()))

@@ -1,0 +1,185 @@
+"""``python -m hessian`` as a user runs it, on the embedded model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import initialize_config_dir
+
+from hessian.__main__ import composed
+from hessian.jackknife import Interval
+from hessian.run import medians_known, order_of_layers, run, samples_wanted
+from hessian.study import Study
+from lorabench import records
+from lorabench.cell import Cell
+from lorabench.run import run as train_cell
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+SMALL = ["matrices=q_proj", "rank=2", "samples=4", "hessian.tol=1e-2"]
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    if "LORABENCH_CACHE" not in os.environ:
+        monkeypatch.setenv("LORABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def study(folder, *words):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        found = Study(composed([*SMALL, f"output_dir={folder}", *words]))
+        assert found.variants and found.places
+    return found
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.json")}
+
+
+def test_every_block_gets_its_record(tmp_path):
+    found = run(study(tmp_path, "variants=[pissa,gralora]", "layers=[1,3]"))
+    assert [(r["variant"], r["layer"]) for r in found] == [(v, n) for v in ("lora", "pissa", "gralora") for n in (1, 3)]
+    for record in found:
+        assert record["converged"]
+        assert record["residual"] <= 1e-2 * record["lambda_max"]
+        assert record["lambda_min"] < record["lambda_max"] <= record["upper_bound"]
+        assert record["data"]["value"] == pytest.approx(record["lambda_max"], rel=1e-4)
+        assert record["growth"][-1]["value"] == pytest.approx(record["lambda_max"], rel=1e-4)
+        assert len(record["left_out"]) == record["sequences"] == 4
+        assert record["ratio"] is None or record["ratio"]["value"] > 0
+        assert record["path"] == ("AdapterHessian" if record["variant"] == "gralora" else "LeafHessian")
+    assert found[0]["ratio"]["value"] == 1.0
+    assert found[2]["lambda_max"] > 1.5 * found[0]["lambda_max"]  # PiSSA's blocks are sharper
+
+
+def test_what_is_there_is_not_computed_again(tmp_path, monkeypatch):
+    run(study(tmp_path, "variants=[pissa]", "layers=[3]"))
+    before = files(tmp_path)
+    [lora] = [name for name, text in before.items() if json.loads(text)["variant"] == "lora"]
+    for name in before.keys() - {lora}:
+        (tmp_path / name).unlink()
+    run(study(tmp_path, "variants=[pissa]", "layers=[3]"))
+    after = files(tmp_path)
+    assert after[lora] == before[lora]
+    assert after.keys() == before.keys()
+    for name in after:
+        one, other = json.loads(after[name]), json.loads(before[name])
+        assert one["lambda_max"] == other["lambda_max"]
+        assert one["ratio"] == other["ratio"]
+
+
+def test_the_model_has_its_bits_again(tmp_path):
+    found = study(tmp_path, "variants=[pissa,gralora,dora]", "layers=[2]")
+    before = {name: value.clone() for name, value in found.base.model.state_dict().items()}
+    run(found)
+    after = found.base.model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_all_blocks_jointly(tmp_path):
+    words = ["variants=[lora]", "layers=[2,3]", "matrices=[q_proj,v_proj]"]
+    single = run(study(tmp_path, *words))
+    [joint] = run(study(tmp_path, *words, "blocks=joint", "k=3"))
+    assert joint["layer"] is None
+    assert len(joint["eigenvalues"]) == 3
+    assert joint["eigenvalues"] == sorted(joint["eigenvalues"], reverse=True)
+    assert joint["lambda_max"] > 0.5 * max(record["lambda_max"] for record in single)  # other draws of A
+
+
+def cell(folder, *overrides):
+    from hydra import compose
+
+    from lorabench import schema
+
+    schema.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        words = ["train_samples=16", "rank=2", "lr=5e-3", "task.validation_samples=2", "task.test_samples=2"]
+        return Cell.of(compose("config", [*words, f"output_dir={folder}", *overrides]))
+
+
+@pytest.mark.parametrize("variant", ["pissa", "randlora"])
+def test_along_training_and_at_its_end(tmp_path, variant):
+    """The last measurement of a run is what its trained values give afterwards, and a look does not change the run."""
+    words = ["hessian.every=1", "hessian.layers=[3]", "hessian.samples=4", "save_adapter=true", f"variant={variant}"]
+    watched = cell(tmp_path / "watched", *words)
+    train_cell(watched)
+    record = records.read(watched.folder / "record.json")
+    assert [row["step"] for row in record["sharpness"]] == [0, 1, 2]
+    plain = cell(tmp_path / "plain", f"variant={variant}")
+    train_cell(plain)
+    assert plain.id == watched.id
+    assert records.read(plain.folder / "record.json")["training"]["loss"] == record["training"]["loss"]
+
+    [found] = run(study(tmp_path / "hessian", f"hessian.checkpoint={watched.folder}", "layers=[3]"))
+    assert found["variant"] == variant
+    last = record["sharpness"][-1]["blocks"][0]
+    assert found["lambda_max"] == pytest.approx(last["lambda_max"], rel=2e-2)
+    first = record["sharpness"][0]["blocks"][0]
+    assert abs(first["lambda_max"] / last["lambda_max"] - 1) > 1e-3  # training has moved it
+
+
+def test_samples_and_layers_until_the_ratio_is_known(tmp_path):
+    found = run(study(tmp_path, "variants=[olora]", "layers=[3]", "samples=auto", "hessian.precision=30"))
+    assert {record["sequences"] for record in found} == {16}
+    assert order_of_layers(study(tmp_path, "layers=auto")) == [0, 3, 1, 2]
+    wanted = samples_wanted(Interval(0.0, 0.1, -0.2, 0.2), 16, 0.1)
+    assert wanted == pytest.approx(16 * (0.2 / 0.0953) ** 2, rel=1e-2)
+    assert samples_wanted(None, 16, 0.1) == float("inf")
+    assert not medians_known(study(tmp_path, "variants=[olora]", "samples=auto", "hessian.precision=30"), ["olora"], [3])
+
+
+def command(folder, *words):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "hessian", *SMALL, f"output_dir={folder}", *words],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "line"),
+    [
+        ("matrices=qproj", "matrices: the model has no linear layer 'qproj'; did you mean 'q_proj'?"),
+        ("layers=0,9", "layers: the model has no layer 9; available: 0 … 3, all, auto"),
+        ("variants=pisa", "variant=pisa does not exist; did you mean 'pissa'?"),
+        ("hessian.attention=flash", "hessian.attention=flash has no second derivative"),
+        ("model.dtype=bfloat16", "model.dtype=bfloat16: second derivatives need float32"),
+        ("hessian.memory_gb=1e-6", "does not suffice for one sequence of"),
+        ("trainer.max_length=3", "no target token"),
+        ("samples=1", "samples=1 must be a number of at least 2, or auto"),
+        ("samples=10000000", "samples=10000000 is more than the"),
+        ("blocks=both", "blocks=both is unknown; available: each, joint"),
+        ("hessian.tool=1", "unknown key 'hessian.tool'; did you mean 'tol'?"),
+        ("rnk=4", "unknown key 'rnk'; did you mean 'rank'?"),
+        ("hessian.checkpoint=nowhere", "hessian.checkpoint=nowhere holds no record"),
+        ("nonsense", "'nonsense' is neither key=value nor a command"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, word, line):
+    done = command(tmp_path, "layers=3", "variants=lora", word)
+    assert done.returncode == 2
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert not done.stdout
+
+
+def test_the_command_prints_a_table_and_draws(tmp_path):
+    done = command(tmp_path, "layers=2,3", "variants=lora,olora")
+    assert done.returncode == 0, done.stderr
+    assert "olora" in done.stdout
+    assert {"sharpness_layers.png", "sharpness_box.png", "sharpness_samples.png"} <= {p.name for p in tmp_path.iterdir()}
+
+
+def test_help_is_there():
+    done = subprocess.run([sys.executable, "-m", "hessian", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "memory_gb" in done.stdout
