@@ -1,6 +1,5 @@
 """The instruction format of the papers' runs, shared by the tasks that train on instructions."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
 
 from lorabench.tasks.base import Example
@@ -24,26 +23,7 @@ def instruction_prompt(instruction: str) -> str:
 
 @dataclass(kw_only=True)
 class InstructionTask(SourcedTask):
-    """A sourced task whose examples are an instruction and a response: Alpaca's prompt, the response and a line end.
-
-    A task gives ``_train`` and ``_test``, its examples of both sides, as cached properties.
-    """
-
-    @property
-    @abstractmethod
-    def _train(self) -> list[Example]: ...
-
-    @property
-    @abstractmethod
-    def _test(self) -> list[Example]: ...
-
-    def source_examples(self) -> list[Example]:
-        """All training examples that the source gives."""
-        return self._train
-
-    def all_test_examples(self) -> list[Example]:
-        """The problems of the test sets in use."""
-        return self._test
+    """A sourced task whose examples are an instruction and a response: Alpaca's prompt, the response and a line end."""
 
     def prompt(self, example: Example) -> str:
         """The Alpaca instruction prompt."""

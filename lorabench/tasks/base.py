@@ -13,6 +13,9 @@ from lorabench.errors import UserError
 Generate = Callable[[Sequence[str]], list[str]]
 """Prompts to completions, with the model under evaluation and the task's own limits."""
 
+Score = dict[str, Any]
+"""What a scorer says of one completion: ``score`` in 0 … 1 counts, other numbers are reported too, texts kept beside it."""
+
 
 @dataclass(frozen=True)
 class Example:
@@ -66,37 +69,39 @@ class Task(ABC):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise UserError(f"task.{key}={value} must be at least 1")
+        if type(self).score is Task.score and type(self).score_all is Task.score_all:
+            raise TypeError(f"{type(self).__name__} implements neither score nor score_all")
 
     @abstractmethod
     def source_examples(self) -> Sequence[Example]:
-        """The training source, before the validation split is taken out."""
+        """The training source, before the validation split is taken out; asked once, the split is kept."""
 
     @abstractmethod
     def all_test_examples(self) -> Sequence[Example]:
-        """All problems of all test sets."""
+        """All problems of all test sets; asked once, what is used of them is kept."""
 
     @abstractmethod
     def prompt(self, example: Example) -> str:
         """The prompt, the same in training and in evaluation."""
 
-    @abstractmethod
     def score(self, example: Example, completion: str) -> float:
-        """1.0 for a right completion, 0.0 for a wrong one, or a degree between."""
+        """1.0 for a right completion, 0.0 for a wrong one, or a degree between; a task implements this or ``score_all``."""
+        return self.score_all([example], [completion])[0]["score"]
 
-    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[dict[str, float]]:
-        """Scores of many completions; ``score`` is the one that counts, others are reported beside it.
+    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
+        """Scores of many completions.
 
-        A task overrides it where scoring gains from doing many at once, or has more than one result.
+        A task implements it where scoring gains from doing many at once, or has more than one result.
         """
         return [{"score": self.score(e, c)} for e, c in zip(examples, completions, strict=True)]
 
-    def summary(self, scores: Sequence[dict[str, float]]) -> dict[str, Any]:
+    def summary(self, scores: Sequence[Score]) -> dict[str, Any]:
         """Mean score of one set with n and standard error √(Σ(x − x̄)² / (n(n − 1))), and the means of the other results."""
         values = [score["score"] for score in scores]
         n, mean = len(values), sum(values) / len(values)
         squares = sum((value - mean) ** 2 for value in values)
         result = {"score": mean, "n": n, "stderr": math.sqrt(squares / (n * (n - 1))) if n > 1 else None}
-        others = sorted({key for score in scores for key in score} - {"score"})
+        others = sorted({key for score in scores for key, value in score.items() if isinstance(value, int | float)} - {"score"})
         return result | {key: sum(score[key] for score in scores) / n for key in others}
 
     def complete(self, examples: Sequence[Example], generate: Generate) -> list[tuple[str, str]]:
@@ -108,9 +113,9 @@ class Task(ABC):
     def fingerprint(self) -> str:
         """What the data are: a hash of their content, or hub id and revision."""
 
-    def validates(self, example: Example) -> bool:
-        """Whether a training example can be scored as the test problems are; only such ones enter the validation split."""
-        return True
+    def validates(self, source: Sequence[Example]) -> set[int]:
+        """Places of the training examples that can be scored like test problems; only these enter the validation split."""
+        return set(range(len(source)))
 
     def train_size(self) -> int | None:
         """Number of training examples, None where it is unknown before the data are at hand."""
@@ -130,7 +135,7 @@ class Task(ABC):
         groups: dict[str, list[int]] = {}
         for i, example in enumerate(source):
             groups.setdefault(example.group or example.id, []).append(i)
-        scored = {i for i, example in enumerate(source) if self.validates(example)}
+        scored = self.validates(source)
         # The groups with the smallest hashes: independent of the rows' order and of every seed.
         chosen: set[int] = set()
         for group in sorted(groups, key=lambda g: hashlib.sha256(g.encode()).digest()):
@@ -151,8 +156,8 @@ class Task(ABC):
         """Examples to choose settings by; out of the training source, disjoint from the training examples."""
         return self._split[1]
 
-    def test_examples(self) -> list[Example]:
-        """Problems to report on, at most ``test_samples`` of each set."""
+    @cached_property
+    def _test(self) -> list[Example]:
         taken: dict[str, int] = {}
         chosen = []
         for example in self.all_test_examples():
@@ -161,10 +166,14 @@ class Task(ABC):
                 chosen.append(example)
         return chosen
 
+    def test_examples(self) -> list[Example]:
+        """Problems to report on, at most ``test_samples`` of each set."""
+        return self._test
 
-def summarize(task: Task, examples: Sequence[Example], scores: Sequence[dict[str, float]]) -> dict[str, Any]:
+
+def summarize(task: Task, examples: Sequence[Example], scores: Sequence[Score]) -> dict[str, Any]:
     """Return ``{"mean", "sets"}``: the mean over the sets, and ``Task.summary`` of each set."""
-    sets: dict[str, list[dict[str, float]]] = {}
+    sets: dict[str, list[Score]] = {}
     for example, score in zip(examples, scores, strict=True):
         sets.setdefault(example.set or task.name, []).append(score)
     result = {name: task.summary(values) for name, values in sets.items()}

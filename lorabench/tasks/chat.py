@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import InstructionTask
-from lorabench.tasks.base import Example, Generate
-from lorabench.tasks.judge import Judge, Messages
+from lorabench.tasks.base import Example, Generate, Score
+from lorabench.tasks.judge import Judge, Messages, rating
 
 SET = "mt_bench"
 WITH_REFERENCE = ("math", "reasoning", "coding")  # categories that are judged beside GPT-4's answers
@@ -34,7 +34,8 @@ class Chat(InstructionTask):
 
     The second turn goes on with the first one's text: its prompt, the completion, then another ``### Instruction:`` and
     ``### Response:`` under the same preamble. So the model reads its own answer where training put answers, and a
-    conversation of one turn is exactly the prompt that was trained.
+    conversation of one turn is exactly the prompt that was trained. Training takes the first exchange of each conversation, and
+    leaves out those that do not begin with a human's message and an answer.
 
     A score is the judge's rating / 10, so that ten times the mean is the MT-Bench score. An answer whose judgements hold no
     rating is left out of the mean, as in MT-Bench's own tool, and counted in ``unrated``.
@@ -82,8 +83,8 @@ class Chat(InstructionTask):
         more = [f"{name}={self._source(name).fingerprint(self._key(name))}" for name in self._extra]
         return " ".join([super().fingerprint(), *more])
 
-    @cached_property
-    def _train(self) -> list[Example]:
+    def source_examples(self) -> list[Example]:
+        """First exchanges of Evol-Instruct."""
         examples = []
         for i, row in enumerate(self.rows("train")):
             turns = row.get("conversations")
@@ -126,8 +127,7 @@ class Chat(InstructionTask):
                 raise UserError(f"task.judge_prompts: wanted a prompt {name} with the fields {', '.join(sorted(fields))}")
         return found
 
-    @cached_property
-    def _test(self) -> list[Example]:
+    def all_test_examples(self) -> list[Example]:
         """MT-Bench's questions, the first turn before the second."""
         if not self.used_sets:
             raise UserError(f"task.test has no {SET}; give its source")
@@ -150,24 +150,25 @@ class Chat(InstructionTask):
             done |= {e.id: pair for e, *pair in zip(turn, prompts, completions, strict=True)}  # type: ignore[misc]
         return [(done[example.id][0], done[example.id][1]) for example in examples]
 
-    def score(self, example: Example, completion: str) -> float:
-        """The rating of a first turn / 10; a second turn is judged together with its first, by ``score_all``."""
-        return self.score_all([example], [completion])[0]["score"]
+    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
+        """Ratings / 10 of conversations, first turns included, since a second turn is judged together with its first.
 
-    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[dict[str, float]]:
-        """Ratings / 10, with the turn and whether the judge gave none (``unrated`` 1, ``score`` 0).
+        Beside ``score``: the turn, whether the judge gave no rating (``unrated`` 1, ``score`` 0), its text, and the name of the
+        model that the endpoint says it served.
 
         Raises:
             UserError: the judge cannot be asked now, or rates nothing at all.
+            ValueError: a second turn without its first.
         """
         answers = {example.id: text.strip() for example, text in zip(examples, completions, strict=True)}
-        ratings = self._judge.ratings([self.judge_prompt(example, answers) for example in examples])
-        if not any(ratings):
+        alone = [example.id for example in examples if f"{example.group}/1" not in answers]
+        if alone:
+            raise ValueError(f"turn {alone[0]} is judged together with its first turn: score both")
+        judgements = self._judge.judgements([self.judge_prompt(example, answers) for example in examples])
+        scores = [_score(example, judgement) for example, judgement in zip(examples, judgements, strict=True)]
+        if all(one["unrated"] for one in scores):
             raise UserError(f"task.judge_model={self.judge_model} gives no rating [[1]] … [[10]]; name a model that can judge")
-        return [
-            {"score": (value or 0.0) / 10, "turn": float(_turn(example)), "unrated": float(value is None)}
-            for example, value in zip(examples, ratings, strict=True)
-        ]
+        return scores
 
     def judge_prompt(self, example: Example, answers: dict[str, str]) -> Messages:
         """What the judge is asked about one turn; ``answers`` holds the answers to both turns by example id."""
@@ -183,7 +184,7 @@ class Chat(InstructionTask):
             {"role": "user", "content": template["prompt_template"].format_map(values)},
         ]
 
-    def summary(self, scores: Sequence[dict[str, float]]) -> dict[str, Any]:
+    def summary(self, scores: Sequence[Score]) -> dict[str, Any]:
         """Mean, n and standard error over the rated answers, the mean of each turn, and the number of unrated answers."""
         rated = [score for score in scores if not score.get("unrated")]
         result = super().summary([{"score": score["score"]} for score in rated])
@@ -195,6 +196,11 @@ class Chat(InstructionTask):
 
 def _turn(example: Example) -> int:
     return int(example.id.rpartition("/")[2])
+
+
+def _score(example: Example, judgement: dict[str, Any]) -> Score:
+    value, texts = rating(judgement["judgement"]), {key: judgement[key] for key in ("judgement", "served_model")}
+    return {"score": (value or 0.0) / 10, "turn": float(_turn(example)), "unrated": float(value is None), **texts}
 
 
 def _second(example: Example, prompt: str, completion: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from lorabench.errors import UserError
 from lorabench.sandbox import pool, problems
 from lorabench.tasks.alpaca import InstructionTask, with_input
-from lorabench.tasks.base import Example
+from lorabench.tasks.base import Example, Score
 from lorabench.tasks.sources import HubSource, LocalSource
 
 FENCE = "```python"
@@ -59,8 +59,9 @@ class Code(InstructionTask):
     """Functions to write; training rows in PiSSA's columns ``instruction`` and ``output``.
 
     Attributes:
-        timeout_factor: multiplies EvalPlus's time limits (a test: 1 s, or 4 times the canonical solution's time),
-            for slow machines. Slow solutions pass with a larger one, so scores of different factors do not compare.
+        timeout_factor: multiplies EvalPlus's time limits (a test: 1 s, or 4 times the canonical solution's time; all tests of
+            a solution: 60 s), for slow machines. Slow solutions pass with a larger one, so scores of different factors do not
+            compare.
     """
 
     validation: ClassVar[str] = "likelihood"
@@ -87,8 +88,8 @@ class Code(InstructionTask):
             raise UserError(f"task=code: row train/{i} has the columns {', '.join(sorted(row))}; wanted instruction and output")
         return Example(f"train/{i}", with_input(row), row["output"], group=row["instruction"])
 
-    @cached_property
-    def _train(self) -> list[Example]:
+    def source_examples(self) -> list[Example]:
+        """The training rows, without those that are flagged as another language than Python."""
         rows = enumerate(self.rows("train"))
         found = [self._train_example(i, row) for i, row in rows if str(row.get("python", True)) == "True"]
         if not found:
@@ -100,19 +101,15 @@ class Code(InstructionTask):
         problems.need_evalplus()
         return {row["task_id"]: (name, row) for name in self.used_sets for row in self.rows(name)}
 
-    @cached_property
-    def _test(self) -> list[Example]:
+    def all_test_examples(self) -> list[Example]:
+        """EvalPlus's problems of the test sets in use."""
         return [Example(key, INSTRUCTIONS[name](row), answer=key, set=name) for key, (name, row) in self._problems.items()]
 
     def evaluation_prompt(self, example: Example) -> str:
         """The prompt with one more line end before the instruction, in evaluation only, as in PiSSA's test file."""
         return self.prompt(example).replace("\n\n### Instruction:", "\n\n\n### Instruction:", 1)
 
-    def score(self, example: Example, completion: str) -> float:
-        """1.0 when the completion passes the base tests."""
-        return self.score_all([example], [completion])[0]["score"]
-
-    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[dict[str, float]]:
+    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
         """Run all completions: ``score`` is pass@1 on the base tests, ``plus`` on base and plus tests together."""
         rows = [self._problems[example.id] for example in examples]
         jobs = [job for name, row in rows for job in problems.jobs_of([row], name)]

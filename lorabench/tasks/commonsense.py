@@ -5,7 +5,6 @@ Prompt, target and scoring as in paper 1's runs (arXiv 2602.04998).
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from lorabench.errors import UserError
@@ -72,12 +71,12 @@ class Commonsense(InstructionTask):
         question = row["instruction"]
         return Example(f"{name}/{place}", question, row["output"], answer, kind if name == "train" else name, group=question)
 
-    @cached_property
-    def _train(self) -> list[Example]:
+    def source_examples(self) -> list[Example]:
+        """The training rows."""
         return [self._example(row, "train", i) for i, row in enumerate(self.rows("train"))]
 
-    @cached_property
-    def _test(self) -> list[Example]:
+    def all_test_examples(self) -> list[Example]:
+        """The questions of the test sets in use."""
         return [self._example(row, name, i) for name in self.used_sets for i, row in enumerate(self.rows(name))]
 
     def score(self, example: Example, completion: str) -> float:

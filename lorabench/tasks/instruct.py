@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import InstructionTask, with_input
-from lorabench.tasks.base import Example
+from lorabench.tasks.base import Example, Score
 from lorabench.tasks.ifeval import Checker, checker
 
 
@@ -26,8 +26,8 @@ class Instruct(InstructionTask):
 
     validation: ClassVar[str] = "likelihood"
 
-    @cached_property
-    def _train(self) -> list[Example]:
+    def source_examples(self) -> list[Example]:
+        """Alpaca's rows."""
         examples = []
         for i, row in enumerate(self.rows("train")):
             self._require(row, f"train/{i}", "instruction", "output")
@@ -40,8 +40,8 @@ class Instruct(InstructionTask):
         """Test rows by the id of their example."""
         return {f"{name}/{i}": row for name in self.used_sets for i, row in enumerate(self.rows(name))}
 
-    @cached_property
-    def _test(self) -> list[Example]:
+    def all_test_examples(self) -> list[Example]:
+        """IFEval's prompts."""
         self._check  # noqa: B018  before anything is trained, not after
         examples = []
         for name, row in self._rows.items():
@@ -60,12 +60,8 @@ class Instruct(InstructionTask):
         if missing:
             raise UserError(f"task={self.name}: row {name} has no {', '.join(missing)}; wanted {', '.join(columns)}")
 
-    def score(self, example: Example, completion: str) -> float:
-        """1.0 when the completion follows every instruction of the prompt, taken literally."""
-        return self.score_all([example], [completion])[0]["score"]
-
-    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[dict[str, float]]:
-        """Scores, and for each completion how many of its instructions it follows.
+    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
+        """1.0 where a completion follows every instruction of its prompt, taken literally, and how many of them it follows.
 
         ``loose`` counts also allow for a first or last line too many and for Markdown's asterisks (Zhou et al. 2023, §2.2).
         """
@@ -76,7 +72,7 @@ class Instruct(InstructionTask):
             scores.append({"score": float(all(strict)), "prompt_loose": float(all(loose)), **followed})
         return scores
 
-    def summary(self, scores: Sequence[dict[str, float]]) -> dict[str, Any]:
+    def summary(self, scores: Sequence[Score]) -> dict[str, Any]:
         """Prompt-level accuracies, and instruction-level ones: instructions followed over all instructions of the set."""
         counts = ("instructions", "followed_strict", "followed_loose")
         result = super().summary([{key: value for key, value in one.items() if key not in counts} for one in scores])

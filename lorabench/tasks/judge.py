@@ -77,10 +77,14 @@ class Judge:
             if value < 1:
                 raise UserError(f"task.{key}={value} must be at least 1")
 
-    def ratings(self, prompts: Sequence[Messages]) -> list[float | None]:
-        """One rating (1 … 10) a prompt, None where two judgements in a row hold none.
+    def judgements(self, prompts: Sequence[Messages]) -> list[dict[str, Any]]:
+        """Judge each prompt, a second time where the first judgement holds no rating.
 
         Judgements that an earlier call got are taken from the cache folder, so a call that stopped in the middle goes on.
+
+        Returns:
+            For each prompt the text ``judgement``, the ``judge_model`` that was asked for, and the ``served_model`` that the
+            endpoint names in its answer, None where it names none.
 
         Raises:
             UserError: the endpoint is down, refuses, or does not speak the protocol.
@@ -99,7 +103,7 @@ class Judge:
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return [rating(found[file]["judgement"]) for file in files]  # type: ignore[index]
+        return [found[file] for file in files]  # type: ignore[misc]
 
     def _file(self, messages: Messages) -> Path:
         """Where the judgement of this prompt by this judge is kept."""
@@ -164,7 +168,7 @@ class Judge:
     def _error(self, reason: str, mend: str) -> UserError:
         return UserError(
             f"the judge task.judge_url={self.url} {reason}; {mend}. All completions and judgements so far are kept: "
-            "the same command, or `python -m lorabench.evaluate rescore runs/ID`, goes on from them"
+            "the same command goes on from them"
         )
 
 

@@ -6,17 +6,18 @@ Prompt, target and scoring follow PiSSA's evaluation, which paper 1 (arXiv 2602.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
-from functools import cached_property
 from typing import Any
 
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import PROMPT, InstructionTask
-from lorabench.tasks.base import Example
+from lorabench.tasks.base import Example, Score
 from lorabench.tasks.latex import MARKER, boxed, equivalence, final_answer
 from lorabench.tasks.second_opinion import verified
 
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:/\d[\d,]*(?:\.\d+)?)?")
+UNSIGNED = r"(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
+NUMBER = re.compile(f"-?{UNSIGNED}(?:/{UNSIGNED})?")
 STEPS = " Let's think step by step."
 FORMS = {"gsm8k": "question and answer (GSM8K)", "math": "problem and solution or answer (MATH)"}
 
@@ -33,14 +34,18 @@ def gsm8k_solution(answer: str) -> tuple[str, str]:
 
 
 def final_number(text: str) -> int | None:
-    """The first number after the last ``The answer is: ``, commas removed, a fraction evaluated, rounded; else None."""
+    """The first number after the last ``The answer is: ``, commas removed, a fraction evaluated, rounded; else None.
+
+    A division by zero is no number here; PiSSA's code takes the numerator.
+    """
     _, marker, tail = text.rpartition(MARKER)
     found = NUMBER.search(tail) if marker else None
     if not found:
         return None
     numerator, _, denominator = found.group().replace(",", "").partition("/")
     try:
-        return round(Fraction(numerator) / Fraction(denominator or "1"))
+        # Through Decimal: Fraction and int refuse texts of more than 4,300 digits, which a model may well repeat.
+        return round(Fraction(Decimal(numerator)) / Fraction(Decimal(denominator or "1")))
     except ZeroDivisionError:
         return None
 
@@ -67,34 +72,28 @@ class Math(InstructionTask):
             return Example(name, row["question"], target, gold, set="gsm8k", group=row["question"])
         raise _columns(row, name, f"query and response (MetaMathQA) or {FORMS['gsm8k']}")
 
-    def _test_examples(self, kind: str) -> list[Example]:
-        rows = self.rows(kind)
-        if rows and {"instruction", "output", "type"} <= rows[0].keys():
-            rows = [row for row in rows if row.get("type") == kind]
-        return [_test_example(row, kind, f"{kind}/{i}") for i, row in enumerate(rows)]
+    def own_rows(self, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Of PiSSA's combined test file, the rows of this set."""
+        combined = name != "train" and bool(rows) and {"instruction", "output", "type"} <= rows[0].keys()
+        return [row for row in rows if row.get("type") == name] if combined else rows
 
-    @cached_property
-    def _train(self) -> list[Example]:
+    def source_examples(self) -> list[Example]:
+        """The training rows."""
         return [self._train_example(row, f"train/{i}") for i, row in enumerate(self.rows("train"))]
 
-    @cached_property
-    def _test(self) -> list[Example]:
+    def all_test_examples(self) -> list[Example]:
+        """The problems of the test sets in use."""
         if "math" in self.used_sets:
             equivalence()  # before anything is trained, not after
-        return [example for kind in self.used_sets for example in self._test_examples(kind)]
+        return [_test_example(row, kind, f"{kind}/{i}") for kind in self.used_sets for i, row in enumerate(self.rows(kind))]
 
-    @cached_property
-    def _validated(self) -> set[str]:
-        """The kinds of training row to validate on: those of the test sets in use, or all kinds if there is none of these."""
-        kinds = {example.set for example in self._train if example.answer}
-        kinds = kinds & set(self.used_sets) or kinds
-        if "math" in kinds:
+    def validates(self, source: Sequence[Example]) -> set[int]:
+        """Examples whose answer follows the marker (for ``gsm8k``, a number), of the test sets in use where there are such."""
+        answered = {i for i, example in enumerate(source) if example.answer}
+        places = {i for i in answered if source[i].set in self.used_sets} or answered
+        if any(source[i].set == "math" for i in places):
             equivalence()
-        return kinds
-
-    def validates(self, example: Example) -> bool:
-        """Whether its answer follows the marker, as a number for ``gsm8k``, and its kind is one of those in use."""
-        return bool(example.answer) and example.set in self._validated
+        return places
 
     def evaluation_prompt(self, example: Example) -> str:
         """The prompt with `` Let's think step by step.`` at its end, in evaluation only, as in paper 1's runs."""
@@ -108,7 +107,7 @@ class Math(InstructionTask):
         gold = final_number(MARKER + example.answer)
         return float(gold is not None and final_number(completion) == gold)
 
-    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[dict[str, float]]:
+    def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
         """Scores, and for MATH also ``verified``: Math-Verify's verdict on the same answers, where it is installed."""
         scores = super().score_all(examples, completions)
         places = [i for i, example in enumerate(examples) if example.set == "math"]

@@ -9,6 +9,7 @@ from typing import Any
 
 from lorabench.cache import file_hash
 from lorabench.errors import UserError
+from lorabench.progress import PROGRESS
 from lorabench.tasks.base import Task
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
@@ -62,10 +63,17 @@ class HubSource:
 
 @dataclass(frozen=True)
 class LocalSource:
-    """A JSON-lines or JSON file, plain or gzipped, or a folder that holds it under one of the names ``stems``."""
+    """A JSON-lines or JSON file, plain or gzipped, or a folder that holds it.
+
+    Attributes:
+        path: the file or the folder.
+        stems: names, without suffix, that the file may have in a folder.
+        rows: number of rows of the published data; a user's file may have another.
+    """
 
     path: str
     stems: Sequence[str]
+    rows: int | None = None
 
     def file(self, key: str) -> Path:
         """The file itself, or UserError naming what was looked for."""
@@ -137,14 +145,25 @@ class SourcedTask(Task):
         return [name for name in self.test if self.sets is None or name in self.sets]
 
     def rows(self, name: str) -> list[dict[str, Any]]:
-        """All rows of ``train`` or of a test set."""
+        """All rows of ``train`` or of a test set; a local file with more or fewer rows than the published data is noted."""
+        source, key = self._source(name), self._key(name)
         try:
-            return self._source(name).load(self._key(name))
+            rows = self.own_rows(name, source.load(key))
         except UserError as error:
             others = [other for other in self.used_sets if other != name]
             if name == "train" or not others:
                 raise
             raise UserError(f"{error}; or leave {name} out with task.sets=[{','.join(others)}]") from error
+        if isinstance(source, LocalSource) and source.rows not in (None, len(rows)):
+            PROGRESS.note(
+                f"task={self.name}: {name} has {len(rows)} rows in {source.file(key)}, and {source.rows} as published; "
+                "results compare only with those on the same rows"
+            )
+        return rows
+
+    def own_rows(self, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows of a file that belong to ``name``; a task overrides it where one file holds several sets."""
+        return rows
 
     def _key(self, name: str) -> str:
         """The config key to name in an error about this source."""
@@ -157,7 +176,7 @@ class SourcedTask(Task):
     def _source(self, name: str) -> HubSource | LocalSource:
         node = dict(self._node(name))
         files, path = node.pop("files", [name]), node.pop("path", None) or self.path
-        return LocalSource(path, files) if path else HubSource(**node)
+        return LocalSource(path, files, node.get("rows")) if path else HubSource(**node)
 
     def train_size(self) -> int | None:
         """The hub's rows less the validation split; about, since a group of examples stays together."""

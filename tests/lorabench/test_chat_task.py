@@ -73,6 +73,10 @@ def make_judge(server, **changed):
     return Judge(**{"url": server.url, "model": "j", "key_env": "OPENAI_API_KEY", "max_tokens": 99, "parallel": 1, **changed})
 
 
+def ratings(judge, prompts):
+    return [rating(one["judgement"]) for one in judge.judgements(prompts)]
+
+
 def asked(*texts):
     return [[{"role": "system", "content": "s"}, {"role": "user", "content": text}] for text in texts]
 
@@ -147,9 +151,9 @@ def test_rating(text, value):
 
 
 def test_requests_follow_the_protocol_and_the_key_comes_from_the_environment(server, monkeypatch):
-    assert make_judge(server).ratings(asked("one")) == [7]
+    assert ratings(make_judge(server), asked("one")) == [7]
     monkeypatch.setenv("MY_KEY", "secret")
-    assert make_judge(server, key_env="MY_KEY", url=server.url + "/").ratings(asked("two")) == [7]
+    assert ratings(make_judge(server, key_env="MY_KEY", url=server.url + "/"), asked("two")) == [7]
     (first, body), (second, _) = server.seen
     assert body == {"model": "j", "messages": asked("one")[0], "temperature": 0, "max_tokens": 99}
     assert (first, second) == (None, "Bearer secret")
@@ -157,24 +161,24 @@ def test_requests_follow_the_protocol_and_the_key_comes_from_the_environment(ser
 
 def test_a_judgement_without_rating_is_asked_for_once_more(server):
     server.replies = [(200, "no number"), (200, "[[3]]"), (200, "none"), (200, "none again")]
-    assert make_judge(server).ratings(asked("one", "two", "three")) == [3, None, 7]
+    assert ratings(make_judge(server), asked("one", "two", "three")) == [3, None, 7]
     assert server.users == ["one", "one", "two", "two", "three"]
 
 
 def test_passing_trouble_is_waited_out(server):
     server.replies = [(500, "oops"), (429, {"error": {"message": "slow down"}}), (200, b"<html>"), (200, {"choices": []})]
-    assert make_judge(server).ratings(asked("one")) == [7]
+    assert ratings(make_judge(server), asked("one")) == [7]
     assert len(server.seen) == 5
 
 
 def test_a_stopped_judge_goes_on_from_the_judgements_it_has(server):
     server.replies = [(200, "[[2]]"), (200, "[[4]]"), (401, {"error": {"message": "bad key"}})]
     with pytest.raises(UserError, match=r"answers 401 \(bad key\); put a valid key into .*OPENAI_API_KEY, which is not set"):
-        make_judge(server).ratings(asked("a", "b", "c", "d"))
-    assert make_judge(server).ratings(asked("a", "b", "c", "d")) == [2, 4, 7, 7]
+        ratings(make_judge(server), asked("a", "b", "c", "d"))
+    assert ratings(make_judge(server), asked("a", "b", "c", "d")) == [2, 4, 7, 7]
     assert server.users == ["a", "b", "c", "c", "d"]
     for other in ({"model": "other"}, {"url": server.url.replace("127.0.0.1", "localhost")}):  # another judge judges anew
-        assert make_judge(server, **other).ratings(asked("a")) == [7]
+        assert ratings(make_judge(server, **other), asked("a")) == [7]
 
 
 @pytest.mark.parametrize(
@@ -189,12 +193,12 @@ def test_a_stopped_judge_goes_on_from_the_judgements_it_has(server):
 def test_what_stops_the_judge_is_one_line_that_says_how_to_go_on(server, reply, message):
     server.replies = [reply] * judge.ATTEMPTS
     with pytest.raises(UserError, match=message) as caught:
-        make_judge(server).ratings(asked("one"))
+        ratings(make_judge(server), asked("one"))
     assert "\n" not in str(caught.value)
     assert "are kept" in str(caught.value)
-    assert "python -m lorabench.evaluate rescore runs/ID" in str(caught.value)
+    assert "rescore" not in str(caught.value)  # only a cell can be scored alone, and the judge knows of none
     server.replies.clear()
-    assert make_judge(server).ratings(asked("one")) == [7]
+    assert ratings(make_judge(server), asked("one")) == [7]
 
 
 def test_nobody_at_the_address(server):
@@ -202,14 +206,14 @@ def test_nobody_at_the_address(server):
     closed.server_close()
     lost = make_judge(server, url=f"http://127.0.0.1:{closed.server_port}/v1", parallel=3)
     with pytest.raises(UserError, match=r"cannot be reached \(.*refused.*\); start or mend it"):
-        lost.ratings(asked(*"abcdef"))
+        ratings(lost, asked(*"abcdef"))
 
 
 def test_the_key_stays_out_of_errors_and_cache(server, monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     server.replies = [(200, "[[2]]"), (401, {"error": {"message": "wrong key sk-very-secret"}})]
     with pytest.raises(UserError) as caught:
-        make_judge(server).ratings(asked("a", "b"))
+        ratings(make_judge(server), asked("a", "b"))
     kept = [file.read_text() for file in (tmp_path / "cache").rglob("*.json")]
     assert len(kept) == 1 and json.loads(kept[0])["served_model"] == "judge-2024"
     assert not any("sk-very-secret" in text for text in [str(caught.value), *kept])
@@ -254,8 +258,20 @@ def test_both_turns_are_generated_judged_and_summed_up(make_chat, server):
     assert found["score"] == metrics["test"]["mean"] == pytest.approx((0.8 + 0.4 + 0.7) / 3)
     assert (found["n"], found["unrated"], found["turn_1"]) == (3, 1, 0.8)
     assert found["turn_2"] == pytest.approx(0.55)
+    assert [row["judgement"] for row in rows] == ["[[8]]", "[[4]]", "never", "Fine. Rating: [[7]]"]
+    assert {row["served_model"] for row in rows} == {"judge-2024"}
+    kept = [dict(row) for row in rows]
     assert score(make_chat(), rows, 0.5) == metrics  # from the judgements on disk
+    assert rows == kept
     assert len(server.seen) == 5
+
+
+def test_a_second_turn_is_scored_with_its_first(make_chat):
+    task = make_chat()
+    first, second, *_ = task.test_examples()
+    assert task.score(first, "an answer") == 0.7
+    with pytest.raises(ValueError, match="turn 1/2 is judged together with its first turn"):
+        task.score(second, "an answer")
 
 
 def test_a_diverged_run_has_a_summary(make_chat):

@@ -109,6 +109,16 @@ def test_own_outputs_of_the_real_sets_score_full_marks_and_swapped_ones_nothing(
     assert set(summarize(task, task.validation_examples(), scores)["sets"]) == {"answer", "true/false"}
 
 
+def test_a_local_file_with_other_rows_than_the_published_set_is_noted_once(tmp_path, capsys):
+    (tmp_path / "hellaswag.test1000.json").write_text(json.dumps(rows(["ending1", "ending2"])))
+    (tmp_path / "openbookqa.json").write_text(json.dumps(rows(["answer1", "answer2"], 500)))
+    task = make(tmp_path, sets=["hellaswag", "openbookqa"])
+    assert len(task.test_examples()) == len(task.test_examples()) == 508
+    [line] = capsys.readouterr().err.strip().splitlines()
+    file = tmp_path / "hellaswag.test1000.json"
+    assert line.startswith(f"task=commonsense: hellaswag has 8 rows in {file}, and 10042 as published; ")
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -5,9 +5,10 @@ import pytest
 
 from lorabench.errors import UserError
 from lorabench.tasks import second_opinion
+from lorabench.tasks.alpaca import PROMPT
 from lorabench.tasks.base import Example, summarize
 from lorabench.tasks.latex import boxed, final_answer
-from lorabench.tasks.math import Math, final_number, gsm8k_solution
+from lorabench.tasks.math import STEPS, Math, final_number, gsm8k_solution
 
 
 def make_math(path, **changed):
@@ -35,6 +36,11 @@ def make_math(path, **changed):
         ("The answer is: 2.6", 3),
         ("The answer is: 1. No. The answer is: 2", 2),
         ("The answer is: 3\nMore 9", 3),
+        ("The answer is: .5", 0),
+        ("The answer is: -.5", 0),
+        ("The answer is: $.75 each", 1),
+        ("The answer is: -.75", -1),
+        ("The answer is: 3/.5", 6),
         ("The answer is: 4/0", None),
         ("The answer is: none", None),
         ("72", None),
@@ -44,6 +50,18 @@ def make_math(path, **changed):
 )
 def test_final_number(text, number):
     assert final_number(text) == number
+
+
+def test_a_number_may_have_more_digits_than_int_takes_from_a_text():
+    assert final_number(f"The answer is: {'7' * 5000}") == 7 * (10**5000 // 9)
+    assert final_number(f"The answer is: 2.{'6' * 5000}") == 3
+    assert final_number(f"The answer is: 1/{'3' * 5000}") == 0
+
+
+def test_a_fraction_without_its_zero_is_not_the_whole_number(tmp_path):
+    example = Example("gsm8k/0", "", answer="5", set="gsm8k")
+    answers = [".5", "-.5", "5" * 5000, "5", "5.0", "05"]
+    assert [make_math(tmp_path).score(example, f"The answer is: {answer}") for answer in answers] == [0, 0, 0, 1, 1, 1]
 
 
 def test_gsm8k_answers_in_metamath_form():
@@ -266,6 +284,20 @@ def test_one_file_of_the_reference_serves_both_sets(lm_eval, shared_data):
     five_hundred = [example for example in task.test_examples() if example.set == "math"]
     assert len(five_hundred) == 500
     assert all(golds[example.question] == example.answer for example in five_hundred)
+
+
+def test_rows_of_a_combined_file_are_counted_by_set(lm_eval, tmp_path, capsys):
+    head, tail = PROMPT.split("{instruction}")
+    rows = [
+        {"instruction": head + f"Q{i}" + tail + STEPS, "output": "1", "type": "gsm8k" if i < 3 else "math"} for i in range(5)
+    ]
+    write(tmp_path, "both.jsonl", rows)
+    sets = {"gsm8k": {"files": ["both"], "rows": 3}, "math": {"files": ["both"], "rows": 2}}
+    assert len(make_math(tmp_path, test=sets).test_examples()) == 5
+    assert capsys.readouterr().err == ""
+    sets["math"]["rows"] = 5000
+    make_math(tmp_path, test=sets).test_examples()
+    assert "math has 2 rows in" in capsys.readouterr().err
 
 
 def test_rows_of_the_hub(lm_eval, tmp_path):
