@@ -6,16 +6,18 @@ through libc's ``syscall``, so that nothing but the standard library is needed i
 
 import contextlib
 import ctypes
+import math
 import os
 import resource
 import signal
 import struct
+import uuid
 from pathlib import Path
 
 FILE_BYTES = 64 << 20  # largest file
 OPEN_FILES = 256
 PROCESSES = 64  # processes and threads beyond those that the user has already
-CPU_SECONDS = 150  # of one check; EvalPlus stops each after 62 s of wall time
+CPU_SECONDS = 150  # of one check, which ends after 62 s of wall time
 MEMORY_BYTES = 4 << 30  # EvalPlus's default
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 36, 38
@@ -67,12 +69,12 @@ def memory_limit() -> int:
     return min([MEMORY_BYTES, *(value for value in hard if value != resource.RLIM_INFINITY)])
 
 
-def limit_resources(threads: int) -> None:
-    """Cap file size, open files, CPU time, memory, core dumps, and the user's processes at ``threads`` + PROCESSES."""
+def limit_resources(threads: int, patience: float = 1.0) -> None:
+    """Cap file size, open files, memory, core dumps, processes (``threads`` + PROCESSES), and CPU time (times ``patience``)."""
     limit(resource.RLIMIT_CORE, 0)
     limit(resource.RLIMIT_FSIZE, FILE_BYTES)
     limit(resource.RLIMIT_NOFILE, OPEN_FILES)
-    limit(resource.RLIMIT_CPU, CPU_SECONDS)
+    limit(resource.RLIMIT_CPU, math.ceil(CPU_SECONDS * patience))
     limit(resource.RLIMIT_AS, MEMORY_BYTES)
     limit(resource.RLIMIT_NPROC, threads + PROCESSES)
 
@@ -163,3 +165,25 @@ def kill_descendants(root: int, rounds: int = 100) -> bool:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
     return False
+
+
+def empty(folder: str) -> None:
+    """Remove all that lies in a folder of this user, whatever rights were taken from it and however deep it is.
+
+    Raises:
+        OSError: something resists.
+    """
+    os.chmod(folder, 0o700)
+    while entries := list(os.scandir(folder)):
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+                continue
+            os.chmod(entry.path, 0o700)
+            for inner in list(os.scandir(entry.path)):
+                if inner.is_dir(follow_symlinks=False):
+                    os.chmod(inner.path, 0o700)
+                    os.rename(inner.path, os.path.join(folder, uuid.uuid4().hex))  # up: no path grows too long
+                else:
+                    os.unlink(inner.path)
+            os.rmdir(entry.path)

@@ -75,7 +75,7 @@ def _bubblewrap(program: str) -> list[str]:
         elif os.path.exists(place) and place != "/" and not any(place.startswith(f"{outer}/") for outer in bound):
             command += ["--ro-bind", place, place]
             bound.append(place)
-    return [*command, "--remount-ro", "/", "--chdir", FOLDER, "--"]
+    return [*command, "--remount-ro", "/", "--remount-ro", "/tmp", "--chdir", FOLDER, "--"]
 
 
 @cache

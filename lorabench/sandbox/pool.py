@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import selectors
-import shutil
 import signal
 import struct
 import subprocess
@@ -21,7 +20,7 @@ from lorabench.errors import UserError
 from lorabench.sandbox import kernel, launch
 
 START_SECONDS = 120.0
-JOB_SECONDS = 200.0  # EvalPlus ends a check after 62 s, and there are two of them
+JOB_SECONDS = 200.0  # a check ends after 62 s, and there are two of them
 TRUTH_SECONDS = 1200.0
 
 Answer = dict[str, Any] | None
@@ -95,7 +94,9 @@ class Worker:
             if pipe is not None:
                 with suppress(OSError):
                     pipe.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            kernel.empty(self.folder)
+            os.rmdir(self.folder)
 
 
 def run(

@@ -11,10 +11,10 @@ import json
 import multiprocessing
 import os
 import pickle
-import shutil
 import struct
 import sys
 from collections.abc import Callable
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,8 @@ from lorabench.sandbox import kernel, seccomp
 
 PRIVATE_UID = 1 << 30  # plus the process id: a user that nobody else is, so that its processes can be counted
 NOBODY = 65534
+SHARED_MEMORY = "/dev/shm"  # inside bubblewrap the worker's own, and the one other folder to write
+CAP_SECONDS, GRACE_SECONDS = 60.0, 2.0  # EvalPlus's: for all tests of a solution; for its process to start and end
 OUTPUT_BYTES = 4 << 20  # of expected outputs that are kept; some problems have hundreds of megabytes
 
 
@@ -31,6 +33,8 @@ class Sandbox:
     Attributes:
         folder: the temporary folder, the only place to write.
         missing: protections that the kernel did not grant.
+        patience: multiplies the limit on the CPU time of a child.
+        arenas: multiprocessing's own folder inside ``folder``; emptied, never missing.
     """
 
     def __init__(self, folder: str, walls: bool) -> None:
@@ -39,6 +43,8 @@ class Sandbox:
         self.channels: list[BinaryIO] = []
         self.network = self.bounded = False
         self.missing: list[str] = []
+        self.patience = 1.0
+        self.arenas = ""
 
     def enter(self) -> None:
         """Protect the worker itself: no orphan escapes it, and without bubblewrap it gives up rights and network."""
@@ -53,6 +59,7 @@ class Sandbox:
             Path("/proc/self/oom_score_adj").write_text("1000")  # the first to go when memory runs out
         kernel.hide()
         os.register_at_fork(after_in_child=self.confine)
+        self.arenas = get_temp_dir()  # made once: multiprocessing's, for memory that it shares with children
 
     def _leave_root(self) -> None:
         for uid in (PRIVATE_UID + os.getpid(), NOBODY):
@@ -81,7 +88,7 @@ class Sandbox:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
-        kernel.limit_resources(self.threads)
+        kernel.limit_resources(self.threads, self.patience)
         files = kernel.write_only_below(self.folder) or self.walls
         filtered = seccomp.refuse_processes_and_sockets()
         names = {"network": self.network or filtered, "writing files": files, "number of processes": filtered or self.bounded}
@@ -99,15 +106,18 @@ class Sandbox:
         with open(reader, "rb") as answer:
             return json.loads(answer.read())
 
-    def clean(self) -> None:
-        """Kill what a job left running and remove what it left lying."""
-        kernel.kill_descendants(self.worker)
-        for entry in os.scandir(self.folder):
-            if entry.is_dir(follow_symlinks=False):
-                if not entry.name.startswith("pymp-"):  # multiprocessing's own
-                    shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)
+    def clean(self) -> bool:
+        """Kill what a job left running and remove what it left lying; return whether nothing is left."""
+        if not kernel.kill_descendants(self.worker):
+            return False
+        try:
+            kernel.empty(self.folder)
+            os.mkdir(self.arenas, 0o700)
+            if self.walls:
+                kernel.empty(SHARED_MEMORY)
+        except OSError:
+            return False
+        return True
 
 
 class Bounded(io.BytesIO):
@@ -146,29 +156,47 @@ def truth(job: dict[str, Any]) -> dict[str, Any]:
     return {"truth": base64.b64encode(pickle.dumps(found)).decode()}
 
 
+def verdict(job: dict[str, Any], kind: str, expected: list[Any], seconds: list[float]) -> str:
+    """EvalPlus's verdict on a solution for one kind of tests: ``pass``, ``fail`` or ``timeout``.
+
+    As its ``untrusted_check`` with ``fast_check``, whose cap of 60 s does not grow with the other limits: here all do.
+
+    Args:
+        job: see ``check``.
+        kind: ``base`` or ``plus``.
+        expected: outputs of the canonical solution.
+        seconds: what each of them took.
+    """
+    from evalplus import eval as evalplus
+    from evalplus.config import DEFAULT_GT_TIME_LIMIT_FACTOR, DEFAULT_MIN_TIME_LIMIT
+
+    factor, inputs = job["timeout_factor"], job[f"{kind}_input"]
+    limits = [factor * max(DEFAULT_MIN_TIME_LIMIT, DEFAULT_GT_TIME_LIMIT_FACTOR * one) for one in seconds]
+    fork = multiprocessing.get_context("fork")
+    status, progress, passed = fork.Value("i", evalplus._UNKNOWN), fork.Value("i", 0), fork.Array("b", len(inputs))
+    given = (job["dataset"], job["entry_point"], job["solution"], inputs, expected, limits, job["atol"], True)
+    process = fork.Process(target=evalplus.unsafe_execute, args=(*given, status, passed, progress))
+    process.start()
+    process.join(min(factor * CAP_SECONDS, sum(limits)) + GRACE_SECONDS)
+    process.kill()
+    process.join()
+    if status.value == evalplus._SUCCESS:
+        return evalplus.PASS if all(passed[:]) else evalplus.FAIL
+    return evalplus.FAIL if status.value == evalplus._FAILED else evalplus.TIMEOUT
+
+
 def check(job: dict[str, Any]) -> dict[str, Any]:
     """EvalPlus's verdict on a solution for the base tests, and for the plus tests where it passed the base tests."""
-    from evalplus.config import DEFAULT_GT_TIME_LIMIT_FACTOR, DEFAULT_MIN_TIME_LIMIT
-    from evalplus.eval import PASS, untrusted_check
+    from evalplus.eval import PASS
 
-    expected = pickle.loads(job["truth"])
-    verdict: dict[str, Any] = {"plus": None}
+    known = pickle.loads(job["truth"])
+    found: dict[str, Any] = {"plus": None}
     for kind in ("base", "plus"):
-        verdict[kind], _ = untrusted_check(
-            job["dataset"],
-            job["solution"],
-            job[f"{kind}_input"],
-            job["entry_point"],
-            expected[kind] if kind in expected else canonical(job, kind)[0],
-            job["atol"],
-            expected[f"{kind}_time"],
-            fast_check=True,
-            min_time_limit=DEFAULT_MIN_TIME_LIMIT * job["timeout_factor"],
-            gt_time_limit_factor=DEFAULT_GT_TIME_LIMIT_FACTOR * job["timeout_factor"],
-        )
-        if verdict[kind] != PASS:
+        expected = known[kind] if kind in known else canonical(job, kind)[0]
+        found[kind] = verdict(job, kind, expected, known[f"{kind}_time"])
+        if found[kind] != PASS:
             break
-    return verdict
+    return found
 
 
 JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"truth": truth, "check": check}
@@ -191,7 +219,6 @@ def main() -> None:
     sandbox.channels = [jobs, answers]
     os.dup2(2, 1)  # whatever is printed goes to the log
     os.environ["EVALPLUS_MAX_MEMORY_BYTES"] = str(kernel.memory_limit())
-    multiprocessing.set_start_method("fork")
     sandbox.enter()
     os.chdir(sandbox.folder)
 
@@ -203,11 +230,13 @@ def main() -> None:
     say({"ready": trial["plus"] == "pass", "trial": trial, "missing": sandbox.unprotected()})
     while head := jobs.read(8):
         job = pickle.loads(jobs.read(struct.unpack("Q", head)[0]))
+        sandbox.patience = max(1.0, job.get("timeout_factor", 1.0))
         try:
             say(JOBS[job["kind"]](job))
         except Exception as error:  # of this machine, not of the solution, whose errors stay in its own process
             say({"error": f"{type(error).__name__}: {error}"})
-        sandbox.clean()
+        if not sandbox.clean():
+            break  # the next job gets another worker, with a folder of its own
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import ctypes
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -257,5 +258,70 @@ def test_files_of_a_solution_that_was_killed_are_gone_at_the_next(bubblewrap):
     leaves = body(
         "import io\nio.open('../left', 'w')\nimport signal\nsignal.setitimer(signal.ITIMER_REAL, 0)\nwhile True: pass"
     )
-    looks = body("import os\nassert len(os.listdir('..')) == 1")
+    looks = body("import os\nassert 'left' not in os.listdir('..')")
     assert verdicts([leaves, looks], bubblewrap, 1) == [False, True]
+
+
+LEFTOVERS = {
+    "a folder that is named as multiprocessing's": "os.mkdir('../pymp-mine')\nio.open('../pymp-mine/left', 'w').close()",
+    "a file in multiprocessing's own folder": "io.open(glob.glob('../pymp-*')[0] + '/left', 'w').close()",
+    "a folder without any rights": "os.makedirs('../a/b')\nio.open('../a/b/left', 'w').close()\n"
+    "posix.chmod('../a/b', 0)\nposix.chmod('../a', 0)",
+    "a read-only folder of the worker": "io.open('../left', 'w').close()\nposix.chmod('..', 0o500)",
+    "folders within folders": "for i in range(3000):\n    posix.mkdir('d')\n    posix.chdir('d')",
+}
+LEAVE = "import glob, importlib, io, os\nposix = importlib.import_module('posix')\n"
+FIND = "import os\nfound = [(folder, names, files) for folder, names, files in os.walk('..')]\n"
+FIND += "assert [len(found), len(found[0][1]), found[0][2]] == [3, 2, []], found"  # its own folder and multiprocessing's
+
+
+@pytest.mark.parametrize("bubblewrap", MODES)
+def test_nothing_is_left_for_the_next_solution(bubblewrap):
+    """By one worker, which no leftover may kill: there would be a second folder else."""
+    wanted = [ending for code in LEFTOVERS.values() for ending in (body(LEAVE + code), body(FIND))]
+    folders, mkdtemp = [], tempfile.mkdtemp
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "mkdtemp", lambda **options: folders.append(mkdtemp(**options)) or folders[-1])
+        got = verdicts(wanted, bubblewrap, 30)
+    assert [name for name, passed in zip(LEFTOVERS, got[::2], strict=True) if not passed] == []  # it was left
+    assert [name for name, passed in zip(LEFTOVERS, got[1::2], strict=True) if not passed] == []
+    assert len(folders) == 1 and not os.path.exists(folders[0])
+
+
+def test_without_landlock_bubblewrap_still_leaves_nothing(monkeypatch):
+    blunt = "from lorabench.sandbox import kernel; kernel.write_only_below = lambda folder: False; "
+    monkeypatch.setattr(launch, "START", launch.PATHS + blunt + "from lorabench.sandbox.worker import main; main()")
+    leave = body("import io\nio.open('/dev/shm/left', 'w').close()")
+    find = body("import os\nassert os.listdir('/dev/shm') == []")
+    outside = body("import io\nio.open('/tmp/left', 'w').close()")
+    assert verdicts([leave, find, outside], True, 30) == [True, True, False]
+
+
+def test_a_worker_that_cannot_clean_up_gives_way_to_another(monkeypatch):
+    stuck = "from lorabench.sandbox import worker; worker.Sandbox.clean = lambda self: False; "
+    monkeypatch.setattr(launch, "START", launch.PATHS + stuck + "worker.main()")
+    folders, mkdtemp = [], tempfile.mkdtemp
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda **options: folders.append(mkdtemp(**options)) or folders[-1])
+    answers = pool.run([job(GOOD)] * 3, bubblewrap=False, workers=1)
+    assert answers == [{"base": "pass", "plus": "pass"}] * 3
+    assert len(set(folders)) == 3
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1, "timeout"), (30, "pass")])
+def test_the_cap_for_all_tests_of_a_solution_grows_with_the_other_limits(monkeypatch, factor, verdict):
+    monkeypatch.setattr(worker, "CAP_SECONDS", 0.5)
+    slow = (
+        "def f(x):\n    import time\n    end = time.monotonic() + 4\n    while time.monotonic() < end: pass\n    return x + 1\n"
+    )
+    task = job(slow, timeout_factor=factor, truth=pickle.dumps({"base": [2], "base_time": [9], "plus": [], "plus_time": []}))
+    assert worker.check(task | {"plus_input": []})["base"] == verdict
+
+
+def test_the_limit_on_cpu_time_grows_too():
+    import resource
+
+    def deed(patience):
+        kernel.limit_resources(0, patience)
+        return resource.getrlimit(resource.RLIMIT_CPU)[0]
+
+    assert [eval(in_child(deed, patience)) for patience in (1.0, 2.5)] == [kernel.CPU_SECONDS, 2.5 * kernel.CPU_SECONDS]
