@@ -1,4 +1,4 @@
-"""`python -m analysis`: the peak table and the learning-rate curves of a sweep."""
+"""`python -m analysis`: the peak table and the learning-rate curves of a sweep, and its peaks over the sharpness."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ def _parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("plot", parents=[runs], help="draw accuracy over the learning rate")
     plot.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/lr_curves.png)")
     plot.set_defaults(run=_plot)
+
+    sharpness = commands.add_parser("sharpness", parents=[runs], help="compare the best learning rates with λmax")
+    sharpness.add_argument(
+        "--hessian", metavar="FOLDER", type=Path, required=True, help="output_dir of python -m hessian, such as runs/hessian"
+    )
+    sharpness.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/sharpness.png)")
+    sharpness.set_defaults(run=_sharpness)
     return parser
 
 
@@ -52,6 +59,19 @@ def _plot(options: argparse.Namespace) -> None:
 
     path = options.out or options.runs / "lr_curves.png"
     save_lr_curves(load_records(options.runs), path)
+    print(path)
+
+
+def _sharpness(options: argparse.Namespace) -> None:
+    from analysis.blocks import load_blocks
+    from analysis.load import load_records
+    from analysis.sharpness import compare, text
+    from analysis.sharpness_plot import save_sharpness
+
+    path = options.out or options.runs / "sharpness.png"
+    comparisons = compare(load_records(options.runs), load_blocks(options.hessian))
+    save_sharpness(comparisons, path)
+    print(text(comparisons))
     print(path)
 
 

@@ -4,7 +4,8 @@ With ρ = λmax(variant)/λmax(LoRA), the median over the blocks measured, LoRA'
 
     lr ∝ 1/λ:   [a/ρ, b/ρ]        lr ∝ 1/√λ:   [a/√ρ, b/√ρ]
 
-and the grid covers both, widened by the interval of ρ. Why both:
+and the grid covers both, widened by the interval of ρ: the one over blocks, or that of the median block from the data where
+it is wider (blocks share their sequences, so this error is common to all). Why both:
 
 * Gradient descent on a quadratic is stable for lr < 2/λmax, and wide networks with a squared loss still train, after a
   "catapult" to flatter ground, up to about 4/λmax (Lewkowycz et al. 2020, arXiv 2003.02218). Whatever the constant, which
@@ -36,8 +37,6 @@ from lorabench.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-Range = tuple[float, float]
-
 A_DECADE = 4
 """Learning rates: paper 1's grid of 1.1247, 2.0, 3.5566 and 6.3246 times a power of ten, that is 2·10^(j/4)."""
 
@@ -46,7 +45,8 @@ COLUMNS = ("model", "task", "rank", "batch_size", "variant", "learning_rate", "m
 """Of a file of published cells."""
 
 NOTES = (
-    "ratio to LoRA: median over the blocks, [95 % interval], (range) of fewer than 6. sharpest: that of the largest λmax.",
+    "ratio to LoRA: median over the blocks with its [95 % interval], (range) of fewer than 6, or the median block's interval "
+    "from the data where that is wider. sharpest: the ratio of the largest λmax.",
     "lr ∝ 1/λ is gradient descent's rule, lr ∝ 1/√λ what it becomes under AdamW where the start is a change of scale; paper "
     "1's best learning rates lie between, or a step of its grid from there. Both are widened by the interval of the ratio. "
     f"The grid covers both, with {A_DECADE} learning rates a decade and its ends outside: a peak within is not at the edge.",
@@ -59,7 +59,7 @@ class Advice(NamedTuple):
 
     Attributes:
         variant: its name.
-        ratio: λmax over LoRA's, over the blocks.
+        ratio: λmax over LoRA's, median over the blocks.
         blocks: number of blocks with a ratio.
         sharpest: the ratio of the largest λmax of the blocks that both have; NaN where one is not positive.
         direct: learning rates by lr ∝ 1/λ.
@@ -70,8 +70,8 @@ class Advice(NamedTuple):
     ratio: Median
     blocks: int
     sharpest: float
-    direct: Range
-    root: Range
+    direct: tuple[float, float]
+    root: tuple[float, float]
 
     @property
     def grid(self) -> list[float]:
@@ -86,7 +86,8 @@ def advice(frame: "pd.DataFrame", low: float, high: float) -> list[Advice]:
     found = []
     for variant in in_order(blocks["variant"]):
         mine = blocks[blocks["variant"] == variant]
-        ratio = median(mine["ratio"].tolist())
+        ratio, low_end, high_end = (median(mine[column].tolist()) for column in ("ratio", "ratio_low", "ratio_high"))
+        ratio = ratio._replace(low=min(ratio.low, low_end.value), high=max(ratio.high, high_end.value))
         both = mine.index.intersection(lora.index)
         tops = mine.loc[both, "lambda_max"].max(), lora[both].max()
         sharpest = tops[0] / tops[1] if min(tops) > 0 else math.nan
@@ -145,9 +146,7 @@ def text(frame: "pd.DataFrame", low: float, high: float, quotients: "pd.Series |
             if quotients is not None:
                 header.append("published: LoRA's lr / its lr")
                 rows = [[*row, _quotient(quotients.get(row[0], []))] for row in rows]
-            known = [one for one in found if one.blocks]
-            rank = f"rank={setting['rank']}"
-            lines = [f"{_override(one.variant)} {rank} lr={','.join(map(progress.number, one.grid))}" for one in known]
+            lines = [_override(one, setting["rank"]) for one in found if one.blocks]
             remarks = [_place(low * lora.median(), high * lora.median()), *_remarks(cells, found)]
             blocks.append(Block(title, subtitle, header, "<" + ">" * (len(header) - 1), rows, remarks, lines))
     if not blocks:
@@ -193,7 +192,8 @@ def _quotient(found: list[float]) -> str:
     return f"{number(median(found).value)} ({ends}, n = {len(found)})" if found else "-"
 
 
-def _override(variant: str) -> str:
-    """`variant=lora variant.alpha=16` of the label `lora alpha=16`."""
-    name, _, options = variant.partition(" ")
-    return " ".join([f"variant={name}", *(f"variant.{option}" for option in options.split(", ") if option)])
+def _override(one: Advice, rank: int) -> str:
+    """`variant=lora variant.alpha=16 rank=8 lr=…` of the label `lora alpha=16`."""
+    name, _, options = one.variant.partition(" ")
+    words = [f"variant={name}", *(f"variant.{option}" for option in options.split(", ") if option), f"rank={rank}"]
+    return " ".join([*words, f"lr={','.join(map(progress.number, one.grid))}"])

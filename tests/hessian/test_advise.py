@@ -17,10 +17,11 @@ from lorabench.schema import register
 LOW, HIGH = 1e-3, 4e-3
 
 
-def write(folder, variant, layer, ratio, lam=None, matrix="q_proj", **fields):
-    """Leave a record as ``python -m hessian`` does; LoRA's λmax is 0.2."""
+def write(folder, variant, layer, ratio, lam=None, matrix="q_proj", ends=None, **fields):
+    """Leave a record as ``python -m hessian`` does; LoRA's λmax is 0.2, its ratio 1 without doubt."""
     identity = {"rank": 8, "seed": 0, "samples": 40, "variant": {"name": variant, "alpha": 8}} | fields.pop("identity", {})
     lam = 0.2 * (ratio or 1) if lam is None else lam
+    low, high = ends or ((1, 1) if variant == "lora" else (0.9 * (ratio or 0), 1.1 * (ratio or 0)))
     record = {
         "schema_version": 1,
         "kind": "hessian_block",
@@ -36,7 +37,7 @@ def write(folder, variant, layer, ratio, lam=None, matrix="q_proj", **fields):
         "lambda_min": -0.1,
         "converged": True,
         "data": {"value": lam, "stderr": 0.1, "low": 0.0, "high": 1.0},
-        "ratio": ratio and {"value": ratio, "low": 0.9 * ratio, "high": 1.1 * ratio, "log_stderr": 0.05},
+        "ratio": ratio and {"value": ratio, "low": low, "high": high, "log_stderr": 0.05},
         "growth": [],
         "path": "LeafHessian",
         "checkpoint": None,
@@ -76,9 +77,17 @@ def test_ranges_follow_the_ratio_and_are_widened_by_its_interval(folder):
     assert pissa.grid == grid(LOW / 14, HIGH / math.sqrt(7))
 
 
+def test_the_data_widen_the_range_where_they_are_the_larger_doubt(folder):
+    for layer in range(10):
+        write(folder, "olora", layer, 10.0, ends=(2.0, 50.0))
+    found = advised(folder)["olora"]
+    assert (found.ratio.value, found.ratio.low, found.ratio.high) == (10, 2, 50)
+    assert found.direct == pytest.approx((LOW / 50, HIGH / 2))
+
+
 def test_a_flatter_variant_gets_higher_learning_rates(folder):
     for layer in range(10):
-        write(folder, "gralora", layer, 0.25, path="AdapterHessian")
+        write(folder, "gralora", layer, 0.25, ends=(0.25, 0.25), path="AdapterHessian")
     found = advised(folder)["gralora"]
     assert found.direct == pytest.approx((4 * LOW, 4 * HIGH)) and found.root == pytest.approx((2 * LOW, 2 * HIGH))
     assert found.grid == grid(2 * LOW, 4 * HIGH)
@@ -111,7 +120,7 @@ def test_overrides_are_valid(folder, capsys):
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if line.startswith("variant=")]
     assert lines[0] == "variant=lora rank=8 lr=6.3246e-4,1.1247e-3,2e-3,3.5566e-3,6.3246e-3"
-    assert lines[1].startswith("variant=rslora variant.alpha=16 rank=8 lr=")
+    assert lines[2].startswith("variant=rslora variant.alpha=16 rank=8 lr=")
     register()
     with initialize_config_dir(str(commands.Path(commands.__file__).parents[1] / "conf"), version_base="1.3"):
         for line in lines:
@@ -193,7 +202,7 @@ def test_a_wrong_range_is_one_line(folder, word):
 
 @pytest.mark.parametrize("words", [[], ["--lr", "1e-3,1e-2", "--published", "missing.csv"]])
 def test_missing_words_and_files_are_one_line(folder, words):
-    with pytest.raises(UserError, match="--lr|--published") as error:
+    with pytest.raises(UserError, match=r"--lr|--published") as error:
         commands.run(["advise", str(folder), *words])
     assert "\n" not in str(error.value)
 

@@ -308,7 +308,7 @@ def test_samples_are_those_of_the_block_in_the_middle(folder):
     assert bars[0] == pytest.approx([0.5 * 1.125 - 0.3, 0.5 * 1.125 + 0.3])
     assert "layer 1 q_proj" in axes.get_xlabel()
     low, _ = axes.get_ylim()
-    assert 0 < low < 0.1
+    assert 0.02 < low < 0.04  # LoRA's bars reach below zero, the axis to a third of its values
 
 
 def test_the_block_shown_is_one_that_most_variants_have(folder):

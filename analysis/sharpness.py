@@ -1,0 +1,148 @@
+"""Does λmax tell the best learning rate? A sweep's best learning rates over the sharpness that `python -m hessian` measured."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from analysis.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings
+from analysis.correlation import EXACT, LEVEL, Estimate, RankCorrelation, rank_correlation, slope
+from analysis.errors import AnalysisError
+from analysis.labels import format_lr, hyperparameters, model_and_task
+from analysis.palette import in_order
+from analysis.rendering import Block, number, render
+from analysis.stats import learning_rates, peaks, seed_means, settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MATCH = ("model", "task", "rank")
+"""Columns that a setting of the sweep and one of the blocks must have in common."""
+
+HEADER = ["variant", "median λmax", "of LoRA's", "best lr", "of LoRA's", "edge"]
+NOTES = (
+    "best lr: that of the best validation score, averaged over seeds; as exact as the learning rates tried are dense. edge: "
+    "it is the lowest or highest tried, so the true one may lie outside.",
+    "median λmax: over the blocks (one a matrix and layer) that all variants of the table share, at the start.",
+    f"[ ]: {LEVEL:.0%}; of the rank correlation the bootstrap's over variants, of the slope Student's t. Variants are few and "
+    "no random sample: take both as rough.",
+)
+
+
+class Comparison(NamedTuple):
+    """One setting of a sweep beside one of the blocks.
+
+    Attributes:
+        title: model and task.
+        subtitle: what else sets the sweep apart.
+        measured: of which blocks λmax is.
+        points: a row a variant, in order: `sharpness`, the median λmax; `lr`, the best; `edge`, "low", "high", "both" or "".
+        rank: Spearman's correlation of the two.
+        slope: of log lr over log λmax.
+        remarks: what was left out.
+    """
+
+    title: str
+    subtitle: str
+    measured: str
+    points: pd.DataFrame
+    rank: RankCorrelation
+    slope: Estimate
+    remarks: list[str]
+
+
+def compare(cells: pd.DataFrame, blocks: pd.DataFrame) -> list[Comparison]:
+    """Every pair of settings with the same `MATCH`.
+
+    Args:
+        cells: a sweep, of `analysis.load.load_records`.
+        blocks: of `analysis.blocks.load_blocks`; those of trained weights and of many matrices at once are not used.
+
+    Raises:
+        AnalysisError: if no pair has two variants with a best learning rate and a positive λmax at common blocks.
+    """
+    start = blocks[blocks["checkpoint"].isna() & (blocks["layer"] != JOINT)]
+    found = []
+    for setting, of_setting in settings(cells):
+        for other, measured in block_settings(start):
+            if all(setting[key] == other[key] for key in MATCH):
+                one = _compared(setting, of_setting, other, measured)
+                found += [one] if len(one.points) > 1 else []
+    if not found:
+        swept, known = (_settings(frame) for frame in (cells, start))
+        raise AnalysisError(
+            "nothing to compare: no model, task and rank has two variants with a positive λmax in both; "
+            f"the sweep has {swept}, the blocks have {known}"
+        )
+    return found
+
+
+def _settings(frame: pd.DataFrame) -> str:
+    parts = []
+    for key, rows in frame.groupby([*MATCH]):
+        model, task, rank = key
+        parts.append(f"{model} · {task} · rank {rank} ({', '.join(in_order(rows['variant']))})")
+    return "; ".join(parts) or "none"
+
+
+def _compared(setting: dict[str, Any], cells: pd.DataFrame, other: dict[str, Any], blocks: pd.DataFrame) -> Comparison:
+    import numpy as np
+    import pandas as pd
+
+    best = peaks(cells).set_index("variant")["selected_lr"]
+    shared = [name for name in in_order(best.index) if name in set(blocks["variant"])]
+    # One column a variant, one row a block that all have; seeds of a block count as one.
+    table = blocks[blocks["variant"].isin(shared)].pivot_table("lambda_max", ["matrix", "layer"], "variant", "median").dropna()
+    sharpness = table.median() if len(table) else pd.Series(dtype=float)
+    used = [name for name in shared if sharpness.get(name, 0) > 0]
+    tried = learning_rates(seed_means(cells))
+    rows = [{"variant": v, "sharpness": sharpness[v], "lr": best[v], "edge": _edge(best[v], tried[v])} for v in used]
+    points = pd.DataFrame(rows, columns=["variant", "sharpness", "lr", "edge"])
+    remarks = []
+    if apart := in_order({*best.index, *blocks["variant"]} - set(shared)):
+        remarks.append(f"Left out, in the sweep or in the blocks only: {', '.join(apart)}.")
+    if lost := [name for name in shared if name not in used]:
+        remarks.append(f"Left out, without a positive median λmax at common blocks: {', '.join(lost)}.")
+    measured = f"λmax: {len(table)} block{'' if len(table) == 1 else 's'}, {block_hyperparameters(other).partition(' · ')[2]}"
+    x, y = points["sharpness"].tolist(), points["lr"].tolist()
+    line = slope(np.log(x).tolist(), np.log(y).tolist())
+    title, subtitle = model_and_task(setting), hyperparameters(setting)
+    return Comparison(title, subtitle, measured, points, rank_correlation(x, y), line, remarks)
+
+
+def _edge(lr: float, tried: tuple[float, ...]) -> str:
+    if len(tried) == 1:
+        return "both"
+    return {tried[0]: "low", tried[-1]: "high"}.get(lr, "")
+
+
+def text(comparisons: list[Comparison]) -> str:
+    """A table for each comparison, and below it the correlation and the slope."""
+    blocks = []
+    for one in comparisons:
+        lora = one.points[one.points["variant"] == REFERENCE]
+        of = {key: lora[key].iloc[0] if len(lora) else math.nan for key in ("sharpness", "lr")}
+        rows = []
+        for variant, sharpness, lr, edge in one.points.itertuples(index=False):
+            cells = [variant, number(sharpness), number(sharpness / of["sharpness"]), format_lr(lr), number(lr / of["lr"])]
+            rows.append([*cells, edge or "-"])
+        blocks.append(
+            Block(one.title, f"{one.subtitle} · {one.measured}", HEADER, "<>>>><", rows, [*_results(one), *one.remarks])
+        )
+    return render(blocks, NOTES, "text")
+
+
+def _results(one: Comparison) -> list[str]:
+    if one.rank.orders == 0:
+        return ["No rank correlation: it needs three variants with different λmax and learning rates."]
+    orders = f"{'all' if len(one.points) <= EXACT else 'random'} {one.rank.orders:,} orders"
+    return [
+        f"Spearman's rank correlation of λmax and best lr, {len(one.points)} variants: {interval(one.rank.rho)}, "
+        f"p = {one.rank.p:.2g} ({orders}).",
+        f"Slope of log lr over log λmax: {interval(one.slope)}; lr ∝ 1/λ would be -1, lr ∝ 1/√λ (AdamW, change of scale) -0.5.",
+    ]
+
+
+def interval(estimate: Estimate) -> str:
+    """`-0.83 [-1.00, -0.21]`."""
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

@@ -1,0 +1,149 @@
+"""The figure of `analysis.sharpness`: best learning rate over λmax, one panel a comparison, one labelled marker a variant."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import textwrap
+from typing import TYPE_CHECKING
+
+from analysis.drawing import caption, log_axis, written
+from analysis.errors import AnalysisError
+from analysis.labels import format_lr
+from analysis.palette import LineStyle, Style, styles
+from analysis.plots import GREY, INK, SUFFIXES, _marker
+from analysis.sharpness import Comparison, interval
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox, Transform
+
+COLUMNS, PANEL = 2, (5.6, 4.8)
+"""Panels side by side; inches of one."""
+
+CAPTION = (
+    "λmax: median over the blocks that all variants share, at the start of training. lr: best validation score (hollow: at the "
+    "edge of those tried). Line: least squares; dashed: slope -1, lr ∝ 1/λ; dotted: slope -1/2. Markers that would hide each "
+    "other are moved up and down."
+)
+CHARACTERS = 72
+"""Of a line below a title."""
+
+SIZE, AIR = 9, 16
+"""Points: width of a marker, with some air; pixels: between a label and what is not its own, both sides together."""
+
+PLACES = [(radius, angle) for radius in (9, 16, 24, 34, 46, 60) for angle in (0, 180, 90, 270, 45, 135, 225, 315)]
+"""Where a label may stand, from its marker: points and degrees, the best first."""
+
+
+def save_sharpness(comparisons: list[Comparison], path: Path) -> None:
+    """Write the figure in the format that the suffix of `path` names.
+
+    Raises:
+        AnalysisError: if the suffix is not one of `SUFFIXES` or the file cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise AnalysisError(f"cannot write a figure to {path}: its name must end in {', '.join(SUFFIXES)}")
+    try:
+        figure(comparisons).savefig(path, dpi=200)
+    except OSError as error:
+        raise AnalysisError(f"cannot write {path} ({error.strerror}): choose another place with --out") from None
+
+
+def figure(comparisons: list[Comparison]) -> Figure:
+    """All comparisons."""
+    from matplotlib.figure import Figure
+
+    columns = min(COLUMNS, len(comparisons))
+    rows = math.ceil(len(comparisons) / columns)
+    drawn = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.5), layout="constrained")
+    style_of = styles(variant for one in comparisons for variant in one.points["variant"])
+    panels = list(drawn.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[len(comparisons) :]:
+        axes.set_visible(False)
+    for axes, one in zip(panels, comparisons, strict=False):
+        _lines(axes, one)
+        below = [*textwrap.wrap(one.subtitle, CHARACTERS), one.measured]
+        if one.rank.orders:
+            below.append(f"ρ = {interval(one.rank.rho)}, p = {one.rank.p:.2g}; slope {interval(one.slope)}")
+        axes.set_title(one.title + "\n" * len(below), loc="left", fontsize=11, fontweight="bold")
+        axes.text(0, 1.02, "\n".join(below), transform=axes.transAxes, fontsize=8.5, color=GREY)
+    caption(drawn, CAPTION)
+    # Labels are placed where they are free, for which everything else must have its place.
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")
+    for axes, one in zip(panels, comparisons, strict=False):
+        _markers(axes, one, style_of)
+    return drawn
+
+
+def _lines(axes: Axes, one: Comparison) -> None:
+    """The fitted line, and those of lr ∝ 1/λ and lr ∝ 1/√λ through the same centre."""
+    x, y = one.points["sharpness"], one.points["lr"]
+    for name, values, label in (("x", x, written), ("y", y, format_lr)):
+        room = 1.4 * (max(values) / min(values)) ** 0.1  # for labels
+        log_axis(axes, name, [min(values) / room, max(values) * room], label=label)
+    axes.set_xlabel("median λmax")
+    axes.set_ylabel("best learning rate")
+    centre = math.exp(sum(map(math.log, x)) / len(x)), math.exp(sum(map(math.log, y)) / len(y))
+    drawn: list[tuple[float, LineStyle, float]] = [(-1.0, (0, (6, 4)), 1.0), (-0.5, (0, (1, 2)), 1.0)]
+    drawn += [] if math.isnan(one.slope.value) else [(one.slope.value, "-", 1.4)]
+    for slope, pattern, width in drawn:
+        ends = axes.get_xlim()
+        heights = [centre[1] * (end / centre[0]) ** slope for end in ends]
+        axes.plot(ends, heights, color=GREY, linestyle=pattern, linewidth=width, scalex=False, scaley=False, zorder=1)
+
+
+def _markers(axes: Axes, one: Comparison, style_of: dict[str, Style]) -> None:
+    """Markers, one above the other where they would hide each other, then labels where they are free."""
+    from matplotlib.transforms import Bbox, ScaledTranslation
+
+    pixels = axes.figure.dpi / 72
+    marks: list[tuple[str, tuple[float, float], Transform]] = []
+    taken: list[Bbox] = []
+    for variant, sharpness, lr, edge in one.points.itertuples(index=False):
+        x, y = axes.transData.transform((sharpness, lr)) - SIZE * pixels / 2
+        shifts = (SIZE * step * sign for step in itertools.count() for sign in (1, -1))  # points: 0, 9, -9, 18, …
+        for shift in shifts:
+            room = Bbox.from_bounds(x, y + shift * pixels, SIZE * pixels, SIZE * pixels)
+            if not room.padded(-0.5).count_overlaps(taken):
+                break
+        place = axes.transData + ScaledTranslation(0, shift / 72, axes.figure.dpi_scale_trans)
+        axes.plot(sharpness, lr, **_marker(style_of[variant], 7.5, hollow=bool(edge)), transform=place, zorder=3)
+        marks.append((variant, (sharpness, lr), place))
+        taken.append(room)
+    for index, mark in enumerate(marks):
+        taken.append(_label(axes, *mark, taken[:index] + taken[index + 1 :]))
+
+
+def _label(axes: Axes, word: str, point: tuple[float, float], place: Transform, taken: list[Bbox]) -> Bbox:
+    """Write a word beside its marker, apart from what else is taken; far from it with a thin line. Returns its room."""
+    from matplotlib.patheffects import withStroke
+    from matplotlib.text import Text
+
+    for radius, angle in PLACES:
+        right, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        text = axes.annotate(
+            word,
+            point,
+            (radius * right, radius * up),
+            xycoords=place,
+            textcoords="offset points",
+            ha="center" if abs(right) < 0.1 else "left" if right > 0 else "right",
+            va="center" if abs(up) < 0.1 else "bottom" if up > 0 else "top",
+            fontsize=8.5,
+            color=INK,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkB": 4} if radius > 12 else None,
+        )
+        text.get_window_extent()  # puts the words in their place; what it returns includes the thin line
+        room = Text.get_window_extent(text)
+        inside = axes.bbox.x0 <= room.x0 and room.x1 <= axes.bbox.x1 and axes.bbox.y0 <= room.y0 and room.y1 <= axes.bbox.y1
+        apart = not room.expanded(1 + AIR / room.width, 1).count_overlaps(taken)
+        if (inside and apart) or (radius, angle) == PLACES[-1]:
+            break
+        text.remove()
+    return room
