@@ -1,7 +1,14 @@
 """Evaluate the cells of a sweep: one running engine against merging to disk and a new engine for every cell.
 
-The second way is that of public reference code. Everything runs in one process tree on one machine, the ways taking turns,
-so that the ratio holds where the seconds do not. Untrained adapters do: a LoRA with a random B of a trained one's size.
+The second way is that of public reference code. The ways take turns, cell by cell, in one process tree on one machine, so that
+the ratio holds where the seconds do not; the running engine waits idle meanwhile, which takes some 2 % of a core. Untrained
+adapters do: a LoRA with a random B of a trained one's size, attached to the model as after training, and saved for PEFT.
+
+Counted as not generating, for every cell:
+  one engine   merging the weights, taking the adapter off, writing and reloading the weights, reading the canary
+  new engine   loading base and adapter from disk, merging, writing the model, the engine's start and its end
+The one engine's start and end are counted once, in the total. The reference code also starts Python for each step, which is not
+counted; nor is the training that both have in common.
 
     make bench-eval DATA=folder-with-gsm8k ARGS="--cells 6 --problems 100"
 """
@@ -21,15 +28,16 @@ from lorabench import models, schema, seed
 from lorabench.__main__ import CONF
 from lorabench.cell import Cell
 from lorabench.generation.vllm import VLLMGenerator
-from lorabench.generation.vllm_engine import Engine
+from lorabench.generation.vllm_engine import Engine, environment
 from lorabench.models import Base
 from lorabench.variants.base import Variant
 
 B_SIZE = 0.01  # standard deviation of B: what some dozens of steps at the best learning rate leave
+Row = dict[str, float]  # of one cell: seconds of "other" and "generation", generated "tokens"
 
 
-def adapter(variant: Variant, base: Base, number: int, folder: Path) -> dict[str, torch.Tensor]:
-    """Attach a LoRA, save it for PEFT, and return the merged weights; the base is untouched afterwards."""
+def adapt(variant: Variant, base: Base, number: int, folder: Path) -> Any:
+    """Attach a LoRA as training would have left it, and save it for PEFT."""
     generator = seed.generator(number, "init")
     base.remember([f"{name}.weight" for name in variant.targets(models.linear_shapes(base.spec))])
     model = variant.attach(base.model, generator)
@@ -38,10 +46,7 @@ def adapter(variant: Variant, base: Base, number: int, folder: Path) -> dict[str
             if "lora_B" in name:
                 parameter.copy_(B_SIZE * torch.randn(parameter.shape, generator=generator))
     variant.save(model, folder)
-    merged = variant.merged(model)
-    variant.detach(model)
-    base.restore()
-    return merged
+    return model
 
 
 def tokens(base: Base, texts: Sequence[str]) -> int:
@@ -60,17 +65,19 @@ def merge_to_disk(source: Path, adapter_folder: Path, target: Path) -> None:
 
 
 def main() -> None:
-    """Run the three ways and print their table."""
+    """Run the ways and print their table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with GSM8K's train.jsonl and test.jsonl")
     parser.add_argument("--cells", type=int, default=6)
     parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--new-tokens", type=int, default=160)
     parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--no-lora-batch", action="store_true", help="leave out all cells in one batch of LoRA adapters")
     options = parser.parse_args()
     schema.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         overrides = ["model=smollm2-135m", "task=math", f"task.path={options.data}", "task.sets=[gsm8k]", "evaluator=vllm"]
+        overrides += ["evaluator.kv_cache_gib=2"]  # two engines at a time
         cell = Cell.of(compose("config", [*overrides, f"task.test_samples={options.problems}", f"rank={options.rank}"]))
     base = models.load(cell.model, models.resolve_device("auto"))
     prompts = [cell.task.evaluation_prompt(example) for example in cell.task.test_examples()]
@@ -82,68 +89,98 @@ def run(cell: Cell, base: Base, prompts: list[str], options: argparse.Namespace,
     """Measure all ways and print."""
     assert isinstance(cell.generator, VLLMGenerator)
     shared = cell.generator
-    cells = [adapter(cell.variant, base, number, scratch / str(number)) for number in range(options.cells)]
     source = scratch / "base"
     base.model.save_pretrained(source)
     base.tokenizer.save_pretrained(source)
-    limits = [options.new_tokens] * len(prompts)
-    ids = [base.tokenizer(prompt)["input_ids"] for prompt in prompts]
-    end = base.tokenizer.eos_token_id
+    shared.load(base)
+    fresh = Fresh(base, shared, prompts, options.new_tokens)
 
     started = time.perf_counter()
-    shared.load(base)
     shared.use(None)
     shared.generate(prompts[:1], 1)
-    start = time.perf_counter() - started
-    rows: dict[str, list[dict[str, float]]] = {"shared": [], "anew": []}
-    texts: list[list[str]] = []
-    for merged in cells:
-        started = time.perf_counter()
-        shared.use(merged)
-        shared.ready()
-        ready = time.perf_counter()
-        texts.append(shared.generate(prompts, options.new_tokens))
-        done = time.perf_counter()
-        rows["shared"].append({"other": ready - started, "generation": done - ready, "tokens": tokens(base, texts[-1])})
-    shared.use(None)
-    shared.close()
-
-    arguments: dict[str, Any] = {
-        "dtype": str(base.model.dtype).removeprefix("torch."),
-        "max_model_len": shared.max_model_len,
-        "enforce_eager": shared.eager,
-        "distributed_executor_backend": "uni",
-        "use_tqdm_on_load": False,
-    }
-    settings = shared.environment()
-    for number, wanted in enumerate(texts):
-        started = time.perf_counter()
-        merge_to_disk(source, scratch / str(number), scratch / "merged")
-        engine = Engine(settings, model=str(scratch / "merged"), **arguments)
-        ready = time.perf_counter()
-        found = engine.generate(ids, limits, [], end)
-        done = time.perf_counter()
-        engine.close()  # not counted
-        same = sum(
-            base.tokenizer.decode(out, skip_special_tokens=True) == text for (out, _), text in zip(found, wanted, strict=True)
-        )
-        print(f"cell {number}: {same} of {len(wanted)} texts are the same in both ways", flush=True)
-        rows["anew"].append({"other": ready - started, "generation": done - ready, "tokens": tokens(base, wanted)})
-
-    engine = Engine(
-        settings, model=str(source), enable_lora=True, max_loras=len(cells), max_lora_rank=max(8, options.rank), **arguments
-    )
-    adapters = [str(scratch / str(number)) for number in range(len(cells)) for _ in ids]
-    engine.generate(ids[:1] * len(cells), [1] * len(cells), [], end, adapters[:: len(ids)])  # load the adapters
+    once = time.perf_counter() - started
+    rows: dict[str, list[Row]] = {"shared": [], "anew": []}
+    for number in range(options.cells):
+        adapter = scratch / str(number)
+        row, texts = shared_cell(cell.variant, base, shared, adapt(cell.variant, base, number, adapter), prompts, options)
+        rows["shared"].append(row)
+        row, found = fresh.cell(source, adapter, scratch / "merged")
+        rows["anew"].append(row)
+        same = sum(one == other for one, other in zip(texts, found, strict=True))
+        print(f"cell {number}: {same} of {len(texts)} texts are the same in both ways", flush=True)
     started = time.perf_counter()
-    engine.generate(ids * len(cells), limits * len(cells), [], end, adapters)
-    together = time.perf_counter() - started
-    engine.close()
-    report(rows, start, together, len(prompts))
+    shared.close()
+    once += time.perf_counter() - started
+    report(rows, once, len(prompts))
+    if not options.no_lora_batch:
+        together = fresh.lora_batch(source, [scratch / str(number) for number in range(options.cells)], options.rank)
+        alone = sum(row["generation"] for row in rows["shared"])
+        print(f"  all cells in one batch of LoRA adapters: {together:.1f} s against {alone:.1f} s one after the other")
 
 
-def report(rows: dict[str, list[dict[str, float]]], start: float, together: float, problems: int) -> None:
-    """Print the table."""
+def shared_cell(
+    variant: Variant, base: Base, shared: VLLMGenerator, model: Any, prompts: list[str], options: argparse.Namespace
+) -> tuple[Row, list[str]]:
+    """From the adapted model to its answers through the running engine; the base is untouched afterwards."""
+    started = time.perf_counter()
+    merged = variant.merged(model)
+    variant.detach(model)
+    base.restore()
+    shared.use(merged)
+    shared.ready()
+    ready = time.perf_counter()
+    texts = shared.generate(prompts, options.new_tokens)
+    done = time.perf_counter()
+    shared.use(None)
+    return {"other": ready - started, "generation": done - ready, "tokens": tokens(base, texts)}, texts
+
+
+class Fresh:
+    """Engines that serve one cell, or one batch, each."""
+
+    def __init__(self, base: Base, like: VLLMGenerator, prompts: list[str], new_tokens: int):
+        self.tokenizer, self.base = base.tokenizer, base
+        self.ids = [base.tokenizer(prompt)["input_ids"] for prompt in prompts]
+        self.limits = [new_tokens] * len(prompts)
+        self.settings = environment(base.device, like.kv_cache_gib)
+        self.arguments: dict[str, Any] = {
+            "dtype": str(base.model.dtype).removeprefix("torch."),
+            "max_model_len": like.max_model_len,
+            "enforce_eager": like.eager,
+            "gpu_memory_utilization": like.gpu_memory_utilization,
+            "distributed_executor_backend": "uni",
+            "use_tqdm_on_load": False,
+        }
+
+    def cell(self, source: Path, adapter: Path, merged: Path) -> tuple[Row, list[str]]:
+        """From the saved adapter to its answers through an engine of its own."""
+        started = time.perf_counter()
+        merge_to_disk(source, adapter, merged)
+        engine = Engine(self.settings, model=str(merged), **self.arguments)
+        ready = time.perf_counter()
+        found = engine.generate(self.ids, self.limits, [], self.tokenizer.eos_token_id)
+        done = time.perf_counter()
+        engine.close()
+        other = ready - started + time.perf_counter() - done
+        texts = [str(self.tokenizer.decode(ids, skip_special_tokens=True)) for ids, _ in found]
+        return {"other": other, "generation": done - ready, "tokens": tokens(self.base, texts)}, texts
+
+    def lora_batch(self, source: Path, adapters: Sequence[Path], rank: int) -> float:
+        """Seconds in which one engine answers for all adapters at once, its start and their loading not counted."""
+        count, end = len(adapters), self.tokenizer.eos_token_id
+        lora = {"enable_lora": True, "max_loras": count, "max_lora_rank": max(8, rank)}
+        engine = Engine(self.settings, model=str(source), **lora, **self.arguments)
+        folders = [str(folder) for folder in adapters]
+        engine.generate(self.ids[:1] * count, [1] * count, [], end, folders)  # load the adapters
+        started = time.perf_counter()
+        engine.generate(self.ids * count, self.limits * count, [], end, [folder for folder in folders for _ in self.ids])
+        together = time.perf_counter() - started
+        engine.close()
+        return together
+
+
+def report(rows: dict[str, list[Row]], once: float, problems: int) -> None:
+    """Print the table; ``once`` is the seconds of the shared engine's start and end."""
 
     def middle(way: str, key: str) -> float:
         return statistics.median(row[key] for row in rows[way])
@@ -160,13 +197,12 @@ def report(rows: dict[str, list[dict[str, float]]], start: float, together: floa
             f"  generating {middle(way, 'generation'):6.1f} s {spread['generation']}  {speed:.0f} tokens/s"
         )
     total = {way: sum(row["other"] + row["generation"] for row in rows[way]) for way in rows}
-    print(f"  not generating, ratio: {middle('anew', 'other') / middle('shared', 'other'):.1f}x (the one start: {start:.1f} s)")
+    ratio = middle("anew", "other") / middle("shared", "other")
+    print(f"  not generating, ratio: {ratio:.1f}x (the one start and end: {once:.1f} s)")
     print(
-        f"  total: {total['shared']:.0f} s + start against {total['anew']:.0f} s: "
-        f"{total['anew'] / (total['shared'] + start):.2f}x"
+        f"  total: {total['shared']:.0f} s + {once:.0f} s once against {total['anew']:.0f} s: "
+        f"{total['anew'] / (total['shared'] + once):.2f}x"
     )
-    generating = sum(row["generation"] for row in rows["shared"])
-    print(f"  all cells in one batch of LoRA adapters: {together:.1f} s against {generating:.1f} s one after the other")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from lorabench.schema import Config, ModelConfig, TrainerConfig
 
 if TYPE_CHECKING:
     from lorabench.generation.base import Generator
+    from lorabench.models import Base
     from lorabench.tasks.base import Task
     from lorabench.variants.base import Variant
 
@@ -80,6 +81,13 @@ class Cell:
     def generator(self) -> "Generator":
         """The text generator; cells of one process share it."""
         return kept(self.config["evaluator"], "evaluator")
+
+    def base(self) -> "Base":
+        """The loaded base model. Where it replaces another one, the generators let that one go first: both may not fit."""
+        device = models.resolve_device(self.config["device"])
+        if not models.is_loaded(self.model, device):
+            close_generators()
+        return models.load(self.model, device)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -151,14 +159,13 @@ def _check_trainer(settings: TrainerConfig) -> None:
         raise UserError(f"trainer.betas={list(settings.betas)} must lie in [0, 1)")
 
 
-def forget_generators() -> None:
-    """Close and drop the kept generators: they hold the loaded model, or an engine of their own."""
+def close_generators() -> None:
+    """Free what the kept generators hold, the loaded model and engines of their own; they are loaded again when needed."""
     from lorabench.generation.base import Generator
 
-    for name, built in list(_KEPT.items()):
+    for built in _KEPT.values():
         if isinstance(built, Generator):
             built.close()
-            del _KEPT[name]
 
 
 def check_output(folder: str) -> None:

@@ -1,5 +1,6 @@
 """Base models: where the weights come from, what identifies them, and loading them once for many cells."""
 
+import gc
 import hashlib
 import importlib.util
 import json
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 HUB_FILES = ["*.json", "*.safetensors", "tokenizer*", "*.model"]
 TOKENIZER_OF_RANDOM = ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint")
+LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")  # in a model's config; those that lm-eval's HFLM asks for
+DEFAULT_LENGTH = 2048  # lm-eval's own, where neither the model nor its tokenizer says
 
 
 @dataclass
@@ -30,6 +33,14 @@ class Base:
     tokenizer: "PreTrainedTokenizerBase"
     device: "torch.device"
     pristine: dict[str, "torch.Tensor"] = field(default_factory=dict)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that the model takes: what its config states, or else its tokenizer, or else lm-eval's default."""
+        config = self.model.config.get_text_config()
+        stated = [getattr(config, key) for key in LENGTH_KEYS if hasattr(config, key)]
+        of_tokenizer = self.tokenizer.model_max_length
+        return int(stated[0] if stated else of_tokenizer if of_tokenizer < 1e9 else DEFAULT_LENGTH)
 
     def remember(self, names: list[str]) -> None:
         """Keep a copy in main memory of these weights, taken before any cell touches them."""
@@ -194,13 +205,22 @@ def resolve_dtype(dtype: str, device: "torch.device") -> "torch.dtype":
 _LOADED: dict[str, Base] = {}
 
 
+def _key(spec: ModelConfig, device: "torch.device") -> str:
+    return f"{fingerprint(spec)} {spec.path} {device} {resolve_dtype(spec.dtype, device)}"
+
+
+def is_loaded(spec: ModelConfig, device: "torch.device") -> bool:
+    """Whether ``load`` would return the model that is loaded already."""
+    return _key(spec, device) in _LOADED
+
+
 def load(spec: ModelConfig, device: "torch.device") -> Base:
     """Load a base model, frozen and in evaluation mode; the last one stays loaded for the next cell of the process."""
-    dtype = resolve_dtype(spec.dtype, device)
-    key = f"{fingerprint(spec)} {spec.path} {device} {dtype}"
+    key = _key(spec, device)
     if key not in _LOADED:
         forget()
-        _LOADED[key] = _load(spec, device, dtype)
+        gc.collect()  # the first load in a process leaves a cycle of frames, which would keep its model beside the new one
+        _LOADED[key] = _load(spec, device, resolve_dtype(spec.dtype, device))
     return _LOADED[key]
 
 

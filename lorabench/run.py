@@ -8,7 +8,7 @@ from typing import Any
 
 from lorabench import memory, models, probe, records, seed
 from lorabench.calibration import Calibration
-from lorabench.cell import Cell, build, check_output, forget_generators
+from lorabench.cell import Cell, build, check_output, close_generators
 from lorabench.checkpoint import Checkpoint, save_trained
 from lorabench.data import Corpus, Encoded, batches, subset
 from lorabench.errors import UserError
@@ -127,7 +127,7 @@ def _new_record(cell: Cell) -> dict[str, Any]:
 def _drop_model(error: Exception) -> None:
     """Let go of the loaded model, which a failure may have left half changed, and of everything that still holds it."""
     models.forget()
-    forget_generators()
+    close_generators()
     traceback.clear_frames(error.__traceback__)
 
 
@@ -138,10 +138,9 @@ def _write(file: Path, record: dict[str, Any]) -> None:
 
 def _work(cell: Cell, record: dict[str, Any], checkpoint: Checkpoint) -> list[Row] | None:
     """Train, and generate unless the run diverged; the record gets everything but the scores."""
-    device = models.resolve_device(cell.config["device"])
-    base = models.load(cell.model, device)
+    base = cell.base()
     record["model"] = records.model_state(cell.model, models.fingerprint(cell.model))
-    record["device"] = records.device_state(device, base.model.dtype)
+    record["device"] = records.device_state(base.device, base.model.dtype)
     record["base"] = _baseline(cell, base)
     memory.reset_peak(base.device)
     done, trainable, merged, loss = _train(cell, base, checkpoint)
@@ -202,7 +201,8 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
             on_step=on_step,
         )
         loss = None if done.diverged else _validation_loss(cell, base, adapted)
-    merged = None if done.diverged else variant.merged(adapted)
+    # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
+    merged = None if done.diverged else {name: weight.cpu() for name, weight in variant.merged(adapted).items()}
     if c["save_adapter"] and not done.diverged:
         variant.save(adapted, cell.folder / "adapter")
         save_trained(adapted, cell.folder / "trained.safetensors")

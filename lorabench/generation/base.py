@@ -4,14 +4,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lorabench.errors import UserError
+from lorabench.progress import PROGRESS
+
 if TYPE_CHECKING:
     import torch
 
     from lorabench.models import Base
 
+_told: set[str] = set()
+
 
 class Generator(ABC):
-    """Greedy text generation; one generator serves a whole sweep, weights are put into it."""
+    """Greedy text generation; one generator serves a whole sweep, weights are put into it.
+
+    Two generators give the same texts up to numerical ties. A tie is a step at which the two largest logits are closer than the
+    rounding errors of the arithmetic: some 1e-4 in float32, some 0.1 in bfloat16, where a step of the numbers near 16 is 0.125.
+    Sums in another order then choose the other token, and the rest of that text may be another one; neither is the right one.
+
+    Attributes:
+        key: where the generator's settings are on the command line.
+    """
+
+    key: str = "evaluator"
 
     def prepare(self) -> None:
         """Get what is needed besides a model, before anything is trained; UserError where it cannot be had."""
@@ -27,24 +42,53 @@ class Generator(ABC):
 
     @abstractmethod
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
-        """Return one completion a prompt, in order, up to the end token, ``max_new_tokens`` or before a text of ``stop``."""
+        """Return one completion a prompt, in order, up to the end token, ``max_new_tokens`` or before a text of ``stop``.
+
+        Raises:
+            UserError: a prompt that leaves no room for an answer, see ``answer_limits``.
+        """
+
+    @property
+    @abstractmethod
+    def max_length(self) -> int:
+        """Tokens of a context and its continuation, the last one not counted, that ``loglikelihoods`` takes."""
 
     @abstractmethod
     def loglikelihoods(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
         """Score given continuations with the weights that are served now.
 
         Args:
-            pairs: token ids of a context (at least one) and of its continuation; together no longer than the model takes.
+            pairs: token ids of a context (at least one) and of its continuation; together at most ``max_length`` + 1, since
+                the last token is only predicted.
 
         Returns:
             For each pair, in order, Σ log p(token | context, tokens before it) over the continuation in nats, and whether
             greedy decoding of the context would give the continuation.
         """
 
+    @abstractmethod
     def close(self) -> None:
-        """Free what the generator holds; it is ready to be loaded again."""
-        return
+        """Free what the generator holds, the base included; it is ready to be loaded again."""
 
     def extra_results(self) -> dict[str, Any]:
         """Measure more of the weights that are served now; every entry becomes one of the cell's record."""
         return {}
+
+
+def answer_limits(lengths: Sequence[int], max_new_tokens: int, max_length: int) -> list[int]:
+    """New tokens for prompts of these lengths: ``max_new_tokens``, or what the model's ``max_length`` leaves of them.
+
+    No generator goes beyond the length that a model was made for, so that all give the same answers. The user is told once.
+
+    Raises:
+        UserError: a prompt that fills the model alone.
+    """
+    longest = max(lengths, default=0)
+    if longest >= max_length:
+        raise UserError(f"a prompt of {longest} tokens leaves no room for an answer in the {max_length} that the model takes")
+    if longest + max_new_tokens > max_length:
+        text = f"the model takes {max_length} tokens: where a prompt leaves fewer than {max_new_tokens}, its answer ends there"
+        if text not in _told:
+            _told.add(text)
+            PROGRESS.note(text)
+    return [min(max_new_tokens, max_length - length) for length in lengths]

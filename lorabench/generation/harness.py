@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from lorabench.generation.base import Generator
     from lorabench.models import Base
 
-LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")
-DEFAULT_LENGTH = 2048  # lm-eval's own, where neither the model nor its tokenizer says
 MAX_NEW_TOKENS = 256  # lm-eval's own, where the task says none
+WAYS = "leave that task out of evaluator.tasks, or with vLLM raise evaluator.engine.max_model_len"
 
 
 class Served(TemplateLM):
@@ -27,10 +26,7 @@ class Served(TemplateLM):
     def __init__(self, generator: "Generator", base: "Base") -> None:
         super().__init__()
         self.generator, self.tokenizer = generator, base.tokenizer
-        config = base.model.config.get_text_config()
-        stated = [getattr(config, key) for key in LENGTH_KEYS if hasattr(config, key)]
-        of_tokenizer = base.tokenizer.model_max_length
-        self.max_length = int(stated[0] if stated else of_tokenizer if of_tokenizer < 1e9 else DEFAULT_LENGTH)
+        self.max_length = generator.max_length
 
     @property
     def eot_token_id(self) -> int:
@@ -58,10 +54,9 @@ class Served(TemplateLM):
     ) -> list[tuple[float, bool]]:
         pairs = []
         for _, context, continuation in requests:
-            if len(continuation) > self.max_length:
+            if (length := len(continuation)) > self.max_length:
                 raise UserError(
-                    f"lm-eval asks for an answer of {len(continuation)} tokens, more than the {self.max_length} of the model; "
-                    "leave that task out of evaluator.tasks"
+                    f"lm-eval asks for an answer of {length} tokens, more than the {self.max_length} that fit; {WAYS}"
                 )
             # The last token is only predicted, so one more than the model takes fits.
             pairs.append((context[-(self.max_length + 1 - len(continuation)) :], continuation))
@@ -98,9 +93,9 @@ class Served(TemplateLM):
         """The end of a prompt that leaves no room for the answer."""
         room = self.max_length - new_tokens
         if room < 1:
-            raise UserError(
-                f"lm-eval asks for {new_tokens} new tokens, all or more of the {self.max_length} that the model takes; "
-                "leave that task out of evaluator.tasks"
-            )
-        ids = self.tok_encode(prompt)
-        return prompt if len(ids) <= room else str(self.tokenizer.decode(ids[-room:], skip_special_tokens=True))
+            raise UserError(f"lm-eval asks for {new_tokens} new tokens, all or more of the {self.max_length} that fit; {WAYS}")
+        ids, kept = self.tok_encode(prompt), room
+        while len(self.tok_encode(prompt)) > room:
+            prompt = str(self.tokenizer.decode(ids[len(ids) - kept :], skip_special_tokens=True))
+            kept -= 1  # a text that is cut may have more tokens than were kept
+        return prompt

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lorabench.data import Encoded, collate
 from lorabench.errors import UserError
-from lorabench.generation.base import Generator
+from lorabench.generation.base import Generator, answer_limits
 from lorabench.progress import PROGRESS
 from lorabench.train import head_at
 
@@ -37,6 +37,10 @@ class HFGenerator(Generator):
         """Use the model that is already loaded for training."""
         self._base = base
 
+    def close(self) -> None:
+        """Let the model go."""
+        self._base = None
+
     def use(self, merged: "dict[str, torch.Tensor] | None") -> None:
         """Copy the weights into the loaded model, whose pristine ones come back first."""
         assert self._base is not None
@@ -52,9 +56,11 @@ class HFGenerator(Generator):
         assert self._base is not None
         model, tokenizer = self._base.model, self._base.tokenizer
         encoded = tokenizer(list(prompts))["input_ids"]
+        lengths = [len(ids) for ids in encoded]
+        limits = answer_limits(lengths, max_new_tokens, self._base.max_length)
         completions = [""] * len(prompts)
         with PROGRESS.generation(len(prompts)) as finished:
-            for group in self._groups([len(ids) for ids in encoded], max_new_tokens):
+            for group in self._groups(lengths, limits):
                 longest = max(len(encoded[i]) for i in group)
                 ids = torch.full((len(group), longest), tokenizer.pad_token_id)
                 mask = torch.zeros_like(ids)
@@ -66,7 +72,7 @@ class HFGenerator(Generator):
                     out = model.generate(  # type: ignore[operator]
                         input_ids=ids.to(self._base.device),
                         attention_mask=mask.to(self._base.device),
-                        max_new_tokens=max_new_tokens,
+                        max_new_tokens=limits[group[0]],
                         do_sample=False,
                         temperature=None,
                         top_p=None,
@@ -79,6 +85,12 @@ class HFGenerator(Generator):
                     completions[i] = _cut(text, stop)
                 finished(len(group))
         return completions
+
+    @property
+    def max_length(self) -> int:
+        """The model's."""
+        assert self._base is not None
+        return self._base.max_length
 
     def loglikelihoods(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
         """Scores of continuations; pairs that differ in their last token alone share one row of a batch."""
@@ -93,7 +105,7 @@ class HFGenerator(Generator):
         rows = [Encoded((*pairs[same[0]][0], *pairs[same[0]][1]), len(pairs[same[0]][0])) for same in members]
         found = [(0.0, True)] * len(pairs)
         with PROGRESS.generation(len(pairs)) as finished:
-            for group in self._groups([len(row.ids) for row in rows], 0):
+            for group in self._groups([len(row.ids) for row in rows], [0] * len(rows)):
                 ids, mask, predict = collate([rows[j] for j in group], pad, self._base.device)
                 half = model.dtype == torch.bfloat16
                 with (
@@ -111,14 +123,18 @@ class HFGenerator(Generator):
                 finished(sum(len(members[j]) for j in group))
         return found
 
-    def _groups(self, lengths: Sequence[int], max_new_tokens: int) -> list[list[int]]:
+    def _groups(self, lengths: Sequence[int], limits: Sequence[int]) -> list[list[int]]:
+        """Places of the rows of each batch, which have one limit of new tokens."""
         groups: list[list[int]] = []
+        group: list[int] = []
         for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
             # Longest first, so the open group's first prompt sets the width of all its rows.
-            if groups and (lengths[groups[-1][0]] + max_new_tokens) * (len(groups[-1]) + 1) <= self.batch_tokens:
-                groups[-1].append(i)
+            tokens = (lengths[group[0]] + limits[i]) * (len(group) + 1) if group else 0
+            if group and limits[i] == limits[group[0]] and tokens <= self.batch_tokens:
+                group.append(i)
             else:
-                groups.append([i])
+                group = [i]
+                groups.append(group)
         return groups
 
 

@@ -45,6 +45,7 @@ class LMEvalGenerator(Generator):
     _ready: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.engine.key = "evaluator.engine"
         if not isinstance(self.tasks, list) or not self.tasks:
             raise UserError(
                 f"evaluator.tasks={self.tasks or ''} must be a list of lm-eval tasks, as in evaluator.tasks=[gsm8k]"
@@ -78,8 +79,14 @@ class LMEvalGenerator(Generator):
         self.engine.use(merged)
 
     def close(self) -> None:
-        """Let the engine go."""
+        """Let the engine and the base go."""
         self.engine.close()
+        self._base = None
+
+    @property
+    def max_length(self) -> int:
+        """The engine's."""
+        return self.engine.max_length
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """The engine's completions."""
@@ -113,7 +120,8 @@ class LMEvalGenerator(Generator):
 
         Returns:
             ``lm_eval``: for each task (and group, and its members) the metrics under lm-eval's names, each with
-            ``…_stderr``, the task's ``version`` and the number ``n`` of problems; ``lm_eval_version``.
+            ``…_stderr``, the task's ``version`` and the number ``n`` of problems; ``lm_eval_version``; ``lm_eval_max_length``,
+            the tokens at which requests were cut on the left and texts divided.
         """
         import torch
         from lm_eval import simple_evaluate
@@ -121,9 +129,10 @@ class LMEvalGenerator(Generator):
         from lorabench.generation.harness import Served
 
         assert self._base is not None
+        model = Served(self.engine, self._base)
         with torch.random.fork_rng():  # it seeds torch, for tasks that sample
             found = simple_evaluate(
-                Served(self.engine, self._base),
+                model,
                 tasks=list(self.tasks),
                 num_fewshot=self.num_fewshot,
                 limit=self.limit,
@@ -135,7 +144,8 @@ class LMEvalGenerator(Generator):
             result["version"] = found["versions"].get(name)
             with contextlib.suppress(KeyError):
                 result["n"] = found["n-samples"][name]["effective"]
-        return {"lm_eval": results, "lm_eval_version": metadata.version("lm_eval")}
+        versions = {"lm_eval_version": metadata.version("lm_eval"), "lm_eval_max_length": model.max_length}
+        return {"lm_eval": results} | versions
 
 
 @lru_cache(maxsize=2)

@@ -1,6 +1,7 @@
 """Generation with vLLM: one engine serves a whole sweep, new weights are loaded into it while it runs."""
 
 import atexit
+import gc
 import importlib.util
 import os
 import shutil
@@ -11,18 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lorabench.errors import UserError
-from lorabench.generation.base import Generator
+from lorabench.generation import canary
+from lorabench.generation.base import Generator, answer_limits
+from lorabench.generation.vllm_engine import Engine, EngineDied, EngineError, environment
 from lorabench.progress import PROGRESS
 
 if TYPE_CHECKING:
     import torch
 
-    from lorabench.generation.vllm_engine import Engine
     from lorabench.models import Base
 
 T = TypeVar("T")
-# What the canary reads: some words, so that a change of any layer shows in the probabilities of some of them.
-CANARY = "One kilogram of apples costs 3 dollars. How much do 12 kilograms cost, and why? Let us think: 12 * 3 ="
 
 
 @dataclass(kw_only=True)
@@ -30,7 +30,7 @@ class VLLMGenerator(Generator):
     """Greedy decoding by vLLM in a child process; the weights travel as a checkpoint in shared memory.
 
     After every change of weights the prefix cache is emptied and a canary is read: the log-probabilities of a fixed text must
-    differ from the base's when the weights do, and be the base's again when the base is served again.
+    differ from the base's and from the last ones when the weights do, and be the base's again when the base is served again.
 
     Attributes:
         name: as on the command line.
@@ -49,9 +49,9 @@ class VLLMGenerator(Generator):
     _wanted: "dict[str, torch.Tensor] | None" = field(default=None, init=False, repr=False)
     _stale: bool = field(default=True, init=False, repr=False)
     _asleep: bool = field(default=False, init=False, repr=False)
-    _engine: "Engine | None" = field(default=None, init=False, repr=False)
+    _engine: Engine | None = field(default=None, init=False, repr=False)
     _folder: Path | None = field(default=None, init=False, repr=False)
-    _canary: list[float] = field(default_factory=list, init=False, repr=False)
+    _canary: canary.Canary | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for key in ("max_model_len", "kv_cache_gib"):
@@ -76,44 +76,67 @@ class VLLMGenerator(Generator):
         self._stale = self._stale or merged is not None or self._wanted is not None
         self._wanted = merged
         if self._engine is not None and self._on_gpu and not self._asleep:
-            self._engine.sleep()  # drops weights and cache: training gets the memory, and new weights come anyway
-            self._asleep = self._stale = True
+            try:
+                self._engine.sleep()  # drops weights and cache: training gets the memory, and new weights come anyway
+            except (EngineDied, EngineError) as error:
+                PROGRESS.note(f"{error}; it is started anew for the next prompt")
+                self._stop()
+            else:
+                self._asleep = self._stale = True
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Greedy completions, in the prompts' order."""
         assert self._base is not None
-        tokenizer, limit = self._base.tokenizer, self._limit
+        tokenizer = self._base.tokenizer
         encoded = tokenizer(list(prompts))["input_ids"]
-        longest = max(map(len, encoded), default=0)
-        wanted = min(longest + max_new_tokens, self._model_limit)
-        if longest >= limit or wanted > limit:  # cut answers would be other results than those of another generator
+        limits = answer_limits([len(ids) for ids in encoded], max_new_tokens, self._base.max_length)
+        longest = max((len(ids) + limit for ids, limit in zip(encoded, limits, strict=True)), default=0)
+        if longest > self._limit:  # cut answers would be other results than those of another generator
             raise UserError(
-                f"a prompt of {longest} tokens and {max_new_tokens} new ones do not fit; raise evaluator.max_model_len={limit}"
-                if limit < self._model_limit
-                else f"a prompt of {longest} tokens leaves no room for an answer in the {limit} that the model takes"
+                f"a prompt and {max_new_tokens} new tokens do not fit: {longest} together; "
+                f"raise {self.key}.max_model_len={self.max_model_len}"
             )
-        limits = [min(max_new_tokens, limit - len(ids)) for ids in encoded]
-        with PROGRESS.generation(len(prompts)) as finished:
-            found = self._served(lambda engine: engine.generate(encoded, limits, stop, tokenizer.eos_token_id))
-            finished(len(prompts))
+
+        def ask(engine: Engine) -> list[tuple[list[int], str]]:
+            with PROGRESS.generation(len(prompts)) as finished:
+                return engine.generate(encoded, limits, stop, tokenizer.eos_token_id, report=finished)
+
         # With stop texts the engine decodes as it goes, and cuts; else the tokenizer does what it does for transformers.
+        found = self._served(ask)
         return [text if stop else str(tokenizer.decode(ids, skip_special_tokens=True)) for ids, text in found]
+
+    @property
+    def max_length(self) -> int:
+        """Two less than the engine takes: the last token, in the prompt here, and the one that vLLM has to generate."""
+        return self._limit - 2
 
     def loglikelihoods(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
         """Scores of continuations from the engine's log-probabilities of a prompt."""
         rows = [[*context, *continuation] for context, continuation in pairs]
-        logs = self._served(lambda engine: engine.prompt_logs(rows))
-        parts = [steps[len(context) - 1 :] for (context, _), steps in zip(pairs, logs, strict=True)]
+        if (longest := max(map(len, rows), default=0)) > self.max_length + 1:
+            raise ValueError(
+                f"a context and its continuation of {longest} tokens are more than max_length + 1 = {self._limit - 1}"
+            )
+
+        def ask(engine: Engine) -> list[list[tuple[float, int]]]:
+            with PROGRESS.generation(len(rows)) as finished:
+                return engine.prompt_logs(rows, report=finished)
+
+        parts = [steps[len(context) - 1 :] for (context, _), steps in zip(pairs, self._served(ask), strict=True)]
         return [(sum(log for log, _ in part), all(rank == 1 for _, rank in part)) for part in parts]
 
     def close(self) -> None:
-        """Stop the engine and free its memory and its files."""
-        atexit.unregister(self.close)
+        """Stop the engine, free its memory and its files, and let the base go."""
+        self._stop()
+        self._base = self._wanted = None
+
+    def _stop(self) -> None:
+        atexit.unregister(self._stop)
         if self._engine is not None:
             self._engine.close()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-        self._engine, self._folder, self._stale, self._asleep = None, None, True, False
+        self._engine, self._folder, self._canary, self._stale, self._asleep = None, None, None, True, False
 
     @property
     def _on_gpu(self) -> bool:
@@ -126,56 +149,67 @@ class VLLMGenerator(Generator):
         return not self._on_gpu if self.enforce_eager is None else self.enforce_eager
 
     @property
-    def _model_limit(self) -> int:
-        assert self._base is not None
-        return self._base.model.config.max_position_embeddings
-
-    @property
     def _limit(self) -> int:
-        return min(self.max_model_len, self._model_limit)
+        """The engine's ``max_model_len``: of a prompt and at least one new token."""
+        assert self._base is not None
+        return min(self.max_model_len, self._base.max_length)
 
     def _served(self, ask: "Callable[[Engine], T]") -> T:
-        """Ask with the chosen weights served; a crashed engine is started anew once."""
-        from lorabench.generation.vllm_engine import EngineDied
-
+        """Ask with the chosen weights served; an engine that fails is started anew once."""
         try:
             return ask(self.ready())
-        except EngineDied as error:
+        except (EngineDied, EngineError) as error:
             PROGRESS.note(f"{error}; starting it anew and repeating")
-            self.close()
+            self._stop()
+        try:
             return ask(self.ready())
+        except (EngineDied, EngineError) as error:
+            self._stop()
+            raise self._failure("failed again after a new start", error) from error
 
-    def ready(self) -> "Engine":
+    def _failure(self, what: str, error: Exception) -> UserError:
+        knob = "gpu_memory_utilization" if self._on_gpu else "kv_cache_gib"
+        return UserError(
+            f"evaluator=vllm: the engine {what} ({str(error)[:200]}); its own log is above. Where memory ran out, "
+            f"lower {self.key}.{knob} or {self.key}.max_model_len"
+        )
+
+    def ready(self) -> Engine:
         """The engine with the chosen weights in it, and the canary's word that they arrived."""
         engine = self._engine or self._start()
         if self._stale:
-            self._write(self._wanted)
-            if self._asleep:
-                engine.wake("weights")
-            engine.reload(str(self._folder))
+            assert self._canary is not None
+            self._make_room()
+            state = self._write(self._wanted)
+            try:
+                if self._asleep:
+                    engine.wake("weights")
+                engine.reload(str(self._folder))
+            finally:
+                self._unlink()
             if self._asleep:
                 engine.wake("kv_cache")
             self._asleep = False
-            self._check_canary(self._read_canary(engine))
+            self._canary.check(self._read(engine, state), is_base=self._wanted is None)
             self._stale = False
         return engine
 
-    def _start(self) -> "Engine":
+    def _start(self) -> Engine:
         """Start the engine on the base's own weights."""
-        from lorabench.generation.vllm_engine import Engine, EngineDied, EngineError
-
         assert self._base is not None
+        self._make_room()
         root = "/dev/shm" if os.access("/dev/shm", os.W_OK) and _fits("/dev/shm", self._base.model) else None
         self._folder = Path(tempfile.mkdtemp(prefix="lorabench-", dir=root))
         # Registered after multiprocessing's own handler, so run before it, which would wait for the engine for ever.
-        atexit.register(self.close)
+        atexit.register(self._stop)
         self._base.model.config.save_pretrained(self._folder)
         self._base.tokenizer.save_pretrained(self._folder)
-        self._write(None)
+        state = self._write(None)
         PROGRESS.note(f"starting vLLM for {self._base.spec.name}")
         try:
             self._engine = Engine(
-                self.environment(),
+                environment(self._base.device, self.kv_cache_gib),
+                self._folder,
                 model=str(self._folder),
                 dtype=str(self._base.model.dtype).removeprefix("torch."),
                 max_model_len=self._limit,
@@ -189,29 +223,24 @@ class VLLMGenerator(Generator):
                 seed=0,
             )
         except (EngineDied, EngineError) as error:
-            self.close()
-            knob = "gpu_memory_utilization" if self._on_gpu else "kv_cache_gib"
-            raise UserError(
-                f"evaluator=vllm: the engine did not start ({str(error)[:200]}); its own log is above. Where memory ran out, "
-                f"lower evaluator.{knob} or evaluator.max_model_len"
-            ) from error
-        self._canary = self._read_canary(self._engine)
+            self._stop()
+            raise self._failure("did not start", error) from error
+        self._unlink()
+        own = self._read(self._engine, state)
+        self._canary = canary.Canary(base=own, last=own)
         self._stale = self._wanted is not None
         return self._engine
 
-    def environment(self) -> dict[str, str]:
-        """Environment of the engine; what the user has set stays."""
-        import torch
+    def _make_room(self) -> None:
+        """Give back the GPU's memory that training holds in torch's cache and no longer uses, for the engine to take."""
+        if self._on_gpu:
+            import torch
 
-        settings = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": str(self.kv_cache_gib)}
-        if not self._on_gpu:
-            # One process with all our threads: by itself vLLM adds a scheduler process that spins, and keeps a core for it.
-            settings |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-            settings |= {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-        return {key: value for key, value in settings.items() if key not in os.environ}
+            gc.collect()  # what refers to itself stays in use until then
+            torch.cuda.empty_cache()
 
-    def _write(self, weights: "dict[str, torch.Tensor] | None") -> None:
-        """Write the base with these weights replaced as one checkpoint."""
+    def _write(self, weights: "dict[str, torch.Tensor] | None") -> "dict[str, torch.Tensor]":
+        """Write the base with these weights replaced as one checkpoint; return what was written."""
         assert self._base is not None
         assert self._folder is not None
         from safetensors.torch import save_file
@@ -219,26 +248,17 @@ class VLLMGenerator(Generator):
         own = self._base.pristine
         state = {name: own.get(name, parameter) for name, parameter in self._base.model.named_parameters()} | (weights or {})
         save_file({name: weight.detach().contiguous() for name, weight in state.items()}, self._folder / "model.safetensors")
+        return state
 
-    def _read_canary(self, engine: "Engine") -> list[float]:
+    def _unlink(self) -> None:
+        """Remove the weights that the engine has read: they fill memory."""
+        if self._folder is not None:
+            (self._folder / "model.safetensors").unlink(missing_ok=True)
+
+    def _read(self, engine: Engine, state: "dict[str, torch.Tensor]") -> canary.Reading:
         assert self._base is not None
-        (logs,) = engine.prompt_logs([self._base.tokenizer(CANARY)["input_ids"]])
-        return [log for log, _ in logs]
-
-    def _check_canary(self, found: list[float]) -> None:
-        assert self._base is not None
-        if self._wanted is None:
-            if max(abs(a - b) for a, b in zip(found, self._canary, strict=True)) > 1e-3:
-                raise RuntimeError("vLLM does not serve the base's weights after they were loaded again")
-        elif found == self._canary and _differ(self._wanted, self._base):
-            raise RuntimeError("vLLM still serves the base's weights after a cell's were loaded")
-
-
-def _differ(weights: "dict[str, torch.Tensor]", base: "Base") -> bool:
-    """Whether any of these weights is another than the base's, in the base's precision."""
-    parameters = dict(base.model.named_parameters())
-    pairs = ((weight, base.pristine.get(name, parameters[name])) for name, weight in weights.items())
-    return any(not bool((weight.to(own.dtype).cpu() == own.cpu()).all()) for weight, own in pairs)
+        (logs,) = engine.prompt_logs([self._base.tokenizer(canary.TEXT)["input_ids"]])
+        return canary.Reading([log for log, _ in logs], canary.sample(state, self._base.model.dtype))
 
 
 def _fits(folder: str, model: Any) -> bool:

@@ -1,14 +1,25 @@
-"""A vLLM engine in a child process: it may crash, bind threads and set globals there without touching the training process."""
+"""A vLLM engine in a child process (``vllm_server``), as its parent sees it."""
 
 import contextlib
 import multiprocessing
 import multiprocessing.util  # its exit handler must be there before the owner of an engine registers one
 import os
-from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
-from typing import Any
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lorabench.generation.vllm_server import serve
+
+if TYPE_CHECKING:
+    import torch
 
 START_TIMEOUT = 900.0  # seconds; large models load and compile for minutes
+END_TIMEOUT = 5.0  # seconds until processes that were killed are gone
+
+Report = Callable[[int], None]
+"""Gets the number of prompts that have been finished since the last call."""
 
 
 class EngineDied(Exception):
@@ -24,6 +35,7 @@ class Engine:
 
     Args:
         settings: environment variables of the child.
+        scratch: folder that the child removes where this process ends without closing the engine, killed for example.
         **arguments: those of ``vllm.LLM``.
 
     Raises:
@@ -31,21 +43,22 @@ class Engine:
         EngineDied: it died in the attempt.
     """
 
-    def __init__(self, settings: dict[str, str], **arguments: Any):
+    def __init__(self, settings: dict[str, str], scratch: Path | None = None, **arguments: Any):
         context = multiprocessing.get_context("spawn")  # a fork would lose the threads that torch has started
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, arguments), daemon=False)
+        self._process = context.Process(target=serve, args=(theirs, scratch, arguments), daemon=False)
         with _environment(settings):
             self._process.start()
         theirs.close()
-        if not self._pipe.poll(START_TIMEOUT):
+        try:
+            self._receive(START_TIMEOUT)
+        except BaseException:
             self.close()
-            raise EngineDied(f"vLLM did not start within {START_TIMEOUT:.0f} s")
-        self._receive()
+            raise
 
     @property
     def pid(self) -> int | None:
-        """Process id of the child."""
+        """Process id of the child, which leads a process group of its own."""
         return self._process.pid
 
     def reload(self, folder: str) -> None:
@@ -59,17 +72,18 @@ class Engine:
         stop: Sequence[str],
         end: int,
         adapters: Sequence[str] | None = None,
+        report: Report | None = None,
     ) -> list[tuple[list[int], str]]:
         """Greedy token ids and text of each prompt, up to its limit of new tokens, the token ``end`` or a text of ``stop``.
 
         The text is made only where there are stop texts. ``adapters`` names for each prompt the folder of a PEFT LoRA adapter
         to apply, of an engine made with ``enable_lora``.
         """
-        return self._ask("generate", prompts, limits, list(stop), end, adapters)
+        return self._ask("generate", prompts, limits, list(stop), end, adapters, report=report)
 
-    def prompt_logs(self, prompts: Sequence[Sequence[int]]) -> list[list[tuple[float, int]]]:
+    def prompt_logs(self, prompts: Sequence[Sequence[int]], report: Report | None = None) -> list[list[tuple[float, int]]]:
         """Log-probability and rank (1 is the likeliest) of each token of each prompt but the first."""
-        return self._ask("prompt_logs", prompts)
+        return self._ask("prompt_logs", prompts, report=report)
 
     def sleep(self) -> None:
         """Give up the GPU's memory; weights and cache are lost."""
@@ -80,95 +94,83 @@ class Engine:
         self._ask("wake", part)
 
     def close(self) -> None:
-        """End the child, at once."""
+        """End the child and all that it has started, at once, and see them go: they hold memory."""
+        if self._pipe.closed or self.pid is None:
+            return
         self._pipe.close()
-        for end in (self._process.terminate, self._process.kill):
-            if self._process.is_alive():
-                end()
-                self._process.join(timeout=5)
+        group, until = self.pid, time.monotonic() + END_TIMEOUT
+        with contextlib.suppress(ProcessLookupError):  # vLLM's own engine process is in this group, even as an orphan
+            os.killpg(group, signal.SIGKILL)
+        self._process.kill()  # at the very start it leads no group yet
+        self._process.join(END_TIMEOUT)
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # as long as one is left
+            while time.monotonic() < until:
+                os.killpg(group, 0)
+                time.sleep(0.02)
 
-    def _ask(self, method: str, *arguments: Any) -> Any:
+    def _ask(self, method: str, *arguments: Any, report: Report | None = None) -> Any:
         try:
             self._pipe.send((method, arguments))
+            return self._receive(report=report)
+        except EngineError:
+            raise
         except OSError as error:
-            raise EngineDied(f"vLLM's process ended with code {self._process.exitcode}") from error
-        return self._receive()
+            raise self._died() from error
+        except BaseException:  # an interrupt, say: the answer that is still to come would be taken for the next one's
+            self.close()
+            raise
 
-    def _receive(self) -> Any:
-        try:
-            good, value = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            self._process.join(timeout=5)
-            raise EngineDied(f"vLLM's process ended with code {self._process.exitcode}") from error
-        if good:
-            return value
-        raise (EngineDied if value.startswith("EngineDeadError") else EngineError)(value)
-
-
-class _Server:
-    """The methods of ``Engine``, in the child."""
-
-    def __init__(self, arguments: dict[str, Any]):
-        from vllm import LLM
-
-        self.llm = LLM(**arguments)
-
-    def reload(self, folder: str) -> None:
-        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
-        self.llm.reset_prefix_cache()
-
-    def generate(self, prompts: Any, limits: Any, stop: list[str], end: int, adapters: Any) -> list[tuple[list[int], str]]:
-        from vllm import SamplingParams
-        from vllm.lora.request import LoRARequest
-
-        # The end is the same as in transformers' generation, whatever the checkpoint's generation config says.
-        common = {"temperature": 0, "ignore_eos": True, "stop_token_ids": [end], "stop": stop or None, "detokenize": bool(stop)}
-        settings = [SamplingParams(max_tokens=limit, **common) for limit in limits]
-        numbers = {folder: i for i, folder in enumerate(dict.fromkeys(adapters or ()), 1)}
-        requests = [LoRARequest(folder, numbers[folder], folder) for folder in adapters] if adapters else None
-        inputs = [{"prompt_token_ids": list(ids)} for ids in prompts]
-        outputs = self.llm.generate(inputs, settings, use_tqdm=False, lora_request=requests)
-        return [(list(output.outputs[0].token_ids), output.outputs[0].text) for output in outputs]
-
-    def prompt_logs(self, prompts: Any) -> list[list[tuple[float, int]]]:
-        from vllm import SamplingParams
-
-        settings = SamplingParams(
-            temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False
-        )  # it makes one token at least
-        outputs = self.llm.generate([{"prompt_token_ids": list(ids)} for ids in prompts], settings, use_tqdm=False)
-        found = []
-        for ids, output in zip(prompts, outputs, strict=True):
-            steps = [(output.prompt_logprobs[i][ids[i]]) for i in range(1, len(ids))]
-            found.append([(step.logprob, step.rank) for step in steps])
-        return found
-
-    def sleep(self) -> None:
-        self.llm.sleep(level=2)
-
-    def wake(self, part: str) -> None:
-        self.llm.wake_up(tags=[part])
-
-
-def _serve(pipe: Connection, arguments: dict[str, Any]) -> None:
-    """The child: answer until the parent closes the pipe or ends."""
-    server = None
-    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+    def _receive(self, timeout: float = float("inf"), report: Report | None = None) -> Any:
+        until = time.monotonic() + timeout
         while True:
+            # Looked at now and then: a process that the child has forked keeps the pipe open when the child dies.
+            while not self._pipe.poll(min(1.0, timeout)):
+                if not self._process.is_alive() and not self._pipe.poll():
+                    raise self._died()
+                if time.monotonic() > until:
+                    raise EngineDied(f"vLLM did not start within {timeout:.0f} s")
             try:
-                if server is None:
-                    server = _Server(arguments)
-                    answer: tuple[bool, Any] = (True, None)
-                else:
-                    method, values = pipe.recv()
-                    answer = (True, getattr(server, method)(*values))
-            except (EOFError, KeyboardInterrupt):
-                break
-            except Exception as error:
-                answer = (False, f"{type(error).__name__}: {' '.join(str(error).split())}")
-            pipe.send(answer)
-            if server is None:
-                break
+                kind, value = self._pipe.recv()
+            except (EOFError, OSError) as error:
+                raise self._died() from error
+            if kind == "done":
+                return value
+            if kind == "failed":
+                raise (EngineDied if value.startswith("EngineDeadError") else EngineError)(value)
+            if report is not None:
+                report(value)
+
+    def _died(self) -> EngineDied:
+        self._process.join(END_TIMEOUT)
+        code = self._process.exitcode
+        self.close()
+        return EngineDied(f"vLLM's process ended with code {code}")
+
+
+def environment(device: "torch.device", kv_cache_gib: int) -> dict[str, str]:
+    """Variables for an engine on a device; what the user has set stays, and of the visible GPUs only the device is left."""
+    import torch
+
+    settings = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib)}
+    # Lines at the start that no user can mend: on NUMA, and on a deprecated name that vLLM looks up in torch.
+    settings |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+    settings |= {"PYTHONWARNINGS": "ignore:`torch.distributed.reduce_op` is deprecated:FutureWarning"}
+    settings |= {"JOBLIB_MULTIPROCESSING": "0"}  # unused, and when killed it leaves a semaphore in shared memory
+    if device.type == "cpu":
+        # One process with all our threads: by itself vLLM adds a scheduler process that spins, and keeps a core for it.
+        settings |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        settings |= {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    chosen = {key: value for key, value in settings.items() if key not in os.environ}
+    return chosen | {"CUDA_VISIBLE_DEVICES": _visible(device)}
+
+
+def _visible(device: "torch.device") -> str:
+    """What a process with our environment has to see to use this device alone; nothing for the CPU."""
+    if device.type == "cpu":
+        return ""
+    index = device.index or 0
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return given.split(",")[index].strip() if given else str(index)
 
 
 @contextlib.contextmanager

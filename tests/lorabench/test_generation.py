@@ -1,5 +1,13 @@
+import gc
+import weakref
+
+import pytest
 import torch
 
+from lorabench import cell as cells
+from lorabench import models
+from lorabench.errors import UserError
+from lorabench.generation import base as generation
 from lorabench.generation.hf import HFGenerator
 
 
@@ -33,3 +41,48 @@ def test_merged_weights_are_served_and_the_base_comes_back(tiny, adapted, lora, 
     generator.use(None)
     assert changed != base
     assert generator.generate(prompts, 16) == base
+
+
+def test_answers_end_where_the_model_does(tiny, arithmetic, monkeypatch, capsys):
+    """As with vLLM, which cannot go on, see test_vllm_engine."""
+    monkeypatch.setattr(generation, "_told", set())
+    prompts = ["Q: 1+1", *sorted((arithmetic.prompt(e) for e in arithmetic.test_examples()), key=len)[-3:]]
+    lengths = [len(ids) for ids in tiny.tokenizer(prompts)["input_ids"]]
+    generator = HFGenerator(name="hf", batch_tokens=10_000)
+    generator.load(tiny)
+    free = generator.generate(prompts, 20)
+    assert not capsys.readouterr().err
+    limit = max(lengths) + 2
+    monkeypatch.setattr(tiny.model.config, "max_position_embeddings", limit)
+    for _ in range(2):
+        cut = generator.generate(prompts, 20)
+    for before, after, length in zip(free, cut, lengths, strict=True):
+        kept = tiny.tokenizer(before)["input_ids"][: limit - length]
+        assert after == tiny.tokenizer.decode(kept, skip_special_tokens=True)
+    assert cut[0] == free[0]
+    assert cut[-1] != free[-1]
+    assert capsys.readouterr().err.count(f"the model takes {limit} tokens") == 1
+    monkeypatch.setattr(tiny.model.config, "max_position_embeddings", max(lengths))
+    with pytest.raises(UserError, match=f"a prompt of {max(lengths)} tokens leaves no room for an answer"):
+        generator.generate(prompts, 20)
+
+
+def test_another_model_is_loaded_when_nothing_holds_the_first(cell, monkeypatch):
+    monkeypatch.setattr(cells, "_KEPT", {})
+    models.forget()
+    first, second = cell(), cell("model.dtype=bfloat16")
+    gc.disable()  # when it would run by itself is luck
+    try:
+        base = first.base()
+        first.generator.load(base)
+        model, held, load = weakref.ref(base.model), [], models._load
+        cycle = [base.model]  # such as the first load in a process leaves
+        cycle.append(cycle)
+        del base, cycle
+        monkeypatch.setattr(models, "_load", lambda *arguments: held.append(model()) or load(*arguments))
+        assert second.base().model.dtype == torch.bfloat16
+        assert second.generator is first.generator
+    finally:
+        gc.enable()
+        models.forget()
+    assert held == [None]

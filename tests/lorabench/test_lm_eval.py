@@ -144,7 +144,7 @@ def test_texts_longer_than_the_model_go_through_windows(tiny, reference):
     assert ours.loglikelihood_rolling(texts) == pytest.approx(reference.loglikelihood_rolling(texts), abs=1e-3)
     pairs = instances("loglikelihood", [("Tom has 3 apples. " * 9, " He has 12")])
     assert ours.loglikelihood(pairs)[0][0] == pytest.approx(reference.loglikelihood(pairs)[0][0], abs=1e-4)
-    with pytest.raises(UserError, match="more than the 32 of the model"):
+    with pytest.raises(UserError, match="more than the 32 that fit; leave that task out"):
         ours.loglikelihood(instances("loglikelihood", [("a", " 1" * 99)]))
     prompts = instances("generate_until", [("Tom has 3 apples. " * 9, {"until": ["\n"], "max_gen_toks": 8})])
     assert ours.generate_until(prompts) == reference.generate_until(prompts)
@@ -179,6 +179,7 @@ def test_results_equal_those_of_lm_evals_own_model(tiny, reference, folder):
     assert 0.3 < found["lm_eval"]["own_choice"]["acc"] < 0.7
     assert found["lm_eval"]["own_choice"]["version"] == 3
     assert found["lm_eval_version"].startswith("0.")
+    assert found["lm_eval_max_length"] == 1024
     json.dumps(found)
 
 
@@ -257,4 +258,5 @@ def test_the_yaml_nests_a_generator(cell, folder):
     assert built.config["evaluator"]["name"] == "lm_eval"
     assert isinstance(built.generator, LMEvalGenerator)
     assert built.generator.engine == HFGenerator(name="hf", batch_tokens=99)
+    assert built.generator.engine.key == "evaluator.engine"  # in its error messages
     cell("evaluator=lm_eval", "evaluator@evaluator.engine=hf")

