@@ -44,12 +44,15 @@ class Solved:
 
 
 def solve(hessian: Hessian, blocks: Sequence[Any], generators: "Sequence[torch.Generator]", rule: Rule) -> Iterator[Solved]:
-    """Solve the blocks, as many at a time as have room for their bases in the budget; yields in their order."""
+    """Solve the blocks; yields in their order.
+
+    One by one where all graphs are kept; else together, as many as have room for their bases in the budget.
+    """
     groups: list[list[int]] = []
-    held = 0
+    held, room = 0, 0 if hessian.kept == 1.0 else hessian.budget.bytes
     for index, block in enumerate(blocks):
         size = 8 * block.size * min(BASIS, rule.max_iter)
-        if groups and held + size <= hessian.budget.bytes:
+        if groups and held + size <= room:
             groups[-1].append(index)
             held += size
         else:

@@ -12,7 +12,7 @@ from hydra import initialize_config_dir
 
 from hessian.__main__ import composed
 from hessian.jackknife import Interval
-from hessian.run import medians_known, order_of_layers, run, samples_wanted
+from hessian.run import Clock, medians_known, order_of_layers, run, samples_wanted
 from hessian.study import Study
 from lorabench import records
 from lorabench.cell import Cell
@@ -183,3 +183,20 @@ def test_help_is_there():
     done = subprocess.run([sys.executable, "-m", "hessian", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "memory_gb" in done.stdout
+
+
+def test_an_interruption_costs_one_block(tmp_path, monkeypatch):
+    words = ["variants=[pissa]", "layers=[3]", "matrices=[q_proj,v_proj]"]
+    calls = []
+
+    def stop(self, one):
+        calls.append(one)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Clock, "done", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(study(tmp_path, *words))
+    assert len(files(tmp_path)) == 2
+    assert len(run(study(tmp_path, *words))) == 4
