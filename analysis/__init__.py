@@ -10,4 +10,8 @@ The records on disk are the only interface to training: this package imports nei
     palette.py  the fixed order, colour, marker and line style of every variant
     tables.py   the peak table as text, Markdown or CSV
     plots.py    accuracy over learning rate
+
+    blocks.py           a folder of Hessian records → one DataFrame, one row a block
+    sharpness.py        best learning rate over λmax, with correlation.py and sharpness_plot.py
+    drawing.py, rendering.py    what figures and tables of both kinds share
 """

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.errors import AnalysisError
-from analysis.options import _write_out
-from analysis.record import _flat
+from analysis.options import write_out
+from analysis.record import flat_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -93,11 +93,11 @@ def load_blocks(directory: str | Path) -> pd.DataFrame:
         raise AnalysisError(
             f"no record of a block in {directory}{unreadable}: run python -m hessian with this output_dir first"
         )
-    _write_out(rows, "setting_options", "options", itemgetter(*SETTING[:-1], "checkpoint"))
+    write_out(rows, "setting_options", "options", itemgetter(*SETTING[:-1], "checkpoint"))
     for row in rows:
         trained = [f"checkpoint {row['checkpoint']}"] if row["checkpoint"] else []
         row["options"] = ", ".join([*trained, *filter(None, [row["options"]])])
-    _write_out(rows, "variant_options", "suffix", itemgetter(*SETTING, "variant"))
+    write_out(rows, "variant_options", "suffix", itemgetter(*SETTING, "variant"))
     frame = pd.DataFrame(rows)
     frame["variant"] = (frame["variant"] + " " + frame["suffix"]).str.rstrip()
     block = [*SETTING, "variant", "matrix", "layer", "seed"]
@@ -152,8 +152,8 @@ def _row(record: Any) -> dict[str, Any]:
         "checkpoint": record.get("checkpoint"),
         "general": record.get("path") == "AdapterHessian",
         "finished": str(record.get("finished")),
-        "setting_options": _flat(identity, leave_out=NO_OPTIONS),
-        "variant_options": _flat(identity.get("variant", {}), leave_out=("name",)),
+        "setting_options": flat_options(identity, leave_out=NO_OPTIONS),
+        "variant_options": flat_options(identity.get("variant", {}), leave_out=("name",)),
     }
 
 

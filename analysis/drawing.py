@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from analysis.labels import format_lr
-from analysis.plots import GREY, INK, _marker
+from analysis.plots import GREY, INK, marker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ def points(axes: Axes, x: pd.Series[Any], y: pd.Series[Any], low: pd.Series[Any]
     line: dict[str, Any] = {"color": style.color, "linewidth": LINE_WIDTH, "path_effects": casing(), "zorder": 2}
     axes.plot(x, y, linestyle=style.linestyle, **line)
     axes.vlines(x, low, high, **line)
-    axes.plot(x, y, **_marker(style, 5), zorder=3)
+    axes.plot(x, y, **marker(style, 5), zorder=3)
 
 
 def casing(color: str = INK) -> list[AbstractPathEffect]:
@@ -91,7 +91,7 @@ def legend(style_of: dict[str, Style]) -> list[Line2D]:
 
     lines = []
     for variant, style in style_of.items():
-        line: dict[str, Any] = _marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": LINE_WIDTH}
+        line: dict[str, Any] = marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": LINE_WIDTH}
         lines.append(Line2D([], [], label=variant, path_effects=casing(), **line))
     return lines
 

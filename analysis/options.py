@@ -28,8 +28,8 @@ def separate(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    _write_out(rows, "setting_options", "options", _setting)
-    _write_out(rows, "variant_options", "variant_suffix", lambda row: (_setting(row), row["options"], row["variant"]))
+    write_out(rows, "setting_options", "options", _setting)
+    write_out(rows, "variant_options", "variant_suffix", lambda row: (_setting(row), row["options"], row["variant"]))
     for row in rows:
         row["variant"] = f"{row['variant']} {row['variant_suffix']}".rstrip()
     return pd.DataFrame(rows).drop(columns=["setting_options", "variant_options", "variant_suffix"])
@@ -39,7 +39,7 @@ def _setting(row: dict[str, Any]) -> Hashable:
     return tuple(row[key] for key in SETTING if key != "options")
 
 
-def _write_out(rows: list[dict[str, Any]], source: str, target: str, group_by: Callable[[dict[str, Any]], Hashable]) -> None:
+def write_out(rows: list[dict[str, Any]], source: str, target: str, group_by: Callable[[dict[str, Any]], Hashable]) -> None:
     """Set `row[target]` to the `key=value`s of `row[source]` that are not the same in all rows of its group."""
     groups = defaultdict(list)
     for row in rows:

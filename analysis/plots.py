@@ -84,12 +84,12 @@ def _draw_curves(axes: Axes, cells: pd.DataFrame, style_of: dict[str, Style]) ->
         axes.plot(
             lr, mean, color=style.color, linestyle=style.linestyle, linewidth=LINE_WIDTH, path_effects=_casing(), zorder=2
         )
-        axes.plot(lr, mean, **_marker(style, 5), zorder=3)
+        axes.plot(lr, mean, **marker(style, 5), zorder=3)
         # NaN, the spread of one seed, leaves a gap in the band.
         axes.fill_between(
             lr, (mean - std).clip(lower=0), (mean + std).clip(upper=100), color=style.color, alpha=0.18, linewidth=0
         )
-        axes.plot(peak["peak_lr"], 100 * peak["peak_mean"], **_marker(style, 10, hollow=bool(peak["edge"])), zorder=4)
+        axes.plot(peak["peak_lr"], 100 * peak["peak_mean"], **marker(style, 10, hollow=bool(peak["edge"])), zorder=4)
         if peak["peak_few_seeds"]:
             point = (peak["peak_lr"], 100 * peak["peak_mean"])
             axes.annotate(f"n={peak['peak_n']}", point, (0, 8), textcoords="offset points", ha="center", fontsize=8, zorder=5)
@@ -116,7 +116,7 @@ def _draw_best_ranges(axes: Axes, cells: pd.DataFrame, style_of: dict[str, Style
             linewidth=5,
             solid_capstyle="butt",
         )
-        axes.plot(peak["peak_lr"], row, **_marker(style, 6, hollow=bool(peak["edge"])))
+        axes.plot(peak["peak_lr"], row, **marker(style, 6, hollow=bool(peak["edge"])))
     axes.set_yticks(range(len(variants)), variants, fontsize=7.5)
     axes.set_ylim(len(variants) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
@@ -138,7 +138,8 @@ def _log_axis(axes: Axes, low: float, high: float) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _marker(style: Style, size: float, hollow: bool = False) -> dict[str, Any]:
+def marker(style: Style, size: float, hollow: bool = False) -> dict[str, Any]:
+    """Matplotlib's keywords of a variant's marker without a line."""
     return {
         "linestyle": "none",
         "marker": style.marker,
@@ -161,7 +162,7 @@ def _legend(style_of: dict[str, Style], frame: pd.DataFrame) -> list[Line2D]:
 
     lines = []
     for variant, style in style_of.items():
-        line: dict[str, Any] = _marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": LINE_WIDTH}
+        line: dict[str, Any] = marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": LINE_WIDTH}
         lines.append(Line2D([], [], label=variant, path_effects=_casing(), **line))
     if frame["base_test"].notna().any():
         lines.append(Line2D([], [], label="base model", **BASE_LINE))

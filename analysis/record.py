@@ -41,8 +41,8 @@ def read_row(path: Path) -> dict[str, Any]:
         "validation": 0.0 if status == "diverged" else _fraction(record, "metrics.validation.mean"),
         "base_test": math.nan if record.get("base") is None else _fraction(record, "base.test"),
         "weights": _get(record, "model.weights", str),
-        "variant_options": _flat(_get(record, "identity.variant", dict), leave_out=("name",)),
-        "setting_options": _flat(_get(record, "identity", dict), leave_out=(*AXES, "variant")),
+        "variant_options": flat_options(_get(record, "identity.variant", dict), leave_out=("name",)),
+        "setting_options": flat_options(_get(record, "identity", dict), leave_out=(*AXES, "variant")),
     }
 
 
@@ -108,14 +108,14 @@ def _fraction(record: dict[str, Any], key: str) -> float:
     return value
 
 
-def _flat(tree: dict[str, Any], leave_out: tuple[str, ...] = (), prefix: str = "") -> dict[str, str]:
+def flat_options(tree: dict[str, Any], leave_out: tuple[str, ...] = (), prefix: str = "") -> dict[str, str]:
     """`{"a": {"b": 1}}` → `{"a.b": "1"}`, without the top-level keys in `leave_out`."""
     flat: dict[str, str] = {}
     for key, value in tree.items():
         if key in leave_out:
             continue
         if isinstance(value, dict):
-            flat |= _flat(value, prefix=f"{prefix}{key}.")
+            flat |= flat_options(value, prefix=f"{prefix}{key}.")
         else:
             flat[prefix + key] = value if isinstance(value, str) else json.dumps(value)
     return flat

@@ -11,7 +11,7 @@ from analysis.drawing import caption, log_axis, written
 from analysis.errors import AnalysisError
 from analysis.labels import format_lr
 from analysis.palette import LineStyle, Style, styles
-from analysis.plots import GREY, INK, SUFFIXES, _marker
+from analysis.plots import GREY, INK, SUFFIXES, marker
 from analysis.sharpness import Comparison, interval
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _markers(axes: Axes, one: Comparison, style_of: dict[str, Style]) -> None:
             if not room.padded(-0.5).count_overlaps(taken):
                 break
         place = axes.transData + ScaledTranslation(0, shift / 72, axes.figure.dpi_scale_trans)
-        axes.plot(sharpness, lr, **_marker(style_of[variant], 7.5, hollow=bool(edge)), transform=place, zorder=3)
+        axes.plot(sharpness, lr, **marker(style_of[variant], 7.5, hollow=bool(edge)), transform=place, zorder=3)
         marks.append((variant, (sharpness, lr), place))
         taken.append(room)
     for index, mark in enumerate(marks):

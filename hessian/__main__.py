@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 USAGE = """usage: python -m hessian [key=value ...]
-       python -m hessian report FOLDER [--out FOLDER]
-       python -m hessian advise FOLDER --lr LOW,HIGH
+       python -m hessian report FOLDER [--out FOLDER] [--format text|markdown|csv]
+       python -m hessian advise FOLDER --lr LOW,HIGH [--published FILE]
 
 Sharpness of LoRA variants: λmax and λmin of the Hessian of the fine-tuning loss, for the adapter of one matrix at a time.
 Leaves a record for every block in output_dir, a table and three figures; a block that has its record is not computed again.

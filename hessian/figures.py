@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings, matrices_in_order
 from analysis.drawing import caption, casing, legend, log_axis, points, spread
 from analysis.palette import Style, in_order, styles
-from analysis.plots import GREY, INK, _marker
+from analysis.plots import GREY, INK, marker
 from hessian.report import by_layer
 from lorabench.errors import UserError
 
@@ -122,7 +122,7 @@ def box(frame: "pd.DataFrame") -> "Figure":
                 _box(axes, place, shown, style_of[variant].color)
             jitter = np.random.default_rng(0).uniform(-0.2, 0.2, len(shown))
             below = 2 if len(shown) >= BOX_FROM else 4  # a lone median must not hide its points
-            axes.plot(place + jitter, shown, **_marker(style_of[variant], 4), alpha=0.5, zorder=below)
+            axes.plot(place + jitter, shown, **marker(style_of[variant], 4), alpha=0.5, zorder=below)
         log_axis(axes, "y", cells["lambda_max"])
         axes.grid(False, axis="x")
         axes.set_xticks(range(len(labels)), labels, fontsize=9)
