@@ -151,7 +151,7 @@ class SourcedTask(Task):
             rows = self.own_rows(name, source.load(key))
         except UserError as error:
             others = [other for other in self.used_sets if other != name]
-            if name == "train" or not others:
+            if name not in self.used_sets or not others:
                 raise
             raise UserError(f"{error}; or leave {name} out with task.sets=[{','.join(others)}]") from error
         if isinstance(source, LocalSource) and source.rows not in (None, len(rows)):

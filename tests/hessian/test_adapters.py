@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from small_models import MATRICES, dense, family, full_name, variant
 
 from hessian import starts
 from hessian.adapters import AdapterHessian
@@ -13,7 +14,6 @@ from lorabench.data import Corpus
 from lorabench.schema import TrainerConfig
 from lorabench.train import Training, backward
 from lorabench.variants.base import adapter_layers
-from tests.hessian.conftest import MATRICES, dense, family, full_name, variant
 
 BILINEAR = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "loft"]
 SETTINGS = TrainerConfig(512, 0.0, 1.0, 0.0, (0.9, 0.999), 1e-8, 10_000, 0.9, 10)

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
+from small_models import FAMILIES, LENGTHS, MATRICES, dense, family, full_name
 
 from hessian.operator import Factors, LeafHessian
 from hessian.passes import Budget, Passes
 from lorabench.errors import UserError
 from lorabench.schema import TrainerConfig
 from lorabench.train import mean_loss
-from tests.hessian.conftest import FAMILIES, LENGTHS, MATRICES, dense, family, full_name
 
 
 def block(base, name, rank=2, scale=1.5, zero=False, seed=0):
