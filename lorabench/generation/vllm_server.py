@@ -32,7 +32,8 @@ def serve(pipe: Connection, scratch: Path | None, arguments: dict[str, Any]) -> 
     """
     os.setsid()  # a group of its own: whatever vLLM starts can be ended with it, and an interrupt is for the parent to handle
     multiprocessing.set_start_method(None, force=True)  # a spawned process has spawn, with locks whose names outlive a kill
-    threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True).start()
+    end = threading.Thread(target=_end_with_parent, args=(scratch,), daemon=True)
+    end.start()
     server = None
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -50,6 +51,7 @@ def serve(pipe: Connection, scratch: Path | None, arguments: dict[str, Any]) -> 
                     break
             else:
                 pipe.send(("done", result))
+    end.join()  # a parent that lives kills this process
 
 
 def _end_with_parent(scratch: Path | None) -> None:

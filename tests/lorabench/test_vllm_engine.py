@@ -136,7 +136,7 @@ def alive(pid):
         return False
 
 
-def wait_until(fact, seconds=20.0):
+def wait_until(fact, seconds=60.0):
     until = time.monotonic() + seconds
     while not fact() and time.monotonic() < until:
         time.sleep(0.05)
@@ -211,6 +211,8 @@ if __name__ == "__main__":
     generator = VLLMGenerator(**{FIELDS})
     generator.load(models.load(spec, torch.device("cpu")))
     generator.generate(["Q:"], 4)
+    for i in range(5000):  # to remove them takes longer than to end a process
+        (generator._folder / str(i)).touch()
     print(generator._engine.pid, generator._folder, flush=True)
     os.kill(os.getpid(), signal.{SIGNAL})
 """
