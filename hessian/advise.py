@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 A_DECADE = 4
 """Learning rates: paper 1's grid of 1.1247, 2.0, 3.5566 and 6.3246 times a power of ten, that is 2·10^(j/4)."""
 
+WIDE = 2.0
+"""Decades of learning rates from which on a suggested grid says more of the measurement than of the variant."""
+
 HEADER = ["variant", "blocks", "ratio to LoRA", "sharpest", "lr ∝ 1/λ", "lr ∝ 1/√λ"]
 COLUMNS = ("model", "task", "rank", "batch_size", "variant", "learning_rate", "mean")
 """Of a file of published cells."""
@@ -174,6 +177,11 @@ def _remarks(cells: "pd.DataFrame", found: list[Advice]) -> list[str]:
         remarks.append(f"Not LoRA's layers, so that a ratio of λ compares different parameters: {', '.join(general)}.")
     if lost := [one.variant for one in found if not one.blocks]:
         remarks.append(f"No advice, since there is no ratio of two positive λmax: {', '.join(lost)}.")
+    if wide := [one.variant for one in found if one.blocks and math.log10(one.grid[-1] / one.grid[0]) > WIDE]:
+        remarks.append(
+            f"Measured too coarsely to save much of a sweep (over {WIDE:g} decades): {', '.join(wide)}; more layers, matrices or "
+            "samples narrow their grids."
+        )
     return remarks
 
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from hessian.bound import frame, outer_bound
+
 Products = Generator[torch.Tensor, torch.Tensor, None]
 
 MIN_STEPS = 12
@@ -84,7 +86,7 @@ def lanczos(
     the rule above holds, and another start follows), or ends as soon as the bound below excludes wanted values above the
     θ found, at the latest after `MIN_STEPS` products.
 
-    *Upper bound.* Start i bounds the largest eigenvalue ω of H on the complement of the basis Q before it (`_outer_bound`),
+    *Upper bound.* Start i bounds the largest eigenvalue ω of H on the complement of the basis Q before it (`hessian.bound`),
     with failure probability `FAILURE`/2ⁱ. With S = QᵀHQ, R = HQ − QS and x = Qa + b, b ⟂ Q, xᵀHx ≤ aᵀSa + 2‖Ra‖‖b‖ + ω‖b‖².
     So λ_j(H) is at most the j-th largest eigenvalue of [[S, Cᵀ], [C, ωI]], CᵀC = RᵀR, with ω counted n times more. `upper`
     is the least such bound on λ₁ over the starts.
@@ -139,7 +141,7 @@ def lanczos_steps(
     while True:
         if source is None:
             first, pure, certified = space.size, True, False
-            frames.append(space.frame())
+            frames.append(frame(space.symmetric, space.tails))
             start = torch.randn(n, generator=generator, dtype=torch.float64, device=generator.device)
             yield from space.append(space.split(start.to(device))[1])
         else:
@@ -150,7 +152,7 @@ def lanczos_steps(
         full = len(ritz.values) == k + 1
         if pure:  # the rows from `first` on are plain Lanczos on the complement of those before
             block, last = space.symmetric[first:, first:], space.rest(space.size - 1)
-            outside = _outer_bound(block, last, n, FAILURE / 2 ** len(frames))
+            outside = outer_bound(block, last, n, FAILURE / 2 ** len(frames))
             frames[-1].diagonal()[first:] = outside
             framed = torch.linalg.eigvalsh(frames[-1])
             ceiling = torch.cat([framed, framed.new_full((k,), outside)]).sort(descending=True).values
@@ -170,7 +172,7 @@ def lanczos_steps(
         else:
             source = space.most_wanted(ritz)
 
-    bounds = (float(torch.linalg.eigvalsh(frame)[-1]) + space.noise for frame in frames)
+    bounds = (float(torch.linalg.eigvalsh(matrix)[-1]) + space.noise for matrix in frames)
     return LanczosResult(
         eigenvalues=tuple(ritz.values[:-1].tolist()),
         smallest=float(ritz.values[-1]),
@@ -247,7 +249,7 @@ class _Space:
             self.basis = torch.cat([self.basis, torch.empty_like(self.basis)])
         self.basis[m] = q
         self.size += 1
-        product = (yield q.to(self.dtype, copy=True)).detach().to(q.device)
+        product = (yield q.to(self.dtype)).detach().to(q.device)
         if product.shape != q.shape:
             raise ValueError(f"lanczos: product {self.size} has shape {list(product.shape)}, expected [{n}]")
         if not product.isfinite().all():
@@ -279,43 +281,3 @@ class _Space:
         weights = (ritz.coefficients.abs() / ritz.allowed).amax(dim=1)
         alive = [j for j in self.tails if self.rest(j) > self.noise]
         return max(alive, key=lambda j: float(weights[j]) * self.rest(j), default=None)
-
-    def frame(self) -> torch.Tensor:
-        """[[S, Cᵀ], [C, 0]] with CᵀC = RᵀR, R the tails; [[0]] of an empty basis."""
-        m, ends = self.size, list(self.tails)
-        corner = torch.zeros(1, 0, dtype=torch.float64)
-        if ends:
-            corner = torch.linalg.qr(torch.stack(list(self.tails.values()), dim=1)).R.cpu()
-        frame = torch.zeros(m + len(corner), m + len(corner), dtype=torch.float64)
-        frame[:m, :m] = self.symmetric
-        frame[m:, ends] = corner
-        frame[ends, m:] = corner.T
-        return frame
-
-
-def _outer_bound(block: torch.Tensor, last: float, n: int, failure: float) -> float:
-    """A bound on λmax from one Lanczos run with a Gaussian start (van Dorsselaer, Hochstenbach & van der Vorst 2000).
-
-    For the top eigenvector u and the run's vectors q₁ … q_{m+1}, uᵀq_{m+1} = p(λmax) · uᵀq₁ with p(x) = Π(x − θ_i)/Πβ_i.
-    As |uᵀq_{m+1}| ≤ 1, p(λmax) ≤ 1/c unless |uᵀq₁| < c, and for a Gaussian start P(|uᵀq₁| < c) ≤ c·√(2n/π) = failure. Beyond
-    the largest θ, p grows, so λmax is at most the x there with p(x) = 1/c. It holds for every m at once, and for any H.
-
-    Args:
-        block: [m, m], the run's tridiagonal matrix, with eigenvalues θ and β₁ … β_{m−1} beside the diagonal.
-        last: β_m, the norm of the run's remainder.
-        n: dimension, or more.
-        failure: probability of failure.
-    """
-    theta, beta = torch.linalg.eigvalsh(block), block.diagonal(-1)
-    if last == 0:  # an invariant subspace: p is infinite beyond its largest θ
-        return float(theta[-1])
-    level = float(beta.log().sum()) + math.log(last / failure * math.sqrt(2 * n / math.pi))
-    gaps = theta[-1] - theta
-    log_t = level / len(theta)  # x = θ_m + t: Σ log(t + gap_i) is convex in log t, so Newton from above stays above
-    for _ in range(50):
-        shifted = gaps + math.exp(log_t)
-        excess = float(shifted.log().sum()) - level
-        if excess < 1e-6:
-            break
-        log_t -= excess / float((math.exp(log_t) / shifted).sum())
-    return float(theta[-1]) + math.exp(log_t)

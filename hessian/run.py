@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from hessian import jackknife, starts
 from hessian.adapters import AdapterHessian
 from hessian.operator import Hessian, LeafHessian
 from hessian.passes import Passes
+from hessian.report import median
 from hessian.solve import Solved, solve
 from hessian.study import REFERENCE, Place, Study
 from lorabench import memory, records
@@ -93,20 +92,12 @@ def medians_known(study: Study, variants: Sequence[str], layers: Sequence[int]) 
         for name in variants:
             found = [records.read(study.file(name, place.name)) or {} for place in places]
             ratios = [record["ratio"]["value"] for record in found if record.get("ratio")]
-            if name != REFERENCE and not _narrow(ratios, study.knobs["precision"]):
+            if name == REFERENCE:
+                continue
+            known = median(ratios)
+            if not known.sure or math.log(known.high / known.low) > 2 * math.log1p(study.knobs["precision"]):
                 return False
     return True
-
-
-def _narrow(ratios: Sequence[float], precision: float) -> bool:
-    from scipy.stats import binom
-
-    n = len(ratios)
-    out = int(binom.ppf((1 - jackknife.LEVEL) / 2, n, 0.5))  # so many at each end lie outside the interval
-    if n < 6 or out < 1:
-        return False
-    logs = np.sort(np.log(ratios))
-    return bool(logs[n - out] - logs[out - 1] <= 2 * math.log1p(precision))
 
 
 def _bilinear(study: Study, variants: Sequence[str], layer: int, clock: "Clock") -> None:

@@ -153,6 +153,13 @@ def test_few_blocks_have_a_range_for_an_interval(tmp_path):
     assert " 5 (4, 6) " in text(load_blocks(tmp_path), LOW, HIGH)
 
 
+def test_a_grid_too_wide_to_help_is_told(folder):
+    assert "too coarsely" not in text(load_blocks(folder), LOW, HIGH)
+    for layer in range(10):
+        write(folder, "olora", layer, 30.0, ends=(1, 900))
+    assert "(over 2 decades): olora;" in text(load_blocks(folder), LOW, HIGH)
+
+
 def test_no_ratio_no_advice(folder):
     write(folder, "milora", 0, None, lam=-0.1)
     printed = text(load_blocks(folder), LOW, HIGH)

@@ -9,6 +9,7 @@ import scipy.sparse.linalg
 import torch
 
 from hessian import lanczos as module
+from hessian.bound import outer_bound
 from hessian.lanczos import lanczos
 
 N = 150
@@ -283,7 +284,7 @@ def test_the_outer_bound_solves_its_equation(size):
     diagonal = torch.randn(size, generator=generator(size), dtype=torch.float64) / 10
     beta = torch.rand(size, generator=generator(size + 1), dtype=torch.float64) / 10 + 0.5
     block = torch.diag(diagonal) + torch.diag(beta[:-1], 1) + torch.diag(beta[:-1], -1)
-    x = module._outer_bound(block, float(beta[-1]), 1000, 0.01)
+    x = outer_bound(block, float(beta[-1]), 1000, 0.01)
     before, p = 0.0, 1.0  # the three-term recurrence of the Lanczos polynomials
     for i in range(size):
         before, p = p, ((x - float(diagonal[i])) * p - (float(beta[i - 1]) * before if i else 0.0)) / float(beta[i])
