@@ -179,8 +179,8 @@ def _remarks(cells: "pd.DataFrame", found: list[Advice]) -> list[str]:
         remarks.append(f"No advice, since there is no ratio of two positive λmax: {', '.join(lost)}.")
     if wide := [one.variant for one in found if one.blocks and math.log10(one.grid[-1] / one.grid[0]) > WIDE]:
         remarks.append(
-            f"Measured too coarsely to save much of a sweep (over {WIDE:g} decades): {', '.join(wide)}; more layers, matrices or "
-            "samples narrow their grids."
+            f"Measured too coarsely to save much of a sweep (over {WIDE:g} decades): {', '.join(wide)}; more layers, "
+            "matrices or samples narrow their grids."
         )
     return remarks
 
