@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from hessian.memory import SavedBytes
 from hessian.passes import Batch, Budget, Passes
@@ -11,6 +11,13 @@ from lorabench.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+
+MOST_TOGETHER = 8
+"""Vectors of one pass: with more the matrix products are no faster."""
+
+TRANSIENT = 0.5
+"""What a vector's pass takes for a while beside the graph, as a share of it; measured: 0.3 to 0.4."""
 
 
 class Block(Protocol):
@@ -23,10 +30,15 @@ class Graph(ABC):
     """Loss and first derivative of one micro-batch, kept so that second derivatives can be taken again and again."""
 
     places: list[int]
+    together = 1
 
     @abstractmethod
     def product(self, block: Any, vector: "torch.Tensor") -> "torch.Tensor":
         """This micro-batch's part of H·v; ``vector`` and result [size] in float32 on the model's device."""
+
+    def products(self, blocks: Sequence[Any], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+        """``product`` for pairs of a block and a vector, up to ``together`` of them at once where the blocks allow it."""
+        return [self.product(block, vector) for block, vector in zip(blocks, vectors, strict=True)]
 
     @abstractmethod
     def parts(self, block: Any, vectors: "torch.Tensor") -> "torch.Tensor":
@@ -42,6 +54,7 @@ class Hessian(ABC):
     Attributes:
         kept: share of the tokens whose graphs are kept.
         bytes: what the graphs hold at most, by what autograd saves.
+        together: vectors whose products are computed at once, where the blocks allow it.
     """
 
     def __init__(self, passes: Passes, budget: Budget):
@@ -59,6 +72,8 @@ class Hessian(ABC):
         held = sum(area for area, keep in zip(areas, self._keep, strict=True) if keep)
         self.kept = held / sum(areas)
         self.bytes = round(per_token * (held + (0 if all(self._keep) else max(areas))))
+        free = budget.bytes / per_token - held - (0 if all(self._keep) else max(areas))
+        self.together = max(1, min(MOST_TOGETHER, int(free / (TRANSIENT * max(areas)))))
         self._graphs: dict[int, Graph] = {}
 
     @abstractmethod
@@ -72,8 +87,8 @@ class Hessian(ABC):
         sums = [torch.zeros(block.size, dtype=torch.float64) for block in blocks]
         sent = [vector.to(self.passes.device, torch.float32) for vector in vectors]
         for graph in self._each():
-            for block, vector, total in zip(blocks, sent, sums, strict=True):
-                total += graph.product(block, vector).to("cpu", torch.float64)
+            for total, product in zip(sums, graph.products(blocks, sent), strict=True):
+                total += product.to("cpu", torch.float64)
         return sums
 
     def parts(self, blocks: Sequence[Any], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
@@ -90,6 +105,7 @@ class Hessian(ABC):
     def _each(self) -> Iterator[Graph]:
         for index, batch in enumerate(self._batches):
             graph = self._graphs.get(index) or self.build(batch)
+            graph.together = self.together
             if self._keep[index]:
                 self._graphs[index] = graph
             yield graph
@@ -169,41 +185,72 @@ class LeafGraph(Graph):
         leaves = [self._e[name] for name in names]
         self._g = dict(zip(names, torch.autograd.grad(loss, leaves, create_graph=True), strict=True))
 
-    def _second(self, block: Factors, a: "torch.Tensor", b: "torch.Tensor") -> "tuple[torch.Tensor, ...]":
-        """δe and h [batch, time, m], and x·δAᵀ and x·Aᵀ [batch, time, r]."""
-        import torch
-
-        x, g = self._x[block.name], self._g[block.name]
-        moved, inner = x @ a.T, x @ block.lora_A.T
-        change = block.scale * (moved @ block.lora_B.T + inner @ b.T)
-        (h,) = torch.autograd.grad(g, self._e[block.name], change, retain_graph=True)
-        return change, h, moved, inner
-
     def product(self, block: Factors, vector: "torch.Tensor") -> "torch.Tensor":
         """See the class."""
+        return self.products([block], [vector])[0]
+
+    def products(self, blocks: Sequence[Factors], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+        """See the class; vectors for the same matrix go together."""
         import torch
 
-        a, b = block.split(vector)
-        _, h, moved, inner = (part.flatten(0, 1) for part in self._second(block, a, b))
-        x, g = self._x[block.name].flatten(0, 1), self._g[block.name].detach().flatten(0, 1)
-        for_a = (h @ block.lora_B + g @ b).T @ x
-        for_b = h.T @ inner + g.T @ moved
-        return block.scale * torch.cat([for_a.flatten(), for_b.flatten()])
+        found = []
+        for block, vector, one in zip(blocks, vectors, self._seconds(blocks, vectors), strict=True):
+            x, g = (tensor[block.name].detach().flatten(0, 1) for tensor in (self._x, self._g))
+            _, b = block.split(vector)
+            h, moved, inner = (part.flatten(0, 1) for part in (one.h, one.moved, one.inner))
+            for_a = (h @ block.lora_B + g @ b).T @ x
+            for_b = h.T @ inner + g.T @ moved
+            found.append(block.scale * torch.cat([for_a.flatten(), for_b.flatten()]))
+        return found
 
     def parts(self, block: Factors, vectors: "torch.Tensor") -> "torch.Tensor":
         """δe_jᵀh_k + s·gᵀ(δB_j·δA_k + δB_k·δA_j)x of each sequence, for the columns j, k."""
         import torch
 
-        g = self._g[block.name].detach()
-        moves = [block.split(vector) for vector in vectors.T.contiguous()]
-        changes, seconds, moved, _ = zip(*(self._second(block, a, b) for a, b in moves), strict=True)
-        pulled = [g @ b for _, b in moves]
+        g, columns = self._g[block.name].detach(), list(vectors.T.contiguous())
+        found = self._seconds([block] * len(columns), columns)
+        pulled = [g @ block.split(vector)[1] for vector in columns]
         rows = []
-        for j in range(len(moves)):
-            for k in range(len(moves)):
-                cross = pulled[j] * moved[k] + pulled[k] * moved[j]
-                rows.append((changes[j] * seconds[k]).sum((1, 2)) + block.scale * cross.sum((1, 2)))
-        return torch.stack(rows, dim=1).view(-1, len(moves), len(moves))
+        for j, one in enumerate(found):
+            for k, other in enumerate(found):
+                cross = pulled[j] * other.moved + pulled[k] * one.moved
+                rows.append((one.change * other.h).sum((1, 2)) + block.scale * cross.sum((1, 2)))
+        return torch.stack(rows, dim=1).view(-1, len(found), len(found))
+
+    def _seconds(self, blocks: Sequence[Factors], vectors: "Sequence[torch.Tensor]") -> "list[_Second]":
+        found: dict[int, _Second] = {}
+        for name in dict.fromkeys(block.name for block in blocks):
+            mine = [index for index, block in enumerate(blocks) if block.name == name]
+            for start in range(0, len(mine), self.together):
+                places = mine[start : start + self.together]
+                found |= zip(places, self._at_once([blocks[i] for i in places], [vectors[i] for i in places]), strict=True)
+        return [found[index] for index in range(len(blocks))]
+
+    def _at_once(self, blocks: Sequence[Factors], vectors: "Sequence[torch.Tensor]") -> "Iterator[_Second]":
+        """Of one matrix, by one pass through the graph."""
+        import torch
+
+        name = blocks[0].name
+        x, g, e = self._x[name], self._g[name], self._e[name]
+        changes, moved, inner = [], [], []
+        for block, vector in zip(blocks, vectors, strict=True):
+            a, b = block.split(vector)
+            moved.append(x @ a.T)
+            inner.append(x @ block.lora_A.T)
+            changes.append(block.scale * (moved[-1] @ block.lora_B.T + inner[-1] @ b.T))
+        # One goes without the detour through torch.func that several need.
+        several, given = len(changes) > 1, torch.stack(changes)
+        (h,) = torch.autograd.grad(g, e, given if several else given[0], retain_graph=True, is_grads_batched=several)
+        return map(_Second, changes, h if several else [h], moved, inner)
+
+
+class _Second(NamedTuple):
+    """δe and h [batch, time, m], x·δAᵀ and x·Aᵀ [batch, time, r]."""
+
+    change: "torch.Tensor"
+    h: "torch.Tensor"
+    moved: "torch.Tensor"
+    inner: "torch.Tensor"
 
 
 class LeafHessian(Hessian):

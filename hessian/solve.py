@@ -46,13 +46,15 @@ class Solved:
 def solve(hessian: Hessian, blocks: Sequence[Any], generators: "Sequence[torch.Generator]", rule: Rule) -> Iterator[Solved]:
     """Solve the blocks; yields in their order.
 
-    One by one where all graphs are kept; else together, as many as have room for their bases in the budget.
+    Together are as many as have room for their bases in the budget; where all graphs are kept, only neighbours on the same
+    matrix, which alone are faster so.
     """
     groups: list[list[int]] = []
-    held, room = 0, 0 if hessian.kept == 1.0 else hessian.budget.bytes
+    held = 0
     for index, block in enumerate(blocks):
         size = 8 * block.size * min(BASIS, rule.max_iter)
-        if groups and held + size <= room:
+        alike = hessian.kept < 1.0 or (index > 0 and block.name == blocks[index - 1].name)
+        if groups and alike and held + size <= hessian.budget.bytes:
             groups[-1].append(index)
             held += size
         else:
