@@ -220,7 +220,7 @@ def load(spec: ModelConfig, device: "torch.device") -> Base:
     if key not in _LOADED:
         forget()
         gc.collect()  # the first load in a process leaves a cycle of frames, which would keep its model beside the new one
-        _LOADED[key] = _load(spec, device, resolve_dtype(spec.dtype, device))
+        _LOADED[key] = read(spec, device, resolve_dtype(spec.dtype, device))
     return _LOADED[key]
 
 
@@ -229,7 +229,8 @@ def forget() -> None:
     _LOADED.clear()
 
 
-def _load(spec: ModelConfig, device: "torch.device", dtype: "torch.dtype") -> Base:
+def read(spec: ModelConfig, device: "torch.device", dtype: "torch.dtype") -> Base:
+    """Load a base model beside the one that ``load`` keeps."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging

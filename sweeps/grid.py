@@ -34,6 +34,8 @@ class GridSweeper(Sweeper):
             launched again without these at the end.
     """
 
+    KIND = "a grid"
+
     def __init__(
         self,
         params: dict[str, Any] | None,
@@ -58,27 +60,29 @@ class GridSweeper(Sweeper):
         cells = self.expand(arguments)
         if not self.preflight(self.compose(cells)):
             return None
-        results = self._launch([[*cell, *self.first_pass] for cell in cells], first=0)
-        again = [i for i, result in enumerate(results) if _retry_later(result)]
-        for i, result in zip(again, self._launch([cells[i] for i in again], first=len(cells)), strict=True):
-            results[i] = result
+        results = self.launch(cells)
         self._report(cells, results)
         return results
 
     def expand(self, arguments: Sequence[str]) -> list[list[str]]:
         """Return the override strings of every cell, the last axis varying fastest."""
+        axes = [[f"{key}={value}" for value in values] for key, values in self.axes(arguments).items()]
+        return [list(cell) for cell in itertools.product(*axes)]
+
+    def axes(self, arguments: Sequence[str]) -> dict[str, list[str]]:
+        """Return the values of every key that ``params`` or the command line sets, as they stand in an override."""
         given = [f"{key}={_text(value)}" for key, value in self.params.items()] + list(arguments)
         parser = OverridesParser.create(config_loader=self.context.config_loader)
         axes: dict[str, list[str]] = {}
         for override in parser.parse_overrides(given):
             key = override.get_key_element()
             if not override.is_sweep_override():
-                axes[key] = [f"{key}={override.get_value_element_as_str()}"]
+                axes[key] = [override.get_value_element_as_str()]
             elif override.is_discrete_sweep():
-                axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+                axes[key] = [str(value) for value in override.sweep_string_iterator()]
             else:
-                raise HydraException(f"{key}: a grid needs a list of values, not an interval; write {key}=1e-4,1e-3")
-        return [list(cell) for cell in itertools.product(*axes.values())]
+                raise HydraException(f"{key}: {self.KIND} needs a list of values, not an interval; write {key}=1e-4,1e-3")
+        return axes
 
     def compose(self, cells: Sequence[Sequence[str]]) -> list[DictConfig]:
         """Return the config of every cell, without the ``hydra`` node.
@@ -111,13 +115,21 @@ class GridSweeper(Sweeper):
             configs.append(config)
         return configs
 
+    def launch(self, cells: Sequence[Sequence[str]], first: int = 0) -> list[JobReturn]:
+        """Run the cells, those that ask for it a second time; their jobs are numbered from ``first`` on."""
+        results = self._launch([[*cell, *self.first_pass] for cell in cells], first)
+        again = [i for i, result in enumerate(results) if retry_later(result)]
+        for i, result in zip(again, self._launch([cells[i] for i in again], first + len(cells)), strict=True):
+            results[i] = result
+        return results
+
     def _launch(self, cells: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         return list(self.launcher.launch(cells, initial_job_idx=first)) if cells else []
 
     def _report(self, cells: Sequence[Sequence[str]], results: Sequence[JobReturn]) -> None:
         failed = [i for i, result in enumerate(results) if result.status != JobStatus.COMPLETED]
         for i in failed:
-            print(f"failed: {' '.join(cells[i])}: {_reason(results[i])}", file=sys.stderr)
+            print(f"failed: {' '.join(cells[i])}: {reason(results[i])}", file=sys.stderr)
         if failed:
             raise SweepFailed(f"{len(failed)} of {len(cells)} cells failed; the same command tries them again")
 
@@ -126,11 +138,13 @@ def _text(value: Any) -> str:
     return ",".join(str(v) for v in value) if isinstance(value, list | tuple) else str(value)
 
 
-def _reason(result: JobReturn) -> str:
+def reason(result: JobReturn) -> str:
+    """The exception of a failed job in one line."""
     # The public property raises a failed job's exception; here it is only to be told.
     error = result._return_value
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _retry_later(result: JobReturn) -> bool:
+def retry_later(result: JobReturn) -> bool:
+    """Whether the job asks to be launched again."""
     return result.status == JobStatus.FAILED and getattr(result._return_value, "retry_later", False)

@@ -75,11 +75,11 @@ def test_another_model_is_loaded_when_nothing_holds_the_first(cell, monkeypatch)
     try:
         base = first.base()
         first.generator.load(base)
-        model, held, load = weakref.ref(base.model), [], models._load
+        model, held, load = weakref.ref(base.model), [], models.read
         cycle = [base.model]  # such as the first load in a process leaves
         cycle.append(cycle)
         del base, cycle
-        monkeypatch.setattr(models, "_load", lambda *arguments: held.append(model()) or load(*arguments))
+        monkeypatch.setattr(models, "read", lambda *arguments: held.append(model()) or load(*arguments))
         assert second.base().model.dtype == torch.bfloat16
         assert second.generator is first.generator
     finally:

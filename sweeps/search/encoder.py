@@ -1,0 +1,205 @@
+"""Embeddings of all candidates by a frozen language model: the texts form a tree, of which each node is computed once."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sweeps.search.prompts import Prompts
+
+PACK = 768
+"""Tokens of one pass beyond the head: as many nodes of the tree as fit go together, each seeing its ancestors alone."""
+
+Past = list[tuple[torch.Tensor, torch.Tensor]]
+"""Keys and values of each layer."""
+
+
+@dataclass
+class Pack:
+    """Some candidates' part of the tree as one sequence.
+
+    Attributes:
+        ids: tokens [t].
+        positions: their positions behind the head [t].
+        sees: [t, t], whether a token (row) attends to another.
+        leaves: each candidate's last token [candidates].
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    sees: torch.Tensor
+    leaves: torch.Tensor
+
+
+class Encoder:
+    """Last hidden states of a causal language model, one vector a candidate.
+
+    Without a token the vector is the state at the end of the text; with one, an input vector is appended to every text and the
+    vector is the state there. Every text is the head's tokens and then each line's, cut into tokens line by line, so that equal
+    beginnings of texts are equal beginnings of token sequences.
+
+    Args:
+        model: a decoder from Transformers (``AutoModel``), float32, frozen.
+        tokenizer: its tokenizer.
+        prompts: the texts.
+        fingerprint: of the model's weights, for the cache of embeddings.
+        cache: folder for embeddings.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, prompts: Prompts, fingerprint: str, cache: Path) -> None:
+        self.model, self.tokenizer, self.prompts = model.eval().requires_grad_(False), tokenizer, prompts
+        self.fingerprint, self.cache = fingerprint, cache
+        self._lines: dict[str, list[int]] = {}
+        ids = tokenizer(prompts.head, add_special_tokens=True)["input_ids"]
+        with torch.no_grad():
+            past = model(input_ids=torch.tensor([ids]), use_cache=True).past_key_values
+        self._head = [(layer.keys, layer.values) for layer in past.layers]
+        self._length = len(ids)
+        self.start = model.get_input_embeddings().weight[ids].mean(0)
+
+    @property
+    def width(self) -> int:
+        """Size of an embedding."""
+        return int(self.start.numel())
+
+    def table(self, token: bool) -> np.ndarray:
+        """Embeddings of all candidates [candidates, width], float32, with the token at its start or without one; cached."""
+        file = self.cache / f"{self._digest(token)}.npy"
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            found = self.embed(range(len(self.prompts.space)), self.start if token else None)
+            part = file.with_suffix(".part.npy")
+            np.save(part, found.numpy())
+            part.replace(file)
+        return np.load(file)
+
+    def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
+        """Embeddings of some candidates [n, width]."""
+        with torch.no_grad():
+            return torch.cat([self._run(pack, self._head, token)[0] for pack in self._packs(candidates)])
+
+    def with_token(self, candidates: Sequence[int]) -> "Tail":
+        """The texts of some candidates computed but for the token, through which one can differentiate again and again."""
+        packs = list(self._packs(candidates))
+        with torch.no_grad():
+            return Tail(self, packs, [self._run(pack, self._head, None)[1] for pack in packs])
+
+    def _run(self, pack: Pack, past: Past, token: torch.Tensor | None) -> tuple[torch.Tensor, Past]:
+        """States of the leaves, or of a token behind each, and keys and values of head and pack."""
+        t, n = len(pack.ids), len(pack.leaves)
+        inputs, positions, sees = self.model.get_input_embeddings()(pack.ids), pack.positions, pack.sees
+        if token is not None:
+            inputs = torch.cat([inputs, token.expand(n, -1)])
+            positions = torch.cat([positions, positions[pack.leaves] + 1])
+            sees = torch.block_diag(sees, torch.eye(n, dtype=torch.bool)).bool()
+            sees[t:, :t] = pack.sees[pack.leaves]
+        states, kept = self.forward(inputs, positions, sees, past)
+        return states[t:] if token is not None else states[pack.leaves], kept
+
+    def forward(
+        self,
+        inputs: torch.Tensor,
+        positions: torch.Tensor,
+        sees: torch.Tensor,
+        past: Past,
+    ) -> tuple[torch.Tensor, Past]:
+        """States [t, width] of inputs [t, width] behind ``past``, all of whose head and what ``sees`` says they attend to."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(past)
+        head = sees.new_ones(len(inputs), self._length)
+        found = self.model(
+            inputs_embeds=inputs[None],
+            position_ids=positions[None] + self._length,
+            attention_mask=torch.cat([head, sees], dim=1)[None, None],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        layers: Any = cache.layers
+        return found.last_hidden_state[0], [(layer.keys, layer.values) for layer in layers]
+
+    def _packs(self, candidates: Sequence[int]) -> Iterator[Pack]:
+        """Neighbours together: candidates in their order share the most when the last axis varies fastest."""
+        builder = _Builder(self._tokens)
+        for candidate in candidates:
+            lines = self.prompts.lines(candidate)
+            if builder.leaves and builder.cost(lines) > PACK:
+                yield builder.pack()
+                builder = _Builder(self._tokens)
+            builder.add(lines)
+        if builder.leaves:
+            yield builder.pack()
+
+    def _tokens(self, line: str) -> list[int]:
+        if line not in self._lines:
+            self._lines[line] = self.tokenizer(line, add_special_tokens=False)["input_ids"]
+        return self._lines[line]
+
+    def _digest(self, token: bool) -> str:
+        space = self.prompts.space
+        content = [self.fingerprint, self.prompts.head, self.prompts.keys, space.digest, sorted(space.hidden), token]
+        content.append([self.prompts.lines(i) for i in (0, len(space) - 1)])
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+class Tail:
+    """Texts whose keys and values are known; only the token behind them is still to come."""
+
+    def __init__(self, encoder: Encoder, packs: list[Pack], past: list[Past]) -> None:
+        self._encoder, self._packs, self._past = encoder, packs, past
+
+    def states(self, token: torch.Tensor) -> torch.Tensor:
+        """Embeddings [n, width] with this token [width]."""
+        found = []
+        for pack, past in zip(self._packs, self._past, strict=True):
+            n = len(pack.leaves)
+            sees = torch.cat([pack.sees[pack.leaves], torch.eye(n, dtype=torch.bool)], dim=1)
+            inputs, positions = token.expand(n, -1), pack.positions[pack.leaves] + 1
+            found.append(self._encoder.forward(inputs, positions, sees, past)[0])
+        return torch.cat(found)
+
+
+class _Builder:
+    """Puts texts together into a pack, sharing with the text before what they begin with."""
+
+    def __init__(self, tokens: Any) -> None:
+        self._tokens = tokens
+        self._ids: list[int] = []
+        self._path: list[tuple[str, list[int]]] = []  # the last text's lines, and their tokens' places
+        self._seen: list[list[int]] = []  # for each token, the places that it attends to
+        self.leaves: list[int] = []
+
+    def cost(self, lines: Sequence[str]) -> int:
+        """Length of the pack with one more text."""
+        return len(self._ids) + len(self.leaves) + 1 + sum(len(self._tokens(line)) for line in lines[self._shared(lines) :])
+
+    def _shared(self, lines: Sequence[str]) -> int:
+        count = 0
+        while count < len(self._path) and self._path[count][0] == lines[count]:
+            count += 1
+        return count
+
+    def add(self, lines: Sequence[str]) -> None:
+        """Append a text."""
+        self._path = self._path[: self._shared(lines)]
+        for line in lines[len(self._path) :]:
+            before = [place for _, places in self._path for place in places]
+            places = list(range(len(self._ids), len(self._ids) + len(self._tokens(line))))
+            for i, place in enumerate(places):
+                self._seen.append([*before, *places[: i + 1]])
+                self._ids.append(self._tokens(line)[place - places[0]])
+            self._path.append((line, places))
+        self.leaves.append(self._path[-1][1][-1])
+
+    def pack(self) -> Pack:
+        """What was put together."""
+        sees = torch.zeros(len(self._ids), len(self._ids), dtype=torch.bool)
+        for row, seen in enumerate(self._seen):
+            sees[row, seen] = True
+        positions = torch.tensor([len(seen) - 1 for seen in self._seen])
+        return Pack(torch.tensor(self._ids), positions, sees, torch.tensor(self.leaves))

@@ -1,0 +1,51 @@
+"""Tree-structured Parzen estimator (Bergstra et al. 2011) of Optuna, with its defaults, by ask and tell."""
+
+from collections.abc import Sequence
+
+from sweeps.search.base import Observation, Search, filled, untried
+from sweeps.space import Axis, Space
+
+DRAWS = 64
+"""Suggestions after which a tried one is replaced by a random untried candidate."""
+
+
+class TPE(Search):
+    """Optuna's ``TPESampler`` over the positions of each axis: ordered where they are numbers, categorical where not.
+
+    The sampler knows no finite set without replacement, so a suggestion that was tried is drawn again.
+    """
+
+    def __init__(self, space: Space, seed: int) -> None:
+        super().__init__(space, seed)
+        self._orders = [_order(axis) for axis in space.axes]
+
+    def ask(self, history: Sequence[Observation]) -> int:
+        """See ``Search.ask``."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        ranges: dict[str, optuna.distributions.BaseDistribution] = {
+            axis.key: optuna.distributions.IntDistribution(0, len(axis.texts) - 1)
+            if axis.numbers
+            else optuna.distributions.CategoricalDistribution(range(len(axis.texts)))
+            for axis in self.space.axes
+        }
+        sampler = optuna.samplers.TPESampler(seed=int(self.generator(history).integers(2**31)))
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for one, score in zip(history, filled(history), strict=True):
+            places = [order.index(i) for order, i in zip(self._orders, self.space.indices(one.candidate), strict=True)]
+            params = dict(zip(self.space.keys, places, strict=True))
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=ranges, value=score))
+        free = untried(self.space, history)
+        for _ in range(DRAWS):
+            params = study.ask(ranges).params
+            found = self.space.candidate([order[params[key]] for key, order in zip(self.space.keys, self._orders, strict=True)])
+            if free[found]:
+                return found
+        return int(self.generator(history).choice(free.nonzero()[0]))
+
+
+def _order(axis: Axis) -> list[int]:
+    """Positions of the axis's values, ascending where they are numbers."""
+    positions = range(len(axis.texts))
+    return sorted(positions, key=axis.numbers.__getitem__) if axis.numbers else list(positions)

@@ -1,0 +1,147 @@
+"""A finite search space: axes with listed values, and every combination of them as a numbered candidate."""
+
+import hashlib
+import json
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LOG_RANGE = 10
+"""A numeric axis whose largest value is at least so many times its smallest is encoded by its logarithm."""
+
+Value = float | str
+
+
+class SpaceError(Exception):
+    """A space that cannot be searched; the message is for the user."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One hyperparameter.
+
+    Attributes:
+        key: the override's key.
+        texts: its values as they stand in an override, in the user's order.
+    """
+
+    key: str
+    texts: tuple[str, ...]
+
+    @cached_property
+    def numbers(self) -> tuple[float, ...] | None:
+        """The values as finite numbers, None where one is not."""
+        try:
+            found = tuple(float(text) for text in self.texts)
+        except ValueError:
+            return None
+        return found if all(map(math.isfinite, found)) else None
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether its values span orders of magnitude, and their logarithm is what counts."""
+        numbers = self.numbers
+        return numbers is not None and min(numbers) > 0 and max(numbers) >= LOG_RANGE * min(numbers)
+
+
+class Space:
+    """The product of axes; candidate i has the last axis varying fastest.
+
+    Args:
+        axes: each key with its values' texts.
+        derived: keys that follow from axes, each a product such as ``rank * alpha_mult``.
+        hidden: axes that are no overrides themselves, as ``alpha_mult``.
+
+    Raises:
+        SpaceError: no axis; an axis without values or with one twice; a derived key of what is no numeric axis.
+    """
+
+    def __init__(
+        self, axes: Mapping[str, Sequence[str]], derived: Mapping[str, str] | None = None, hidden: Collection[str] = ()
+    ) -> None:
+        self.axes = tuple(Axis(key, tuple(texts)) for key, texts in axes.items())
+        if not self.axes:
+            raise SpaceError("nothing to search: give values to choose from, as lr=1e-4,1e-3 or rank='range(1,9)'")
+        for axis in self.axes:
+            if not axis.texts:
+                raise SpaceError(f"{axis.key} has no values to choose from")
+            if twice := {text for text in axis.texts if axis.texts.count(text) > 1}:
+                raise SpaceError(f"{axis.key} has {', '.join(sorted(twice))} twice")
+        self.derived = {key: tuple(name.strip() for name in rule.split("*")) for key, rule in (derived or {}).items()}
+        self.hidden = frozenset(hidden)
+        numeric = {axis.key for axis in self.axes if axis.numbers is not None}
+        for key, names in self.derived.items():
+            if key in axes:
+                raise SpaceError(f"{key} is both searched and derived ({' * '.join(names)}): drop one of the two")
+            if wrong := [name for name in names if name not in numeric]:
+                raise SpaceError(f"{key} is derived from {', '.join(wrong)}, which is no axis of numbers here")
+
+    def __len__(self) -> int:
+        return math.prod(len(axis.texts) for axis in self.axes)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The axes' keys."""
+        return tuple(axis.key for axis in self.axes)
+
+    @property
+    def digest(self) -> str:
+        """A hash of the axes, their values and the derived keys."""
+        content = [[axis.key, axis.texts] for axis in self.axes], sorted(self.derived.items())
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+    def indices(self, candidate: int) -> tuple[int, ...]:
+        """The candidate's position on each axis."""
+        if not 0 <= candidate < len(self):
+            raise IndexError(candidate)
+        found = []
+        for axis in reversed(self.axes):
+            candidate, index = divmod(candidate, len(axis.texts))
+            found.append(index)
+        return tuple(reversed(found))
+
+    def candidate(self, indices: Sequence[int]) -> int:
+        """The number of the candidate at these positions."""
+        found = 0
+        for axis, index in zip(self.axes, indices, strict=True):
+            found = found * len(axis.texts) + index
+        return found
+
+    def texts(self, candidate: int) -> dict[str, str]:
+        """The candidate's value on each axis, by key."""
+        return {axis.key: axis.texts[i] for axis, i in zip(self.axes, self.indices(candidate), strict=True)}
+
+    def overrides(self, candidate: int) -> list[str]:
+        """The candidate as override strings, derived keys last."""
+        texts = self.texts(candidate)
+        found = {key: text for key, text in texts.items() if key not in self.hidden}
+        for key, names in self.derived.items():
+            found[key] = f"{math.prod(float(texts[name]) for name in names):.15g}"
+        return [f"{key}={text}" for key, text in found.items()]
+
+    @cached_property
+    def encoded(self) -> "np.ndarray":
+        """All candidates as points of [0, 1]^d, [candidates, d], float64.
+
+        A numeric axis is one dimension, by its logarithm where it spans orders of magnitude; any other has a dimension for each
+        of its values, 0 or 1. An axis of one value has none.
+        """
+        import numpy as np
+
+        columns: list[np.ndarray] = []
+        positions = np.indices([len(axis.texts) for axis in self.axes]).reshape(len(self.axes), -1)
+        for axis, position in zip(self.axes, positions, strict=True):
+            if len(axis.texts) == 1:
+                continue
+            if axis.numbers is None:
+                columns.extend(np.eye(len(axis.texts))[:, position])
+            else:
+                values = np.log(axis.numbers) if axis.logarithmic else np.asarray(axis.numbers)
+                scaled = (values - values.min()) / (values.max() - values.min())
+                columns.append(scaled[position])
+        return np.stack(columns, axis=1) if columns else np.zeros((len(self), 1))
