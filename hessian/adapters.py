@@ -94,4 +94,5 @@ class AdapterHessian(Hessian):
             graph = self.build(self.passes.batch([place]))
             for block, each, part in zip(blocks, sent, found, strict=True):
                 part[place] = graph.parts(block, each)[0].to("cpu", torch.float64)
+            del graph  # before the next one is built
         return found

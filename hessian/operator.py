@@ -2,8 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hessian.memory import SavedBytes
 from hessian.passes import Batch, Budget, Passes
@@ -12,7 +12,6 @@ from lorabench.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-
 MOST_TOGETHER = 8
 """Vectors of one pass: with more the matrix products are no faster."""
 
@@ -20,10 +19,8 @@ TRANSIENT = 0.5
 """What a vector's pass takes for a while beside the graph, as a share of it; measured: 0.3 to 0.4."""
 
 
-class Block(Protocol):
-    """Parameters whose Hessian is wanted, seen as one vector."""
-
-    size: int
+FINE = 8
+"""Micro-batches that the budget is cut into where it does not hold all graphs: for those kept, that built, and its passes."""
 
 
 class Graph(ABC):
@@ -57,23 +54,31 @@ class Hessian(ABC):
         together: vectors whose products are computed at once, where the blocks allow it.
     """
 
+    most_together = 1
+
     def __init__(self, passes: Passes, budget: Budget):
         self.passes, self.budget = passes, budget
-        per_token = self._probe()
-        self._batches = passes.batches(min(budget.micro_batch_tokens, int(budget.bytes / per_token)), budget.max_padding)
-        areas = [batch.area for batch in self._batches]
-        room = budget.bytes / per_token
-        if sum(areas) > room:
-            room -= max(areas)  # for the graph that is built and freed
+        per_token, per_target = self._probe()
+        pairs = [(len(example.ids), example.target_tokens) for example in passes.examples]
+        fitting = int(budget.bytes / max(per_token + per_target * targets / length for length, targets in pairs))
+        whole = sum(per_token * length + per_target * targets for length, targets in pairs)
+        if whole > (1 - budget.max_padding) * budget.bytes:
+            fitting //= FINE
+        self._batches = passes.batches(min(budget.micro_batch_tokens, fitting), budget.max_padding)
+        sizes = [per_token * batch.area + per_target * batch.targets for batch in self._batches]
+        room: float = budget.bytes
+        if sum(sizes) > room:  # some graphs are built and freed, one at a time
+            room -= max(sizes) * (1 + TRANSIENT * self.most_together)
         self._keep: list[bool] = []
-        for area in areas:
-            self._keep.append(area <= room)
-            room -= area if self._keep[-1] else 0
-        held = sum(area for area, keep in zip(areas, self._keep, strict=True) if keep)
-        self.kept = held / sum(areas)
-        self.bytes = round(per_token * (held + (0 if all(self._keep) else max(areas))))
-        free = budget.bytes / per_token - held - (0 if all(self._keep) else max(areas))
-        self.together = max(1, min(MOST_TOGETHER, int(free / (TRANSIENT * max(areas)))))
+        for size in sizes:
+            self._keep.append(size <= room)
+            room -= size if self._keep[-1] else 0
+        areas = [batch.area for batch in self._batches]
+        self.kept = sum(area for area, keep in zip(areas, self._keep, strict=True) if keep) / sum(areas)
+        held = sum(size for size, keep in zip(sizes, self._keep, strict=True) if keep)
+        held += 0 if all(self._keep) else max(sizes)
+        self.bytes = round(held)
+        self.together = max(1, min(self.most_together, int((budget.bytes - held) / (TRANSIENT * max(sizes)))))
         self._graphs: dict[int, Graph] = {}
 
     @abstractmethod
@@ -89,6 +94,7 @@ class Hessian(ABC):
         for graph in self._each():
             for total, product in zip(sums, graph.products(blocks, sent), strict=True):
                 total += product.to("cpu", torch.float64)
+            del graph  # before the next one is built
         return sums
 
     def parts(self, blocks: Sequence[Any], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
@@ -100,6 +106,7 @@ class Hessian(ABC):
         for graph in self._each():
             for block, each, part in zip(blocks, sent, found, strict=True):
                 part[graph.places] = graph.parts(block, each).to("cpu", torch.float64)
+            del graph
         return found
 
     def _each(self) -> Iterator[Graph]:
@@ -109,19 +116,33 @@ class Hessian(ABC):
             if self._keep[index]:
                 self._graphs[index] = graph
             yield graph
+            del graph
 
-    def _probe(self) -> float:
-        """Bytes that a graph takes for a token, measured on the longest sequence; longer ones take more for each token."""
-        lengths = [len(example.ids) for example in self.passes.examples]
-        longest = max(range(len(lengths)), key=lengths.__getitem__)
-        with SavedBytes(self.passes.model) as saved:
-            self.build(self.passes.batch([longest]))
-        if saved.bytes > self.budget.bytes:
+    def _probe(self) -> tuple[float, float]:
+        """Bytes that a graph takes for a token, and for a target token besides, whose logits it holds.
+
+        Measured on the longest sequence, since longer ones take more for each token, and on the one with most target tokens.
+        """
+        examples = self.passes.examples
+        lengths, targets = [len(example.ids) for example in examples], [example.target_tokens for example in examples]
+        longest, fullest = (max(range(len(examples)), key=counts.__getitem__) for counts in (lengths, targets))
+        sizes = {place: self._measure(self.passes.batch([place])) for place in {longest, fullest}}
+        with_one = replace(examples[fullest], prompt_length=lengths[fullest] - 1)
+        least = self._measure(replace(self.passes.batch([fullest]), examples=[with_one]))
+        per_target = (sizes[fullest] - least) / max(1, targets[fullest] - 1)
+        per_token = max((size - per_target * targets[place]) / lengths[place] for place, size in sizes.items())
+        most, length = max((per_token * n + per_target * t, n) for n, t in zip(lengths, targets, strict=True))
+        if most > self.budget.bytes:
             raise UserError(
-                f"hessian.memory_gb={self.budget.bytes / 2**30:.3g} does not suffice for one sequence of {lengths[longest]} "
-                f"tokens from layer {self.passes.first} on ({saved.bytes / 2**30:.3g}); raise it or lower trainer.max_length"
+                f"hessian.memory_gb={self.budget.bytes / 2**30:.3g} does not suffice for one sequence of {length} "
+                f"tokens from layer {self.passes.first} on ({most / 2**30:.3g}); raise it or lower trainer.max_length"
             )
-        return saved.bytes / lengths[longest]
+        return per_token, per_target
+
+    def _measure(self, batch: Batch) -> int:
+        with SavedBytes(self.passes.model) as saved:
+            self.build(batch)
+        return saved.bytes
 
 
 @dataclass(frozen=True)
@@ -255,6 +276,8 @@ class _Second(NamedTuple):
 
 class LeafHessian(Hessian):
     """Blocks ``Factors`` on the matrices ``names`` of the layer, at the pretrained weights."""
+
+    most_together = MOST_TOGETHER
 
     def __init__(self, passes: Passes, names: Sequence[str], budget: Budget):
         self.names = list(names)

@@ -44,6 +44,11 @@ class Batch:
         """Tokens with padding."""
         return self.hidden.shape[0] * self.hidden.shape[1]
 
+    @property
+    def targets(self) -> int:
+        """Target tokens."""
+        return sum(example.target_tokens for example in self.examples)
+
 
 class _Reached(Exception):
     """Ends a forward pass."""

@@ -1,5 +1,7 @@
 """The general path: through real adapters, against the leaf identity, the dense Hessian and the trainer's own gradients."""
 
+import weakref
+
 import pytest
 import torch
 from small_models import MATRICES, dense, family, full_name, variant
@@ -139,6 +141,23 @@ def test_parts_and_the_rest_hold_here_too(examples, budget):
         assert not parts[4].any()
         assert all(tensor.requires_grad for tensor in block.tensors)
     assert all(torch.equal(value, before[name]) for name, value in base.model.state_dict().items())
+
+
+def test_one_sequence_at_a_time_is_held(examples, budget):
+    base, alive, counts = family("llama"), weakref.WeakSet(), []
+
+    class Counted(AdapterHessian):
+        def build(self, batch):
+            graph = super().build(batch)
+            alive.add(graph)
+            counts.append(len(alive))
+            return graph
+
+    with starts.attached(base, variant("lora", 2), 0, calibration(base)) as model:
+        block = starts.parameters(model, "q", [full_name(1, "q_proj")])
+        hessian = Counted(Passes(model, examples, 1, base.tokenizer.pad_token_id), [block], budget)
+        hessian.parts([block], [torch.stack(draw(block.size), dim=1)])
+    assert set(counts) == {1}
 
 
 def test_all_blocks_jointly(examples, budget):

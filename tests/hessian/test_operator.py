@@ -1,11 +1,16 @@
 """Products by the leaf identity against the dense Hessian, whatever the family, the matrix and the cut of the data."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from small_models import FAMILIES, LENGTHS, MATRICES, dense, family, full_name
 
+from hessian.memory import SavedBytes
 from hessian.operator import Factors, LeafHessian
 from hessian.passes import Budget, Passes
+from lorabench.data import Encoded
 from lorabench.errors import UserError
 from lorabench.schema import TrainerConfig
 from lorabench.train import mean_loss
@@ -87,18 +92,73 @@ def test_padding_and_micro_batches_do_not_matter(setting, examples, tokens):
     assert (found - expected).norm() <= 2e-6 * expected.norm()
 
 
-def test_graphs_that_do_not_fit_are_built_anew_to_the_same_bits(setting, examples, budget):
+def test_graphs_that_do_not_fit_are_built_anew(setting, examples, budget):
     base, factors, vectors = setting
-    roomy = hessian_of(base, examples, [factors.name], budget)
+    roomy, anew = (hessian_of(base, examples, [factors.name], budget) for _ in range(2))
     assert roomy.kept == 1.0
-    one = roomy.bytes / sum(max(pair) * 1 for pair in LENGTHS)
+    anew._keep = [False] * len(anew._batches)
+    one = roomy.bytes / sum(max(pair) for pair in LENGTHS)
     tight = hessian_of(base, examples, [factors.name], Budget(int(one * 32), 16, 0.6))
     assert 0 <= tight.kept < 1
     assert tight.bytes <= tight.budget.bytes
     for _ in range(2):
-        first, second = (h.products([factors], [vectors[:, 1]])[0] for h in (roomy, tight))
-        assert (first - second).norm() <= 2e-6 * first.norm()
+        first, second, third = (h.products([factors], [vectors[:, 1]])[0] for h in (roomy, anew, tight))
+        assert torch.equal(first, second)
+        assert (first - third).norm() <= 2e-6 * first.norm()  # other micro-batches
     assert len(tight._graphs) == sum(tight._keep)
+
+
+def test_one_graph_lives_beside_the_kept_ones(setting, examples):
+    base, factors, vectors = setting
+    alive, counts = weakref.WeakSet(), []
+
+    class Counted(LeafHessian):
+        def build(self, batch):
+            graph = super().build(batch)
+            alive.add(graph)
+            counts.append(len(alive))
+            return graph
+
+    passes = Passes(base.model, examples, 1, base.tokenizer.pad_token_id)
+    hessian = Counted(passes, [factors.name], Budget(2**30, 14, 0.6))
+    hessian._keep = [False] * len(hessian._batches)
+    assert len(hessian._keep) > 2
+    hessian.products([factors], [vectors[:, 0]])
+    hessian.parts([factors], [vectors])
+    assert set(counts) == {1}
+
+
+def test_counting_what_a_graph_saves_does_not_keep_it(setting, examples, budget):
+    base, factors, _ = setting
+    hessian = hessian_of(base, examples, [factors.name], budget)
+    with SavedBytes(base.model) as saved:
+        graph = hessian.build(hessian._batches[0])
+    leaf = weakref.ref(graph._e[factors.name])
+    del graph
+    gc.collect()
+    assert saved.bytes > 0
+    assert leaf() is None
+
+
+@pytest.mark.parametrize("lengths", [[(20, 20), (16, 1), (16, 2)], [(20, 1), (16, 14), (16, 14)], [(12, 6)] * 3])
+def test_the_logits_of_long_answers_are_counted(setting, lengths):
+    """What autograd saves for all graphs is what was foreseen, though the longest sequence may have the shortest answer."""
+    base, factors, _ = setting
+    examples = [Encoded(tuple(range(3, 3 + length)), prompt) for length, prompt in lengths]
+    hessian = hessian_of(base, examples, [factors.name], Budget(2**30, 1, 0.0))
+    with SavedBytes(base.model) as saved:
+        graphs = [hessian.build(batch) for batch in hessian._batches]
+    assert len(graphs) == len(examples)
+    assert saved.bytes <= hessian.bytes <= 1.2 * saved.bytes
+
+
+def test_graphs_that_do_not_all_fit_leave_room_for_some_and_for_vectors_together(setting, examples):
+    base, factors, _ = setting
+    whole = hessian_of(base, examples * 8, [factors.name], Budget(2**30, 10_000, 0.1))
+    half = hessian_of(base, examples * 8, [factors.name], Budget(whole.bytes // 2, 10_000, 0.1))
+    assert 0.1 < half.kept < 0.5
+    assert half.together == whole.together > 1
+    assert half.bytes <= half.budget.bytes
 
 
 def test_parts_are_those_of_single_sequences(setting, examples, budget):
