@@ -1,9 +1,17 @@
 """Mesh adaptive direct search (Audet & Dennis 2006) of NOMAD 4, over the positions of each axis."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
 
 from sweeps.search.base import Observation, Search, filled, untried
 from sweeps.space import Space
+
+ANSWER = "next: "
+
+RESTARTS = 4
+"""Seeds that are tried when NOMAD ends before it asks something new; after them, a random candidate."""
 
 
 class Nomad(Search):
@@ -26,37 +34,61 @@ class Nomad(Search):
         free = untried(self.space, history)
         if history:
             scores = dict(zip((one.candidate for one in history), filled(history), strict=True))
-            for restart in range(4):
+            for restart in range(RESTARTS):
                 found = self._next(scores, restart)
                 if found is not None:
                     return found
         return int(self.generator(history).choice(free.nonzero()[0]))
 
     def _next(self, scores: dict[int, float], restart: int) -> int | None:
-        import PyNomad
-
-        asked: list[int] = []
-
-        def objective(point: "PyNomad.PyNomadEvalPoint") -> int:
-            places = [round(point.get_coord(i)) for i in range(point.size())]
-            candidate = self.space.candidate([order[i] for order, i in zip(self._orders, places, strict=True)])
-            if candidate not in scores and not asked:
-                asked.append(candidate)
-            # After the first unanswered question what follows is thrown away; any answer will do.
-            point.setBBO(str(-scores.get(candidate, min(scores.values()))).encode())
-            return 1
-
         start = max(scores, key=scores.__getitem__)
-        places = [order.index(i) for order, i in zip(self._orders, self.space.indices(start), strict=True)]
-        low, high = [0] * len(places), [len(order) - 1 for order in self._orders]
-        options = [
-            f"DIMENSION {len(places)}",
-            "BB_INPUT_TYPE (" + " I" * len(places) + " )",
-            "BB_OUTPUT_TYPE OBJ",
-            f"MAX_BB_EVAL {len(scores) + 2}",
-            "DISPLAY_DEGREE 0",
-            "DISPLAY_ALL_EVAL false",
-            f"SEED {(self.seed * 4 + restart) % 2**31}",
-        ]
-        PyNomad.optimize(objective, places, low, high, options)
-        return asked[0] if asked else None
+        question = {
+            "sizes": [len(order) for order in self._orders],
+            "start": self._places(start),
+            "values": [[*self._places(candidate), -score] for candidate, score in scores.items()],
+            "seed": (self.seed * RESTARTS + restart) % 2**31,
+        }
+        # NOMAD writes to stdout, and a crash of it would end the search: it runs in a process of its own.
+        command = [sys.executable, "-m", "sweeps.search.nomad"]
+        ran = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True)
+        answer = [line for line in ran.stdout.splitlines() if line.startswith(ANSWER)]
+        if not answer:
+            return None
+        places = json.loads(answer[-1].removeprefix(ANSWER))
+        return self.space.candidate([order[i] for order, i in zip(self._orders, places, strict=True)])
+
+    def _places(self, candidate: int) -> list[int]:
+        return [order.index(i) for order, i in zip(self._orders, self.space.indices(candidate), strict=True)]
+
+
+def main() -> None:
+    """Print the first point that NOMAD asks for and the question on stdin has no value of; nothing if there is none."""
+    import PyNomad
+
+    question = json.load(sys.stdin)
+    values = {tuple(places): value for *places, value in question["values"]}
+    worst, asked = max(values.values()), False
+
+    def objective(point: "PyNomad.PyNomadEvalPoint") -> int:
+        nonlocal asked
+        places = tuple(round(point.get_coord(i)) for i in range(point.size()))
+        if places not in values and not asked:
+            asked = True
+            print(f"\n{ANSWER}{json.dumps(places)}", flush=True)
+        point.setBBO(repr(float(values.get(places, worst))).encode())  # after the first question any answer will do
+        return 1
+
+    sizes = question["sizes"]
+    options = [
+        f"DIMENSION {len(sizes)}",
+        f"BB_INPUT_TYPE ( {' '.join('I' * len(sizes))} )",
+        "BB_OUTPUT_TYPE OBJ",
+        f"MAX_BB_EVAL {len(values) + 1}",
+        "DISPLAY_DEGREE 0",
+        f"SEED {question['seed']}",
+    ]
+    PyNomad.optimize(objective, question["start"], [0] * len(sizes), [size - 1 for size in sizes], options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Candidates and their numbers, overrides and encodings."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sweeps.search import design
+from sweeps.search.base import Observation, filled, warped
+from sweeps.space import Space, SpaceError
+
+AXES = {
+    "rank": ["1", "4", "16"],
+    "alpha_mult": ["0.5", "2"],
+    "variant.dropout": ["0", "0.05", "0.1"],
+    "variant": ["lora", "pissa"],
+}
+
+
+@pytest.fixture
+def space():
+    return Space(AXES, {"variant.alpha": "rank * alpha_mult"}, ["alpha_mult"])
+
+
+def test_candidates_are_the_product_with_the_last_axis_fastest(space):
+    products = list(itertools.product(*AXES.values()))
+    assert len(space) == len(products) == 36
+    for candidate, texts in enumerate(products):
+        assert tuple(space.texts(candidate).values()) == texts
+        assert space.candidate(space.indices(candidate)) == candidate
+    with pytest.raises(IndexError):
+        space.indices(36)
+
+
+def test_a_derived_key_is_the_product_of_its_axes(space):
+    candidate = space.candidate((2, 0, 1, 1))
+    assert space.overrides(candidate) == ["rank=16", "variant.dropout=0.05", "variant=pissa", "variant.alpha=8"]
+    shown = Space(AXES, {"variant.alpha": "rank * alpha_mult"})
+    assert "alpha_mult=0.5" in shown.overrides(candidate)
+
+
+def test_orders_of_magnitude_are_encoded_by_their_logarithm_and_words_by_indicators(space):
+    rows = {tuple(space.texts(i).values()): row for i, row in enumerate(space.encoded)}
+    assert space.encoded.shape == (36, 5)
+    np.testing.assert_allclose(rows["4", "0.5", "0.05", "lora"], [0.5, 0, 0.5, 1, 0])
+    np.testing.assert_allclose(rows["16", "2", "0.1", "pissa"], [1, 1, 1, 0, 1])
+    assert Space({"seed": ["3"], "lr": ["1e-3", "2e-3"]}).encoded.tolist() == [[0], [1]]
+
+
+@pytest.mark.parametrize(
+    ("axes", "derived", "word"),
+    [
+        ({}, {}, "nothing to search"),
+        ({"lr": []}, {}, "lr has no values"),
+        ({"lr": ["1", "2", "1"]}, {}, "lr has 1 twice"),
+        ({"lr": ["1", "2"]}, {"lr": "lr * lr"}, "both searched and derived"),
+        ({"lr": ["1", "2"]}, {"alpha": "rank * lr"}, "from rank, which is no axis"),
+        ({"variant": ["lora", "pissa"]}, {"alpha": "variant"}, "from variant, which is no axis of numbers"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_one_line(axes, derived, word):
+    with pytest.raises(SpaceError, match=word) as caught:
+        Space(axes, derived)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_space_has_another_digest(space):
+    digests = {
+        space.digest,
+        Space(AXES).digest,
+        Space(AXES | {"rank": ["1", "4", "8"]}, {"variant.alpha": "rank * alpha_mult"}, ["alpha_mult"]).digest,
+        Space(dict(reversed(AXES.items())), {"variant.alpha": "rank * alpha_mult"}, ["alpha_mult"]).digest,
+    }
+    assert len(digests) == 4
+
+
+@pytest.mark.parametrize("kind", design.DESIGNS)
+def test_first_points_differ_and_a_longer_design_begins_with_a_shorter_one(space, kind):
+    points = design.first(space, kind, seed=3, count=36)
+    assert sorted(points) == list(range(36))
+    assert design.first(space, kind, seed=3, count=5) == points[:5]
+    assert design.first(space, kind, seed=4, count=5) != points[:5]
+
+
+def test_sobol_covers_every_axis():
+    space = Space({key: [str(value) for value in range(8)] for key in "abc"})
+    for seed in range(5):
+        rows = np.array([space.indices(point) for point in design.first(space, "sobol", seed, 8)])
+        assert all(len(set(column)) == 8 for column in rows.T)
+
+
+def test_a_failure_counts_as_the_worst_score():
+    history = [Observation(0, 0.5), Observation(1, None), Observation(2, 0.2)]
+    assert filled(history) == [0.5, 0.2, 0.2]
+    assert filled([Observation(0, None)]) == [0.0]
+
+
+def test_collapsed_runs_do_not_decide_the_scale():
+    good = [0.70, 0.72, 0.74, 0.76, 0.78]
+    collapsed = warped([*good, 0.0, 0.01])
+    assert np.isclose(collapsed.mean(), 0) and np.isclose(collapsed.std(), 1)
+    assert collapsed[5] == collapsed[6] == collapsed.min()
+    assert collapsed[4] - collapsed[0] > 1.0  # without the cut: 0.25
+    assert list(warped([0.3, 0.3])) == [0, 0]
+    assert warped([0.5]).tolist() == [0]
