@@ -1,5 +1,6 @@
 """A search instead of a grid: ask a method for candidates, launch them as Hydra jobs, tell it their scores."""
 
+import importlib.util
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -72,6 +73,9 @@ class SearchSweeper(GridSweeper):
         """Check and run the search; None when the preflight said not to run it."""
         fixed, space = self.space(arguments)
         self._check(space)
+        method = self.method(space, self.seed)
+        if missing := [name for name in method.needs if importlib.util.find_spec(name) is None]:
+            raise SpaceError(f"hydra/sweeper={self.name} needs {', '.join(missing)}: pip install 'lorabench[search]'")
         points = design.first(space, self.design, self.seed, min(self.initial, self.budget))
         if not self.preflight(self.compose([[*fixed, *space.overrides(point)] for point in points or [0]])):
             return None
@@ -81,7 +85,6 @@ class SearchSweeper(GridSweeper):
         table = Table(space, self.budget)
         for trial in journal.trials:
             table.row(trial)
-        method = self.method(space, self.seed)
         results: list[JobReturn] = []
         while numbers := journal.open() or self._ask(journal, method, points):
             batch = numbers[: self.parallel]

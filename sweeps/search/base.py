@@ -25,7 +25,12 @@ class Search(ABC):
     Args:
         space: the candidates.
         seed: of all that the method draws.
+
+    Attributes:
+        needs: modules of the extra `search` that it imports.
     """
+
+    needs: tuple[str, ...] = ()
 
     def __init__(self, space: Space, seed: int) -> None:
         self.space, self.seed = space, seed

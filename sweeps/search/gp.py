@@ -16,6 +16,8 @@ class GP(Search):
     LogEI: Ament et al. 2023 (arXiv 2310.20708). Scores are ``warped``.
     """
 
+    needs = ("botorch",)
+
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
         import numpy as np

@@ -42,6 +42,8 @@ class LanguageBO(Search):
         fallback: False: never ask by ``gp``.
     """
 
+    needs = ("botorch",)
+
     def __init__(
         self,
         space: Space,

@@ -15,6 +15,8 @@ STEPS = 150
 class LatentGP(Search):
     """A process on learned features of the numbers; the candidate of largest log EI."""
 
+    needs = ("botorch",)
+
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
         import numpy as np

@@ -22,6 +22,8 @@ class Nomad(Search):
     which is as good as NOMAD can do with it. When it ends before the budget, it begins again with another seed, from the best.
     """
 
+    needs = ("PyNomad",)
+
     def __init__(self, space: Space, seed: int) -> None:
         super().__init__(space, seed)
         self._orders = [

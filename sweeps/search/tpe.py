@@ -15,6 +15,8 @@ class TPE(Search):
     The sampler knows no finite set without replacement, so a suggestion that was tried is drawn again.
     """
 
+    needs = ("optuna",)
+
     def __init__(self, space: Space, seed: int) -> None:
         super().__init__(space, seed)
         self._orders = [_order(axis) for axis in space.axes]
