@@ -61,12 +61,12 @@ def solve(hessian: Hessian, blocks: Sequence[Any], generators: "Sequence[torch.G
             groups.append([index])
             held = size
     for group in groups:
-        results = _lockstep(hessian, [blocks[i] for i in group], [generators[i] for i in group], rule)
+        results = lockstep(hessian, [blocks[i] for i in group], [generators[i] for i in group], rule)
         parts = hessian.parts([blocks[i] for i in group], [result.vectors for result in results])
         yield from map(Solved, results, parts)
 
 
-def _lockstep(
+def lockstep(
     hessian: Hessian, blocks: "Sequence[Any]", generators: "Sequence[torch.Generator]", rule: Rule
 ) -> list[LanczosResult]:
     """Let all runs that are not finished ask for one product each, until none is left."""
