@@ -11,238 +11,21 @@ by the block's share of our products. (c) has no stop rule: it is given the smal
 """
 
 import argparse
-import contextlib
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from hydra import initialize_config_dir
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.hessian_ways import AGREE, Found, curvlinops, eigenthings, ours, padded, reference
 from hessian import starts
 from hessian.__main__ import composed
-from hessian.lanczos import lanczos
 from hessian.operator import Factors, LeafHessian
 from hessian.passes import Passes
-from hessian.solve import solve
 from hessian.study import Study
-from lorabench import memory
 from lorabench.__main__ import CONF
-from lorabench.data import Encoded, collate
-
-BATCH = 4
-"""Sequences of a padded batch in the ways (a), (b) and (c)."""
-
-AGREE = 1e-3
-
-
-@dataclass
-class Found:
-    """What one way gave for a block, or for all blocks of a layer: λmax and products of each."""
-
-    values: list[float]
-    products: list[int]
-    seconds: float
-    peak: int
-
-
-@contextlib.contextmanager
-def adapted(study: Study, block: Factors) -> Iterator[tuple[Any, list[torch.nn.Parameter]]]:
-    """The base with PEFT's layer on one matrix, holding the block's factors."""
-    from peft import LoraConfig, get_peft_model
-
-    rank = block.lora_A.shape[0]
-    base = study.base
-    base.remember([f"{block.name}.weight"])
-    model: Any = get_peft_model(base.model, LoraConfig(r=rank, lora_alpha=rank, target_modules=[block.name]))
-    layer: Any = base.model.get_submodule(block.name)
-    layer.scaling["default"] = block.scale
-    pair = [layer.lora_A["default"].weight, layer.lora_B["default"].weight]
-    with torch.no_grad():
-        pair[0].copy_(block.lora_A)
-        pair[1].copy_(block.lora_B)
-        layer.get_base_layer().weight -= block.scale * block.lora_B @ block.lora_A
-    model.eval()
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield model, pair
-    finally:
-        model.unload()
-        base.restore()
-
-
-def padded(study: Study, examples: Sequence[Encoded]) -> list[tuple[dict[str, Any], torch.Tensor]]:
-    """Batches in the data's order: model inputs, and labels with −100 where nothing is predicted."""
-    batches = []
-    for start in range(0, len(examples), BATCH):
-        ids, attention, predict = collate(
-            examples[start : start + BATCH], study.base.tokenizer.pad_token_id, torch.device("cpu")
-        )
-        labels = torch.full_like(ids, -100)
-        labels[:, :-1] = torch.where(predict[:, :-1], ids[:, 1:], -100)
-        batches.append(({"input_ids": ids, "attention_mask": attention, "use_cache": False}, labels))
-    return batches
-
-
-def summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross entropy summed over the predicted tokens, all logits at hand."""
-    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="sum")
-
-
-def timed(work: Callable[[], tuple[list[float], list[int]]]) -> Found:
-    """Run and measure."""
-    memory.reset_peak(torch.device("cpu"))
-    started = time.perf_counter()
-    values, products = work()
-    return Found(values, products, time.perf_counter() - started, memory.peak(torch.device("cpu")))
-
-
-def ours(study: Study, blocks: Sequence[Factors], layer: int, examples: Sequence[Encoded]) -> Found:
-    """All variants from shared graphs."""
-
-    def work() -> tuple[list[float], list[int]]:
-        passes = Passes(study.base.model, examples, layer, study.base.tokenizer.pad_token_id)
-        hessian = LeafHessian(passes, [blocks[0].name], study.budget)
-        generators = [torch.Generator().manual_seed(0) for _ in blocks]
-        results = [solved.result for solved in solve(hessian, blocks, generators, study.rule)]
-        assert all(result.converged for result in results)
-        return [result.eigenvalues[0] for result in results], [result.iterations for result in results]
-
-    return timed(work)
-
-
-def reference(study: Study, block: Factors, examples: Sequence[Encoded]) -> Found:
-    """Way (a)."""
-    batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
-
-    def work() -> tuple[list[float], list[int]]:
-        with adapted(study, block) as (model, pair):
-
-            def product(vector: torch.Tensor) -> torch.Tensor:
-                total = torch.zeros(block.size)
-                for inputs, labels in batches:
-                    loss = summed(model(**inputs).logits, labels) / targets
-                    gradients = torch.autograd.grad(loss, pair, create_graph=True)
-                    found = torch.autograd.grad(gradients, pair, block.split(vector))
-                    total += torch.cat([part.flatten() for part in found])
-                return total
-
-            result = lanczos(
-                product,
-                block.size,
-                tol=study.rule.tol,
-                max_iter=study.rule.max_iter,
-                generator=torch.Generator().manual_seed(0),
-                dtype=torch.float32,
-            )
-        return [result.eigenvalues[0]], [result.iterations]
-
-    return timed(work)
-
-
-class Sigmoided(torch.nn.Module):
-    """SiLU of operations with a forward derivative, which torch's own has not and curvlinops needs."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """x · σ(x)."""
-        return x * torch.sigmoid(x)
-
-
-def curvlinops(study: Study, block: Factors, examples: Sequence[Encoded]) -> Found:
-    """Way (b)."""
-    from curvlinops import HessianLinearOperator
-    from scipy.sparse.linalg import eigsh
-
-    class Logits(torch.nn.Module):
-        def __init__(self, model: Any):
-            super().__init__()
-            self.model = model
-
-        def forward(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-            return self.model(**inputs).logits.flatten(0, 1)
-
-    class Summed(torch.nn.CrossEntropyLoss):
-        """Cross entropy over flattened labels."""
-
-        def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            return super().forward(logits, labels.flatten())
-
-    batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
-    calls = 0
-
-    def work() -> tuple[list[float], list[int]]:
-        nonlocal calls
-        with adapted(study, block) as (model, pair):
-            parts = [layer.mlp for layer in model.model.model.layers]
-            for part in parts:
-                kept, part.act_fn = part.act_fn, Sigmoided()
-            operator = HessianLinearOperator(
-                Logits(model),
-                Summed(reduction="sum", ignore_index=-100),
-                pair,
-                batches,
-                check_deterministic=False,
-                num_data=len(examples),
-                batch_size_fn=lambda inputs: len(inputs["input_ids"]),
-            )
-            counted = operator.to_scipy()
-            plain = counted._matvec
-
-            def counting(vector: Any) -> Any:
-                nonlocal calls
-                calls += 1
-                return plain(vector)
-
-            counted._matvec = counting
-            [value] = eigsh(counted, k=1, which="LA", tol=study.rule.tol, return_eigenvectors=False)
-            for part in parts:
-                part.act_fn = kept
-        return [float(value) / targets], [calls]
-
-    return timed(work)
-
-
-def eigenthings(study: Study, block: Factors, examples: Sequence[Encoded], expected: float) -> Found:
-    """Way (c): the run that reaches the value, with the fewest steps; what a shorter run has computed is not computed again."""
-    from hessian_eigenthings import HessianOperator
-    from hessian_eigenthings import lanczos as run
-
-    batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
-    done: list[tuple[torch.Tensor, float]] = []
-    calls = 0
-
-    def loss(model: Any, batch: Any) -> torch.Tensor:
-        return len(batches) * summed(model(**batch[0]).logits, batch[1]) / targets
-
-    with adapted(study, block) as (model, _):
-        operator = HessianOperator(model, batches, loss, param_filter=lambda name, _: "lora_" in name)
-        plain = operator.matvec
-
-        def replaying(vector: torch.Tensor) -> torch.Tensor:
-            nonlocal calls
-            if calls == len(done):
-                started = time.perf_counter()
-                done.append((plain(vector), time.perf_counter() - started))
-            calls += 1
-            return done[calls - 1][0]
-
-        operator.matvec = replaying
-        for steps in range(8, 129, 4):
-            calls, before = 0, len(done)
-
-            def work(steps: int = steps) -> tuple[list[float], list[int]]:
-                found = run(operator, k=1, max_iter=steps, which="LA", seed=0, reorthogonalize=True)
-                return [float(found.eigenvalues[0])], [steps]
-
-            found = timed(work)
-            found.seconds += sum(seconds for _, seconds in done[:before])
-            if abs(found.values[0] - expected) <= AGREE * abs(expected):
-                break
-    return found
+from lorabench.data import Encoded
 
 
 def flops(study: Study, block: Factors, layer: int, examples: Sequence[Encoded]) -> tuple[float, float]:
@@ -263,8 +46,46 @@ def flops(study: Study, block: Factors, layer: int, examples: Sequence[Encoded])
     return again / forward, (first - again) / forward
 
 
+def compare(
+    study: Study, layer: int, examples: Sequence[Encoded], others: Sequence[str]
+) -> tuple[dict[str, list[float]], float]:
+    """Run all ways on a layer; their seconds over ours, and the largest relative difference of a λmax."""
+    place = next(place for place in study.places if place.layer == layer)
+    blocks = {}
+    for name, (variant, _) in study.variants.items():
+        [blocks[name]] = starts.factors(study.base, variant, [place.name], study.config["seed"], study.calibration)
+    product, build = flops(study, next(iter(blocks.values())), layer, examples)
+    print(f"\nlayer {layer} {place.matrix}: a product from kept graphs {product:.2f} forward passes, building {build:.2f}")
+    own, errors = ours(study, list(blocks.values()), layer, examples)
+    values = dict(zip(blocks, own.values, strict=True))
+    print("  products: " + ", ".join(f"{name} {count}" for name, count in zip(blocks, own.products, strict=True)))
+    print_row("ours, all together", own, own.seconds)
+    print(f"  {'with standard errors':<20} {own.seconds + errors:8.1f} s")
+    ratios: dict[str, list[float]] = {"a": [], "b": [], "c": []}
+    found = {name: reference(study, block, examples) for name, block in blocks.items()}
+    products = [count for each in found.values() for count in each.products]
+    all_of_them = Found([], products, sum(e.seconds for e in found.values()), max(e.peak for e in found.values()))
+    ratios["a"].append(print_row("(a) one by one", all_of_them, own.seconds))
+    differences = [abs(each.values[0] - values[name]) / abs(values[name]) for name, each in found.items()]
+    for name in others:
+        share = own.seconds * own.products[list(blocks).index(name)] / sum(own.products)
+        for way, work in (("b", curvlinops), ("c", eigenthings)):
+            other = work(study, blocks[name], examples, values[name])
+            ratios[way].append(print_row(f"({way}) {name}", other, share))
+            differences.append(abs(other.values[0] - values[name]) / abs(values[name]))
+    print(f"  largest difference of a λmax: {max(differences):.1e} (demanded: {AGREE:g})", flush=True)
+    return ratios, max(differences)
+
+
+def print_row(label: str, found: Found, against: float) -> float:
+    """Print what a way took; return its seconds over ``against``."""
+    count, peak = f"{sum(found.products):4d} products", f"{found.peak / 2**30:5.2f} GiB"
+    print(f"  {label:<20} {found.seconds:8.1f} s  {count}  {peak}  x{found.seconds / against:.2f}", flush=True)
+    return found.seconds / against
+
+
 def main() -> None:
-    """Print the comparison."""
+    """Print the comparison; exit code 1 if the ways disagree."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("overrides", nargs="*", help="of python -m hessian: model=… task=… samples=… rank=… matrices=…")
     parser.add_argument("--layers", type=int, nargs="*", help="default: the first, the middle and the last")
@@ -275,46 +96,21 @@ def main() -> None:
         assert study.variants
     layers = options.layers or [0, study.depth // 2, study.depth - 1]
     examples = study.examples(study.most_samples)
-    lengths = [len(e.ids) for e in examples]
-    print(f"{study.model.name}: {len(examples)} sequences, {sum(lengths)} tokens, rank {study.config['rank']}")
-    ratios: dict[str, list[float]] = {}
+    tokens = sum(len(e.ids) for e in examples)
+    print(f"{study.model.name}: {len(examples)} sequences, {tokens} tokens, rank {study.config['rank']}")
+    ratios: dict[str, list[float]] = {"a": [], "b": [], "c": []}
+    differences = []
     for layer in layers:
-        [place] = [place for place in study.places if place.layer == layer][:1]
-        blocks = {}
-        for name, (variant, _) in study.variants.items():
-            [blocks[name]] = starts.factors(study.base, variant, [place.name], study.config["seed"], study.calibration)
-        product, build = flops(study, blocks["lora"], layer, examples)
-        print(f"\nlayer {layer} {place.matrix}: a product from kept graphs {product:.2f} forward passes, building {build:.2f}")
-        own = ours(study, list(blocks.values()), layer, examples)
-        values = dict(zip(blocks, own.values, strict=True))
-        rows = [("ours, all together", own, 1.0)]
-        slow = {name: reference(study, block, examples) for name, block in blocks.items()}
-        all_slow = sum(each.seconds for each in slow.values())
-        rows.append(
-            (
-                "(a) one by one",
-                Found([], [p for each in slow.values() for p in each.products], all_slow, max(e.peak for e in slow.values())),
-                all_slow / own.seconds,
-            )
-        )
-        worst = max(abs(slow[name].values[0] - values[name]) / abs(values[name]) for name in blocks)
-        ratios.setdefault("a", []).append(all_slow / own.seconds)
-        for name in options.others:
-            share = own.seconds * own.products[list(blocks).index(name)] / sum(own.products)
-            for way, work in (("b", curvlinops), ("c", eigenthings)):
-                extra = (values[name],) if way == "c" else ()
-                other = work(study, blocks[name], examples, *extra)
-                rows.append((f"({way}) {name}", other, other.seconds / share))
-                ratios.setdefault(way, []).append(other.seconds / share)
-                worst = max(worst, abs(other.values[0] - values[name]) / abs(values[name]))
-        for label, each, ratio in rows:
-            count, peak = f"{sum(each.products):4d} products", f"{each.peak / 2**30:5.2f} GiB"
-            print(f"  {label:<20} {each.seconds:8.1f} s  {count}  {peak}  x{ratio:.2f}", flush=True)
-        print("  products: " + ", ".join(f"{name} {count}" for name, count in zip(blocks, own.products, strict=True)))
-        print(f"  largest difference of a λmax: {worst:.1e} (demanded: {AGREE:g})")
+        found, difference = compare(study, layer, examples, options.others)
+        differences.append(difference)
+        for way, each in found.items():
+            ratios[way] += each
     print()
-    for way, found in ratios.items():
-        print(f"({way}) over ours: median {statistics.median(found):.2f}, from {min(found):.2f} to {max(found):.2f}")
+    for way, each in ratios.items():
+        if each:
+            print(f"({way}) over ours: median {statistics.median(each):.2f}, from {min(each):.2f} to {max(each):.2f}")
+    if max(differences) > AGREE:
+        raise SystemExit(f"the ways disagree: {max(differences):.1e} is more than {AGREE:g}")
 
 
 if __name__ == "__main__":
