@@ -144,7 +144,7 @@ class Sigmoided(torch.nn.Module):
         return x * torch.sigmoid(x)
 
 
-def curvlinops(study: Study, block: Factors, examples: Sequence[Encoded], _: float) -> Found:
+def curvlinops(study: Study, block: Factors, examples: Sequence[Encoded], _: float) -> dict[str, Found]:
     """Way (b)."""
     from curvlinops import HessianLinearOperator
     from scipy.sparse.linalg import eigsh
@@ -195,16 +195,20 @@ def curvlinops(study: Study, block: Factors, examples: Sequence[Encoded], _: flo
                 part.act_fn = kept
         return [float(value) / targets], [calls]
 
-    return timed(work)
+    return {"own test": timed(work)}
 
 
-def eigenthings(study: Study, block: Factors, examples: Sequence[Encoded], expected: float) -> Found:
-    """Way (c): the run that reaches the value, with the fewest steps; what a shorter run has computed is not computed again."""
+def eigenthings(study: Study, block: Factors, examples: Sequence[Encoded], expected: float) -> dict[str, Found]:
+    """Way (c) with as many steps as its own residual test wants, and with as few as reach the value, which nobody knows before.
+
+    A longer run takes the products of a shorter one, and their seconds, from it.
+    """
     from hessian_eigenthings import HessianOperator
     from hessian_eigenthings import lanczos as run
 
     batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
     done: list[tuple[torch.Tensor, float]] = []
+    ends: dict[str, Found] = {}
     calls = 0
 
     def loss(model: Any, batch: Any) -> torch.Tensor:
@@ -227,11 +231,17 @@ def eigenthings(study: Study, block: Factors, examples: Sequence[Encoded], expec
             calls, before = 0, len(done)
 
             def work(steps: int = steps) -> tuple[list[float], list[int]]:
-                found = run(operator, k=1, max_iter=steps, which="LA", seed=0, reorthogonalize=True)
-                return [float(found.eigenvalues[0])], [steps]
+                nonlocal result
+                result = run(operator, k=1, max_iter=steps, which="LA", seed=0, tol=study.rule.tol, reorthogonalize=True)
+                return [float(result.eigenvalues[0])], [steps]
 
+            result: Any = None
             found = timed(work)
             found.seconds += sum(seconds for _, seconds in done[:before])
             if abs(found.values[0] - expected) <= AGREE * abs(expected):
+                ends.setdefault("fewest steps", found)
+            if result.converged[0]:
+                ends["own test"] = found
+            if len(ends) == 2:
                 break
-    return found
+    return ends or {"128 steps": found}
