@@ -94,7 +94,8 @@ def ours(study: Study, blocks: Sequence[Factors], layer: int, examples: Sequence
         nonlocal hessian
         passes = Passes(study.base.model, examples, layer, study.base.tokenizer.pad_token_id)
         hessian = LeafHessian(passes, [blocks[0].name], study.budget)
-        results = lockstep(hessian, blocks, [torch.Generator().manual_seed(0) for _ in blocks], study.rule)
+        generators = [torch.Generator().manual_seed(0) for _ in blocks]
+        results = [result for some in lockstep(hessian, blocks, generators, study.rule) for result in some]
         for block, result in zip(blocks, results, strict=True):
             if not result.converged:
                 print(f"  a block of {block.name} did not converge in {result.iterations} products")

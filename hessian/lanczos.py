@@ -1,5 +1,6 @@
 """Extreme eigenvalues of a symmetric operator of which only products are known: Lanczos from several random starts."""
 
+import functools
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -172,13 +173,15 @@ def lanczos_steps(
         else:
             source = space.most_wanted(ritz)
 
+    theta = float(ritz.values[0])
     bounds = (float(torch.linalg.eigvalsh(matrix)[-1]) + space.noise for matrix in frames)
+    bounds = (max(bound, theta) for bound in bounds if bound >= theta - space.noise)  # θ₁ refutes what is below it
     return LanczosResult(
         eigenvalues=tuple(ritz.values[:-1].tolist()),
         smallest=float(ritz.values[-1]),
         residuals=tuple(ritz.residuals[:-1].tolist()),
         smallest_residual=float(ritz.residuals[-1]),
-        upper=min((bound for bound in bounds if bound >= ritz.values[0]), default=math.inf),  # θ₁ refutes what is below it
+        upper=min(bounds, default=math.inf),
         vectors=space.top(max(k, keep)),
         symmetry_error=float((space.projected - space.projected.T).abs().max()) / (space.scale or 1.0),
         iterations=space.size,
@@ -204,7 +207,8 @@ class _Space:
 
     def __init__(self, n: int, dtype: torch.dtype, device: torch.device | str) -> None:
         self.dtype = dtype
-        self.basis = torch.empty(2 * MIN_STEPS, n, dtype=torch.float64, device=device)  # rows; grows as needed
+        # Blocks of basis vectors as rows; more are added, since to copy them would take their memory twice.
+        self._blocks = [torch.empty(MIN_STEPS, n, dtype=torch.float64, device=device)]
         self.projected = torch.zeros(0, 0, dtype=torch.float64)  # S, tridiagonal but for rounding within one run
         self.tails: dict[int, torch.Tensor] = {}
         self.size = 0
@@ -218,16 +222,25 @@ class _Space:
     def symmetric(self) -> torch.Tensor:
         return (self.projected + self.projected.T) / 2
 
+    @property
+    def basis(self) -> list[torch.Tensor]:
+        """The basis vectors as rows, in blocks [MIN_STEPS or fewer, n]."""
+        return [block[: self.size - MIN_STEPS * i] for i, block in enumerate(self._blocks)]
+
+    def combine(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Σ_i q_i c_i [n, …] of coefficients [size, …]."""
+        parts = coefficients.split(MIN_STEPS)
+        return functools.reduce(torch.add, (rows.T @ part for rows, part in zip(self.basis, parts, strict=True)))
+
     def rest(self, j: int) -> float:
         return float(self.tails[j].norm())
 
     def split(self, vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Coefficients [size] over the basis and the remainder [n]; the second pass removes what rounding left."""
-        basis = self.basis[: self.size]
-        first = basis @ vector
-        vector = vector - basis.T @ first
-        second = basis @ vector
-        return first + second, vector - basis.T @ second
+        first = torch.cat([rows @ vector for rows in self.basis])
+        vector = vector - self.combine(first)
+        second = torch.cat([rows @ vector for rows in self.basis])
+        return first + second, vector - self.combine(second)
 
     def resume(self, source: int) -> Products:
         """Goes on with the tail of basis vector ``source``."""
@@ -245,9 +258,9 @@ class _Space:
             along = torch.dot(q, tail)
             self.projected[m, j] = along
             self.tails[j] = tail - along * q
-        if m == len(self.basis):
-            self.basis = torch.cat([self.basis, torch.empty_like(self.basis)])
-        self.basis[m] = q
+        if m == MIN_STEPS * len(self._blocks):
+            self._blocks.append(torch.empty_like(self._blocks[0]))
+        self._blocks[-1][m % MIN_STEPS] = q
         self.size += 1
         product = (yield q.to(self.dtype)).detach().to(q.device)
         if product.shape != q.shape:
@@ -274,7 +287,7 @@ class _Space:
     def top(self, count: int) -> torch.Tensor:
         """The Ritz vectors of the largest values, [n, count]."""
         vectors = torch.linalg.eigh(self.symmetric).eigenvectors.flip(1)[:, :count]
-        return self.basis[: self.size].T @ vectors.to(self.basis.device)
+        return self.combine(vectors.to(self._blocks[0].device))
 
     def most_wanted(self, ritz: _Ritz) -> int | None:
         """The tail with the largest part in a residual, relative to what that may be; None if only noise is left."""

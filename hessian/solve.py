@@ -1,5 +1,6 @@
 """Eigenvalues of many blocks at once: their Lanczos runs ask together, so that a graph is built once for all."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hessian.jackknife import SUBSPACE
 from hessian.lanczos import LanczosResult, lanczos_steps
 from hessian.operator import Hessian
+from lorabench.errors import UserError
+from lorabench.progress import PROGRESS
 
 if TYPE_CHECKING:
     import torch
@@ -44,10 +47,13 @@ class Solved:
 
 
 def solve(hessian: Hessian, blocks: Sequence[Any], generators: "Sequence[torch.Generator]", rule: Rule) -> Iterator[Solved]:
-    """Solve the blocks; yields in their order.
+    """Solve the blocks; yields in their order, each as soon as its run and those before it have ended.
 
     Together are as many as have room for their bases in the budget; where all graphs are kept, only neighbours on the same
     matrix, which alone are faster so.
+
+    Raises:
+        UserError: the budget does not hold the basis of a block.
     """
     groups: list[list[int]] = []
     held = 0
@@ -61,25 +67,30 @@ def solve(hessian: Hessian, blocks: Sequence[Any], generators: "Sequence[torch.G
             groups.append([index])
             held = size
     for group in groups:
-        results = lockstep(hessian, [blocks[i] for i in group], [generators[i] for i in group], rule)
-        parts = hessian.parts([blocks[i] for i in group], [result.vectors for result in results])
-        yield from map(Solved, results, parts)
+        mine = [blocks[i] for i in group]
+        for results in lockstep(hessian, mine, [generators[i] for i in group], rule):
+            ended, mine = mine[: len(results)], mine[len(results) :]
+            parts = hessian.parts(ended, [result.vectors for result in results])
+            yield from map(Solved, results, parts)
 
 
 def lockstep(
-    hessian: Hessian, blocks: "Sequence[Any]", generators: "Sequence[torch.Generator]", rule: Rule
-) -> list[LanczosResult]:
-    """Let all runs that are not finished ask for one product each, until none is left."""
+    hessian: Hessian, blocks: Sequence[Any], generators: "Sequence[torch.Generator]", rule: Rule
+) -> Iterator[list[LanczosResult]]:
+    """Let all runs that are not finished ask for one product each, until none is left.
+
+    Yields the blocks' results in their order, whenever the next of them has ended: that one and all that follow it without gap.
+    """
     import torch
 
+    limits = [_limit(hessian, block, rule) for block in blocks]
     runs = [
-        lanczos_steps(
-            block.size, k=rule.k, keep=SUBSPACE, max_iter=rule.max_iter, tol=rule.tol, generator=draws, dtype=torch.float32
-        )
-        for block, draws in zip(blocks, generators, strict=True)
+        lanczos_steps(block.size, k=rule.k, keep=SUBSPACE, max_iter=limit, tol=rule.tol, generator=draws, dtype=torch.float32)
+        for block, draws, limit in zip(blocks, generators, limits, strict=True)
     ]
     asked = {index: next(run) for index, run in enumerate(runs)}
     results: dict[int, LanczosResult] = {}
+    following = 0
     while asked:
         products = hessian.products([blocks[i] for i in asked], list(asked.values()))
         answers = dict(zip(asked, products, strict=True))
@@ -89,4 +100,18 @@ def lockstep(
                 asked[index] = runs[index].send(product)
             except StopIteration as finished:
                 results[index] = finished.value
-    return [results[index] for index in range(len(blocks))]
+        ready = list(itertools.takewhile(results.__contains__, range(following, len(blocks))))
+        if ready:
+            following += len(ready)
+            yield [results.pop(index) for index in ready]
+
+
+def _limit(hessian: Hessian, block: Any, rule: Rule) -> int:
+    """Most products of a block: ``max_iter``, or as many as the budget holds basis vectors."""
+    held, wanted = hessian.budget.bytes // (8 * block.size), min(rule.max_iter, block.size)
+    has = f"hessian.memory_gb={hessian.budget.bytes / 2**30:.3g} holds {held} Lanczos vectors of the {block.size} values of"
+    if held < min(BASIS, wanted):
+        raise UserError(f"{has} {block.name}, which needs {min(BASIS, wanted)}; raise it or take less into a block")
+    if held < wanted:
+        PROGRESS.note(f"  {has} {block.name}: it gets no more products than that")
+    return min(rule.max_iter, held)

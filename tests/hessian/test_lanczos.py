@@ -253,11 +253,35 @@ def test_a_value_that_no_further_start_has_confirmed_is_not_converged():
 
 
 def test_convergence_is_told_honestly():
+    told = []
     for seed in range(12):
         values = torch.rand(N, generator=generator(seed), dtype=torch.float64) * 2 - 1
-        result = run(torch.diag(values), seed=seed, max_iter=20 + 2 * seed)
+        result = run(torch.diag(values), seed=seed, max_iter=30 + 6 * seed)
+        told.append(result.converged)
         if result.converged:
             assert result.eigenvalues[0] == pytest.approx(float(values.max()), rel=1e-3)
+        else:
+            assert result.iterations == 30 + 6 * seed
+    assert 0 < sum(told) < 12
+
+
+def test_a_long_basis_is_held_once_and_in_order():
+    matrix = with_spectrum(torch.linspace(-1, 1, N))
+    space = module._Space(N, torch.float64, "cpu")
+    places = []
+    for step in range(30):
+        asking = space.resume(step - 1) if step else space.append(first_start(N))
+        asked = next(asking)
+        places.append(space.basis[0].data_ptr())
+        assert torch.equal(space.basis[-1][-1], asked)
+        with pytest.raises(StopIteration):
+            asking.send(matrix @ asked)
+    assert [len(rows) for rows in space.basis] == [12, 12, 6]
+    assert len(set(places)) == 1
+    basis = torch.cat(space.basis)
+    assert torch.allclose(basis @ basis.T, torch.eye(30, dtype=torch.float64), rtol=0, atol=1e-13)
+    assert torch.allclose(basis @ matrix @ basis.T, space.projected, rtol=0, atol=1e-13)
+    assert torch.allclose(space.combine(torch.arange(30.0).double()), basis.T @ torch.arange(30.0).double())
 
 
 @pytest.mark.parametrize("max_iter", [1, 4, 14])
@@ -325,7 +349,8 @@ def test_a_tail_that_nearly_vanished_is_orthogonalised_again():
     other = space.split(torch.randn(N, generator=generator(1), dtype=torch.float64))[1]
     answer(space.append(space.tails[0] + 1e-11 * other))
     answer(space.resume(0))
-    basis = space.basis[:3]
+    [basis] = space.basis
+    assert basis.shape == (3, N)
     assert torch.allclose(basis @ basis.T, torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-14)
 
 
