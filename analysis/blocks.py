@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 KIND = "hessian_block"
 SCHEMA_VERSION = 1
-SETTING = ["model", "task", "rank", "samples", "options"]
+SETTING = ["model", "task", "rank", "samples", "weights", "options"]
 """Columns within whose common values variants are compared."""
 
 JOINT = -1
@@ -62,12 +62,13 @@ def load_blocks(directory: str | Path) -> pd.DataFrame:
     A record that cannot be trusted is left out with one warning line, as is all but the newest of several of one block.
 
     Returns:
-        One row a block: `SETTING` (`samples` is text, for it may be "auto"; `options` is the checkpoint, if λ is not that of
-        the start, and what else sets apart records that are alike in the other columns), `variant` (with the options in which
-        it was measured more than once: `lora alpha=16`), `matrix`, `layer` (`JOINT` for a block of many matrices), `layers` of
-        the model, `seed`, `lambda_max`, `lambda_min`, `stderr` of `lambda_max` from the data, `ratio`, `ratio_low`,
-        `ratio_high` (NaN where one of the two λ is not positive, or of another state than the start), `converged`, `growth`
-        (λmax of the first n sequences: dicts of `sequences`, `value`, `low`, `high`), `checkpoint` (None: the start),
+        One row a block: `SETTING` (`samples` is text, for it may be "auto"; `weights` is "pretrained" or "random"; `options`
+        is the checkpoint, if λ is not that of the start, and what else sets apart records that are alike in the other
+        columns), `variant` (with the options in which it was measured more than once: `lora alpha=16`), `matrix`, `layer`
+        (`JOINT` for a block of many matrices), `layers` of the model, `fingerprint` of its weights, `seed`, `sequences` that λ
+        was measured on, `lambda_max`, `lambda_min`, `stderr` of `lambda_max` from the data, `ratio`, `ratio_low`, `ratio_high`
+        (NaN where one of the two λ is not positive, or of another state than the start), `converged`, `growth` (λ of the final
+        eigenvectors over the first n sequences: dicts of `sequences`, `value`, `low`, `high`), `checkpoint` (None: the start),
         `general` (whether its layer is no (W + s·BA)x), `finished`, `file`.
 
     Raises:
@@ -125,6 +126,12 @@ def block_hyperparameters(setting: dict[str, Any]) -> str:
     return " · ".join(part for part in parts if part)
 
 
+def sequences(cells: pd.DataFrame) -> str:
+    """`16 to 64 sequences`, or nothing where all blocks are of the same number."""
+    low, high = cells["sequences"].min(), cells["sequences"].max()
+    return f"{low:g} to {high:g} sequences" if low < high else ""
+
+
 def _row(record: Any) -> dict[str, Any]:
     """One record, checked; raises ValueError with a reason in one line."""
     if not isinstance(record, dict):
@@ -139,12 +146,15 @@ def _row(record: Any) -> dict[str, Any]:
     identity, layer = record["identity"], record["layer"]
     # The name of a joint block tells which matrices it holds.
     matrix = record["matrix"] if layer is not None else str(identity.get("name", record["matrix"]))[:12].strip()
-    ratio = record.get("ratio") or {}
+    ratio, fingerprint = record.get("ratio") or {}, str(identity.get("model"))
     kept = {key: record[key] for key in TYPES if key not in ("data", "identity")}
     return kept | {
         "matrix": matrix,
         "layer": JOINT if layer is None else layer,
         "samples": str(identity.get("samples", record.get("sequences"))),
+        "weights": str(record.get("weights") or ("random" if fingerprint.startswith("random:") else "pretrained")),
+        "fingerprint": fingerprint,
+        "sequences": _number(record.get("sequences")),
         "stderr": _number(record["data"].get("stderr")),
         "ratio": _number(ratio.get("value")),
         "ratio_low": _number(ratio.get("low")),

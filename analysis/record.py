@@ -18,9 +18,10 @@ def read_row(path: Path) -> dict[str, Any]:
     Returns:
         `id`, `path`, `finished` (ISO time), `status`; the axes `model`, `task`, `rank`, `batch_size`, `train_samples`
         (None: all), `epochs`, `variant`, `lr`, `seed`; the scores `test` and `validation` and the base model's
-        `base_test`, fractions 0..1 (0 for a diverged cell, NaN for an unmeasured base); `weights`; and, as flat dicts of
-        text, `variant_options` and `setting_options`: what else is in the record's `identity`, that is, everything that
-        decides a result. A failed cell, which may have ended before anything was loaded, has the axes and NaN scores only.
+        `base_test`, fractions 0..1 (0 for a diverged cell, NaN for an unmeasured base); `weights` and their `fingerprint`;
+        and, as flat dicts of text, `variant_options` and `setting_options`: what else is in the record's `identity`, that is,
+        everything that decides a result. A failed cell, which may have ended before anything was loaded, has the axes and
+        NaN scores only.
 
     Raises:
         OSError: if the file cannot be read.
@@ -41,6 +42,7 @@ def read_row(path: Path) -> dict[str, Any]:
         "validation": 0.0 if status == "diverged" else _fraction(record, "metrics.validation.mean"),
         "base_test": math.nan if record.get("base") is None else _fraction(record, "base.test"),
         "weights": _get(record, "model.weights", str),
+        "fingerprint": _get(record, "model.fingerprint", str),
         "variant_options": flat_options(_get(record, "identity.variant", dict), leave_out=("name",)),
         "setting_options": flat_options(_get(record, "identity", dict), leave_out=(*AXES, "variant")),
     }

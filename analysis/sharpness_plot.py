@@ -69,6 +69,9 @@ def figure(comparisons: list[Comparison]) -> Figure:
         below = [*textwrap.wrap(one.subtitle, CHARACTERS), one.measured]
         if one.rank.orders:
             below.append(f"ρ = {interval(one.rank.rho)}, p = {one.rank.p:.2g}; slope {interval(one.slope)}")
+        if one.unlike and one.rank_alike.orders:
+            words = f"without {', '.join(one.unlike)}: ρ = {interval(one.rank_alike.rho)}; slope {interval(one.slope_alike)}"
+            below += textwrap.wrap(words, CHARACTERS)
         axes.set_title(one.title + "\n" * len(below), loc="left", fontsize=11, fontweight="bold")
         axes.text(0, 1.02, "\n".join(below), transform=axes.transAxes, fontsize=8.5, color=GREY)
     caption(drawn, CAPTION)

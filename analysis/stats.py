@@ -74,7 +74,7 @@ def peaks(frame: pd.DataFrame) -> pd.DataFrame:
             | _point(curve, peak, "peak")
             | _point(curve, selected, "selected")
             | {
-                "edge": _edge(peak, len(curve)),
+                "edge": edge(peak, len(curve)),
                 "range_low": curve["lr"][low] if has_range else float("nan"),
                 "range_high": curve["lr"][high] if has_range else float("nan"),
                 "diverged": curve["diverged"].sum(),
@@ -89,7 +89,8 @@ def _point(curve: pd.DataFrame, index: int, name: str) -> dict[str, object]:
     return {f"{name}_{short}": curve[column][index] for short, column in columns.items()}
 
 
-def _edge(index: int, length: int) -> str:
+def edge(index: int, length: int) -> str:
+    """At which end of so many learning rates one is: "low", "high", "both" of a single one, else ""."""
     if length == 1:
         return "both"
     return {0: "low", length - 1: "high"}.get(index, "")

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 
 from lorabench.__main__ import CONF
 from lorabench.errors import UserError
+from lorabench.progress import PROGRESS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed")
+"""Keys that hessian.checkpoint decides."""
 
 USAGE = """usage: python -m hessian [key=value ...]
        python -m hessian report FOLDER [--out FOLDER] [--format text|markdown|csv]
@@ -59,6 +63,7 @@ def _run(words: list[str]) -> None:
 
 def _measure(words: list[str]) -> None:
     from hydra import initialize_config_dir
+    from torch import OutOfMemoryError
 
     from hessian.commands import show
 
@@ -67,7 +72,15 @@ def _measure(words: list[str]) -> None:
         from hessian.study import Study
 
         study = Study(composed(words))
-        run(study)
+        told = [word for word in words if study.trained and word.partition("=")[0].split(".")[0] in OF_THE_CELL]
+        if told:
+            PROGRESS.note(f"not used, since the cell of hessian.checkpoint has its own: {' '.join(told)}")
+        try:
+            run(study)
+        except OutOfMemoryError as error:
+            raise UserError(
+                "the GPU's memory is full; lower hessian.memory_gb or trainer.micro_batch_tokens (blocks with records are kept)"
+            ) from error
     folder = Path(study.config["output_dir"])
     show(folder, folder)
 

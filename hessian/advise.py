@@ -4,8 +4,8 @@ With ρ = λmax(variant)/λmax(LoRA), the median over the blocks measured, LoRA'
 
     lr ∝ 1/λ:   [a/ρ, b/ρ]        lr ∝ 1/√λ:   [a/√ρ, b/√ρ]
 
-and the grid covers both, widened by the interval of ρ: the one over blocks, or that of the median block from the data where
-it is wider (blocks share their sequences, so this error is common to all). Why both:
+and the grid covers both, widened by the interval of ρ: the one over blocks, or the medians of the ends of the blocks'
+intervals from the data where it is wider (blocks share their sequences, so this error is common to all). Why both:
 
 * Gradient descent on a quadratic is stable for lr < 2/λmax, and wide networks with a squared loss still train, after a
   "catapult" to flatter ground, up to about 4/λmax (Lewkowycz et al. 2020, arXiv 2003.02218). Whatever the constant, which
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings
-from analysis.labels import format_lr
+from analysis.labels import format_lr, model_and_task
 from analysis.palette import in_order
 from analysis.rendering import Block, number, render
 from hessian.report import Median, by_layer, median
@@ -48,8 +48,8 @@ COLUMNS = ("model", "task", "rank", "batch_size", "variant", "learning_rate", "m
 """Of a file of published cells."""
 
 NOTES = (
-    "ratio to LoRA: median over the blocks with its [95 % interval], (range) of fewer than 6, or the median block's interval "
-    "from the data where that is wider. sharpest: the ratio of the largest λmax.",
+    "ratio to LoRA: median over the blocks with its [95 % interval], (range) of fewer than 6, or from the median low end to "
+    "the median high end of the blocks' intervals from the data where that is wider. sharpest: the ratio of the largest λmax.",
     "lr ∝ 1/λ is gradient descent's rule, lr ∝ 1/√λ what it becomes under AdamW where the start is a change of scale; paper "
     "1's best learning rates lie between, or a step of its grid from there. Both are widened by the interval of the ratio. "
     f"The grid covers both, with {A_DECADE} learning rates a decade and its ends outside: a peak within is not at the edge.",
@@ -142,7 +142,7 @@ def text(frame: "pd.DataFrame", low: float, high: float, quotients: "pd.Series |
     for setting, cells in block_settings(frame[frame["checkpoint"].isna()]):
         lora = cells.loc[(cells["variant"] == REFERENCE) & (cells["layer"] != JOINT), "lambda_max"]
         if len(lora) and lora.median() > 0:
-            title, subtitle = f"{setting['model']} · {setting['task']}", block_hyperparameters(setting)
+            title, subtitle = model_and_task(setting), block_hyperparameters(setting)
             subtitle += f" · LoRA's learning rates {format_lr(low)}..{format_lr(high)}"
             found = advice(cells, low, high)
             header, rows = [*HEADER], [_cells(one) for one in found]

@@ -1,12 +1,13 @@
-"""Three figures of a study: the ratio to LoRA over the layers, λmax by variant, λmax over the number of samples."""
+"""Three figures of a study: the ratio to LoRA over the layers, λmax by variant, λ over the number of samples."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings, matrices_in_order
+from analysis.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings, matrices_in_order, sequences
 from analysis.drawing import caption, casing, legend, log_axis, points, spread
+from analysis.labels import model_and_task
 from analysis.palette import Style, in_order, styles
 from analysis.plots import GREY, INK, marker
 from hessian.report import by_layer
@@ -31,8 +32,9 @@ BOX = (
     "to the farthest point within 1.5 times the box. n ≤ 0: so many blocks that a logarithmic axis cannot show."
 )
 SAMPLES = (
-    "One block: λ(n) is λmax of the first n sequences in the span of the top Ritz vectors of all, at most the true one. Bars: "
-    "95 % (jackknife over the n sequences). Points are shifted sideways to keep them apart; those ≤ 0 are left out."
+    "One block: λ of the final eigenvectors, the largest of the first n sequences in the span of the top Ritz vectors of all. "
+    "λmax of n sequences, whose own eigenvector fits their noise, is larger. Bars: 95 % (jackknife over the n sequences). "
+    "Points are shifted sideways to keep them apart; those ≤ 0 are left out."
 )
 
 
@@ -59,11 +61,11 @@ def save(frame: "pd.DataFrame", folder: Path) -> list[Path]:
 
 def layers(frame: "pd.DataFrame") -> "Figure":
     """The ratio to LoRA over the layers: one panel a matrix, one line a variant; each setting in rows of its own."""
-    frame = by_layer(frame)
+    raw, frame = frame, by_layer(frame)
     shapes = [_grid(cells["matrix"].nunique()) for _, cells in block_settings(frame)]
     heights = [rows * PANEL[1] + 0.5 for rows, _ in shapes]
     width = max(columns for _, columns in shapes) * PANEL[0] + 1.4
-    figure, parts = _figure(frame, max(width, 7), heights)
+    figure, parts = _figure(raw, max(width, 7), heights)
     style_of = styles(frame["variant"])
     for part, shape, (_, cells) in zip(parts, shapes, block_settings(frame), strict=True):
         panels = list(part.subplots(*shape, squeeze=False, sharex=True, sharey=True).flat)
@@ -108,9 +110,9 @@ def box(frame: "pd.DataFrame") -> "Figure":
     """λmax of all blocks by variant on a log scale, as in paper 1 (arXiv 2602.04998); one panel a setting."""
     import numpy as np
 
-    frame = by_layer(frame)
+    raw, frame = frame, by_layer(frame)
     style_of = styles(frame["variant"])
-    figure, parts = _figure(frame, max(6.4, 0.9 * len(style_of) + 1.2))
+    figure, parts = _figure(raw, max(6.4, 0.9 * len(style_of) + 1.2))
     for part, (_, cells) in zip(parts, block_settings(frame), strict=True):
         axes = part.subplots()
         labels = []
@@ -144,7 +146,10 @@ def _box(axes: "Axes", place: int, values: Any, color: str) -> None:
 
 
 def samples(frame: "pd.DataFrame") -> "Figure":
-    """λmax of one block over the number of samples, of the first matrix in the middle layer; one panel a setting."""
+    """λ of the final eigenvectors of one block over the number of samples (``jackknife.growth``); one panel a setting.
+
+    The block is of the first matrix in the middle layer.
+    """
     import pandas as pd
 
     figure, parts = _figure(frame, 7.6)
@@ -165,7 +170,7 @@ def samples(frame: "pd.DataFrame") -> "Figure":
         first = block.iloc[0]
         place = first["matrix"] if first["layer"] == JOINT else f"layer {first['layer']} {first['matrix']}"
         axes.set_xlabel(f"sequences n, of {place}, seed {first['seed']}")
-        axes.set_ylabel("λ(n)")
+        axes.set_ylabel("λ of the final eigenvectors")
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3)
     caption(figure, SAMPLES)
     return figure
@@ -189,11 +194,11 @@ def _figure(frame: "pd.DataFrame", width: float, heights: Sequence[float] = ()) 
     """An empty figure with a titled part for every setting."""
     from matplotlib.figure import Figure
 
-    settings = [setting for setting, _ in block_settings(frame)]
+    settings = list(block_settings(frame))
     heights = heights or [4.2] * len(settings)  # inches
     figure = Figure(figsize=(width, sum(heights) + 0.5), layout="constrained")
     parts = list(figure.subfigures(len(settings), 1, height_ratios=heights, squeeze=False)[:, 0])
-    for part, setting in zip(parts, settings, strict=True):
-        title = f"{setting['model']} · {setting['task']} · {block_hyperparameters(setting)}"
-        part.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    for part, (setting, cells) in zip(parts, settings, strict=True):
+        words = [model_and_task(setting), block_hyperparameters(setting), sequences(cells)]
+        part.suptitle(" · ".join(filter(None, words)), x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure, parts

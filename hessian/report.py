@@ -4,10 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.blocks import JOINT, REFERENCE, SETTING, block_hyperparameters, block_settings, matrices_in_order
+from analysis.blocks import JOINT, REFERENCE, SETTING, block_hyperparameters, block_settings, matrices_in_order, sequences
+from analysis.correlation import LEVEL
+from analysis.labels import model_and_task
 from analysis.palette import in_order
 from analysis.rendering import Block, number, render
-from hessian.jackknife import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +22,8 @@ NOTES = (
     "ratio to LoRA, λmax, λmin: medians over the blocks (one a layer and matrix; joint: many matrices as one block).",
     "[ ]: 95 % interval of the median by order statistics, as if blocks were independent; of fewer than 6 there is none, and "
     "min – max has to do.",
-    "data s.e.: the largest standard error of a λmax from the choice of sequences (jackknife), relative to it.",
+    "data s.e.: the largest standard error of a λmax from the choice of sequences (jackknife), relative to it. It says "
+    "nothing of the other error of few sequences: their λmax is too large, since the eigenvector fits their noise.",
 )
 FORMATS = ("text", "markdown", "csv")
 
@@ -120,12 +122,13 @@ def table(frame: "pd.DataFrame", style: str = "text") -> str:
     numbers = summary(frame)
     if style == "csv":
         return numbers.to_csv(index=False)
+    measured = {tuple(setting.values()): cells for setting, cells in block_settings(frame)}
     blocks = []
     for setting, rows in block_settings(numbers):
         several = rows["matrix"].nunique() > 2
         body = [_cells(row) for row in rows.to_dict("records") if several or row["matrix"] != ALL]
-        title, subtitle = f"{setting['model']} · {setting['task']}", block_hyperparameters(setting)
-        blocks.append(Block(title, subtitle, HEADER, ALIGN, body, _remarks(rows)))
+        title, subtitle = model_and_task(setting), block_hyperparameters(setting)
+        blocks.append(Block(title, subtitle, HEADER, ALIGN, body, _remarks(rows) + _uneven(measured[tuple(setting.values())])))
     return render(blocks, NOTES, style)
 
 
@@ -156,6 +159,18 @@ def _remarks(rows: "pd.DataFrame") -> list[str]:
     if total["no_ratio"].any():
         lost = total[total["no_ratio"] > 0]
         remarks.append(f"Records without a ratio, since one of the two λmax is not positive: {_counts(lost, 'no_ratio')}.")
+    return remarks
+
+
+def _uneven(cells: "pd.DataFrame") -> list[str]:
+    """Where not all blocks are of the same number of sequences."""
+    remarks = [f"Blocks were measured on {counts}." for counts in [sequences(cells)] if counts]
+    mixed = cells.groupby(["matrix", "layer", "seed"])["sequences"].nunique() > 1
+    if mixed.any():
+        remarks.append(
+            f"Not on the same for all variants: {', '.join(f'layer {n} {matrix}' for matrix, n, _ in mixed[mixed].index)}; run "
+            "these variants together, or their ratios are to another LoRA."
+        )
     return remarks
 
 

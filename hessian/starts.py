@@ -3,12 +3,15 @@
 import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hessian.adapters import Parameters
 from hessian.operator import Factors
 from lorabench import seed
 from lorabench.calibration import Calibration
+from lorabench.checkpoint import load_trained
+from lorabench.errors import UserError
 from lorabench.models import Base
 from lorabench.variants.base import Variant, adapter_layers
 
@@ -51,6 +54,33 @@ def attached(base: Base, variant: Variant, number: int, calibration: Calibration
     finally:
         variant.detach(adapted)
         base.restore()
+
+
+def load_cell(base: Base, variant: Any, adapted: Any, folder: Path) -> None:
+    """Bring ``attached`` adapters to the trained values of a cell, on the base W − s·B₀A₀ that it was trained on.
+
+    B₀A₀ are those of its saved adapter [B, −B₀][A; A₀]: gradients and decompositions, made anew, differ with the samples, the
+    hardware and the precision.
+
+    Raises:
+        UserError: the files are missing, or of other adapters.
+    """
+    import torch
+    from peft.utils import SAFETENSORS_WEIGHTS_NAME
+    from safetensors.torch import load_file
+
+    load_trained(adapted, folder / "trained.safetensors")
+    if not getattr(variant, "initial", None):
+        return
+    file = folder / "adapter" / SAFETENSORS_WEIGHTS_NAME
+    if not file.exists():
+        raise UserError(f"{file} is missing, which holds where the cell's adapter started; train the cell again")
+    saved = load_file(file)
+    with torch.no_grad():
+        for name, layer in adapter_layers(adapted):
+            a, b = (saved[f"base_model.model.{name}.lora_{factor}.weight"].float() for factor in "AB")
+            start = variant.scale * b[:, variant.rank :] @ a[variant.rank :]  # −s·B₀A₀
+            layer.get_base_layer().weight.copy_(base.pristine[f"{name}.weight"].float() + start)
 
 
 def parameters(adapted: Any, name: str, members: Sequence[str]) -> Parameters:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
+from analysis.blocks import KIND, REFERENCE, SCHEMA_VERSION
 from hessian.passes import ATTENTION, Budget
 from hessian.solve import Rule
 from lorabench import models, records, seed
@@ -23,9 +24,6 @@ from lorabench.schema import ModelConfig, TrainerConfig
 if TYPE_CHECKING:
     from lorabench.tasks.base import Task
     from lorabench.variants.base import Variant
-
-REFERENCE = "lora"
-"""The variant that all others are compared with; it is always measured."""
 
 AUTO_LIMIT = 500
 """Most samples of samples=auto: paper 1's number (arXiv 2602.04998)."""
@@ -75,6 +73,22 @@ class Study:
         return found
 
     @cached_property
+    def companions(self) -> "dict[str, tuple[Variant, dict[str, Any]]]":
+        """Variants besides those asked for that have records of this study in the folder."""
+        found = {}
+        for file in Path(self.config["output_dir"]).glob("*.json"):
+            identity = _checked(records.read(file)).get("identity", {})
+            settings, name = identity.get("variant", {}), identity.get("name")
+            mine = records.digest(self._common | {"variant": settings, "name": name}) == file.stem
+            if mine and settings["name"] not in self.variants:
+                found[settings["name"]] = build(settings, "variant"), settings
+        return found
+
+    def built(self, name: str) -> "tuple[Variant, dict[str, Any]]":
+        """A variant that was asked for, or a companion, and its settings."""
+        return self.variants[name] if name in self.variants else self.companions[name]
+
+    @cached_property
     def _every(self) -> list[Place]:
         matches = ((name, NAME.search(name)) for name in models.linear_shapes(self.model))
         return [Place(name, int(match.group(1)), match.group(2)) for name, match in matches if match]
@@ -82,7 +96,8 @@ class Study:
     @cached_property
     def _chosen(self) -> list[Place]:
         layers = self._layers({place.layer for place in self._every})
-        matrices = self._matrices({place.matrix for place in self._every})
+        adapted = set.intersection(*(set(variant.target_modules) for variant, _ in self.variants.values()))
+        matrices = self._matrices({place.matrix for place in self._every}, adapted)
         return [place for place in self._every if place.layer in layers and place.matrix in matrices]
 
     @cached_property
@@ -132,12 +147,22 @@ class Study:
         return self.config["samples"]
 
     def examples(self, samples: int) -> list[Encoded]:
-        """The first so many samples."""
-        return self.corpus.encode(self.order[:samples])
+        """The first so many samples.
+
+        Raises:
+            UserError: a single one of them has target tokens, so that no interval can be told.
+        """
+        found = self.corpus.encode(self.order[:samples])
+        if sum(example.target_tokens > 0 for example in found) == 1:
+            raise UserError(
+                f"one of {samples} samples has target tokens within trainer.max_length={self.trainer.max_length}, and an "
+                "interval needs two; raise it, or samples"
+            )
+        return found
 
     @property
     def calibration(self) -> Calibration:
-        """The same samples, for variants that start from data."""
+        """For variants that start from data: with samples=auto the most samples, of which they take the first."""
         return Calibration(self.corpus, self.order, self.trainer)
 
     @property
@@ -170,20 +195,26 @@ class Study:
 
     def identity(self, variant: str, name: str) -> dict[str, Any]:
         """Everything that decides a block's numbers."""
-        return self._common | {"variant": self.variants[variant][1], "name": name}
+        return self._common | {"variant": self.built(variant)[1], "name": name}
 
     def file(self, variant: str, name: str) -> Path:
         """Where the record of a block is."""
         return Path(self.config["output_dir"]) / f"{records.digest(self.identity(variant, name))}.json"
 
+    def record(self, variant: str, name: str) -> dict[str, Any] | None:
+        """The record of a block; None where there is none that this version reads."""
+        return _checked(records.read(self.file(variant, name))) or None
+
     def _check(self) -> None:
         c, knobs = self.config, self.knobs
         models.check(self.model)
-        if self.model.dtype == "bfloat16":
+        if self.model.dtype == "bfloat16" and self.trained is None:
             raise UserError("model.dtype=bfloat16: second derivatives need float32; leave model.dtype out")
         for key, value in (("rank", c["rank"]), ("k", c["k"]), *((f"hessian.{key}", knobs[key]) for key in POSITIVE)):
             if not value > 0:
                 raise UserError(f"{key}={value} must be greater than 0")
+        if c["k"] >= knobs["max_iter"]:
+            raise UserError(f"k={c['k']} eigenvalues take more than hessian.max_iter={knobs['max_iter']} products; raise it")
         if c["blocks"] not in ("each", "joint"):
             raise UserError(f"blocks={c['blocks']} is unknown; available: each, joint")
         if c["blocks"] == "joint" and "auto" in (c["samples"], c["layers"]):
@@ -202,7 +233,7 @@ class Study:
         shapes = models.linear_shapes(self.model)
         for name, (variant, _) in self.variants.items():
             variant.check(shapes)
-            if variant.dropout:
+            if variant.dropout and self.trained is None:
                 raise UserError(f"variant={name} has dropout={variant.dropout}, which makes the loss random; use dropout 0")
         if not self.places:
             raise UserError("matrices or layers is empty; leave it out for all")
@@ -217,15 +248,23 @@ class Study:
                 raise UserError(f"layers: the model has no layer {layer}; available: 0 … {max(known)}, all, auto")
         return set(chosen)
 
-    def _matrices(self, known: set[str]) -> set[str]:
+    def _matrices(self, known: set[str], adapted: set[str]) -> set[str]:
         asked = self.config["matrices"]
         if asked == "all":
-            return known
+            return known & adapted
         chosen = asked if isinstance(asked, list) else [asked]
         for matrix in chosen:
             if matrix not in known:
                 raise UserError(f"matrices: the model has no linear layer '{matrix}'; {nearest(str(matrix), known)}")
+            if matrix not in adapted:
+                raise UserError(f"matrices: no adapter on '{matrix}'; available: {', '.join(sorted(known & adapted))}")
         return set(chosen)
+
+
+def _checked(record: Any) -> dict[str, Any]:
+    """A record of a block that this version reads, or nothing."""
+    known = isinstance(record, dict) and (record.get("kind"), record.get("schema_version")) == (KIND, SCHEMA_VERSION)
+    return record if known else {}
 
 
 def _cell(folder: str | None) -> tuple[Path | None, dict[str, Any] | None]:

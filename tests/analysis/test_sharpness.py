@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from matplotlib.image import imread
 from matplotlib.text import Annotation, Text
 from scipy import stats
@@ -17,8 +19,10 @@ from analysis.blocks import load_blocks
 from analysis.correlation import rank_correlation, slope
 from analysis.errors import AnalysisError
 from analysis.load import load_records
-from analysis.sharpness import compare, text
+from analysis.sharpness import OWN_OPTIMIZER, compare, text
 from analysis.sharpness_plot import figure, save_sharpness
+from lorabench.schema import register
+from lorabench.variants.base import Variant
 
 ROOT = Path(__file__).resolve().parents[2]
 RATES = [2e-4, 6.3246e-4, 2e-3, 6.3246e-3, 2e-2]
@@ -110,9 +114,10 @@ SHARP = {
 """λmax and best learning rate."""
 
 
-def block(folder, variant, layer, lam, seed=0, matrix="q_proj", rank=8, **fields):
+def block(folder, variant, layer, lam, seed=0, matrix="q_proj", rank=8, model="sha256:" + "a" * 64, **fields):
     """Leave a record as ``python -m hessian`` does."""
     identity = {"rank": rank, "seed": seed, "samples": 40, "variant": {"name": variant}, "name": f"{layer}.{matrix}"}
+    identity["model"] = model
     record = {
         "schema_version": 1,
         "kind": "hessian_block",
@@ -194,6 +199,59 @@ def test_what_is_left_out_is_said(sweep, blocks, write):
     ]
 
 
+def test_other_parameters_and_optimisers_are_told_and_taken_out(sweep, blocks, write):
+    for lr in RATES:
+        write("loft", lr, 0, 0.9 - 0.2 * abs(math.log10(lr / 2e-2)))
+    for layer in range(3):
+        block(blocks, "loft", layer, 0.1)
+        block(blocks, "dora", layer, 0.05, path="AdapterHessian", finished="2026-03-02T10:00:00+00:00")
+    (one,) = found = compare(load_records(sweep), load_blocks(blocks))
+    assert one.unlike == ["dora", "loft"]
+    x, y = zip(*(SHARP[name] for name in ("lora", "pissa", "milora", "olora")), strict=True)
+    assert one.rank_alike == rank_correlation(x, y) and one.rank_alike != one.rank
+    assert one.slope_alike == slope(np.log(x).tolist(), np.log(y).tolist())
+    lines = text(found).splitlines()
+    told = [line.split(" variants")[0][-1] for line in lines if line.startswith(("Spearman", "Without"))]
+    assert told == ["6", ":", "4"] and "Without dora, loft:" in lines
+    assert "Of other parameters than LoRA's, or trained by another optimiser: dora, loft." in lines
+    (axes,) = figure(found).get_axes()
+    assert any("without dora, loft: ρ = " in words.get_text() for words in axes.texts)
+
+
+def test_the_variants_of_another_optimiser_are_those_that_have_one():
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        register()
+        classes = {
+            file.stem: hydra.utils.get_class(compose("config", [f"variant={file.stem}"]).variant._target_)
+            for file in (ROOT / "conf" / "variant").glob("*.yaml")
+        }
+    assert len(classes) > 5
+    own = {name for name, each in classes.items() if each.optimizer is not Variant.optimizer}
+    assert own == set(OWN_OPTIMIZER)
+
+
+def test_a_variant_without_any_score_has_no_best_learning_rate(sweep, blocks, write):
+    for lr in RATES:
+        write("gralora", lr, 0, 0.5, validation=0.0)
+    for layer in range(2):  # and its missing block does not count against the others
+        block(blocks, "gralora", layer, 1.0)
+    (one,) = compare(load_records(sweep), load_blocks(blocks))
+    assert "gralora" not in set(one.points["variant"])
+    assert one.remarks == ["Left out, with a validation score of 0 at every learning rate: gralora."]
+    assert one.measured.startswith("λmax: 3 blocks")
+
+
+@pytest.mark.parametrize("change", [{"weights": "random"}, {"model": "sha256:" + "b" * 64}, {"model": "random:" + "a" * 64}])
+def test_other_weights_are_not_compared(runs, write, tmp_path, change):
+    for variant in ("lora", "pissa"):
+        write(variant, 2e-3, 0, 0.9)
+        block(tmp_path / "hessian", variant, 0, 1.0, **change)
+    with pytest.raises(AnalysisError, match="nothing to compare") as error:
+        compare(load_records(runs), load_blocks(tmp_path / "hessian"))
+    words = {"weights": "tiny (random weights)"}.get(next(iter(change)), change.get("model", "")[-8:])
+    assert words in str(error.value).partition("the blocks have")[2]
+
+
 def test_every_matching_setting_is_compared(sweep, blocks, write):
     for variant, rank in itertools.product(("lora", "pissa"), (8, 64)):
         write(variant, 2e-3, 0, 0.9, config={"rank": rank, "batch_size": 128})
@@ -218,7 +276,8 @@ def test_nothing_in_common_is_one_line(runs, write, tmp_path, change):
     with pytest.raises(AnalysisError, match="nothing to compare") as error:
         compare(load_records(runs), load_blocks(tmp_path / "hessian"))
     rank = 64 if change == "rank" else 8
-    assert f"the sweep has tiny · arithmetic · rank {rank} (lora, pissa), the blocks have tiny" in str(error.value)
+    swept = f"tiny · arithmetic · rank {rank} · files aaaaaaaa (lora, pissa)"
+    assert f"the sweep has {swept}, the blocks have tiny" in str(error.value)
     assert "\n" not in str(error.value)
 
 

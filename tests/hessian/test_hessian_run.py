@@ -5,17 +5,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hydra import initialize_config_dir
 
+from hessian import __main__ as command_line
 from hessian.__main__ import composed
-from hessian.jackknife import Interval
-from hessian.run import Clock, medians_known, order_of_layers, run, samples_wanted
+from hessian.run import Clock, order_of_layers, run
 from hessian.study import Study
 from lorabench import records
 from lorabench.cell import Cell
+from lorabench.data import Encoded
+from lorabench.errors import UserError
 from lorabench.run import run as train_cell
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +105,7 @@ def cell(folder, *overrides):
         return Cell.of(compose("config", [*words, f"output_dir={folder}", *overrides]))
 
 
-@pytest.mark.parametrize("variant", ["pissa", "randlora"])
+@pytest.mark.parametrize("variant", ["pissa", "randlora", "lora_ga"])
 def test_along_training_and_at_its_end(tmp_path, variant):
     """The last measurement of a run is what its trained values give afterwards, and a look does not change the run."""
     words = ["hessian.every=1", "hessian.layers=[3]", "hessian.samples=4", "save_adapter=true", f"variant={variant}"]
@@ -123,14 +126,89 @@ def test_along_training_and_at_its_end(tmp_path, variant):
     assert abs(first["lambda_max"] / last["lambda_max"] - 1) > 1e-3  # training has moved it
 
 
-def test_samples_and_layers_until_the_ratio_is_known(tmp_path):
-    found = run(study(tmp_path, "variants=[olora]", "layers=[3]", "samples=auto", "hessian.precision=30"))
-    assert {record["sequences"] for record in found} == {16}
+def finished(folder, *overrides):
+    """The folder of a cell that looks trained."""
+    config = cell(folder, *overrides).config
+    folder.mkdir(exist_ok=True)
+    (folder / "record.json").write_text(json.dumps({"config": config}))
+    (folder / "trained.safetensors").touch()
+    return f"hessian.checkpoint={folder}"
+
+
+def test_a_cell_is_measured_where_it_has_adapters(tmp_path):
+    checkpoint = finished(tmp_path / "cell", "variant.target_modules=[q_proj,v_proj]")
+    assert {place.matrix for place in study(tmp_path, checkpoint, "matrices=all").places} == {"q_proj", "v_proj"}
+    with pytest.raises(UserError, match="matrices: no adapter on 'k_proj'; available: q_proj, v_proj"):
+        study(tmp_path, checkpoint, "matrices=[k_proj]")
+
+
+def test_a_cell_of_any_precision_and_dropout_can_be_measured(tmp_path):
+    found = study(tmp_path, finished(tmp_path / "cell", "model.dtype=bfloat16", "variant.dropout=0.1"))
+    assert found.base.model.dtype == torch.float32 and not found.base.model.training
+
+
+def test_a_cell_without_its_start_is_refused(tmp_path):
+    trained = cell(tmp_path / "cell", "save_adapter=true", "variant=pissa", "train_samples=4")
+    train_cell(trained)
+    (trained.folder / "adapter" / "adapter_model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"adapter_model.safetensors is missing"):
+        run(study(tmp_path / "hessian", f"hessian.checkpoint={trained.folder}", "layers=[3]"))
+
+
+def test_what_the_cell_decides_is_not_used_and_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("hessian.run.run", lambda study: None)
+    monkeypatch.setattr("hessian.commands.show", lambda *_: None)
+    checkpoint = finished(tmp_path / "cell")
+    command_line.main([checkpoint, "rank=4", "layers=3", "trainer.max_length=100", f"output_dir={tmp_path}"])
+    told = "not used, since the cell of hessian.checkpoint has its own: rank=4 trainer.max_length=100\n"
+    assert capsys.readouterr().err == told
+    command_line.main(["rank=4", f"output_dir={tmp_path}"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_gpu_is_one_line(tmp_path, monkeypatch, capsys):
+    def full(study):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried")
+
+    monkeypatch.setattr("hessian.run.run", full)
+    with pytest.raises(SystemExit) as ended:
+        command_line.main([f"output_dir={tmp_path}"])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert "lower hessian.memory_gb" in err and err.count("\n") == 1
+
+
+def test_more_eigenvalues_than_a_block_has(tmp_path):
+    with pytest.raises(UserError, match=r"k=600: the block of .*q_proj has 512 values"):
+        run(study(tmp_path, "variants=[lora]", "layers=[3]", "k=600", "hessian.max_iter=700"))
+
+
+def test_one_sequence_with_targets_has_no_interval(tmp_path):
+    found = study(tmp_path)
+    found.__dict__["order"] = [0, 1, 2, 3]
+    data = [Encoded((5, 6, 7), 2), *[Encoded((5, 6, 7), 3)] * 3]
+    found.__dict__["corpus"] = SimpleNamespace(encode=lambda indices: [data[i] for i in indices])
+    with pytest.raises(UserError, match=r"one of 4 samples has target tokens within trainer.max_length="):
+        found.examples(4)
+    data[1] = data[0]
+    assert len(found.examples(4)) == 4
+
+
+@pytest.mark.parametrize("damage", ["half", "schema"])
+def test_a_record_that_cannot_be_read_is_made_again(tmp_path, damage):
+    words = ["variants=[pissa]", "layers=[3]"]
+    run(study(tmp_path, *words))
+    before = files(tmp_path)
+    [lora] = [name for name, content in before.items() if json.loads(content)["variant"] == "lora"]
+    other = json.dumps(json.loads(before[lora]) | {"schema_version": 0, "lambda_max": 1.0})
+    (tmp_path / lora).write_text("{" if damage == "half" else other)
+    found = run(study(tmp_path, *words))
+    assert found[0]["lambda_max"] == json.loads(before[lora])["lambda_max"]
+    assert files(tmp_path).keys() == before.keys()
+
+
+def test_order_of_layers(tmp_path):
     assert order_of_layers(study(tmp_path, "layers=auto")) == [0, 3, 1, 2]
-    wanted = samples_wanted(Interval(0.0, 0.1, -0.2, 0.2), 16, 0.1)
-    assert wanted == pytest.approx(16 * (0.2 / 0.0953) ** 2, rel=1e-2)
-    assert samples_wanted(None, 16, 0.1) == float("inf")
-    assert not medians_known(study(tmp_path, "variants=[olora]", "samples=auto", "hessian.precision=30"), ["olora"], [3])
 
 
 def command(folder, *words):
@@ -157,6 +235,7 @@ def command(folder, *words):
         ("trainer.max_length=3", "no target token"),
         ("samples=1", "samples=1 must be a number of at least 2, or auto"),
         ("samples=10000000", "samples=10000000 is more than the"),
+        ("k=100", "k=100 eigenvalues take more than hessian.max_iter=100 products"),
         ("blocks=both", "blocks=both is unknown; available: each, joint"),
         ("hessian.tool=1", "unknown key 'hessian.tool'; did you mean 'tol'?"),
         ("rnk=4", "unknown key 'rnk'; did you mean 'rank'?"),

@@ -181,16 +181,41 @@ def test_settings_are_kept_apart_and_named(tmp_path):
     write(tmp_path, "pissa", ratio=30.0, identity={"samples": "auto"})
     write(tmp_path, "pissa", ratio=40.0, identity={"max_length": 256})
     write(tmp_path, "pissa", ratio=50.0, checkpoint="runs/abc", identity={"trained": "sha256:" + "d" * 64})
+    write(tmp_path, "pissa", ratio=60.0, weights="random", identity={"model": "random:" + "e" * 64})
     text = report.table(load_blocks(tmp_path))
     subtitles = [line for line in text.splitlines() if line.startswith("rank")]
     assert subtitles == [
         "rank 8 · 40 samples · checkpoint runs/abc",
         "rank 8 · 40 samples · max_length=256",
         "rank 8 · 40 samples · max_length=512",
+        "rank 8 · 40 samples",
         "rank 8 · auto samples",
         "rank 64 · 40 samples",
     ]
-    assert [line.split()[3] for line in text.splitlines() if "pissa" in line] == ["50", "40", "10", "30", "20"]
+    assert [line.split()[3] for line in text.splitlines() if "pissa" in line] == ["50", "40", "10", "60", "30", "20"]
+    assert text.count("tiny · arithmetic") == 5 and text.count("tiny (random weights) · arithmetic") == 1
+
+
+def test_random_weights_are_known_by_their_fingerprint_too(tmp_path):
+    write(tmp_path, identity={"model": "random:" + "e" * 64})
+    assert report.table(load_blocks(tmp_path)).startswith("tiny (random weights) · arithmetic")
+
+
+def test_unequal_sequences_are_said(tmp_path):
+    for variant, layer in itertools.product(("lora", "pissa"), range(3)):
+        count = {("lora", 1): 32, ("pissa", 1): 32, ("pissa", 2): 64}.get((variant, layer), 16)
+        write(tmp_path, variant, layer=layer, sequences=count, identity={"samples": "auto"})
+    frame = load_blocks(tmp_path)
+    lines = report.table(frame).splitlines()
+    assert "Blocks were measured on 16 to 64 sequences." in lines
+    (line,) = [line for line in lines if line.startswith("Not on the same for all variants")]
+    assert "layer 2 q_proj;" in line and "layer 1" not in line
+    for draw in (figures.layers, figures.box, figures.samples):
+        (part,) = draw(frame).subfigs
+        assert part.get_suptitle().endswith("auto samples · 16 to 64 sequences")
+    (tmp_path / "same").mkdir()
+    write(tmp_path / "same", identity={"samples": "auto"})
+    assert "sequences" not in report.table(load_blocks(tmp_path / "same")).partition("ratio to LoRA, λmax, λmin:")[0]
 
 
 def test_how_exact_a_value_is_sets_nothing_apart_and_the_newest_record_counts(tmp_path, caplog):
@@ -307,6 +332,7 @@ def test_samples_are_those_of_the_block_in_the_middle(folder):
     assert xy[:, 0] == pytest.approx([8, 16, 40])
     assert bars[0] == pytest.approx([0.5 * 1.125 - 0.3, 0.5 * 1.125 + 0.3])
     assert "layer 1 q_proj" in axes.get_xlabel()
+    assert axes.get_ylabel() == "λ of the final eigenvectors"  # not λmax of n sequences
     low, _ = axes.get_ylim()
     assert 0.02 < low < 0.04  # LoRA's bars reach below zero, the axis to a third of its values
 
