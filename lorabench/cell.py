@@ -82,6 +82,11 @@ class Cell:
         """The text generator; cells of one process share it."""
         return kept(self.config["evaluator"], "evaluator")
 
+    @cached_property
+    def probe(self) -> Any:
+        """What ``hessian.every`` measures with; it lies outside this package and is known to the config alone."""
+        return build(self.config["hessian"], "hessian")
+
     def base(self) -> "Base":
         """The loaded base model. Where it replaces another one, the generators let that one go first: both may not fit."""
         device = models.resolve_device(self.config["device"])
@@ -132,6 +137,8 @@ class Cell:
         models.check(self.model)
         assert self.generator  # built here: its settings are checked before anything is trained
         self.variant.check(models.linear_shapes(self.model))
+        if c["hessian"]["every"] is not None:
+            self._check_probe(resources)
         if not resources:
             return
         models.resolve_device(c["device"])
@@ -143,6 +150,14 @@ class Cell:
             raise UserError(f"train_samples={c['train_samples']} is more than the {available} that task={self.task.name} has")
         if not self.task.test_examples():
             raise UserError(f"task={self.task.name} has no test problem")
+
+    def _check_probe(self, resources: bool) -> None:
+        self.probe.check(self.variant.targets(models.linear_shapes(self.model)))
+        dtype = self.model.dtype
+        if resources and dtype == "auto":
+            dtype = str(models.resolve_dtype(dtype, models.resolve_device(self.config["device"]))).removeprefix("torch.")
+        if dtype == "bfloat16":
+            raise UserError("hessian.every: second derivatives need float32, not bfloat16; use model.dtype=float32")
 
 
 def _check_trainer(settings: TrainerConfig) -> None:

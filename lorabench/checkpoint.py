@@ -24,12 +24,7 @@ class Checkpoint:
 
     def begin(self, trainable: "Mapping[str, torch.Tensor]") -> None:
         """Note the parameters' values at the start: a base that was changed to fit them fits no others."""
-        import torch
-
-        digest = hashlib.sha256()
-        for name, parameter in sorted(trainable.items()):
-            digest.update(name.encode() + parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-        self._start = digest.hexdigest()
+        self._start = fingerprint(trainable)
 
     def due(self) -> bool:
         """Whether it is time to write again."""
@@ -83,6 +78,16 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file: the cell has its record."""
         self.file.unlink(missing_ok=True)
+
+
+def fingerprint(trainable: "Mapping[str, torch.Tensor]") -> str:
+    """Hash of the names and bits of parameters."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, parameter in sorted(trainable.items()):
+        digest.update(name.encode() + parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def save_trained(model: "torch.nn.Module", file: Path) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from lorabench import memory, models, probe, records, seed
 from lorabench.calibration import Calibration
-from lorabench.cell import Cell, build, check_output, close_generators
-from lorabench.checkpoint import Checkpoint, save_trained
+from lorabench.cell import Cell, check_output, close_generators
+from lorabench.checkpoint import Checkpoint, fingerprint, save_trained
 from lorabench.data import Corpus, Encoded, batches, subset
 from lorabench.errors import UserError
 from lorabench.evaluate import Row, answer, read_completions, score, write_completions, zero
@@ -48,6 +48,8 @@ def run(cell: Cell) -> float:
         PROGRESS.note(
             f"{cell.folder} was finished without save_adapter; delete it to train the cell again and keep its adapter"
         )
+    if cell.config["hessian"]["every"] is not None and not fresh and record["config"].get("hessian") != cell.config["hessian"]:
+        PROGRESS.note(f"{cell.folder} was finished with other hessian settings; delete it to train the cell again with these")
     if record["status"] == "failed":
         raise RuntimeError(record["error"])
     return record["validation_metric"]["value"]
@@ -212,10 +214,13 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
 
 
 def _watched(cell: Cell, base: Base, adapted: Any, examples: list[Encoded], on_step: probe.OnStep) -> probe.OnStep:
-    """``on_step``, then the probe of ``hessian.every``, which lies outside this package and is known to the config alone."""
-    built, file = build(cell.config["hessian"], "hessian"), cell.folder / "sharpness.jsonl"
-    arguments = adapted, examples[: built.samples], base.tokenizer.pad_token_id, cell.trainer, cell.config["seed"]
-    return probe.Watch(built.every, file, lambda: built.measure(*arguments), on_step)
+    """``on_step``, then the probe of ``hessian.every``."""
+    arguments = adapted, examples[: cell.probe.samples], base.tokenizer.pad_token_id, cell.trainer, cell.config["seed"]
+    start = fingerprint({name: p for name, p in adapted.named_parameters() if p.requires_grad})
+    # A row is what it is at its step, however many others there are and however much memory was at hand.
+    settings = {key: value for key, value in cell.config["hessian"].items() if key not in ("every", "memory_gb")}
+    key, file = records.digest([settings, start]), cell.folder / "sharpness.jsonl"
+    return probe.Watch(cell.probe.every, file, key, lambda: cell.probe.measure(*arguments), on_step)
 
 
 def _validation_loss(cell: Cell, base: Base, model: Any) -> float:

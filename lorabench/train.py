@@ -154,9 +154,9 @@ def train(
                 done.loss.append(loss)
                 done.grad_norm.append(norm)
             done.seconds += time.perf_counter() - started
+            on_step(done, len(batches))  # before the checkpoint: what it measures must not be missing from a run that goes on
             if checkpoint is not None and checkpoint.due() and done.steps < len(batches):
                 checkpoint.write(trainable, optimizer, asdict(done))
-            on_step(done, len(batches))
         if checkpoint is not None and not done.diverged:
             checkpoint.write(trainable, optimizer, asdict(done))  # an evaluation that fails must not cost the training
     model.eval()

@@ -74,7 +74,7 @@ def test_every_variant_goes_on_to_the_same_bits(cell, tmp_path, monkeypatch, var
 
     monkeypatch.setattr(run.PROGRESS, "cell", count)
     run.run(broken)
-    assert steps == [4, 5]
+    assert steps == [3, 4, 5]
     records = [json.loads((c.folder / "record.json").read_text()) for c in (whole, broken)]
     assert records[0]["training"]["loss"] == records[1]["training"]["loss"]
     assert records[0]["validation_loss"] == records[1]["validation_loss"]
