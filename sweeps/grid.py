@@ -4,7 +4,7 @@ import copy
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from sweeps.space import SpaceError, derive, factors
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class GridSweeper(Sweeper):
         preflight: gets all composed configs before anything is launched and returns whether to go on.
         first_pass: overrides of the first launch. Jobs that then end with an exception whose ``retry_later`` is true are
             launched again without these at the end.
+        derived: keys that follow from others, each a product: ``variant.alpha: rank * alpha_mult``.
     """
 
     KIND = "a grid"
@@ -41,8 +44,9 @@ class GridSweeper(Sweeper):
         params: dict[str, Any] | None,
         preflight: Callable[[Sequence[DictConfig]], bool],
         first_pass: Sequence[str],
+        derived: dict[str, str] | None = None,
     ):
-        self.params = dict(params or {})
+        self.params, self.derived = dict(params or {}), dict(derived or {})
         self.preflight = preflight
         self.first_pass = list(first_pass)
 
@@ -66,8 +70,20 @@ class GridSweeper(Sweeper):
 
     def expand(self, arguments: Sequence[str]) -> list[list[str]]:
         """Return the override strings of every cell, the last axis varying fastest."""
-        axes = [[f"{key}={value}" for value in values] for key, values in self.axes(arguments).items()]
-        return [list(cell) for cell in itertools.product(*axes)]
+        axes = self.axes(arguments)
+        derived = {key: factors(rule) for key, rule in self.derived.items()}
+        if unknown := {name for names in derived.values() for name in names} - set(axes):
+            raise SpaceError(f"hydra.sweeper.derived names {', '.join(sorted(unknown))}, which have no values here")
+        cells = [
+            derive(dict(zip(axes, values, strict=True)), derived, self.hidden(axes))
+            for values in itertools.product(*axes.values())
+        ]
+        return [[f"{key}={value}" for key, value in cell.items()] for cell in cells]
+
+    def hidden(self, axes: Iterable[str]) -> list[str]:
+        """Those of the keys that only derived ones need: factors that are no keys of the config."""
+        named = {name for rule in self.derived.values() for name in factors(rule)}
+        return [key for key in axes if key in named and OmegaConf.select(self.job_config, key) is None]
 
     def axes(self, arguments: Sequence[str]) -> dict[str, list[str]]:
         """Return the values of every key that ``params`` or the command line sets, as they stand in an override."""

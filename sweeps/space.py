@@ -72,7 +72,7 @@ class Space:
                 raise SpaceError(f"{axis.key} has no values to choose from")
             if twice := {text for text in axis.texts if axis.texts.count(text) > 1}:
                 raise SpaceError(f"{axis.key} has {', '.join(sorted(twice))} twice")
-        self.derived = {key: tuple(name.strip() for name in rule.split("*")) for key, rule in (derived or {}).items()}
+        self.derived = {key: factors(rule) for key, rule in (derived or {}).items()}
         self.hidden = frozenset(hidden)
         numeric = {axis.key for axis in self.axes if axis.numbers is not None}
         for key, names in self.derived.items():
@@ -118,11 +118,7 @@ class Space:
 
     def overrides(self, candidate: int) -> list[str]:
         """The candidate as override strings, derived keys last."""
-        texts = self.texts(candidate)
-        found = {key: text for key, text in texts.items() if key not in self.hidden}
-        for key, names in self.derived.items():
-            found[key] = f"{math.prod(float(texts[name]) for name in names):.15g}"
-        return [f"{key}={text}" for key, text in found.items()]
+        return [f"{key}={text}" for key, text in derive(self.texts(candidate), self.derived, self.hidden).items()]
 
     @cached_property
     def encoded(self) -> "np.ndarray":
@@ -145,3 +141,16 @@ class Space:
                 scaled = (values - values.min()) / (values.max() - values.min())
                 columns.append(scaled[position])
         return np.stack(columns, axis=1) if columns else np.zeros((len(self), 1))
+
+
+def factors(rule: str) -> tuple[str, ...]:
+    """The keys of a product such as ``rank * alpha_mult``."""
+    return tuple(name.strip() for name in rule.split("*"))
+
+
+def derive(texts: Mapping[str, str], derived: Mapping[str, tuple[str, ...]], hidden: Collection[str]) -> dict[str, str]:
+    """The values by key without the hidden ones, and the derived ones after them."""
+    found = {key: text for key, text in texts.items() if key not in hidden}
+    for key, names in derived.items():
+        found[key] = f"{math.prod(float(texts[name]) for name in names):.15g}"
+    return found

@@ -15,7 +15,7 @@ from sweeps.journal import Journal, best
 from sweeps.progress import Table
 from sweeps.search import design
 from sweeps.search.base import Observation, Search
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space, SpaceError, factors
 
 RESULTS = "optimization_results.yaml"
 
@@ -63,8 +63,8 @@ class SearchSweeper(GridSweeper):
         first_pass: Sequence[str],
         knobs: Sequence[str],
     ):
-        super().__init__(params, preflight, first_pass)
-        self.derived, self.method, self.name = dict(derived or {}), method, name
+        super().__init__(params, preflight, first_pass, derived)
+        self.method, self.name = method, name
         self.budget, self.seed, self.initial, self.design = budget, seed, initial, design
         self.knobs = set(knobs)
         self.parallel, self.max_failure_rate, self.journal_file = parallel, max_failure_rate, Path(journal)
@@ -100,12 +100,11 @@ class SearchSweeper(GridSweeper):
 
     def space(self, arguments: Sequence[str]) -> tuple[list[str], Space]:
         """The overrides of all evaluations, and the space of the others."""
-        factors = {name.strip() for rule in self.derived.values() for name in rule.split("*")}
+        named = {name for rule in self.derived.values() for name in factors(rule)}
         given = self.axes(arguments)
-        axes = {key: texts for key, texts in given.items() if len(texts) > 1 or key in factors}
+        axes = {key: texts for key, texts in given.items() if len(texts) > 1 or key in named}
         fixed = [f"{key}={texts[0]}" for key, texts in given.items() if key not in axes]
-        hidden = [key for key in axes if key in factors and OmegaConf.select(self.job_config, key) is None]
-        return fixed, Space(axes, self.derived, hidden)
+        return fixed, Space(axes, self.derived, self.hidden(axes))
 
     def _check(self, space: Space) -> None:
         if self.design not in design.DESIGNS:

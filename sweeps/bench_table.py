@@ -1,0 +1,70 @@
+"""The table of a replay: simple regret with intervals over seeds, ranks, and what a question costs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sweeps.landscapes import Landscape
+
+LEVEL = 0.95
+DRAWS = 10_000
+
+
+def text(landscapes: Sequence[Landscape], runs: Sequence[dict[str, Any]], budget: int) -> str:
+    """One Markdown table a landscape, rows in the order of the runs."""
+    return "\n\n".join(
+        _table(landscape, [run for run in runs if run["table"] == landscape.name], budget) for landscape in landscapes
+    )
+
+
+def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval (percentiles, `LEVEL`) of the median over seeds."""
+    draws = np.random.default_rng(seed).choice(np.asarray(values, dtype=float), (DRAWS, len(values)))
+    low, high = np.quantile(np.median(draws, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def below(one: Sequence[float], other: Sequence[float]) -> float:
+    """One-sided p-value that regrets ``one`` are not below ``other`` of the same seeds (Wilcoxon's signed ranks)."""
+    from scipy.stats import wilcoxon
+
+    differences = np.asarray(one) - np.asarray(other)
+    return 1.0 if not differences.any() else float(wilcoxon(differences, alternative="less", zero_method="zsplit").pvalue)
+
+
+def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int) -> str:
+    methods = list(dict.fromkeys(run["method"] for run in runs))
+    top = landscape.scores.max()
+    regrets: dict[str, dict[int, np.ndarray]] = {method: {} for method in methods}
+    for run in runs:
+        regrets[run["method"]][run["seed"]] = top - np.maximum.accumulate(run["scores"])
+    shared = sorted(set.intersection(*(set(each) for each in regrets.values())))
+    final = {method: [float(regrets[method][seed][-1]) for seed in shared] for method in methods}
+    ranks = np.mean([_ranks([final[method][i] for method in methods]) for i in range(len(shared))], axis=0)
+    middle = budget // 2
+    lines = [
+        f"**{landscape.name}**: {len(landscape.space)} candidates, best {landscape.scores.max():.4g} {landscape.unit}, "
+        f"{len(shared)} seeds. Median simple regret [95 %] in {landscape.unit}.",
+        "",
+        f"| method | after {middle} | after {budget} | mean rank | p against random | seconds a question, median (largest) |",
+        "| :-- | --: | --: | --: | --: | --: |",
+    ]
+    for method, rank in zip(methods, ranks, strict=True):
+        halfway = [float(regrets[method][seed][middle - 1]) for seed in shared]
+        seconds = [value for run in runs if run["method"] == method for value in run["seconds"]] or [0.0]
+        against = f"{below(final[method], final['random']):.3f}" if "random" in final and method != "random" else "-"
+        cells = [method, _cell(halfway), _cell(final[method]), f"{rank:.2f}", against]
+        lines.append("| " + " | ".join([*cells, f"{np.median(seconds):.2f} ({max(seconds):.1f})"]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: Sequence[float]) -> str:
+    low, high = interval(values)
+    return f"{np.median(values):.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _ranks(values: Sequence[float]) -> np.ndarray:
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values))

@@ -1,0 +1,73 @@
+"""Measured landscapes: tables with a score for every candidate of a space, on which methods can be replayed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweeps.space import Space, SpaceError
+
+TABLES = Path(__file__).parent / "tables"
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Scores of all candidates.
+
+    Attributes:
+        name: of the table.
+        space: its candidates.
+        scores: [candidates], larger is better.
+        text: the explanations for ``language_bo``, a name of ``search/texts``.
+        unit: of the scores.
+    """
+
+    name: str
+    space: Space
+    scores: np.ndarray
+    text: str
+    unit: str
+
+    def regret(self, best: float) -> float:
+        """What the best score found lacks to the best of all, in the table's unit."""
+        return float(self.scores.max() - best)
+
+
+def names() -> list[str]:
+    """The tables there are."""
+    return sorted(file.stem for file in TABLES.glob("*.yaml"))
+
+
+def read(name: str, folder: Path | None = None) -> Landscape:
+    """A landscape by the name of its yaml.
+
+    The yaml says: ``file``, a CSV beside it or in ``folder``; ``where``, values of columns that a row must have; ``axes``, the
+    space's keys and their columns; ``derived`` and ``hidden`` as in ``Space``; ``score``, the column, averaged over rows of one
+    candidate; ``text`` and ``unit``.
+
+    Raises:
+        SpaceError: no such table or file, or a candidate without a score.
+    """
+    import pandas as pd
+    import yaml
+
+    if name not in names():
+        raise SpaceError(f"there is no table {name}; available: {', '.join(names())}")
+    spec: dict[str, Any] = yaml.safe_load((TABLES / f"{name}.yaml").read_text())
+    places = [each / spec["file"] for each in (TABLES, folder) if each is not None]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise SpaceError(f"table {name} needs {spec['file']}: give its folder by --data")
+    frame = pd.read_csv(file)
+    for column, value in spec.get("where", {}).items():
+        frame = frame[frame[column] == value]
+    columns = list(spec["axes"].values())
+    means = frame.groupby(columns)[spec["score"]].mean()
+    values = {key: sorted(frame[column].unique()) for key, column in spec["axes"].items()}
+    texts = {key: [each if isinstance(each, str) else f"{each:.6g}" for each in found] for key, found in values.items()}
+    space = Space(texts, spec.get("derived"), spec.get("hidden", []))
+    whole = means.reindex(pd.MultiIndex.from_product([*values.values()], names=columns))
+    if whole.isna().any():
+        raise SpaceError(f"table {name}: {int(whole.isna().sum())} of {len(space)} candidates have no score")
+    return Landscape(name, space, whole.to_numpy(dtype=float), spec.get("text", "lora"), spec.get("unit", ""))
