@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from lorabench.cell import Cell
+from sweeps.space import derive, factors
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPERIMENTS = sorted((CONF / "experiment").rglob("*.yaml"))
@@ -72,13 +74,17 @@ def test_grids_are_the_papers(name):
 
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
 def test_every_point_of_every_axis_composes_and_is_valid(file):
-    stated = int(re.search(r"^# (\d+) cells: python -m lorabench \+experiment=(\w+) -m$", file.read_text(), re.M).group(1))
-    name, axes, _ = axes_of(file)
+    command = r"^# (\d+) (?:cells|candidates): python -m lorabench \+experiment=(\w+) (?:hydra/sweeper=\w+ )?-m$"
+    stated, named = re.search(command, file.read_text(), re.M).groups()
+    assert named == file.stem
+    name, axes, composed = axes_of(file)
+    derived = {key: factors(rule) for key, rule in (composed.hydra.sweeper.derived or {}).items()}
+    hidden = [key for names in derived.values() for key in names if OmegaConf.select(composed, key) is None]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        assert math.prod(len(values) for values in axes.values()) == stated
+        assert math.prod(len(values) for values in axes.values()) == int(stated)
         assert all(len(set(map(str, values))) == len(values) for values in axes.values())
         first = {key: values[0] for key, values in axes.items()}
         for key, values in axes.items():
             for value in values:
-                point = [f"{k}={v}" for k, v in {**first, key: value}.items()]
+                point = [f"{k}={v}" for k, v in derive({**first, key: value}, derived, hidden).items()]
                 Cell.of(compose("config", [name, *point])).check(resources=False)
