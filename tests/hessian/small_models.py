@@ -50,7 +50,7 @@ LENGTHS = ((9, 4), (14, 2), (5, 1), (11, 10), (6, 6))
 def family(name):
     """A base of random weights; frozen, so that tests can share it."""
     spec = ModelConfig(name=name, weights="random", dtype="float32", architecture=SHAPE | FAMILIES[name])
-    base = models._load(spec, torch.device("cpu"), torch.float32)
+    base = models.read(spec, torch.device("cpu"), torch.float32)
     for parameter_name, parameter in base.model.named_parameters():
         if "norm" in parameter_name:  # norms of one would hide a lost scale
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
@@ -63,6 +63,21 @@ def full_name(layer, matrix):
 
 def dense(base, examples, name, weight_of, start):
     """Hessian [size, size] by autograd of the unpadded mean loss, when the matrix ``name`` is ``weight_of(θ)``."""
+    return _dense(base.model, examples, lambda theta: {f"{name}.weight": weight_of(theta)}, start)
+
+
+def dense_through(model, examples, tensors):
+    """Hessian [size, size] by autograd of the unpadded mean loss of an adapted model in some of its parameters."""
+    names = [next(name for name, p in model.named_parameters() if p is tensor) for tensor in tensors]
+
+    def values_of(theta):
+        parts = theta.split([tensor.numel() for tensor in tensors])
+        return {name: part.view(tensor.shape) for name, part, tensor in zip(names, parts, tensors, strict=True)}
+
+    return _dense(model, examples, values_of, torch.cat([tensor.detach().flatten() for tensor in tensors]))
+
+
+def _dense(model, examples, values_of, start):
     total = sum(example.target_tokens for example in examples)
 
     def loss(theta):
@@ -71,7 +86,7 @@ def dense(base, examples, name, weight_of, start):
             if not example.target_tokens:
                 continue
             ids = torch.tensor([example.ids])
-            out = torch.func.functional_call(base.model, {f"{name}.weight": weight_of(theta)}, kwargs={"input_ids": ids})
+            out = torch.func.functional_call(model, values_of(theta), kwargs={"input_ids": ids})
             logits = out.logits[0, example.prompt_length - 1 : -1]
             result = result + torch.nn.functional.cross_entropy(logits, ids[0, example.prompt_length :], reduction="sum")
         return result / total

@@ -4,7 +4,7 @@ import weakref
 
 import pytest
 import torch
-from small_models import MATRICES, dense, family, full_name, variant
+from small_models import MATRICES, dense, dense_through, family, full_name, variant
 
 from hessian import starts
 from hessian.adapters import AdapterHessian
@@ -85,9 +85,7 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
     place = full_name(1, matrix)
     with starts.attached(base, built, 0, calibration(base)) as model:
         hessian, [block] = adapters(model, base, examples, [place], budget)
-        with torch.no_grad():  # away from zeros, where parts of the Hessian vanish
-            for tensor in block.tensors:
-                tensor += 0.1 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(4))
+        move(block)
         [vector] = draw(block.size, 1)
         vector /= vector.norm()
         [found] = hessian.products([block], [vector])
@@ -107,7 +105,28 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
     assert (found - expected).norm() <= 2e-2 * expected.norm()
 
 
-def test_dora_with_its_norm_held(examples, budget):
+@pytest.mark.parametrize("name", ["dora", "gralora", "randlora"])
+@pytest.mark.parametrize(("model", "matrix"), [("qwen3", "o_proj"), ("gemma3", "up_proj")])
+def test_products_are_those_of_the_dense_hessian_of_the_adapted_model(model, matrix, name, examples, budget):
+    base, built = family(model), variant(name, 2)
+    place = full_name(1, matrix)
+    with starts.attached(base, built, 0, calibration(base)) as adapted:
+        hessian, [block] = adapters(adapted, base, examples, [place], budget)
+        move(block)
+        products = torch.stack(hessian.products([block] * block.size, list(torch.eye(block.size))))
+        expected = dense_through(adapted, examples, block.tensors).double()
+    assert (products - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def move(block):
+    """Away from zeros and from g = ‖W‖, where parts of the Hessian vanish, as training does."""
+    with torch.no_grad():
+        for tensor in block.tensors:
+            tensor += 0.1 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_dora_with_its_norm_held(trained, examples, budget):
     base, built = family("gemma3"), variant("dora", 3)
     place = full_name(1, "v_proj")
     weight = base.model.get_submodule(place).weight.detach()
@@ -116,12 +135,17 @@ def test_dora_with_its_norm_held(examples, budget):
         names = [n.split(f"{place}.")[1].split(".")[0] for n, p in model.named_parameters() if place in n and p.requires_grad]
         assert sorted(names) == ["lora_A", "lora_B", "lora_magnitude_vector"]
         order = [names.index(key) for key in ("lora_A", "lora_B", "lora_magnitude_vector")]
+        if trained:
+            move(block)
         values = torch.cat([tensor.detach().flatten() for tensor in block.tensors])
+        a, b, g = (block.tensors[i].detach() for i in order)
+        norm = (weight + b @ a).norm(dim=1)
+        assert torch.allclose(norm, g) != trained
 
         def weight_of(theta):
             parts = block.split(theta)
             a, b, g = (parts[i] for i in order)
-            return (g / weight.norm(dim=1))[:, None] * (weight + b @ a)
+            return (g / norm)[:, None] * (weight + b @ a)
 
         products = torch.stack(hessian.products([block] * block.size, list(torch.eye(block.size))))
     expected = dense(base, examples, place, weight_of, values).double()

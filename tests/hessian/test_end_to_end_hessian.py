@@ -1,0 +1,74 @@
+"""What the records say against the dense Hessian of the embedded model through PEFT's own layers, in float64."""
+
+import copy
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import initialize_config_dir
+from peft import LoraConfig, get_peft_model
+from small_models import dense_through
+
+from hessian import starts
+from hessian.__main__ import composed
+from hessian.run import run
+from hessian.study import Study
+from lorabench import seed
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+NAME = "model.layers.3.self_attn.q_proj"
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    if "LORABENCH_CACHE" not in os.environ:
+        monkeypatch.setenv("LORABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def study(folder, *words):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        found = Study(composed([f"output_dir={folder}", "matrices=q_proj", "layers=3", "rank=2", "samples=3", *words]))
+        assert found.variants and found.places
+    return found
+
+
+def plain(asked, factors):
+    """PEFT's LoRA layer on the base's W − s·B₀A₀, holding the factors."""
+    model = get_peft_model(copy.deepcopy(asked.base.model).double(), LoraConfig(r=2, lora_alpha=2, target_modules=[NAME]))
+    layer = model.base_model.model.get_submodule(NAME)
+    layer.scaling["default"] = factors.scale
+    with torch.no_grad():
+        layer.lora_A["default"].weight.copy_(factors.lora_A)
+        layer.lora_B["default"].weight.copy_(factors.lora_B)
+        layer.get_base_layer().weight -= factors.scale * factors.lora_B.double() @ factors.lora_A.double()
+    return model.double().eval(), [layer.lora_A["default"].weight, layer.lora_B["default"].weight]
+
+
+def assert_recorded(record, model, tensors, examples):
+    values = torch.linalg.eigvalsh(dense_through(model, examples, tensors))
+    assert len(values) == sum(tensor.numel() for tensor in tensors) >= 512
+    assert record["converged"]
+    assert record["lambda_max"] == pytest.approx(float(values[-1]), rel=1e-3)
+    assert record["lambda_min"] == pytest.approx(float(values[0]), abs=0.03 * float(values.abs().max()))
+    assert record["upper_bound"] >= float(values[-1])
+
+
+@pytest.mark.parametrize("name", ["lora", "pissa"])
+def test_blocks_at_the_start_of_the_function(tmp_path, name):
+    asked = study(tmp_path, f"variants=[{name}]")
+    record = next(record for record in run(asked) if record["variant"] == name)
+    assert record["path"] == "LeafHessian"
+    [factors] = starts.factors(asked.base, asked.variants[name][0], [NAME], 0, asked.calibration)
+    assert_recorded(record, *plain(asked, factors), asked.examples(3))
+
+
+@pytest.mark.parametrize("name", ["dora", "gralora"])
+def test_blocks_through_the_adapters(tmp_path, name):
+    asked = study(tmp_path, f"variants=[{name}]")
+    record = next(record for record in run(asked) if record["variant"] == name)
+    assert record["path"] == "AdapterHessian"
+    model = asked.variants[name][0].attach(copy.deepcopy(asked.base.model), seed.generator(0, "init"), asked.calibration)
+    model = model.double().eval()
+    layer = model.base_model.model.get_submodule(NAME)
+    assert_recorded(record, model, [p for p in layer.parameters() if p.requires_grad], asked.examples(3))
