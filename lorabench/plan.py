@@ -18,10 +18,11 @@ FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, s
 EFFICIENCY = 0.35  # share of the matrix-product speed that a training step reaches
 
 
-def preflight(configs: Sequence[DictConfig]) -> bool:
+def preflight(configs: Sequence[DictConfig], whole: bool = True) -> bool:
     """Check the whole grid before its first cell; return whether to run it.
 
-    With ``plan=true`` it prints the plan and returns False; then weights and data need not be at hand.
+    With ``plan=true`` it prints the plan and returns False; then weights and data need not be at hand. A search gives its first
+    cells only (``whole=False``), so that progress is not counted against them.
 
     Raises:
         UserError: a cell cannot work; the line names the cell.
@@ -41,7 +42,7 @@ def preflight(configs: Sequence[DictConfig]) -> bool:
     if only_plan:
         print(describe(cells))
         return False
-    if len(cells) > 1:
+    if whole and len(cells) > 1:
         files = {cell.folder / "record.json" for cell in cells}
         PROGRESS.sweep(len(files), finished=lambda: sum(file.exists() for file in files))
     return True

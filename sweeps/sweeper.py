@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ class SearchSweeper(GridSweeper):
         method = self.method(space, self.seed)
         if missing := [name for name in method.needs if importlib.util.find_spec(name) is None]:
             raise SpaceError(f"hydra/sweeper={self.name} needs {', '.join(missing)}: pip install 'lorabench[search]'")
+        print(f"{self.name}: {len(space)} candidates, {self.budget} evaluations", file=sys.stderr)
         points = design.first(space, self.design, self.seed, min(self.initial, self.budget))
         if not self.preflight(self.compose([[*fixed, *space.overrides(point)] for point in points or [0]])):
             return None

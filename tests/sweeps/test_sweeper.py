@@ -23,7 +23,7 @@ def main(cfg):
         raise ValueError("too high")
     return float("nan") if cfg.rank == 64 else -abs(math.log(cfg.lr / 3e-4)) - abs(math.log(cfg.rank / 8))
 
-def preflight(configs):
+def preflight(configs, whole):
     return not any(config.plan for config in configs)
 
 if __name__ == "__main__":
