@@ -13,7 +13,7 @@ import pytest
 import torch
 
 SMALL = ["train_samples=160", "batch_size=8", "task.test_samples=30", "task.validation_samples=30"]
-TIMES = {"seconds", "tokens_per_second", "peak_memory_bytes", "started", "finished"}
+TIMES = {"seconds", "scoring_seconds", "tokens_per_second", "peak_memory_bytes", "started", "finished"}
 
 
 def command(folder: Path, *overrides: str) -> list[str]:
