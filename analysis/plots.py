@@ -16,6 +16,8 @@ from analysis.palette import Style, in_order, styles
 from analysis.stats import BEST_RANGE, peaks, seed_means, settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -39,15 +41,21 @@ CAPTION = (
 
 
 def save_lr_curves(frame: pd.DataFrame, path: Path) -> None:
-    """Write the figure in the format that the suffix of `path` names.
+    """Write `lr_curves` as `save` does."""
+    save(lambda: lr_curves(frame), path)
+
+
+def save(draw: Callable[[], Figure], path: Path) -> None:
+    """Write a figure in the format that the suffix of `path` names; nothing is drawn for another one.
 
     Raises:
         AnalysisError: if the suffix is not one of `SUFFIXES` or the file cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise AnalysisError(f"cannot write a figure to {path}: its name must end in {', '.join(SUFFIXES)}")
+    figure = draw()
     try:
-        lr_curves(frame).savefig(path, dpi=200)
+        figure.savefig(path, dpi=200)
     except OSError as error:
         raise AnalysisError(f"cannot write {path} ({error.strerror}): choose another place with --out") from None
 

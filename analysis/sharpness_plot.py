@@ -8,10 +8,9 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from analysis.drawing import caption, log_axis, written
-from analysis.errors import AnalysisError
 from analysis.labels import format_lr
 from analysis.palette import LineStyle, Style, styles
-from analysis.plots import GREY, INK, SUFFIXES, marker
+from analysis.plots import GREY, INK, marker, save
 from analysis.sharpness import Comparison, interval
 
 if TYPE_CHECKING:
@@ -40,17 +39,8 @@ PLACES = [(radius, angle) for radius in (9, 16, 24, 34, 46, 60) for angle in (0,
 
 
 def save_sharpness(comparisons: list[Comparison], path: Path) -> None:
-    """Write the figure in the format that the suffix of `path` names.
-
-    Raises:
-        AnalysisError: if the suffix is not one of `SUFFIXES` or the file cannot be written.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise AnalysisError(f"cannot write a figure to {path}: its name must end in {', '.join(SUFFIXES)}")
-    try:
-        figure(comparisons).savefig(path, dpi=200)
-    except OSError as error:
-        raise AnalysisError(f"cannot write {path} ({error.strerror}): choose another place with --out") from None
+    """Write `figure` as `plots.save` does."""
+    save(lambda: figure(comparisons), path)
 
 
 def figure(comparisons: list[Comparison]) -> Figure:

@@ -1,5 +1,7 @@
 """Data of unequal lengths, and room for them."""
 
+import os
+
 import pytest
 import torch
 from small_models import LENGTHS
@@ -19,3 +21,10 @@ def examples():
 def budget():
     """Room for all graphs, several sequences in a micro-batch."""
     return Budget(2**30, 30, 0.6)
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    """A cache for the session, not the user's."""
+    if "LORABENCH_CACHE" not in os.environ:
+        monkeypatch.setenv("LORABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

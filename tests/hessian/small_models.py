@@ -101,3 +101,14 @@ def variant(name, rank, **fields):
     with initialize_config_dir(str(CONF), version_base=None):
         node = OmegaConf.to_container(compose("config", [f"variant={name}", f"rank={rank}"]).variant, resolve=True)
     return instantiate(node | fields, _convert_="all")
+
+
+def study_of(folder, *words):
+    """The study of a command line, with everything that its construction checks."""
+    from hessian.__main__ import composed
+    from hessian.study import Study
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        found = Study(composed([f"output_dir={folder}", *words]))
+        assert found.variants and found.places
+    return found

@@ -1,36 +1,23 @@
 """What the records say against the dense Hessian of the embedded model through PEFT's own layers, in float64."""
 
 import copy
-import os
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import initialize_config_dir
 from peft import LoraConfig, get_peft_model
-from small_models import dense_through
+from small_models import dense_through, study_of
 
 from hessian import starts
-from hessian.__main__ import composed
 from hessian.run import run
-from hessian.study import Study
 from lorabench import seed
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 NAME = "model.layers.3.self_attn.q_proj"
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path_factory):
-    if "LORABENCH_CACHE" not in os.environ:
-        monkeypatch.setenv("LORABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def study(folder, *words):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        found = Study(composed([f"output_dir={folder}", "matrices=q_proj", "layers=3", "rank=2", "samples=3", *words]))
-        assert found.variants and found.places
-    return found
+    return study_of(folder, "matrices=q_proj", "layers=3", "rank=2", "samples=3", *words)
 
 
 def plain(asked, factors):

@@ -10,11 +10,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hydra import initialize_config_dir
+from small_models import study_of
 
 from hessian import __main__ as command_line
-from hessian.__main__ import composed
 from hessian.run import Clock, order_of_layers, run
-from hessian.study import Study
 from lorabench import records
 from lorabench.cell import Cell
 from lorabench.data import Encoded
@@ -26,17 +25,8 @@ CONF = ROOT / "conf"
 SMALL = ["matrices=q_proj", "rank=2", "samples=4", "hessian.tol=1e-2"]
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path_factory):
-    if "LORABENCH_CACHE" not in os.environ:
-        monkeypatch.setenv("LORABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 def study(folder, *words):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        found = Study(composed([*SMALL, f"output_dir={folder}", *words]))
-        assert found.variants and found.places
-    return found
+    return study_of(folder, *SMALL, *words)
 
 
 def files(folder):

@@ -2,33 +2,25 @@
 
 import json
 import math
-import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hydra import initialize_config_dir
+from small_models import study_of
 
 from hessian import rounds
-from hessian.__main__ import composed
 from hessian.lanczos import LanczosResult
 from hessian.rounds import samples_wanted
 from hessian.run import medians_known, run
-from hessian.study import Place, Study
+from hessian.study import Place
 from lorabench.progress import PROGRESS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 AUTO = ["matrices=q_proj", "layers=3", "rank=2", "samples=auto", "hessian.tol=1e-2"]
 SHARP = {"lora": 1.0, "pissa": 5.0, "olora": 3.0, "milora": 2.0}
 """λmax of many samples."""
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path_factory):
-    if "LORABENCH_CACHE" not in os.environ:
-        monkeypatch.setenv("LORABENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture
@@ -62,10 +54,7 @@ def solver(monkeypatch):
 
 
 def study(folder, *words):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        found = Study(composed([*AUTO, f"output_dir={folder}", *words]))
-        assert found.variants and found.places
-    return found
+    return study_of(folder, *AUTO, *words)
 
 
 def files(folder):

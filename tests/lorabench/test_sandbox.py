@@ -288,12 +288,12 @@ def test_nothing_is_left_for_the_next_solution(bubblewrap):
     assert len(folders) == 1 and not os.path.exists(folders[0])
 
 
-def test_without_landlock_bubblewrap_still_leaves_nothing(monkeypatch):
+def test_without_landlock_bubblewrap_still_leaves_nothing(monkeypatch, tmp_path):
     blunt = "from lorabench.sandbox import kernel; kernel.write_only_below = lambda folder: False; "
     monkeypatch.setattr(launch, "START", launch.PATHS + blunt + "from lorabench.sandbox.worker import main; main()")
     leave = body("import io\nio.open('/dev/shm/left', 'w').close()")
     find = body("import os\nassert os.listdir('/dev/shm') == []")
-    outside = body("import io\nio.open('/tmp/left', 'w').close()")
+    outside = body(f"import io\nio.open({str(tmp_path / 'left')!r}, 'w').close()")
     assert verdicts([leave, find, outside], True, 30) == [True, True, False]
 
 
