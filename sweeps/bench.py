@@ -1,4 +1,4 @@
-"""Replay search methods on measured landscapes: ``python -m sweeps.bench --tables tiny --methods random,tpe,gp,language_bo``.
+"""Replay search methods on measured landscapes: ``python -m sweeps.bench --tables gemma_math --methods random,tpe,gp``.
 
 Every method gets the same first points for a seed, the same budget and the same candidates. Runs are appended to a file as they
 end, and what is in the file is not run again.
@@ -66,7 +66,7 @@ def main() -> None:
     from sweeps.bench_table import text
 
     parser = argparse.ArgumentParser(prog="python -m sweeps.bench", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--tables", default="tiny", help=f"of {', '.join(landscapes.names())}; several with commas")
+    parser.add_argument("--tables", required=True, help=f"of {', '.join(landscapes.names())}; several with commas")
     parser.add_argument("--methods", default=",".join(METHODS), help="names of conf/hydra/sweeper, a change after a colon: "
                         "language_bo:method.token=false")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=20)

@@ -48,6 +48,12 @@ class Axis:
         numbers = self.numbers
         return numbers is not None and min(numbers) > 0 and max(numbers) >= LOG_RANGE * min(numbers)
 
+    @property
+    def order(self) -> list[int]:
+        """Positions of the values, ascending where they are numbers."""
+        positions = range(len(self.texts))
+        return sorted(positions, key=self.numbers.__getitem__) if self.numbers else list(positions)
+
 
 class Space:
     """The product of axes; candidate i has the last axis varying fastest.

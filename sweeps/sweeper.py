@@ -113,6 +113,8 @@ class SearchSweeper(GridSweeper):
             raise SpaceError(f"hydra.sweeper.design={self.design} is none of {', '.join(design.DESIGNS)}")
         if min(self.budget, self.parallel) < 1:
             raise SpaceError(f"hydra.sweeper.budget={self.budget} and parallel={self.parallel} must be at least 1")
+        if not 0 <= self.max_failure_rate <= 1:
+            raise SpaceError(f"hydra.sweeper.max_failure_rate={self.max_failure_rate:g} must be between 0 and 1")
         if self.budget > len(space):
             raise SpaceError(
                 f"hydra.sweeper.budget={self.budget} is more than the {len(space)} candidates; hydra/sweeper=grid runs them all"

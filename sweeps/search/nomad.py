@@ -26,10 +26,7 @@ class Nomad(Search):
 
     def __init__(self, space: Space, seed: int) -> None:
         super().__init__(space, seed)
-        self._orders = [
-            sorted(range(len(axis.texts)), key=axis.numbers.__getitem__) if axis.numbers else list(range(len(axis.texts)))
-            for axis in space.axes
-        ]
+        self._orders = [axis.order for axis in space.axes]
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""

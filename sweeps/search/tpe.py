@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sweeps.search.base import Observation, Search, filled, untried
-from sweeps.space import Axis, Space
+from sweeps.space import Space
 
 DRAWS = 64
 """Suggestions after which a tried one is replaced by a random untried candidate."""
@@ -19,7 +19,7 @@ class TPE(Search):
 
     def __init__(self, space: Space, seed: int) -> None:
         super().__init__(space, seed)
-        self._orders = [_order(axis) for axis in space.axes]
+        self._orders = [axis.order for axis in space.axes]
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
@@ -45,9 +45,3 @@ class TPE(Search):
             if free[found]:
                 return found
         return int(self.generator(history).choice(free.nonzero()[0]))
-
-
-def _order(axis: Axis) -> list[int]:
-    """Positions of the axis's values, ascending where they are numbers."""
-    positions = range(len(axis.texts))
-    return sorted(positions, key=axis.numbers.__getitem__) if axis.numbers else list(positions)

@@ -149,6 +149,7 @@ def test_a_derived_key_reaches_the_job_and_its_factor_does_not(app):
         (["lr=interval(1e-5,1e-3)"], "lr: a search over listed candidates needs a list of values, not an interval"),
         (["hydra.sweeper.budget=26"], "hydra.sweeper.budget=26 is more than the 25 candidates"),
         (["hydra.sweeper.budget=0"], "must be at least 1"),
+        (["hydra.sweeper.budget=5", "hydra.sweeper.max_failure_rate=2"], "max_failure_rate=2 must be between 0 and 1"),
         (["hydra.sweeper.design=halton"], "hydra.sweeper.design=halton is none of sobol, random"),
     ],
 )
