@@ -115,8 +115,9 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 def _append(file: Path, run: dict[str, Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("a") as lines:
-        lines.write(json.dumps(run) + "\n")
+    whole = not file.exists() or not file.stat().st_size or file.read_bytes().endswith(b"\n")
+    with file.open("a") as lines:  # behind a line that was cut short a new one begins
+        lines.write(("" if whole else "\n") + json.dumps(run) + "\n")
 
 
 if __name__ == "__main__":

