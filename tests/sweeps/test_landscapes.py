@@ -49,8 +49,8 @@ def test_a_missing_cell_is_told(table):
 
 
 def test_an_unknown_table_and_a_missing_file_are_told(table, tmp_path):
+    table()
     with pytest.raises(SpaceError, match="there is no table nowhere; available: small"):
-        table()
         landscapes.read("nowhere")
     (tmp_path / "small.csv").unlink()
     with pytest.raises(SpaceError, match=r"needs small\.csv: give its folder by --data"):
@@ -77,9 +77,8 @@ def test_the_shipped_tables_can_be_read_or_say_what_they_need():
 
 def test_a_benchmark_gives_the_mean_over_its_seeds_at_the_right_place(table, monkeypatch):
     class Small:
-        search_space = {"depth": [1, 2], "rate": [0.001, 0.1, 1]}
-
         def __init__(self, dataset_name):
+            self.search_space = {"depth": [1, 2], "rate": [0.001, 0.1, 1]}
             assert dataset_name == "car"
             self._dataset = {f"{i}{j}": {"val_acc": [10 * i + j, 10 * i + j + 1]} for i in range(2) for j in range(3)}
 
