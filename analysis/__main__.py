@@ -42,7 +42,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     sharpness.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/sharpness.png)")
     sharpness.set_defaults(run=_sharpness)
+
+    proxy = commands.add_parser("proxy", parents=[runs], help="compare cells of a part of the samples with full ones")
+    proxy.set_defaults(run=_proxy)
     return parser
+
+
+def _proxy(options: argparse.Namespace) -> None:
+    from analysis.load import load_records
+    from analysis.proxies import agreements, text
+
+    print(text(agreements(load_records(options.runs, proxies=True))), end="")
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from analysis.errors import AnalysisError
 from analysis.options import SETTING, separate
-from analysis.record import read_row
+from analysis.record import PART, read_row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_records(directory: str | Path) -> pd.DataFrame:
+def load_records(directory: str | Path, proxies: bool = False) -> pd.DataFrame:
     """Read every `directory/<id>/record.json`; a folder without one is an unfinished cell and is ignored.
 
     A record that cannot be trusted (half-written, malformed, of a newer schema) is left out with one warning line that
-    names the file and the reason; `frame.attrs["skipped"]` counts them.
+    names the file and the reason; `frame.attrs["skipped"]` counts them. Proxies (cells trained on a part of their samples,
+    which have no test score) are left out with a line that counts them, unless `proxies`.
 
     Returns:
         One row a cell with the columns of `analysis.record.read_row`, except that `options` (text, see
@@ -47,6 +48,11 @@ def load_records(directory: str | Path) -> pd.DataFrame:
     if not rows:
         raise AnalysisError(f"no readable record in {directory} ({len(paths)} skipped, see above): delete them and rerun")
 
+    if not proxies and (count := sum(row["train_fraction"] < 1 for row in rows)):
+        if count == len(rows):
+            raise AnalysisError(f"{directory} holds proxies only (train_fraction < 1): see `python -m analysis proxy`")
+        log.warning("left out proxies (train_fraction < 1): %d; `python -m analysis proxy` compares them", count)
+        rows = [row for row in rows if row["train_fraction"] == 1]
     scored = [row for row in rows if row["status"] != "failed"]
     if not scored:
         raise AnalysisError(
@@ -72,7 +78,9 @@ def _nothing_found(directory: Path) -> str:
 
 def _without_duplicates(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep the newest of several records of one cell: counted twice, one seed would pass for two."""
-    newest = frame.sort_values("finished", kind="stable").drop_duplicates([*SETTING, "variant", "lr", "seed"], keep="last")
+    newest = frame.sort_values("finished", kind="stable").drop_duplicates(
+        [*SETTING, *PART, "variant", "lr", "seed"], keep="last"
+    )
     for path in frame.loc[frame.index.difference(newest.index), "path"]:
         log.warning("left out %s: a newer record of the same cell is used", path)
     return newest.sort_index()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
+PART = ("train_fraction", "subset")
 AXES = ("lr", "batch_size", "rank", "seed", "train_samples", "epochs")
 """Top-level config keys that are axes of a sweep, besides the names of model, task and variant."""
 
@@ -17,8 +18,9 @@ def read_row(path: Path) -> dict[str, Any]:
 
     Returns:
         `id`, `path`, `finished` (ISO time), `status`; the axes `model`, `task`, `rank`, `batch_size`, `train_samples`
-        (None: all), `epochs`, `variant`, `lr`, `seed`; the scores `test` and `validation` and the base model's
-        `base_test`, fractions 0..1 (0 for a diverged cell, NaN for an unmeasured base); `weights` and their `fingerprint`;
+        (None: all), `epochs`, `variant`, `lr`, `seed`; `train_fraction` (1: no proxy) and `subset`, how it was chosen; the
+        scores `test` and `validation` and the base model's `base_test`, fractions 0..1 (0 for a diverged cell, NaN for an
+        unmeasured base and the test of a proxy); `seconds` of training; `weights` and their `fingerprint`;
         and, as flat dicts of text, `variant_options` and `setting_options`: what else is in the record's `identity`, that is,
         everything that decides a result. A failed cell, which may have ended before anything was loaded, has the axes and
         NaN scores only.
@@ -33,18 +35,20 @@ def read_row(path: Path) -> dict[str, Any]:
     if status not in ("complete", "diverged", "failed"):
         raise ValueError(f"unknown status {status!r}")
     row = {"id": _get(record, "id", str), "path": str(path), "finished": str(record.get("finished")), "status": status}
-    row |= _axes(record)
+    row |= _axes(record) | _part(record)
     if status == "failed":
-        return row | {"test": math.nan, "validation": math.nan}
+        return row | {"test": math.nan, "validation": math.nan, "seconds": math.nan}
+    tested = row["train_fraction"] == 1 or "test" in _get(record, "metrics", dict)
     return row | {
         # Divergence is a result of the learning rate, not a missing value: it scores 0.
-        "test": 0.0 if status == "diverged" else _fraction(record, "metrics.test.mean"),
+        "test": math.nan if not tested else 0.0 if status == "diverged" else _fraction(record, "metrics.test.mean"),
         "validation": 0.0 if status == "diverged" else _fraction(record, "metrics.validation.mean"),
         "base_test": math.nan if record.get("base") is None else _fraction(record, "base.test"),
+        "seconds": float(record.get("training", {}).get("seconds", math.nan)),
         "weights": _get(record, "model.weights", str),
         "fingerprint": _get(record, "model.fingerprint", str),
         "variant_options": flat_options(_get(record, "identity.variant", dict), leave_out=("name",)),
-        "setting_options": flat_options(_get(record, "identity", dict), leave_out=(*AXES, "variant")),
+        "setting_options": flat_options(_get(record, "identity", dict), leave_out=(*AXES, "variant", *PART)),
     }
 
 
@@ -81,6 +85,16 @@ def _axes(record: dict[str, Any]) -> dict[str, Any]:
         "lr": _positive(record, "config.lr"),
         "seed": _get(record, "config.seed", int),
     }
+
+
+def _part(record: dict[str, Any]) -> dict[str, Any]:
+    """The part of its samples that a cell saw, and how it was chosen: everything, in records that do not say."""
+    identity = record.get("identity") or {}
+    if "train_fraction" not in identity:
+        return {"train_fraction": 1.0, "subset": "all"}
+    fraction, subset = _positive(record, "identity.train_fraction"), _get(record, "identity.subset", dict)
+    options = flat_options(subset, leave_out=("name", "_target_"))
+    return {"train_fraction": fraction, "subset": " ".join([subset["name"], *(f"{k}={v}" for k, v in options.items())])}
 
 
 def _get(record: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:

@@ -19,6 +19,7 @@ from lorabench.schema import Config, ModelConfig, TrainerConfig
 if TYPE_CHECKING:
     from lorabench.generation.base import Generator
     from lorabench.models import Base
+    from lorabench.subsets.base import Subset
     from lorabench.tasks.base import Task
     from lorabench.variants.base import Variant
 
@@ -83,6 +84,21 @@ class Cell:
         return kept(self.config["evaluator"], "evaluator")
 
     @cached_property
+    def subset(self) -> "Subset":
+        """What a proxy is trained on."""
+        return build(self.config["subset"], "subset")
+
+    @property
+    def fraction(self) -> float:
+        """The part of its samples that the cell is trained on; records of earlier versions do not name it."""
+        return self.config.get("train_fraction", 1)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits on which the cell is scored. Proxies are selected by validation; test is for what was selected."""
+        return ("validation",) if self.fraction < 1 else ("validation", "test")
+
+    @cached_property
     def probe(self) -> Any:
         """What ``hessian.every`` measures with; it lies outside this package and is known to the config alone."""
         return build(self.config["hessian"], "hessian")
@@ -117,7 +133,8 @@ class Cell:
     def __str__(self) -> str:
         c = self.config
         text = f"{c['model']['name']} {c['task']['name']} {c['variant']['name']}"
-        return f"{text} lr={number(c['lr'])} batch_size={c['batch_size']} rank={c['rank']} seed={c['seed']}"
+        text += f" lr={number(c['lr'])} batch_size={c['batch_size']} rank={c['rank']} seed={c['seed']}"
+        return f"{text} train_fraction={self.fraction:g}" if self.fraction < 1 else text
 
     def check(self, resources: bool = True) -> None:
         """Raise UserError for anything in this cell that cannot work; ``resources`` asks for weights and data too."""
@@ -131,6 +148,9 @@ class Cell:
                 raise UserError(f"{key}={c[key]} must be greater than 0 and finite")
         if c["train_samples"] is not None and c["train_samples"] < 1:
             raise UserError(f"train_samples={c['train_samples']} must be at least 1, or null for all")
+        if not 0 < self.fraction <= 1:
+            raise UserError(f"train_fraction={self.fraction} must lie in (0, 1]")
+        assert self.subset  # built here: its settings are checked before anything is trained
         if c["when_busy"] not in ("wait", "defer"):
             raise UserError(f"when_busy={c['when_busy']} is unknown; available: wait, defer")
         _check_trainer(self.trainer)

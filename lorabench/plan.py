@@ -13,7 +13,7 @@ from lorabench.cell import Cell, check_output
 from lorabench.errors import UserError
 from lorabench.progress import PROGRESS, number
 
-AXES = ("model", "task", "variant", "lr", "batch_size", "rank", "seed", "train_samples", "epochs")
+AXES = ("model", "task", "variant", "lr", "batch_size", "rank", "seed", "train_samples", "train_fraction", "epochs")
 FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, so 2 forward and 2 for activation gradients
 EFFICIENCY = 0.35  # share of the matrix-product speed that a training step reaches
 
@@ -64,6 +64,8 @@ def describe(cells: Sequence[Cell]) -> str:
     lines = [f"{len(found)} cell{'s' * (len(found) != 1)}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items()))]
     for axis in AXES:
         values = list(dict.fromkeys(_axis(cell, axis) for cell in cells))
+        if axis == "train_fraction" and values == ["1"]:
+            continue
         lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
     todo = [cell for cell, record in found.values() if record is None]
     tokens = [_tokens(cell) for cell in todo]
@@ -78,7 +80,15 @@ def _axis(cell: Cell, axis: str) -> str:
     value = cell.config[axis]
     if isinstance(value, dict):
         return str(value["name"])
-    return number(value) if isinstance(value, float) else "all" if value is None else str(value)
+    return (
+        number(value)
+        if isinstance(value, float) and axis == "lr"
+        else f"{value:g}"
+        if isinstance(value, float)
+        else "all"
+        if value is None
+        else str(value)
+    )
 
 
 def _tokens(cell: Cell) -> int | None:
@@ -86,6 +96,7 @@ def _tokens(cell: Cell) -> int | None:
     samples, length = cell.config["train_samples"] or cell.task.train_size(), cell.task.typical_tokens
     if length is None or samples is None:
         return None
+    samples = max(1, round(samples * cell.fraction))
     return samples * cell.config["epochs"] * min(length, cell.trainer.max_length)
 
 

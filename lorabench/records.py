@@ -40,6 +40,8 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
     kept["task"] = _without(config["task"], TASK_KNOBS) | {"fingerprint": data_fingerprint}
     kept["trainer"] = {k: v for k, v in config["trainer"].items() if k not in knobs(TrainerConfig)}
     kept["evaluator"] = _evaluator(config["evaluator"])
+    if kept.get("train_fraction", 1) == 1:  # keys that are younger than the first records stay out where they change nothing
+        kept = {key: value for key, value in kept.items() if key not in ("train_fraction", "subset")}
     return kept
 
 

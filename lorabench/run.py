@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from lorabench.cell import Cell, check_output, close_generators
 from lorabench.checkpoint import Checkpoint, fingerprint, save_trained
 from lorabench.data import Corpus, Encoded, batches, subset
 from lorabench.errors import UserError
-from lorabench.evaluate import Row, answer, read_completions, score, write_completions, zero
+from lorabench.evaluate import SPLITS, Row, answer, generated_splits, read_completions, score, write_completions, zero
 from lorabench.models import Base
 from lorabench.progress import PROGRESS
 from lorabench.schema import Config, controls
@@ -98,7 +99,7 @@ def _finish(cell: Cell) -> dict[str, Any]:
 def score_cell(cell: Cell, record: dict[str, Any], rows: list[Row]) -> None:
     """Score the completions of a cell into ``rows`` and its record."""
     started = time.perf_counter()
-    record["metrics"] = score(cell.task, rows, record["validation_loss"])
+    record["metrics"] = score(cell.task, rows, record["validation_loss"], cell.splits)
     record["evaluation"]["scoring_seconds"] = round(time.perf_counter() - started, 3)
     record["validation_metric"] = validation_metric(cell, record["metrics"])
     record["status"] = "complete"
@@ -162,11 +163,11 @@ def _work(cell: Cell, record: dict[str, Any], checkpoint: Checkpoint) -> list[Ro
     if cell.config["hessian"]["every"] is not None:
         record["sharpness"] = probe.rows(cell.folder / "sharpness.jsonl")
     if done.diverged:
-        metrics = zero(cell.task)
+        metrics = zero(cell.task, cell.splits)
         record |= {"status": "diverged", "metrics": metrics, "evaluation": {"seconds": 0.0}}
         record["validation_metric"] = validation_metric(cell, metrics)
         return None
-    rows, extra, seconds = _answer(cell, base, merged)
+    rows, extra, seconds = _answer(cell, base, merged, cell.splits)
     record |= extra | {"evaluation": {"seconds": seconds}}
     return rows
 
@@ -181,6 +182,8 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
     c, variant = cell.config, cell.variant
     corpus = _corpus(cell, base, "train")
     chosen = subset(len(corpus), c["train_samples"], seed.generator(c["seed"], "subset"))
+    draws = seed.generator(c["seed"], "part")
+    chosen = cell.subset.part(cell.fraction, base, corpus, chosen, _corpus(cell, base, "validation"), draws)
     if not any(example.target_tokens for example in corpus.encode(chosen)):
         raise UserError(f"trainer.max_length={cell.trainer.max_length} leaves no target token in any training example")
     schedule = batches(chosen, c["batch_size"], c["epochs"], seed.generator(c["seed"], "order"))
@@ -239,14 +242,21 @@ def _corpus(cell: Cell, base: Base, split: str) -> Corpus:
     return _CORPORA[key][split]
 
 
-def _answer(cell: Cell, base: Base, merged: Any, rows: list[Row] | None = None) -> tuple[list[Row], dict[str, Any], float]:
-    """Completions of the base with these weights (unless ``rows`` are they), the generator's own results, and the seconds."""
+def _answer(
+    cell: Cell, base: Base, merged: Any, splits: Sequence[str] = SPLITS, rows: list[Row] | None = None
+) -> tuple[list[Row], dict[str, Any], float]:
+    """Completions of the base with these weights (unless ``rows`` are they), the generator's own results, and the seconds.
+
+    What the generator measures besides belongs to the test, and is left out without that split.
+    """
     started = time.perf_counter()
+    if not generated_splits(cell.task, splits):
+        return [], {}, 0.0
     cell.generator.load(base)
     cell.generator.use(merged)
     try:
-        rows = answer(cell.task, cell.generator) if rows is None else rows
-        extra = cell.generator.extra_results()
+        rows = answer(cell.task, cell.generator, splits) if rows is None else rows
+        extra = cell.generator.extra_results() if "test" in splits else {}
     finally:
         cell.generator.use(None)
     return rows, extra, round(time.perf_counter() - started, 3)
@@ -261,7 +271,7 @@ def _baseline(cell: Cell, base: Base) -> dict[str, Any]:
         found = records.read(file)
         if found is None:
             PROGRESS.note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")
-            rows, extra, seconds = _answer(cell, base, None, read_completions(completions))
+            rows, extra, seconds = _answer(cell, base, None, rows=read_completions(completions))
             write_completions(completions, rows)  # before scoring, which may stop
             loss = _validation_loss(cell, base, base.model)
             found = {"metrics": score(cell.task, rows, loss), "validation_loss": loss, "seconds": seconds}

@@ -54,6 +54,8 @@ class Config:
     rank: int = MISSING
     seed: int = MISSING
     train_samples: int | None = MISSING
+    train_fraction: float = MISSING
+    subset: Any = MISSING
     epochs: int = MISSING
     hessian: Any = field(default=MISSING, metadata=KNOB)
     output_dir: str = field(default=MISSING, metadata=CONTROL)

@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 
-STREAMS = ("init", "order", "subset", "dropout")
+STREAMS = ("init", "order", "subset", "part", "dropout")
 
 
 def stream_seed(seed: int, stream: str) -> int:
@@ -16,7 +16,7 @@ def stream_seed(seed: int, stream: str) -> int:
 
 
 def generator(seed: int, stream: str):
-    """Return a CPU ``torch.Generator`` for one of the streams ``init``, ``order``, ``subset``, ``dropout``."""
+    """Return a CPU ``torch.Generator`` for one of ``STREAMS``."""
     import torch
 
     return torch.Generator().manual_seed(stream_seed(seed, stream))

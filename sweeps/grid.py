@@ -17,6 +17,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from sweeps.promotion import Promotion
 from sweeps.space import SpaceError, derive, factors
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ class GridSweeper(Sweeper):
         first_pass: overrides of the first launch. Jobs that then end with an exception whose ``retry_later`` is true are
             launched again without these at the end.
         derived: keys that follow from others, each a product: ``variant.alpha: rank * alpha_mult``.
+        promote: so many of the best cells are launched again with ``full`` at the end.
+        full: overrides that make a cheap cell a full one.
+        report: see ``Promotion``.
     """
 
     KIND = "a grid"
@@ -45,10 +49,14 @@ class GridSweeper(Sweeper):
         preflight: Callable[[Sequence[DictConfig]], bool],
         first_pass: Sequence[str],
         derived: dict[str, str] | None = None,
+        promote: int = 0,
+        full: Sequence[str] = (),
+        report: Callable[[Sequence[DictConfig], Sequence[float]], None] | None = None,
     ):
         self.params, self.derived = dict(params or {}), dict(derived or {})
         self.preflight = preflight
         self.first_pass = list(first_pass)
+        self.promotion = Promotion(promote, tuple(full), report)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's hook: make the launcher."""
@@ -66,6 +74,7 @@ class GridSweeper(Sweeper):
             return None
         results = self.launch(cells)
         self._report(cells, results)
+        self.promote(cells, [result.return_value for result in results], len(results))
         return results
 
     def expand(self, arguments: Sequence[str]) -> list[list[str]]:
@@ -141,6 +150,17 @@ class GridSweeper(Sweeper):
 
     def _launch(self, cells: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         return list(self.launcher.launch(cells, initial_job_idx=first)) if cells else []
+
+    def promote(self, cells: Sequence[Sequence[str]], scores: Sequence[Any], first: int) -> list[float]:
+        """Launch the best cells in full, if so many are wanted; returns the full cells' scores, best proxy first."""
+        full, proxies = self.promotion.choose(cells, scores)
+        if not full:
+            return []
+        results = self.launch(full, first)
+        self._report(full, results)
+        if self.promotion.report is not None:
+            self.promotion.report(self.compose(full), proxies)
+        return [result.return_value for result in results]
 
     def _report(self, cells: Sequence[Sequence[str]], results: Sequence[JobReturn]) -> None:
         failed = [i for i, result in enumerate(results) if result.status != JobStatus.COMPLETED]

@@ -42,7 +42,7 @@ class SearchSweeper(GridSweeper):
         journal: file of what was asked and told; the same command goes on from it.
         preflight: gets the composed configs of the first points, and returns whether to go on.
         knobs: keys whose overrides change no score, so that the same search goes on with others.
-        first_pass: see ``GridSweeper``.
+        first_pass, promote, full, report: see ``GridSweeper``.
     """
 
     KIND = "a search over listed candidates"
@@ -63,8 +63,11 @@ class SearchSweeper(GridSweeper):
         preflight: Callable[[Sequence[DictConfig]], bool],
         first_pass: Sequence[str],
         knobs: Sequence[str],
+        promote: int = 0,
+        full: Sequence[str] = (),
+        report: Callable[[Sequence[DictConfig], Sequence[float]], None] | None = None,
     ):
-        super().__init__(params, preflight, first_pass, derived)
+        super().__init__(params, preflight, first_pass, derived, promote, full, report)
         self.method, self.name = method, name
         self.budget, self.seed, self.initial, self.design = budget, seed, initial, design
         self.knobs = set(knobs)
@@ -98,6 +101,9 @@ class SearchSweeper(GridSweeper):
                 table.row(journal.trials[number])
             self._write(journal)
             self._stop_if_failing(journal)
+        told = journal.trials
+        cells = [[*fixed, *space.overrides(trial.candidate)] for trial in told]
+        self._write(journal, self.promote(cells, [trial.score for trial in told], len(told)))
         return results
 
     def space(self, arguments: Sequence[str]) -> tuple[list[str], Space]:
@@ -133,13 +139,13 @@ class SearchSweeper(GridSweeper):
             asked.append(journal.ask(method.ask(history) if point is None else point))
         return asked
 
-    def _write(self, journal: Journal) -> None:
+    def _write(self, journal: Journal, promoted: Sequence[float] = ()) -> None:
         """The best evaluation so far, in the form of Hydra's own sweepers."""
         number = best(journal.trials)
         if number is None:
             return
         trial = journal.trials[number]
-        found = {
+        found: dict[str, Any] = {
             "name": self.name,
             "best_evaluated_params": dict(text.split("=", 1) for text in journal.space.overrides(trial.candidate)),
             "best_evaluated_result": trial.score,
@@ -148,6 +154,8 @@ class SearchSweeper(GridSweeper):
             "failed": sum(trial.status == "failed" for trial in journal.trials),
             "journal": str(self.journal_file),
         }
+        if promoted:
+            found["promoted_results"] = list(promoted)
         folder = Path(self.job_config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(found), folder / RESULTS)

@@ -13,19 +13,20 @@ from lorabench.generation.base import Generator
 from lorabench.tasks.base import Example, Task, summarize
 
 Row = dict[str, Any]  # one completion: ANSWER's keys and what its task's scorer says of it
+SPLITS = ("validation", "test")
 ANSWER = ("split", "set", "id", "prompt", "completion", "gold")
 
 
-def generated_splits(task: Task) -> dict[str, list[Example]]:
-    """The splits that are answered by generation, with their examples; the validation split only where it can be scored."""
-    splits = {"validation": task.validation_examples()} if task.validation == "score" else {}
-    return splits | {"test": task.test_examples()}
+def generated_splits(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, list[Example]]:
+    """Those of the splits that are answered by generation, with their examples: validation only where it can be scored."""
+    found = {"validation": task.validation_examples()} if "validation" in splits and task.validation == "score" else {}
+    return found | ({"test": task.test_examples()} if "test" in splits else {})
 
 
-def answer(task: Task, generator: Generator) -> list[Row]:
+def answer(task: Task, generator: Generator, splits: Sequence[str] = SPLITS) -> list[Row]:
     """Generate with the weights that the generator serves now; one row a completion, not yet scored."""
-    splits = generated_splits(task)
-    everything = [(split, example) for split, examples in splits.items() for example in examples]
+    wanted = generated_splits(task, splits)
+    everything = [(split, example) for split, examples in wanted.items() for example in examples]
     found = task.complete(
         [example for _, example in everything], lambda prompts: generator.generate(prompts, task.max_new_tokens, task.stop)
     )
@@ -43,8 +44,8 @@ def answer(task: Task, generator: Generator) -> list[Row]:
     ]
 
 
-def score(task: Task, rows: Sequence[Row], validation_loss: float | None) -> dict[str, Any]:
-    """Score rows of ``answer`` in place and return the metrics.
+def score(task: Task, rows: Sequence[Row], validation_loss: float | None, splits: Sequence[str] = SPLITS) -> dict[str, Any]:
+    """Score rows of ``answer`` to the same splits in place and return the metrics.
 
     Returns:
         ``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1. For a task whose validation split cannot be
@@ -54,7 +55,7 @@ def score(task: Task, rows: Sequence[Row], validation_loss: float | None) -> dic
         UserError: a problem has no row, or the scorer cannot work now.
     """
     metrics = {"validation": _likelihood(task, validation_loss)} if task.validation == "likelihood" else {}
-    for split, examples in generated_splits(task).items():
+    for split, examples in generated_splits(task, splits).items():
         by_id = {row["id"]: row for row in rows if row["split"] == split}
         missing = [example.id for example in examples if example.id not in by_id]
         if missing:
@@ -77,11 +78,11 @@ def _likelihood(task: Task, loss: float | None) -> dict[str, Any]:
     return {"mean": value, "sets": {"likelihood": {"score": value, "n": len(task.validation_examples()), "stderr": None}}}
 
 
-def zero(task: Task) -> dict[str, Any]:
+def zero(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, Any]:
     """The scores of a diverged run: 0 on everything."""
     metrics = {"validation": _likelihood(task, math.inf)} if task.validation == "likelihood" else {}
-    splits = generated_splits(task).items()
-    return metrics | {split: summarize(task, examples, [{"score": 0.0}] * len(examples)) for split, examples in splits}
+    wanted = generated_splits(task, splits).items()
+    return metrics | {split: summarize(task, examples, [{"score": 0.0}] * len(examples)) for split, examples in wanted}
 
 
 def write_completions(file: Path, rows: Sequence[Row]) -> None:

@@ -67,8 +67,9 @@ def _rescore(folder: Path, bases: dict[Path, dict[str, Any]]) -> str:
     write_completions(folder / "completions.jsonl.gz", rows)
     records.write(folder / "record.json", record)
     pending.unlink(missing_ok=True)
-    old = "unscored" if before is None else f"{100 * before['test']['mean']:.2f}"
-    return f"{folder}: test {old} -> {100 * record['metrics']['test']['mean']:.2f}"
+    split = cell.splits[-1]
+    old = "unscored" if before is None else f"{100 * before[split]['mean']:.2f}"
+    return f"{folder}: {split} {old} -> {100 * record['metrics'][split]['mean']:.2f}"
 
 
 def _present_version(cell: Cell) -> int | None:

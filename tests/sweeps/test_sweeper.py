@@ -1,6 +1,7 @@
 """A search as a Hydra command, in a small application of its own: real processes, a cheap objective."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -16,15 +17,18 @@ import hydra
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg):
     with open("calls.txt", "a") as file:
-        file.write(f"{cfg.rank} {cfg.alpha} {cfg.lr}\\n")
+        file.write(f"{cfg.rank} {cfg.alpha} {cfg.lr}{' whole' if cfg.whole else ''}\\n")
     if os.environ.get("DIE_AT") == str(sum(1 for _ in open("calls.txt"))):
         os._exit(9)
     if cfg.lr > 0.005:
         raise ValueError("too high")
     return float("nan") if cfg.rank == 64 else -abs(math.log(cfg.lr / 3e-4)) - abs(math.log(cfg.rank / 8))
 
-def preflight(configs, whole):
+def preflight(configs, whole=True):
     return not any(config.plan for config in configs)
+
+def report(configs, proxies):
+    print("promoted", [f"{c.rank} {c.alpha} {c.lr}" for c in configs if c.whole], proxies)
 
 if __name__ == "__main__":
     main()
@@ -35,6 +39,7 @@ lr: 1e-3
 rank: 8
 alpha: 8
 plan: false
+whole: false
 hydra:
   output_subdir: null
   job: {chdir: false}
@@ -43,6 +48,8 @@ hydra:
   sweeper:
     first_pass: []
     preflight: {_target_: app.preflight, _partial_: true}
+    report: {_target_: app.report, _partial_: true}
+    full: [whole=true]
     params: {lr: "1e-5,1e-4,3e-4,1e-3,3e-3", rank: "2,4,8,16,32"}
 """
 
@@ -171,3 +178,31 @@ def test_a_journal_of_another_space_is_refused_and_kept(app):
 def test_a_plan_asks_nothing(app):
     assert app("plan=true", "hydra.sweeper.budget=5").returncode == 0
     assert app.calls() == [] and not (app.folder / "out" / "search").exists()
+
+
+def test_the_best_are_run_in_full_and_reported(app):
+    done = app("hydra.sweeper.budget=9", "hydra.sweeper.promote=2")
+    assert done.returncode == 0, done.stderr
+    cheap, full = app.calls()[:9], app.calls()[9:]
+    best = sorted(cheap, key=_score, reverse=True)[:2]
+    assert full == [f"{call} whole" for call in best]
+    assert f"promoted {best} {[_score(call) for call in best]}" in done.stdout
+    assert results(app)["promoted_results"] == pytest.approx([_score(call) for call in best])
+
+
+def test_a_grid_promotes_too_and_cells_without_a_score_never(app):
+    done = app("lr=3e-4,1e-3", "rank=8,64", "hydra.sweeper.promote=3", method="grid")
+    assert done.returncode == 0, done.stderr
+    assert app.calls()[4:] == ["8 8 0.0003 whole", "8 8 0.001 whole"]  # rank 64 gives NaN
+
+
+def test_a_failed_promotion_is_told(app):
+    done = app("lr=3e-4,1e-3", "rank=8,16", "hydra.sweeper.promote=1", "hydra.sweeper.full=['lr=0.1']", method="grid")
+    assert done.returncode != 0 and "failed: rank=8" in done.stderr.replace("lr=0.0003 ", "") and "too high" in done.stderr
+    assert app("hydra.sweeper.promote=-1").returncode != 0
+
+
+def _score(call):
+    """What the application's objective gives for a call, from its definition."""
+    rank, _, lr = map(float, call.split()[:3])
+    return -abs(math.log(lr / 3e-4)) - abs(math.log(rank / 8))

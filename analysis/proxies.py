@@ -1,0 +1,139 @@
+"""Do cheap cells (`train_fraction` below 1) order configurations as full ones do?"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from analysis.correlation import LEVEL, RESAMPLES, SEED, Estimate, RankCorrelation, rank_correlation
+from analysis.errors import AnalysisError
+from analysis.labels import model_and_task
+from analysis.options import SETTING
+from analysis.rendering import Block, render
+from analysis.sharpness import interval
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+CONFIGURATION = [*SETTING, "variant", "lr"]
+"""Columns that a proxy and its full cell share."""
+
+HEADER = ["subset", "fraction", "configurations", "Pearson", "Spearman", "place of its best", "which loses", "time"]
+NOTES = [
+    f"Correlation of the proxies' validation score with the full cells' test score, means over seeds; [ ]: {100 * LEVEL:.0f} % "
+    "interval of the bootstrap over configurations. Collapsed cells on both sides raise it: look at the place, too.",
+    "place of its best: of the configuration that the proxies put first, among the full test scores; it loses so many points "
+    "against the best. time: the proxies' training time over that of the same cells in full.",
+]
+LEAST = 5
+"""Fewer configurations tell nothing of a correlation."""
+
+
+class Agreement(NamedTuple):
+    """Proxies of one kind against full training.
+
+    Attributes:
+        title: model and task.
+        subset: how the proxies' samples were chosen.
+        fraction: of the samples.
+        cells: configurations that have both.
+        pearson: correlation of the proxy's validation score and the full test score (paper 2's), each the mean over seeds.
+        spearman: the same of their ranks.
+        place: of the best proxy among the full scores, 1 the best.
+        loss: the best full score minus that of the best proxy, a fraction.
+        cost: the proxies' training time over that of the full cells; NaN where it was not measured.
+    """
+
+    title: str
+    subset: str
+    fraction: float
+    cells: int
+    pearson: Estimate
+    spearman: RankCorrelation
+    place: int
+    loss: float
+    cost: float
+
+
+def agreements(frame: pd.DataFrame) -> list[Agreement]:
+    """One for each model, task, choice of samples and fraction, from records with and without proxies.
+
+    Raises:
+        AnalysisError: no proxies, no full cells, or too few configurations that have both.
+    """
+    frame = frame[frame["status"] != "failed"]
+    proxies, full = frame[frame["train_fraction"] < 1], frame[frame["train_fraction"] == 1]
+    if proxies.empty or full.empty:
+        found = f"{len(proxies)} proxy cells and {len(full)} full ones"
+        raise AnalysisError(f"{found}: a comparison needs both; run the same grid with train_fraction=0.1 and without")
+    whole = full.groupby(CONFIGURATION, dropna=False)[["test", "seconds"]].mean().add_prefix("full_")
+    result, most = [], 0
+    for (model, task, subset, _), cells in proxies.groupby(["model", "task", "subset", "train_fraction"]):
+        means = cells.groupby(CONFIGURATION, dropna=False)[["validation", "seconds"]].mean()
+        both = means.join(whole, how="inner").reset_index()
+        most = max(most, len(both))
+        if len(both) >= LEAST:
+            title = model_and_task({"model": model, "task": task, "weights": cells["weights"].iloc[0]})
+            result.append(_agreement(title, str(subset), float(cells["train_fraction"].iloc[0]), both))
+    if not result:
+        raise AnalysisError(f"only {most} configurations have both a proxy and a full cell; {LEAST} are the least")
+    return result
+
+
+def _agreement(title: str, subset: str, fraction: float, both: pd.DataFrame) -> Agreement:
+    proxy, full = both["validation"].tolist(), both["full_test"].tolist()
+    # Of equal proxies one does not know which to take.
+    chosen = float(both.loc[both["validation"] == max(proxy), "full_test"].mean())
+    return Agreement(
+        title=title,
+        subset=subset,
+        fraction=fraction,
+        cells=len(both),
+        pearson=pearson(proxy, full),
+        spearman=rank_correlation(proxy, full),
+        place=1 + sum(score > chosen for score in full),
+        loss=max(full) - chosen,
+        cost=float(both["seconds"].sum() / both["full_seconds"].sum()),
+    )
+
+
+def pearson(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Correlation of n points, with the percentiles of the bootstrap over points; NaN where all x or all y are equal."""
+    import numpy as np
+
+    points = np.array([x, y], dtype=float)
+    drawn = np.random.default_rng(SEED).integers(len(x), size=(RESAMPLES, len(x)))
+    with np.errstate(invalid="ignore"):
+        value, resampled = _correlation(points), _correlation(points[:, drawn])
+    if math.isnan(value):
+        return Estimate(math.nan, math.nan, math.nan)
+    low, high = np.nanpercentile(resampled, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return Estimate(float(value), float(low), float(high))
+
+
+def _correlation(points: Any) -> Any:
+    import numpy as np
+
+    centred = points - points.mean(-1, keepdims=True)
+    # A resample of equal values has no correlation, and rounding must not give it one.
+    flat = np.ptp(points, axis=-1).min(0) == 0
+    x, y = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
+    return np.where(flat, np.nan, np.clip((x * y).sum(-1), -1, 1))
+
+
+def text(found: Sequence[Agreement]) -> str:
+    """A table for each model and task, and what its columns mean."""
+    blocks = []
+    for title in dict.fromkeys(one.title for one in found):
+        rows = [_row(one) for one in found if one.title == title]
+        blocks.append(Block(title, "proxies against full training", HEADER, "<>>>>>>>", rows, []))
+    return render(blocks, NOTES, "text")
+
+
+def _row(one: Agreement) -> list[str]:
+    cost = "-" if math.isnan(one.cost) else f"{100 * one.cost:.0f} %"
+    correlations = ["-" if math.isnan(each.value) else interval(each) for each in (one.pearson, one.spearman.rho)]
+    place = f"{one.place} of {one.cells}"
+    return [one.subset, f"{one.fraction:g}", str(one.cells), *correlations, place, f"{100 * one.loss:.2f}", cost]
