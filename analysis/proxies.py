@@ -22,11 +22,15 @@ CONFIGURATION = [*SETTING, "variant", "lr"]
 
 HEADER = ["subset", "fraction", "configurations", "Pearson", "Spearman", "place of its best", "which loses", "time"]
 NOTES = [
-    f"Correlation of the proxies' validation score with the full cells' test score, means over seeds; [ ]: {100 * LEVEL:.0f} % "
-    "interval of the bootstrap over configurations. Collapsed cells on both sides raise it: look at the place, too.",
+    "Correlation of the proxies' validation score with the full cells' test score, means over shared seeds; [ ]: "
+    f"{100 * LEVEL:.0f} % interval of the bootstrap over configurations. Collapsed cells on both sides raise it: look at the "
+    "place, too.",
     "place of its best: of the configuration that the proxies put first, among the full test scores; it loses so many points "
     "against the best. time: the proxies' training time over that of the same cells in full.",
 ]
+APART = ["model", "task", "weights", "train_samples", "epochs", "options"]
+"""Columns of which each value has a correlation of its own: more data, say, raise the score of any proxy."""
+
 LEAST = 5
 """Fewer configurations tell nothing of a correlation."""
 
@@ -39,7 +43,8 @@ class Agreement(NamedTuple):
         subset: how the proxies' samples were chosen.
         fraction: of the samples.
         cells: configurations that have both.
-        pearson: correlation of the proxy's validation score and the full test score (paper 2's), each the mean over seeds.
+        pearson: correlation of the proxy's validation score and the full test score (paper 2's), each the mean over
+            the seeds that both have.
         spearman: the same of their ranks.
         place: of the best proxy among the full scores, 1 the best.
         loss: the best full score minus that of the best proxy, a fraction.
@@ -68,11 +73,11 @@ def agreements(frame: pd.DataFrame) -> list[Agreement]:
     if proxies.empty or full.empty:
         found = f"{len(proxies)} proxy cells and {len(full)} full ones"
         raise AnalysisError(f"{found}: a comparison needs both; run the same grid with train_fraction=0.1 and without")
-    whole = full.groupby(CONFIGURATION, dropna=False)[["test", "seconds"]].mean().add_prefix("full_")
     result, most = [], 0
-    for (model, task, subset, _), cells in proxies.groupby(["model", "task", "subset", "train_fraction"]):
-        means = cells.groupby(CONFIGURATION, dropna=False)[["validation", "seconds"]].mean()
-        both = means.join(whole, how="inner").reset_index()
+    for (model, task, *_, subset, _), cells in proxies.groupby([*APART, "subset", "train_fraction"], dropna=False):
+        pairs = cells.merge(full, on=[*CONFIGURATION, "seed"], suffixes=("", "_full"))
+        means = pairs.groupby(CONFIGURATION, dropna=False)[["validation", "seconds", "test_full", "seconds_full"]].mean()
+        both = means.reset_index()
         most = max(most, len(both))
         if len(both) >= LEAST:
             title = model_and_task({"model": model, "task": task, "weights": cells["weights"].iloc[0]})
@@ -83,9 +88,9 @@ def agreements(frame: pd.DataFrame) -> list[Agreement]:
 
 
 def _agreement(title: str, subset: str, fraction: float, both: pd.DataFrame) -> Agreement:
-    proxy, full = both["validation"].tolist(), both["full_test"].tolist()
+    proxy, full = both["validation"].tolist(), both["test_full"].tolist()
     # Of equal proxies one does not know which to take.
-    chosen = float(both.loc[both["validation"] == max(proxy), "full_test"].mean())
+    chosen = float(both.loc[both["validation"] == max(proxy), "test_full"].mean())
     return Agreement(
         title=title,
         subset=subset,
@@ -95,7 +100,7 @@ def _agreement(title: str, subset: str, fraction: float, both: pd.DataFrame) -> 
         spearman=rank_correlation(proxy, full),
         place=1 + sum(score > chosen for score in full),
         loss=max(full) - chosen,
-        cost=float(both["seconds"].sum() / both["full_seconds"].sum()),
+        cost=float(both["seconds"].sum() / both["seconds_full"].sum()),
     )
 
 

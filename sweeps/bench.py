@@ -1,10 +1,11 @@
 """Replay search methods on measured landscapes: ``python -m sweeps.bench --tables gemma_math --methods random,tpe,gp``.
 
 Every method gets the same first points for a seed, the same budget and the same candidates. Runs are appended to a file as they
-end, and what is in the file is not run again.
+end, and what is in the file is not run again, unless the table, the method or its code has changed.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -38,7 +39,18 @@ def configured(name: str, changes: Sequence[str] = ()) -> dict[str, Any]:
         OmegaConf.from_dotlist([*changes]),
     ]
     merged: Any = OmegaConf.merge(*parts)
-    return {key: merged[key] for key in ("name", "initial", "design", "method")}
+    chosen: Any = OmegaConf.to_container(OmegaConf.masked_copy(merged, ["name", "initial", "design", "method"]), resolve=True)
+    return chosen
+
+
+def digest(landscape: landscapes.Landscape, config: dict[str, Any]) -> str:
+    """Hash of all that decides a replay but its seed and budget: table, settings, explanations and the methods' code."""
+    found = hashlib.sha256(json.dumps([landscape.space.digest, landscape.text, config], sort_keys=True).encode())
+    found.update(landscape.scores.tobytes())
+    here = Path(__file__).parent
+    for file in sorted([*here.glob("search/*.py"), *here.glob("search/texts/*.yaml"), here / "space.py"]):
+        found.update(file.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def replay(
@@ -71,11 +83,15 @@ def main() -> None:
                         "language_bo:method.token=false")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--budget", type=int, default=30)
+    parser.add_argument("--focus", help="the method that is compared with each other one (default: the last)")
     parser.add_argument("--data", type=Path, help="folder of tables that the package does not hold")
     parser.add_argument("--output", type=Path, default=Path("runs/search_bench.jsonl"))
     options = parser.parse_args()
     try:
+        if min(options.seeds, options.budget) < 1:
+            raise SpaceError(f"--seeds {options.seeds} and --budget {options.budget} must be at least 1")
         found = _read(options.output)
+        keys: list[dict[str, Any]] = []
         tables = [landscapes.read(name, options.data) for name in options.tables.split(",")]
         for landscape in tables:
             if options.budget > len(landscape.space):
@@ -87,24 +103,25 @@ def main() -> None:
                 config = configured(name, changes)
                 if name == "language_bo":
                     config["method"]["text"] = landscape.text
+                made = digest(landscape, config)
                 make = instantiate(config["method"])
                 for seed in range(options.seeds):
-                    key = {"table": landscape.name, "method": label, "seed": seed, "budget": options.budget}
-                    if not any(all(run[k] == v for k, v in key.items()) for run in found):
+                    key = {"table": landscape.name, "method": label, "seed": seed, "budget": options.budget, "made": made}
+                    keys.append(key)
+                    if not any(_is(run, key) for run in found):
                         run = key | replay(landscape, make, seed, options.budget, config["initial"], config["design"])
                         found.append(run)
                         _append(options.output, run)
                         print(f"{landscape.name} {label} seed {seed}: {max(run['scores']):.4g}", file=sys.stderr, flush=True)
-        wanted = {(table.name, label) for table in tables for label in options.methods.split(",")}
-        chosen = [
-            run
-            for run in found
-            if (run["table"], run["method"]) in wanted and run["budget"] == options.budget and run["seed"] < options.seeds
-        ]
-        print(text(tables, chosen, options.budget))
+        chosen = [next(run for run in found if _is(run, key)) for key in keys]
+        print(text(tables, chosen, options.budget, options.focus))
     except SpaceError as error:
         print(f"sweeps.bench: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _is(run: dict[str, Any], key: dict[str, Any]) -> bool:
+    return all(run.get(k) == v for k, v in key.items())
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

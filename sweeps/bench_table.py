@@ -11,10 +11,10 @@ LEVEL = 0.95
 DRAWS = 10_000
 
 
-def text(landscapes: Sequence[Landscape], runs: Sequence[dict[str, Any]], budget: int) -> str:
-    """One Markdown table a landscape, rows in the order of the runs."""
+def text(landscapes: Sequence[Landscape], runs: Sequence[dict[str, Any]], budget: int, focus: str | None = None) -> str:
+    """One Markdown table a landscape, rows in the order of the runs; ``focus`` (or the last) is compared with the others."""
     return "\n\n".join(
-        _table(landscape, [run for run in runs if run["table"] == landscape.name], budget) for landscape in landscapes
+        _table(landscape, [run for run in runs if run["table"] == landscape.name], budget, focus) for landscape in landscapes
     )
 
 
@@ -25,6 +25,16 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def difference(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Median of ``one`` minus median of ``other``, with the bootstrap's interval over shared seeds (percentiles)."""
+    pairs = np.array([one, other], dtype=float)
+    drawn = np.random.default_rng(seed).integers(len(one), size=(DRAWS, len(one)))
+    medians = np.median(pairs[:, drawn], axis=2)
+    low, high = np.quantile(medians[0] - medians[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    value = np.subtract(*np.median(pairs, axis=1))
+    return float(value), float(low), float(high)
+
+
 def below(one: Sequence[float], other: Sequence[float]) -> float:
     """One-sided p-value that regrets ``one`` are not below ``other`` of the same seeds (Wilcoxon's signed ranks)."""
     from scipy.stats import wilcoxon
@@ -33,7 +43,7 @@ def below(one: Sequence[float], other: Sequence[float]) -> float:
     return 1.0 if not differences.any() else float(wilcoxon(differences, alternative="less", zero_method="zsplit").pvalue)
 
 
-def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int) -> str:
+def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int, focus: str | None) -> str:
     methods = list(dict.fromkeys(run["method"] for run in runs))
     top = landscape.scores.max()
     regrets: dict[str, dict[int, np.ndarray]] = {method: {} for method in methods}
@@ -47,16 +57,26 @@ def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int) ->
         f"**{landscape.name}**: {len(landscape.space)} candidates, best {landscape.scores.max():.4g} {landscape.unit}, "
         f"{len(shared)} seeds. Median simple regret [95 %] in {landscape.unit}.",
         "",
-        f"| method | after {middle} | after {budget} | mean rank | p against random | seconds a question, median (largest) |",
-        "| :-- | --: | --: | --: | --: | --: |",
+        f"| method | after {middle} | after {budget} | mean rank | seconds a question, median (largest) |",
+        "| :-- | --: | --: | --: | --: |",
     ]
     for method, rank in zip(methods, ranks, strict=True):
         halfway = [float(regrets[method][seed][middle - 1]) for seed in shared]
         seconds = [value for run in runs if run["method"] == method for value in run["seconds"]] or [0.0]
-        against = f"{below(final[method], final['random']):.3f}" if "random" in final and method != "random" else "-"
-        cells = [method, _cell(halfway), _cell(final[method]), f"{rank:.2f}", against]
+        cells = [method, _cell(halfway), _cell(final[method]), f"{rank:.2f}"]
         lines.append("| " + " | ".join([*cells, f"{np.median(seconds):.2f} ({max(seconds):.1f})"]) + " |")
+    if len(methods) > 1:
+        lines += ["", *_against(focus if focus is not None and focus in methods else methods[-1], final)]
     return "\n".join(lines)
+
+
+def _against(focus: str, final: dict[str, list[float]]) -> list[str]:
+    """What the method in focus lacks more, or less (negative), than each other one."""
+    lines = [f"Median regret of {focus} minus that of (p: Wilcoxon's signed ranks, one-sided, that it is not below):", ""]
+    for method in [each for each in final if each != focus]:
+        value, low, high = difference(final[focus], final[method])
+        lines.append(f"* {method}: {value:.3g} [{low:.3g}, {high:.3g}], p = {below(final[focus], final[method]):.3f}")
+    return lines
 
 
 def _cell(values: Sequence[float]) -> str:

@@ -93,3 +93,15 @@ def test_what_cannot_be_compared_is_one_line(grid, runs, write):
     write(lr=1e-4, test=0.5)
     with pytest.raises(AnalysisError, match="only 1 configurations have both"):
         agreements(load_records(runs, proxies=True))
+
+
+def test_only_shared_seeds_count_and_other_amounts_of_data_are_apart(grid, runs, write):
+    grid()
+    for lr in LRS:
+        write(lr=lr, seed=1, test=0.0, training={"seconds": 20.0})  # no proxy has this seed
+    for lr, score in zip(LRS, FULL, strict=True):
+        write(lr=lr, test=1 - score, config={"train_samples": 99}, training={"seconds": 20.0})
+        part = {"train_samples": 99, "train_fraction": 0.1, "subset": {"_target_": "x", "name": "random"}}
+        write(lr=lr, config=part, metrics={"validation": {"mean": score, "sets": {}}})
+    found = [one.pearson.value for one in agreements(load_records(runs, proxies=True))]
+    assert sorted(found) == pytest.approx([-1, stats.pearsonr(PROXY, FULL).statistic])

@@ -53,8 +53,16 @@ def test_the_table_tells_regret_rank_and_significance(landscape):
     text = bench_table.text([landscape], runs, 2)
     random, good = (line for line in text.splitlines() if line.startswith(("| random", "| good")))
     assert "| 3.5 [" in random
-    assert "| 0 [0, 0] | 1.00 | 0.016 |" in good  # one of the 64 signs of six differences
-    assert "| 17 [17, 17] |" in good
+    assert "| 0 [0, 0] | 1.00 |" in good and "| 17 [17, 17] |" in good
+    assert "* random: -3.5 [" in text and "p = 0.016" in text  # one of the 64 signs of six differences
+    assert "* good: 3.5 [" in bench_table.text([landscape], runs, 2, focus="random")
+
+
+def test_the_difference_of_medians_is_of_the_same_seeds():
+    one, other = [1.0, 2.0, 3.0, 40.0, 50.0], [2.0, 3.0, 4.0, 41.0, 51.0]
+    assert bench_table.difference(one, other) == (-1.0, -1.0, -1.0)
+    value, low, high = bench_table.difference(one, other[::-1])
+    assert value == -1 and low < -10 and high > 10
 
 
 def test_only_seeds_that_all_methods_have_are_compared(landscape):
@@ -80,10 +88,19 @@ def test_what_was_replayed_is_not_replayed_again(landscape, tmp_path, monkeypatc
     assert "3 seeds" in capsys.readouterr().out
 
 
+def test_a_changed_table_or_method_is_replayed_again(landscape):
+    config = bench.configured("random")
+    made = bench.digest(landscape, config)
+    other = Landscape("small", landscape.space, landscape.scores + 1, "lora", "points")
+    assert made == bench.digest(landscape, bench.configured("random"))
+    assert len({made, bench.digest(other, config), bench.digest(landscape, config | {"initial": 9})}) == 3
+
+
 def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(landscapes, "read", lambda name, folder: landscape)
     for arguments, message in {
         ("--methods", "random", "--budget", "99"): "--budget 99 is more than the 20 candidates of small",
+        ("--methods", "random", "--seeds", "0"): "--seeds 0 and --budget 30 must be at least 1",
         ("--methods", "rndom", "--budget", "6"): "there is no method rndom; available: random",
     }.items():
         monkeypatch.setattr(sys, "argv", ["bench", "--tables", "small", "--output", str(tmp_path / "x"), *arguments])
