@@ -59,7 +59,8 @@ NO_OPTIONS = ("variant", "name", "rank", "seed", "samples", "k", "trained", "rul
 def load_blocks(directory: str | Path) -> pd.DataFrame:
     """Read every `directory/*.json` of kind `KIND`; JSON of another kind is none of ours and ignored.
 
-    A record that cannot be trusted is left out with one warning line, as is all but the newest of several of one block.
+    A record that cannot be trusted is left out with one warning line, as are all but one of several of one block: a converged
+    one is kept before others, then that of the smallest `hessian.tol`, then the newest.
 
     Returns:
         One row a block: `SETTING` (`samples` is text, for it may be "auto"; `weights` is "pretrained" or "random"; `options`
@@ -69,7 +70,7 @@ def load_blocks(directory: str | Path) -> pd.DataFrame:
         was measured on, `lambda_max`, `lambda_min`, `stderr` of `lambda_max` from the data, `ratio`, `ratio_low`, `ratio_high`
         (NaN where one of the two λ is not positive, or of another state than the start), `converged`, `growth` (λ of the final
         eigenvectors over the first n sequences: dicts of `sequences`, `value`, `low`, `high`), `checkpoint` (None: the start),
-        `general` (whether its layer is no (W + s·BA)x), `finished`, `file`.
+        `general` (whether its layer is no (W + s·BA)x), `tol`, `finished`, `file`.
 
     Raises:
         AnalysisError: if the directory does not exist or holds no readable record.
@@ -85,7 +86,7 @@ def load_blocks(directory: str | Path) -> pd.DataFrame:
             record = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(record, dict) and record.get("kind") not in (None, KIND):
                 continue
-            rows.append(_row(record) | {"file": str(path)})
+            rows.append(read_block(record) | {"file": str(path)})
         except (OSError, ValueError) as error:
             log.warning("skipped %s: %s", path, error)
             skipped += 1
@@ -96,16 +97,20 @@ def load_blocks(directory: str | Path) -> pd.DataFrame:
         )
     write_out(rows, "setting_options", "options", itemgetter(*SETTING[:-1], "checkpoint"))
     for row in rows:
-        trained = [f"checkpoint {row['checkpoint']}"] if row["checkpoint"] else []
+        trained = [f"checkpoint {Path(row['checkpoint']).name}"] if row["checkpoint"] else []
         row["options"] = ", ".join([*trained, *filter(None, [row["options"]])])
     write_out(rows, "variant_options", "suffix", itemgetter(*SETTING, "variant"))
     frame = pd.DataFrame(rows)
     frame["variant"] = (frame["variant"] + " " + frame["suffix"]).str.rstrip()
     block = [*SETTING, "variant", "matrix", "layer", "seed"]
-    newest = frame.sort_values("finished", kind="stable").drop_duplicates(block, keep="last")
-    for file in frame.loc[frame.index.difference(newest.index), "file"]:
-        log.warning("left out %s: a newer record of the same block is used", file)
-    return newest.drop(columns=["setting_options", "variant_options", "suffix"]).sort_values(block).reset_index(drop=True)
+    # Of several records of a block the most exact one: a short look with a few products does not replace what is known.
+    order = frame.assign(coarse=-frame["tol"]).sort_values(
+        ["converged", "coarse", "finished"], kind="stable", na_position="first"
+    )
+    best = frame.loc[order.index].drop_duplicates(block, keep="last")
+    for file in frame.loc[frame.index.difference(best.index), "file"]:
+        log.warning("left out %s: a more exact or newer record of the same block is used", file)
+    return best.drop(columns=["setting_options", "variant_options", "suffix"]).sort_values(block).reset_index(drop=True)
 
 
 def block_settings(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -132,8 +137,8 @@ def sequences(cells: pd.DataFrame) -> str:
     return f"{low:g} to {high:g} sequences" if low < high else ""
 
 
-def _row(record: Any) -> dict[str, Any]:
-    """One record, checked; raises ValueError with a reason in one line."""
+def read_block(record: Any) -> dict[str, Any]:
+    """One record as a row of `load_blocks`; raises ValueError with a reason in one line."""
     if not isinstance(record, dict):
         raise ValueError(f"a JSON {type(record).__name__}, not an object")
     if record.get("schema_version") != SCHEMA_VERSION:
@@ -143,6 +148,8 @@ def _row(record: Any) -> dict[str, Any]:
         # bool is a subclass of int: without this, `"seed": true` would pass as seed 1.
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise ValueError(f"{key} is {value!r}" if key in record else f"{key} is missing")
+        if key in ("lambda_max", "lambda_min") and not math.isfinite(record[key]):
+            raise ValueError(f"{key} is {value}")
     identity, layer = record["identity"], record["layer"]
     # The name of a joint block tells which matrices it holds.
     matrix = record["matrix"] if layer is not None else str(identity.get("name", record["matrix"]))[:12].strip()
@@ -160,6 +167,7 @@ def _row(record: Any) -> dict[str, Any]:
         "ratio_low": _number(ratio.get("low")),
         "ratio_high": _number(ratio.get("high")),
         "checkpoint": record.get("checkpoint"),
+        "tol": _number((identity.get("rule") or {}).get("tol")),
         "general": record.get("path") == "AdapterHessian",
         "finished": str(record.get("finished")),
         "setting_options": flat_options(identity, leave_out=NO_OPTIONS),

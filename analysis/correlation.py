@@ -14,6 +14,9 @@ LEVEL = 0.95
 EXACT = 8
 """Up to so many points all orders are counted (8! = 40,320); beyond, `RANDOM` random ones."""
 
+LEAST = 5
+"""Of fewer points resamples say nothing, and there is no interval."""
+
 RANDOM = 100_000
 RESAMPLES = 10_000
 SEED = 0
@@ -40,7 +43,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
 
     p is the share of all n! orders of y with |ρ| at least the one found, exact with ties too; for n > `EXACT` that of `RANDOM`
     random orders and the one found, (b + 1)/(m + 1) (Phipson & Smyth 2010). The interval is the bootstrap's percentiles over
-    points; resamples in which all x or all y are equal have no ρ and do not count. Of few points it is rough.
+    points, from `LEAST` on; resamples in which all x or all y are equal have no ρ and do not count. Of few points it is rough.
     """
     import numpy as np
     from scipy.stats import rankdata
@@ -57,6 +60,8 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
     else:
         found = generator.permuted(np.tile(b, (RANDOM, 1)), axis=1) @ a
         p = float((1 + np.sum(np.abs(found) >= abs(rho) - 1e-9)) / (1 + RANDOM))
+    if n < LEAST:
+        return RankCorrelation(Estimate(rho, math.nan, math.nan), p, len(found))
     drawn = generator.integers(n, size=(RESAMPLES, n))
     left, right = (_unit(rankdata(np.asarray(values)[drawn], axis=1)) for values in (x, y))
     resampled = np.clip((left * right).sum(1), -1, 1)

@@ -78,6 +78,11 @@ def compare(cells: pd.DataFrame, blocks: pd.DataFrame) -> list[Comparison]:
             if all(setting[key] == other[key] for key in MATCH) and len(files) == 1:
                 one = _compared(setting, of_setting, other, measured)
                 found += [one] if len(one.points) > 1 else []
+    if start.empty:
+        raise AnalysisError(
+            "no block at the start of training: these records are of checkpoints or of joint blocks; measure single blocks "
+            "without hessian.checkpoint"
+        )
     if not found:
         swept, known = (_settings(frame) for frame in (cells, start))
         raise AnalysisError(
@@ -173,5 +178,6 @@ def _lines(variants: int, rank: RankCorrelation, line: Estimate) -> list[str]:
 
 
 def interval(estimate: Estimate) -> str:
-    """`-0.83 [-1.00, -0.21]`."""
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    """`-0.83 [-1.00, -0.21]`, without the ends where nothing can be said of them."""
+    ends = "" if math.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}{ends}"

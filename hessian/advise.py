@@ -23,6 +23,7 @@ not LoRA's; paper 1 leaves those out, and a range for them is a guess.
 """
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -152,6 +153,8 @@ def text(frame: "pd.DataFrame", low: float, high: float, quotients: "pd.Series |
             lines = [_override(one, setting["rank"]) for one in found if one.blocks]
             remarks = [_place(low * lora.median(), high * lora.median()), *_remarks(cells, found)]
             blocks.append(Block(title, subtitle, header, "<" + ">" * (len(header) - 1), rows, remarks, lines))
+    if not blocks and (frame["layer"] == JOINT).all():
+        raise UserError("these records are of joint blocks, and advice is by single ones: measure them with blocks=each")
     if not blocks:
         raise UserError(
             f"no block of {REFERENCE} at its start with a positive λmax (found: {', '.join(in_order(frame['variant']))}), to "
@@ -169,6 +172,9 @@ def _place(low: float, high: float) -> str:
 
 def _remarks(cells: "pd.DataFrame", found: list[Advice]) -> list[str]:
     remarks = []
+    if coarse := Counter(cells.loc[~cells["converged"], "variant"]):
+        counts = ", ".join(f"{name} {coarse[name]}" for name in in_order(coarse))
+        remarks.append(f"Blocks whose λmax did not converge, and may be larger: {counts}; raise hessian.max_iter.")
     joint = cells[(cells["layer"] == JOINT) & (cells["variant"] != REFERENCE)].groupby("variant")["ratio"].median()
     if len(joint):
         ratios = ", ".join(f"{name} {number(joint[name])}" for name in in_order(joint.index))

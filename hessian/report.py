@@ -22,6 +22,7 @@ NOTES = (
     "ratio to LoRA, λmax, λmin: medians over the blocks (one a layer and matrix; joint: many matrices as one block).",
     "[ ]: 95 % interval of the median by order statistics, as if blocks were independent; of fewer than 6 there is none, and "
     "min – max has to do.",
+    "λmax is as exact as hessian.tol, λmin, a by-product, as its root (3 % for 1e-3) of the larger of the two.",
     "data s.e.: the largest standard error of a λmax from the choice of sequences (jackknife), relative to it. It says "
     "nothing of the other error of few sequences: their λmax is too large, since the eigenvector fits their noise.",
 )
@@ -158,7 +159,10 @@ def _remarks(rows: "pd.DataFrame") -> list[str]:
         remarks.append(f"The variants were not measured at the same blocks: {_counts(total, 'blocks')}.")
     if total["no_ratio"].any():
         lost = total[total["no_ratio"] > 0]
-        remarks.append(f"Records without a ratio, since one of the two λmax is not positive: {_counts(lost, 'no_ratio')}.")
+        why = "one of the two λmax is not positive"
+        if not (total["variant"] == REFERENCE).any():
+            why = f"there is no block of {REFERENCE} beside them"
+        remarks.append(f"Records without a ratio, since {why}: {_counts(lost, 'no_ratio')}.")
     return remarks
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from analysis.blocks import KIND, REFERENCE, SCHEMA_VERSION
+from analysis.blocks import KIND, REFERENCE, read_block
 from hessian.passes import ATTENTION, Budget
 from hessian.solve import Rule
 from lorabench import models, records, seed
@@ -263,8 +263,11 @@ class Study:
 
 def _checked(record: Any) -> dict[str, Any]:
     """A record of a block that this version reads, or nothing."""
-    known = isinstance(record, dict) and (record.get("kind"), record.get("schema_version")) == (KIND, SCHEMA_VERSION)
-    return record if known else {}
+    try:
+        read_block(record)
+    except ValueError:
+        return {}
+    return record if record.get("kind") == KIND else {}
 
 
 def _cell(folder: str | None) -> tuple[Path | None, dict[str, Any] | None]:

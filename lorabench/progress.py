@@ -99,7 +99,7 @@ class Progress:
         self.done += 1
         place = f"[{self.done}/{self.total}] " if self.total else ""
         if record["metrics"]:
-            scores = " ".join(f"{split} {100 * record['metrics'][split]['mean']:.1f}" for split in cell.splits)
+            scores = " ".join(f"{split} {100 * found['mean']:.1f}" for split, found in record["metrics"].items())
         else:
             scores = record["error"]
         how = duration(record["training"]["seconds"] + record["evaluation"]["seconds"]) if fresh else "done before"

@@ -218,6 +218,8 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
 
 def _watched(cell: Cell, base: Base, adapted: Any, examples: list[Encoded], on_step: probe.OnStep) -> probe.OnStep:
     """``on_step``, then the probe of ``hessian.every``."""
+    if len(examples) < cell.probe.samples:
+        PROGRESS.note(f"hessian.samples={cell.probe.samples}: the cell has {len(examples)} training samples, all are used")
     arguments = adapted, examples[: cell.probe.samples], base.tokenizer.pad_token_id, cell.trainer, cell.config["seed"]
     start = fingerprint({name: p for name, p in adapted.named_parameters() if p.requires_grad})
     # A row is what it is at its step, however many others there are and however much memory was at hand.

@@ -19,7 +19,7 @@ from analysis.blocks import load_blocks
 from analysis.correlation import rank_correlation, slope
 from analysis.errors import AnalysisError
 from analysis.load import load_records
-from analysis.sharpness import OWN_OPTIMIZER, compare, text
+from analysis.sharpness import OWN_OPTIMIZER, compare, interval, text
 from analysis.sharpness_plot import figure, save_sharpness
 from lorabench.schema import register
 from lorabench.variants.base import Variant
@@ -90,6 +90,13 @@ def test_the_interval_is_the_bootstraps():
 def test_what_has_no_rank_correlation(x, y):
     found = rank_correlation(x, y)
     assert math.isnan(found.rho.value) and math.isnan(found.p) and found.orders == 0
+
+
+def test_few_points_have_no_interval():
+    few, more = (rank_correlation([*range(n)], [1, 0, *range(2, n)]).rho for n in (4, 5))
+    assert few.value == pytest.approx(0.8) and math.isnan(few.low) and math.isnan(few.high)
+    assert more.low < more.value <= more.high
+    assert interval(few) == "0.80" and interval(more).startswith("0.90 [")
 
 
 def test_slope_is_least_squares_with_students_interval():

@@ -168,6 +168,18 @@ def test_no_ratio_no_advice(folder):
     assert next(line for line in printed.splitlines() if line.startswith("milora")).split() == ["milora", "0", *"----"]
 
 
+def test_what_did_not_converge_is_told(folder):
+    assert "did not converge" not in text(load_blocks(folder), LOW, HIGH)
+    write(folder, "milora", 0, 1.0, converged=False)
+    assert "did not converge, and may be larger: milora 1;" in text(load_blocks(folder), LOW, HIGH)
+
+
+def test_joint_blocks_alone_are_refused(tmp_path):
+    write(tmp_path, "lora", None, 1.0, matrix="joint", path="AdapterHessian")
+    with pytest.raises(UserError, match="measure them with blocks=each"):
+        text(load_blocks(tmp_path), LOW, HIGH)
+
+
 def test_joint_blocks_are_told_and_not_mixed_in(folder):
     before = advised(folder)
     write(folder, "lora", None, 1.0, matrix="joint", path="AdapterHessian")

@@ -184,14 +184,17 @@ def test_one_sequence_with_targets_has_no_interval(tmp_path):
     assert len(found.examples(4)) == 4
 
 
-@pytest.mark.parametrize("damage", ["half", "schema"])
+@pytest.mark.parametrize("damage", ["half", "schema", "missing", "nan"])
 def test_a_record_that_cannot_be_read_is_made_again(tmp_path, damage):
     words = ["variants=[pissa]", "layers=[3]"]
     run(study(tmp_path, *words))
     before = files(tmp_path)
     [lora] = [name for name, content in before.items() if json.loads(content)["variant"] == "lora"]
-    other = json.dumps(json.loads(before[lora]) | {"schema_version": 0, "lambda_max": 1.0})
-    (tmp_path / lora).write_text("{" if damage == "half" else other)
+    record = json.loads(before[lora])
+    if damage == "missing":
+        del record["lambda_max"]
+    changes = {"schema": {"schema_version": 0, "lambda_max": 1.0}, "nan": {"lambda_max": float("nan")}}
+    (tmp_path / lora).write_text("{" if damage == "half" else json.dumps(record | changes.get(damage, {})))
     found = run(study(tmp_path, *words))
     assert found[0]["lambda_max"] == json.loads(before[lora])["lambda_max"]
     assert files(tmp_path).keys() == before.keys()

@@ -185,7 +185,7 @@ def test_settings_are_kept_apart_and_named(tmp_path):
     text = report.table(load_blocks(tmp_path))
     subtitles = [line for line in text.splitlines() if line.startswith("rank")]
     assert subtitles == [
-        "rank 8 · 40 samples · checkpoint runs/abc",
+        "rank 8 · 40 samples · checkpoint abc",
         "rank 8 · 40 samples · max_length=256",
         "rank 8 · 40 samples · max_length=512",
         "rank 8 · 40 samples",
@@ -218,11 +218,15 @@ def test_unequal_sequences_are_said(tmp_path):
     assert "sequences" not in report.table(load_blocks(tmp_path / "same")).partition("ratio to LoRA, λmax, λmin:")[0]
 
 
-def test_how_exact_a_value_is_sets_nothing_apart_and_the_newest_record_counts(tmp_path, caplog):
+def test_how_exact_a_value_is_sets_nothing_apart_and_the_most_exact_record_counts(tmp_path, caplog):
+    later = {"finished": "2026-03-02T10:00:00+00:00"}
     write(tmp_path, "pissa", ratio=10.0)
-    write(tmp_path, "pissa", ratio=11.0, identity={"rule": {"tol": 1e-5}}, finished="2026-03-02T10:00:00+00:00")
+    write(tmp_path, "pissa", ratio=9.0, identity={"rule": {"tol": 1e-2}}, **later)
+    write(tmp_path, "pissa", ratio=5.0, identity={"rule": {"tol": 1e-5}}, converged=False, **later)
+    assert rows(tmp_path)["q_proj", "pissa"]["ratio"] == 10.0
+    assert caplog.text.count("a more exact or newer record of the same block is used") == 2
+    write(tmp_path, "pissa", ratio=11.0, identity={"rule": {"tol": 1e-3, "max_iter": 50}}, **later)
     assert rows(tmp_path)["q_proj", "pissa"]["ratio"] == 11.0
-    assert "a newer record of the same block is used" in caplog.text
 
 
 def test_a_variant_in_two_forms_is_two_variants(tmp_path):
@@ -230,6 +234,13 @@ def test_a_variant_in_two_forms_is_two_variants(tmp_path):
         write(tmp_path, "pissa", ratio=float(alpha), identity={"variant": {"name": "pissa", "alpha": alpha}})
     write(tmp_path, "lora")
     assert [v for m, v in rows(tmp_path) if m == "q_proj"] == ["lora", "pissa alpha=16", "pissa alpha=8"]
+
+
+def test_why_there_is_no_ratio_is_told(tmp_path):
+    write(tmp_path, "pissa", ratio=None)
+    assert "there is no block of lora beside them: pissa 1" in report.table(load_blocks(tmp_path))
+    write(tmp_path, "lora", lam=-0.5)
+    assert "since one of the two λmax is not positive: pissa 1" in report.table(load_blocks(tmp_path))
 
 
 def test_joint_blocks_have_their_own_rows_and_no_part_in_the_others(folder):
@@ -252,6 +263,7 @@ def test_unequal_blocks_are_said(folder):
     ("change", "reason"),
     [
         ({"lambda_max": None}, "lambda_max is None"),
+        ({"lambda_max": float("nan")}, "lambda_max is nan"),
         ({"seed": True}, "seed is True"),
         ({"schema_version": 2}, "schema_version is 2"),
         ({"growth": 3}, "growth is 3"),
