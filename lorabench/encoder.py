@@ -1,5 +1,7 @@
 """A frozen language model for the search of ``sweeps``, which knows nothing of this package but what a config names."""
 
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +13,52 @@ from lorabench.errors import UserError
 from lorabench.schema import ModelConfig
 
 
-def load(model: str, device: str = "cpu") -> tuple[Any, Any, str, Path]:
-    """Return decoder (float32), tokenizer, the weights' fingerprint and the folder for embeddings.
+@dataclass(frozen=True)
+class Frozen:
+    """A decoder on the CPU, where a search's few short texts cost little.
 
     Args:
         model: a name of ``conf/model``, or OWNER/NAME@COMMIT of a model on the hub.
-        device: where it runs.
-
-    Raises:
-        UserError: no such model, or its weights are not at hand.
     """
-    from lorabench.__main__ import CONF
 
-    file = CONF / "model" / f"{model}.yaml"
-    if file.is_file():
-        spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), OmegaConf.load(file)))
-    elif "/" in model and "@" in model:
-        hub, _, revision = model.partition("@")
-        spec = ModelConfig(name=hub, hub=hub, revision=revision)
-    else:
+    model: str
+
+    def __call__(self) -> tuple[Any, Any, str, Path]:
+        """Return decoder (float32), tokenizer, the weights' fingerprint and the folder for embeddings.
+
+        Raises:
+            UserError: no such model, or its weights are not at hand.
+        """
+        return *_read(self), cache_dir("embeddings")
+
+    def check(self) -> None:
+        """Raise UserError if there is no such model or its weights are not at hand; nothing is loaded."""
+        spec = self.spec()
+        models.check(spec)
+        if spec.weights != "random":
+            models.locate(spec)
+
+    def spec(self) -> ModelConfig:
+        """What ``model`` names."""
+        from lorabench.__main__ import CONF
+
+        file = CONF / "model" / f"{self.model}.yaml"
+        if file.is_file():
+            spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), OmegaConf.load(file)))
+            assert isinstance(spec, ModelConfig)
+            return spec
+        hub, _, revision = self.model.partition("@")
+        if "/" in hub and revision:
+            return ModelConfig(name=hub, hub=hub, revision=revision)
         known = ", ".join(sorted(each.stem for each in file.parent.glob("*.yaml")))
-        raise UserError(f"encoder {model} is none of {known}, nor OWNER/NAME@COMMIT")
-    assert isinstance(spec, ModelConfig)
-    place = models.resolve_device(device)
-    base = models.read(spec, place, models.resolve_dtype("float32", place))
-    return base.model.get_decoder(), base.tokenizer, models.fingerprint(spec), cache_dir("embeddings")
+        raise UserError(f"encoder {self.model} is none of {known}, nor OWNER/NAME@COMMIT")
+
+
+@lru_cache(maxsize=1)
+def _read(encoder: Frozen) -> tuple[Any, Any, str]:
+    """Decoder, tokenizer and fingerprint, once for all searches of a process."""
+    import torch
+
+    spec = encoder.spec()
+    base = models.read(spec, torch.device("cpu"), torch.float32)
+    return base.model.get_decoder(), base.tokenizer, models.fingerprint(spec)

@@ -1,15 +1,29 @@
-"""The results of cells that a sweep of proxies promoted to full training."""
+"""What ``sweeps``, which knows no cells, asks of them: what decides a score, and the results of the promoted."""
 
 import sys
 from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
 
 from omegaconf import DictConfig
 
 from lorabench.cell import Cell
 from lorabench.evaluate import SPLITS
 from lorabench.progress import number
+from lorabench.records import digest, identity
+from lorabench.schema import ModelConfig, knobs
 
 COLUMNS = ("proxy", *SPLITS, "variant", "lr", "batch", "rank", "alpha", "dropout", "seed", "cell")
+
+
+def settings(cfg: DictConfig) -> dict[str, Any]:
+    """What decides a cell's score as far as its config says it: all but the knobs. Weights and data need not be at hand."""
+    return _settings(Cell.of(cfg).config)
+
+
+def _settings(config: dict[str, Any]) -> dict[str, Any]:
+    model = {key: value for key, value in config["model"].items() if key not in knobs(ModelConfig)}
+    return identity(config, "", "") | {"model": model}
 
 
 def report(configs: Sequence[DictConfig], proxies: Sequence[float]) -> None:
@@ -18,18 +32,21 @@ def report(configs: Sequence[DictConfig], proxies: Sequence[float]) -> None:
 
 
 def table(cells: Sequence[Cell], proxies: Sequence[float]) -> str:
-    """The scores in percent, a line a cell; the best by validation is marked: it is what one would report."""
-    rows, validation = [], []
-    for cell, proxy in zip(cells, proxies, strict=True):
+    """The scores in percent, a line a cell; marked is what one would report: the best by mean validation over its seeds."""
+    rows: list[list[str]] = []
+    validation: dict[str, list[float]] = {}
+    configurations = [digest(_settings(cell.config) | {"seed": None}) for cell in cells]
+    for cell, proxy, configuration in zip(cells, proxies, configurations, strict=True):
         metrics = (cell.record() or {}).get("metrics") or {}
         scores = [metrics[split]["mean"] if split in metrics else None for split in SPLITS]
-        validation.append(-1.0 if scores[0] is None else scores[0])
+        if scores[0] is not None:
+            validation.setdefault(configuration, []).append(scores[0])
         c, v = cell.config, cell.config["variant"]
         values = [c["batch_size"], c["rank"], *(v.get(key, "-") for key in ("alpha", "dropout")), c["seed"], cell.id]
         texts = ["-" if score is None else f"{100 * score:.2f}" for score in (proxy, *scores)]
         rows.append([*texts, v["name"], number(c["lr"]), *(f"{x:g}" if isinstance(x, float) else str(x) for x in values)])
     widths = [max(len(row[i]) for row in [COLUMNS, *rows]) for i in range(len(COLUMNS))]
     lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in [COLUMNS, *rows]]
-    best = 1 + validation.index(max(validation)) if validation and max(validation) >= 0 else None
-    marked = [f"{'*' if place == best else ' '} {line}" for place, line in enumerate(lines)]
+    best = max(validation, key=lambda configuration: fmean(validation[configuration]), default=None)
+    marked = [f"{'*' if one == best else ' '} {line}" for one, line in zip(["", *configurations], lines, strict=True)]
     return "\n".join(["promoted to full training (*: the best by validation; scores in %)", *marked])

@@ -3,8 +3,10 @@
 import copy
 import itertools
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,7 +19,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from sweeps.promotion import Promotion
+from sweeps.promotion import Promoted, Promotion
 from sweeps.space import SpaceError, derive, factors
 
 log = logging.getLogger(__name__)
@@ -36,9 +38,8 @@ class GridSweeper(Sweeper):
         first_pass: overrides of the first launch. Jobs that then end with an exception whose ``retry_later`` is true are
             launched again without these at the end.
         derived: keys that follow from others, each a product: ``variant.alpha: rank * alpha_mult``.
-        promote: so many of the best cells are launched again with ``full`` at the end.
-        full: overrides that make a cheap cell a full one.
-        report: see ``Promotion``.
+        promote: so many of the best configurations are launched again with ``full`` at the end.
+        full, average, report: see ``Promotion``.
     """
 
     KIND = "a grid"
@@ -51,12 +52,13 @@ class GridSweeper(Sweeper):
         derived: dict[str, str] | None = None,
         promote: int = 0,
         full: Sequence[str] = (),
+        average: Sequence[str] = (),
         report: Callable[[Sequence[DictConfig], Sequence[float]], None] | None = None,
     ):
         self.params, self.derived = dict(params or {}), dict(derived or {})
         self.preflight = preflight
         self.first_pass = list(first_pass)
-        self.promotion = Promotion(promote, tuple(full), report)
+        self.promotion = Promotion(promote, tuple(full), tuple(average), report)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's hook: make the launcher."""
@@ -73,7 +75,7 @@ class GridSweeper(Sweeper):
         if not self.preflight(self.compose(cells)):
             return None
         results = self.launch(cells)
-        self._report(cells, results)
+        self._raise_failures(cells, results)
         self.promote(cells, [result.return_value for result in results], len(results))
         return results
 
@@ -105,6 +107,8 @@ class GridSweeper(Sweeper):
                 axes[key] = [override.get_value_element_as_str()]
             elif override.is_discrete_sweep():
                 axes[key] = [str(value) for value in override.sweep_string_iterator()]
+                if not axes[key]:
+                    raise SpaceError(f"{key} has no values to choose from: {override.input_line}")
             else:
                 raise HydraException(f"{key}: {self.KIND} needs a list of values, not an interval; write {key}=1e-4,1e-3")
         return axes
@@ -151,18 +155,30 @@ class GridSweeper(Sweeper):
     def _launch(self, cells: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         return list(self.launcher.launch(cells, initial_job_idx=first)) if cells else []
 
-    def promote(self, cells: Sequence[Sequence[str]], scores: Sequence[Any], first: int) -> list[float]:
-        """Launch the best cells in full, if so many are wanted; returns the full cells' scores, best proxy first."""
-        full, proxies = self.promotion.choose(cells, scores)
-        if not full:
-            return []
-        results = self.launch(full, first)
-        self._report(full, results)
-        if self.promotion.report is not None:
-            self.promotion.report(self.compose(full), proxies)
-        return [result.return_value for result in results]
+    def promote(
+        self,
+        cells: Sequence[Sequence[str]],
+        scores: Sequence[Any],
+        first: int,
+        write: Callable[[Sequence[Promoted]], None] | None = None,
+    ) -> None:
+        """Launch the best configurations in full, if so many are wanted, and tell and write what came of them.
 
-    def _report(self, cells: Sequence[Sequence[str]], results: Sequence[JobReturn]) -> None:
+        Raises:
+            SweepFailed: some failed; the others have been told.
+        """
+        chosen = self.promotion.choose(cells, scores)
+        if not chosen:
+            return
+        full = [one.overrides for one in chosen]
+        results = self.launch(full, first)
+        if self.promotion.report is not None:
+            self.promotion.report(self.compose(full), [one.proxy for one in chosen])
+        if write is not None:
+            write([replace(one, score=score(result)[0]) for one, result in zip(chosen, results, strict=True)])
+        self._raise_failures(full, results)
+
+    def _raise_failures(self, cells: Sequence[Sequence[str]], results: Sequence[JobReturn]) -> None:
         failed = [i for i, result in enumerate(results) if result.status != JobStatus.COMPLETED]
         for i in failed:
             print(f"failed: {' '.join(cells[i])}: {reason(results[i])}", file=sys.stderr)
@@ -179,6 +195,16 @@ def reason(result: JobReturn) -> str:
     # The public property raises a failed job's exception; here it is only to be told.
     error = result._return_value
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def score(result: JobReturn) -> tuple[float | None, str]:
+    """A job's score, or None and why."""
+    if result.status != JobStatus.COMPLETED:
+        return None, reason(result)
+    value = result.return_value
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return None, f"the job gave {value!r} for a score, not a number"
+    return float(value), ""
 
 
 def retry_later(result: JobReturn) -> bool:

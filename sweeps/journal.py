@@ -1,8 +1,9 @@
 """What a search asked and was told, line by line in a file that is only ever appended to."""
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 from sweeps.search.base import Observation
 from sweeps.space import Space, SpaceError
 
-VERSION = 1
+VERSION = 2
+START = f'{{"journal": {VERSION}, "space": "'  # of every header
+SHOWN = 3  # differences that a message names
 
 
 @dataclass
@@ -30,17 +33,40 @@ class Trial:
     note: str = ""
 
 
-@dataclass
-class Journal:
-    """The trials of one search.
-
-    Args:
-        file: JSON lines; the first one says of which search.
-        space: its candidates.
-        search: what else decides the questions (method, seed, first points) and the answers (fixed overrides).
+@contextlib.contextmanager
+def held(file: Path) -> Iterator[None]:
+    """Keep a journal to this process; the lock ends with it, however it ends.
 
     Raises:
-        SpaceError: the file is of another search, or is none.
+        SpaceError: another process has it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{file}.lock")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise SpaceError(f"{file} belongs to a search that is running; wait for it, or give another seed or journal") from None
+    except OSError as error:
+        raise SpaceError(f"hydra.sweeper.journal={file} cannot be written ({error.strerror})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass
+class Journal:
+    """The trials of one search. Only one process may have it (see ``held``).
+
+    Args:
+        file: JSON lines: the header says of which search; then what was asked, a batch a line, and each answer.
+        space: its candidates.
+        search: what else decides the questions (method, seed, first points) and the answers (the config).
+
+    Raises:
+        SpaceError: the file is of another search, or is none; it is left as it is.
     """
 
     file: Path
@@ -55,48 +81,67 @@ class Journal:
             "axes": {axis.key: list(axis.texts) for axis in self.space.axes},
             "search": self.search,
         }
-        if not self.file.exists():
+        header = json.loads(json.dumps(header))  # as it is read again: lists for tuples
+        try:
+            content = self.file.read_bytes() if self.file.exists() else b""
+        except OSError as error:
+            raise SpaceError(f"hydra.sweeper.journal={self.file} cannot be read ({error.strerror})") from error
+        *lines, cut = content.split(b"\n")
+        if not lines:
+            if not (START.encode().startswith(cut) or cut.startswith(START.encode())):
+                raise SpaceError(self._none())
             self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.file.write_bytes(b"")  # at most a header that a kill cut: nothing was asked yet
             self._append(header)
             return
-        lines = self._lines()
-        found = lines[0] if lines else {}
+        found = self._read(lines[0], 1)
         if found.get("journal") != VERSION:
-            raise SpaceError(f"{self.file} is no journal of a search; give another hydra.sweeper.journal")
+            raise SpaceError(self._none())
         if different := _differences(found, header):
             raise SpaceError(
                 f"{self.file} is of another search ({different}): go on with its settings, or give another "
                 "hydra.sweeper.journal"
             )
-        for line in lines[1:]:
-            if "ask" in line:
-                self.trials.append(Trial(line["candidate"]))
-            else:
-                trial = self.trials[line["tell"]]
-                trial.status, trial.score, trial.note = line["status"], line["score"], line.get("note", "")
+        for number, line in enumerate(lines[1:], 2):
+            self._replay(self._read(line, number), number)
+        if cut:
+            os.truncate(self.file, len(content) - len(cut))  # a kill cut the last line; what follows it must stay readable
 
-    def _lines(self) -> list[dict[str, Any]]:
-        """The lines; the last one, if a kill cut it, is taken off the file so that what follows stays readable."""
-        found, kept = [], 0
-        content = self.file.read_bytes()
-        for line in content.splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                found.append(dict(json.loads(line)))
-            except (ValueError, TypeError):
-                raise SpaceError(f"{self.file}: line {len(found) + 1} is damaged, or it is no journal") from None
-            kept += len(line)
-        if kept < len(content):
-            os.truncate(self.file, kept)
-        return found
+    def _none(self) -> str:
+        return f"{self.file} is no journal of a search (version {VERSION}); give another hydra.sweeper.journal"
 
-    def ask(self, candidate: int) -> int:
-        """Note that a candidate is to be evaluated; return the trial's number."""
-        number = len(self.trials)
-        self._append({"ask": number, "candidate": candidate, "overrides": self.space.overrides(candidate)})
-        self.trials.append(Trial(candidate))
-        return number
+    def _read(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            return dict(json.loads(line))
+        except (ValueError, TypeError):
+            raise SpaceError(self._none() if number == 1 else self._damaged(number)) from None
+
+    def _damaged(self, number: int) -> str:
+        return f"{self.file}: line {number} is damaged; give another hydra.sweeper.journal"
+
+    def _replay(self, line: dict[str, Any], number: int) -> None:
+        """Take over a line: the next trials, or the answer to one that is open."""
+        match line:
+            case {"ask": [*numbers], "candidates": [*candidates]}:
+                asked = range(len(self.trials), len(self.trials) + len(candidates))
+                if numbers == list(asked) and all(c in range(len(self.space)) for c in candidates):
+                    self.trials.extend(map(Trial, candidates))
+                    return
+            case {"tell": int(told), "status": "told" | "failed" as status, "score": score} if told in self.open():
+                self.trials[told] = Trial(self.trials[told].candidate, status, score, line.get("note", ""))
+                return
+        raise SpaceError(self._damaged(number))
+
+    def ask(self, candidates: Sequence[int]) -> list[int]:
+        """Note that candidates are to be evaluated together, in one line; return the trials' numbers.
+
+        So a kill leaves the whole batch or nothing of it, and the next process asks the same.
+        """
+        numbers = list(range(len(self.trials), len(self.trials) + len(candidates)))
+        overrides = [self.space.overrides(candidate) for candidate in candidates]
+        self._append({"ask": numbers, "candidates": list(candidates), "overrides": overrides})
+        self.trials.extend(map(Trial, candidates))
+        return numbers
 
     def tell(self, number: int, score: float | None, note: str = "") -> None:
         """Note the score of a trial; None if it failed."""
@@ -126,11 +171,24 @@ def best(trials: Sequence[Trial]) -> int | None:
     return max(told, key=lambda number: (trials[number].score, -number)) if told else None
 
 
+def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The leaves of nested mappings by their dotted keys."""
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, item in value.items() for k, v in flattened(item, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     """What differs between two headers, in words."""
     if found.get("space") != wanted["space"]:
         axes, mine = found.get("axes", {}), wanted["axes"]
         keys = [key for key in {**axes, **mine} if axes.get(key) != mine.get(key)]
         return "another space: " + ", ".join(keys or ["derived keys or the order of the axes"])
-    theirs, ours = found.get("search", {}), wanted["search"]
-    return ", ".join(f"{key} {theirs.get(key)} instead of {ours.get(key)}" for key in ours if theirs.get(key) != ours[key])
+    theirs, ours = flattened(found.get("search", {})), flattened(wanted["search"])
+    different = [
+        f"{key} {theirs.get(key)} instead of {ours.get(key)}"
+        for key in {**ours, **theirs}
+        if key not in ours or key not in theirs or theirs[key] != ours[key]
+    ]
+    more = [f"and {len(different) - SHOWN} more"] if len(different) > SHOWN else []
+    return ", ".join([*different[:SHOWN], *more])

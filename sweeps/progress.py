@@ -1,10 +1,18 @@
-"""The table of a search, a row after every evaluation."""
+"""What a search shows of itself: a table with a row after every evaluation, and a file with the best."""
 
+import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from sweeps.journal import Trial
+from omegaconf import OmegaConf
+
+from sweeps.journal import Journal, Trial, best
+from sweeps.promotion import Promoted
 from sweeps.space import Space
 
+RESULTS = "optimization_results.yaml"
 WIDTH = 10
 
 
@@ -35,3 +43,48 @@ class Table:
             f"{place:<9}" + " ".join(f"{cell:>{width}}" for cell, width in zip(cells, self._widths, strict=True)),
             file=sys.stderr,
         )
+
+
+def results(name: str, journal: Journal, promoted: Sequence[Promoted] = ()) -> dict[str, Any] | None:
+    """The best evaluation so far, in the form of Hydra's own sweepers, and the promoted cells; None before any score."""
+    number = best(journal.trials)
+    if number is None:
+        return None
+    trial = journal.trials[number]
+    found: dict[str, Any] = {
+        "name": name,
+        "best_evaluated_params": params(journal.space.overrides(trial.candidate)),
+        "best_evaluated_result": trial.score,
+        "evaluation": number + 1,
+        "evaluations": sum(trial.status != "asked" for trial in journal.trials),
+        "failed": sum(trial.status == "failed" for trial in journal.trials),
+        "journal": str(journal.file),
+    }
+    if promoted:
+        found["promoted_results"] = [
+            {"params": params(one.overrides), "proxy": one.proxy, "score": one.score} for one in promoted
+        ]
+    return found
+
+
+def params(overrides: Sequence[str]) -> dict[str, int | float | str]:
+    """Overrides as values by key."""
+    return {key: _typed(text) for key, _, text in (override.partition("=") for override in overrides)}
+
+
+def _typed(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def write(content: dict[str, Any], *files: Path) -> None:
+    """Write a yaml to each of the files, by atomic rename: readers see the whole or what was before."""
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scratch = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+        OmegaConf.save(OmegaConf.create(content), scratch)
+        os.replace(scratch, file)

@@ -1,7 +1,8 @@
-"""The best cells of a cheap sweep, run again in full."""
+"""The best configurations of a cheap sweep, run again in full."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from omegaconf import DictConfig
@@ -10,25 +11,68 @@ from sweeps.space import SpaceError
 
 
 @dataclass(frozen=True)
+class Promoted:
+    """A full cell.
+
+    Attributes:
+        overrides: of its config.
+        proxy: mean score of its configuration's proxies.
+        score: in full; None where it has none.
+    """
+
+    overrides: list[str]
+    proxy: float
+    score: float | None = None
+
+
+@dataclass(frozen=True)
 class Promotion:
     """What happens after a sweep of proxies.
 
     Attributes:
-        count: cells to promote; 0: none.
-        full: overrides that make a proxy a full cell.
+        count: configurations to promote; 0: none.
+        full: overrides that make a proxy a full cell, in the place of what the proxy says of their keys.
+        average: keys that make no other configuration, such as ``seed``: the proxies' scores are averaged over them, so that no
+            lucky one is promoted, and a configuration is run with all its values of them.
         report: gets the full cells' configs and the proxies' scores, best proxy first, and tells the results.
     """
 
     count: int = 0
     full: Sequence[str] = ()
+    average: Sequence[str] = ()
     report: Callable[[Sequence[DictConfig], Sequence[float]], None] | None = None
 
     def __post_init__(self) -> None:
         if self.count < 0:
             raise SpaceError(f"hydra.sweeper.promote={self.count} must not be negative")
 
-    def choose(self, cells: Sequence[Sequence[str]], scores: Sequence[Any]) -> tuple[list[list[str]], list[float]]:
-        """The best cells as full ones, and their proxies' scores; of equal scores the earlier cell's comes first."""
-        measured = [i for i, score in enumerate(scores) if isinstance(score, int | float) and score == score]
-        best = sorted(measured, key=lambda i: -scores[i])[: self.count]
-        return [[*cells[i], *self.full] for i in best], [float(scores[i]) for i in best]
+    def choose(self, cells: Sequence[Sequence[str]], scores: Sequence[Any]) -> list[Promoted]:
+        """The full cells of the best configurations, best proxy first; of equal scores the earlier configuration comes first.
+
+        Proxies of several sizes or subsets have a full configuration in common, which is promoted once, by its best proxy.
+        """
+        groups: dict[tuple[str, ...], list[tuple[Sequence[str], float]]] = {}
+        for cell, score in zip(cells, scores, strict=True):
+            if isinstance(score, int | float) and score == score:
+                groups.setdefault(tuple(_without(cell, self.average)), []).append((cell, float(score)))
+        chosen: dict[tuple[str, ...], list[Promoted]] = {}
+        for configuration, members in sorted(groups.items(), key=lambda group: -fmean(score for _, score in group[1])):
+            if len(chosen) == self.count:
+                break
+            proxy = fmean(score for _, score in members)
+            found = [Promoted(self._in_full(cell), proxy) for cell, _ in members]
+            chosen.setdefault(tuple(self._in_full(configuration)), found)
+        return [one for members in chosen.values() for one in members]
+
+    def _in_full(self, cell: Sequence[str]) -> list[str]:
+        return [*_without(cell, [_key(override) for override in self.full]), *self.full]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
+
+
+def _without(cell: Sequence[str], keys: Iterable[str]) -> list[str]:
+    """The overrides of other keys than these and what lies below them."""
+    names = tuple(keys)
+    return [one for one in cell if not any(_key(one) == name or _key(one).startswith(f"{name}.") for name in names)]

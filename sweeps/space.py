@@ -1,8 +1,10 @@
 """A finite search space: axes with listed values, and every combination of them as a numbered candidate."""
 
 import hashlib
+import itertools
 import json
 import math
+import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LOG_RANGE = 10
-"""A numeric axis whose largest value is at least so many times its smallest is encoded by its logarithm."""
+"""A positive axis whose largest value is at least so many times its smallest is encoded by its logarithm."""
 
 Value = float | str
 
@@ -44,9 +46,18 @@ class Axis:
 
     @property
     def logarithmic(self) -> bool:
-        """Whether its values span orders of magnitude, and their logarithm is what counts."""
-        numbers = self.numbers
-        return numbers is not None and min(numbers) > 0 and max(numbers) >= LOG_RANGE * min(numbers)
+        """Whether the logarithm of its values is what counts.
+
+        They are positive, and span ``LOG_RANGE`` or have neighbours whose ratios are nearer to constant than their differences
+        (by the coefficient of variation): 4, 8, 16, but not 10, 20, 30.
+        """
+        numbers = sorted(set(self.numbers or ()))
+        if not numbers or numbers[0] <= 0:
+            return False
+        if numbers[-1] >= LOG_RANGE * numbers[0]:
+            return True
+        pairs = list(itertools.pairwise(numbers))
+        return _variation([b / a for a, b in pairs]) < _variation([b - a for a, b in pairs])
 
     @property
     def order(self) -> list[int]:
@@ -126,11 +137,17 @@ class Space:
         """The candidate as override strings, derived keys last."""
         return [f"{key}={text}" for key, text in derive(self.texts(candidate), self.derived, self.hidden).items()]
 
+    def cover(self) -> list[int]:
+        """Candidates that have every value: the first one, then that with one axis changed at a time."""
+        origin = [0] * len(self.axes)
+        places = [(i, j) for i, axis in enumerate(self.axes) for j in range(1, len(axis.texts))]
+        return [0, *(self.candidate([*origin[:i], j, *origin[i + 1 :]]) for i, j in places)]
+
     @cached_property
     def encoded(self) -> "np.ndarray":
         """All candidates as points of [0, 1]^d, [candidates, d], float64.
 
-        A numeric axis is one dimension, by its logarithm where it spans orders of magnitude; any other has a dimension for each
+        A numeric axis is one dimension, by its logarithm where ``Axis.logarithmic`` says so; any other has a dimension for each
         of its values, 0 or 1. An axis of one value has none.
         """
         import numpy as np
@@ -147,6 +164,11 @@ class Space:
                 scaled = (values - values.min()) / (values.max() - values.min())
                 columns.append(scaled[position])
         return np.stack(columns, axis=1) if columns else np.zeros((len(self), 1))
+
+
+def _variation(values: Sequence[float]) -> float:
+    """Standard deviation over mean; 0 of less than two values."""
+    return statistics.pstdev(values) / statistics.fmean(values) if len(values) > 1 else 0.0
 
 
 def factors(rule: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Samples like the validation problems, without near-duplicates (after TSDS, Liu et al. 2024, arXiv 2410.11303)."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -98,7 +99,7 @@ def embeddings(base: "Base", corpus: Corpus, indices: Sequence[int]) -> "torch.T
                 states = base.model.get_decoder()(input_ids=ids, attention_mask=attention, use_cache=False).last_hidden_state
             weights = attention / attention.sum(1, keepdim=True)
             found[group] = torch.einsum("btd,bt->bd", states.float(), weights.float()).cpu()
-        scratch = file.with_suffix(".part.npy")
+        scratch = file.with_suffix(f".{os.getpid()}.part.npy")
         np.save(scratch, found.numpy())
         scratch.replace(file)
     return torch.from_numpy(np.load(file))

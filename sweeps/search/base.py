@@ -1,10 +1,11 @@
 """What every search method is: a function from the measured candidates to the next one."""
 
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sweeps.space import Space
+from sweeps.space import Space, SpaceError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,6 +35,20 @@ class Search(ABC):
 
     def __init__(self, space: Space, seed: int) -> None:
         self.space, self.seed = space, seed
+
+    def check(self) -> None:
+        """Find before the first evaluation what would stop a question later.
+
+        Raises:
+            SpaceError: what the method needs is not at hand.
+        """
+        if missing := [name for name in self.needs if importlib.util.find_spec(name) is None]:
+            name = type(self).__module__.rpartition(".")[2]
+            raise SpaceError(f"the method {name} needs {', '.join(missing)}: pip install 'lorabench[search]'")
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the questions besides space, seed and settings, such as a file's content; of types that JSON knows."""
+        return {}
 
     @abstractmethod
     def ask(self, history: Sequence[Observation]) -> int:

@@ -1,137 +1,134 @@
 """Deep-kernel Gaussian processes for few observations: learned features under a Matérn kernel, by marginal likelihood."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-WIDTH = 64
-"""Features of the projection (paper 2, arXiv 2602.11171)."""
+from sweeps.search import process
 
-LR = 2e-3
-"""AdamW's for projection and token (paper 2)."""
+SPREAD = 0.3
+"""Prior deviation of each entry of W and b from where it starts, features being in [−1, 1]; whatever the number of scores."""
 
-LR_GP = 0.05
-"""For noise, outputscale and length scale; paper 2's 0.2 oscillates where they have priors."""
+LR = 0.05
+"""Adam's, in units of the prior's deviation."""
 
-WEIGHT_DECAY = 1e-2
-"""Towards the start, not towards zero: few observations move the projection only where they agree."""
-
-
-class Standard:
-    """x centred on all candidates and divided by its spread along the first principal axis: distances keep their proportions.
-
-    Args:
-        candidates: x of all candidates [candidates, d].
-    """
-
-    def __init__(self, candidates: torch.Tensor) -> None:
-        self.center = candidates.mean(0)
-        values, axes = torch.linalg.eigh(torch.cov((candidates - self.center).T).reshape(candidates.shape[1], -1))
-        self.spread = values[-1].clamp(min=1e-12).sqrt()
-        self.axes = axes.flip(1)[:, :WIDTH].T
-        self.table = self(candidates)
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Standardised x [n, d]."""
-        return (x - self.center) / self.spread
+EXTENT = 2.0
+"""Range of a feature."""
 
 
-class Projection(torch.nn.Module):
-    """z = ELU(Wx + b), scaled to [−1, 1] by the largest and the smallest feature of the observations.
+class Projection:
+    """z = ELU(Wφ + b) − 1, a batch of them; standard normal parameters V with W = [I 0] + `SPREAD`·V, and so b = 1 + ….
 
-    W starts as principal axes, so that before any fit the kernel sees distances of x itself, not of a random image of it.
+    φ = P(x − c) is a linear function of the embedding x (``features.Readout``), and so is Wφ. φ lies in [−1, 1]: at the start
+    ELU is in its linear part, z = φ, and the kernel sees the distances of φ. W turns and mixes the features, so that a kernel
+    with a length scale for each follows ridges along which several hyperparameters trade off; P's further rows come in from 0.
 
     Args:
-        axes: [width, d], where W starts.
+        batch: how many.
+        inputs: length of φ.
+        features: length of z, the first of φ.
     """
 
-    def __init__(self, axes: torch.Tensor) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(axes.clone())
-        self.bias = torch.nn.Parameter(axes.new_zeros(len(axes)))
-        self.axes = axes
-        self.bounds = axes.new_tensor([-1.0, 1.0])
+    def __init__(self, batch: int, inputs: int, features: int) -> None:
+        self.start = torch.eye(features, inputs, dtype=torch.float64)
+        self.change = torch.zeros(batch, features, inputs + 1, dtype=torch.float64, requires_grad=True)
 
-    def forward(self, x: torch.Tensor, observed: bool = False) -> torch.Tensor:
-        """Features [n, WIDTH] of x [n, d]; those of the observations set the scale."""
-        z = torch.nn.functional.elu(x @ self.weight.T + self.bias)
-        if observed:
-            self.bounds = torch.stack([z.min(), z.max()]).detach()
-        low, high = self.bounds
-        return (2 * (z - low) / (high - low).clamp(min=1e-9) - 1).clamp(-2, 2)
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Features [b, n, k] of φ [b, n, inputs]."""
+        weight, bias = self.start + SPREAD * self.change[..., :-1], 1 + SPREAD * self.change[..., -1]
+        return torch.nn.functional.elu(inputs @ weight.mT + bias[:, None]) - 1
 
-    def decay(self) -> torch.Tensor:
-        """Squared distance from the start."""
-        return ((self.weight - self.axes) ** 2).sum() + (self.bias**2).sum()
+    def penalty(self) -> torch.Tensor:
+        """−log prior [b], up to a constant."""
+        return 0.5 * self.change.square().sum((1, 2))
 
 
-def process(points: torch.Tensor, scores: torch.Tensor) -> Any:
-    """A Matérn-5/2 process with one length scale for all features; priors as BoTorch's, for as many dimensions as there are."""
+@dataclass(frozen=True)
+class Member:
+    """One way to model the scores.
+
+    Attributes:
+        name: of it.
+        fit: to all observations, a batch of one.
+        density: log density of each observation under the refit that did not know its fold [n].
+        features: those of its process [m, k] from what it is given of the candidates [m, inputs].
+        shift: change of a token that was fitted with it.
+    """
+
+    name: str
+    fit: process.Fit
+    density: torch.Tensor
+    features: Callable[[torch.Tensor], torch.Tensor] = lambda inputs: inputs
+    shift: torch.Tensor | None = None
+
+
+def fixed(name: str, inputs: torch.Tensor, scores: torch.Tensor, extent: float = EXTENT, shared: bool = False) -> Member:
+    """A process on inputs [n, k] as they are."""
+    kept = process.splits(len(scores))
+    features, targets = inputs.expand(len(kept), -1, -1), scores.expand(len(kept), -1)
+    found = process.fit(lambda: features, targets, kept, extent, shared)
+    return Member(name, found.last(), found.left_out().sum(0))
+
+
+def projected(
+    name: str, inputs: torch.Tensor, scores: torch.Tensor, features: int, slopes: torch.Tensor | None = None
+) -> Member:
+    """A process under a ``Projection``, refitted with it in each fold.
+
+    Args:
+        name: of the member.
+        inputs: φ of the observations [n, inputs].
+        scores: standardised [n].
+        features: how many the process sees.
+        slopes: change of φ by a token [n, inputs, t], in units of the prior deviation of each of its t directions.
+    """
+    kept = process.splits(len(scores))
+    projection = Projection(len(kept), inputs.shape[1], features)
+    token = inputs.new_zeros(len(kept), 0 if slopes is None else slopes.shape[2]).requires_grad_(True)
+
+    def observed() -> torch.Tensor:
+        moved = inputs if slopes is None else inputs + torch.einsum("nit,bt->bni", slopes, token)
+        return projection(moved.expand(len(kept), -1, -1))
+
+    def penalty() -> torch.Tensor:
+        return projection.penalty() + 0.5 * token.square().sum(1)
+
+    trained = [projection.change] if slopes is None else [projection.change, token]
+    found = process.fit(observed, scores.expand(len(kept), -1), kept, EXTENT, trained=trained, penalty=penalty, lr=LR)
+    projection.change = projection.change.detach()[-1:]
+    shift = None if slopes is None else token.detach()[-1]
+    return Member(name, found.last(), found.left_out().sum(0), lambda phi: projection(phi[None])[0], shift)
+
+
+def weights(members: Sequence[Member]) -> torch.Tensor:
+    """Each member's share [members], proportional to exp Σᵢ log pᵢ of its left-out densities (pseudo-Bayesian model averaging).
+
+    Geisser & Eddy 1979; Yao et al. 2018, arXiv 1704.02030, section 3.4. A member whose density is not finite gets none.
+    """
+    totals = torch.stack([member.density.sum() for member in members])
+    totals = torch.where(totals.isfinite(), totals, -torch.inf)
+    return torch.softmax(totals, 0) if totals.isfinite().any() else torch.full_like(totals, 1 / len(totals))
+
+
+def log_improvement(member: Member, inputs: torch.Tensor, incumbent: float) -> torch.Tensor:
+    """Log expected improvement over the incumbent at candidates [m, inputs], by BoTorch, [m]."""
+    from sweeps.search import gp
+
+    with torch.no_grad():
+        return gp.log_improvement(_botorch(member.fit), member.features(inputs), incumbent)
+
+
+def _botorch(fit: process.Fit) -> Any:
+    """The fitted process as BoTorch's model."""
     from botorch.models import SingleTaskGP
-    from gpytorch.constraints import GreaterThan
     from gpytorch.kernels import MaternKernel
-    from gpytorch.likelihoods import GaussianLikelihood
-    from gpytorch.priors import LogNormalPrior
 
-    # BoTorch's own constraints have no transform, for L-BFGS-B; Adam would step out of them.
-    scale = LogNormalPrior(math.sqrt(2) + math.log(points.shape[1]) / 2, math.sqrt(3))
-    noise = LogNormalPrior(-4.0, 1.0)
-    kernel = MaternKernel(
-        nu=2.5, lengthscale_prior=scale, lengthscale_constraint=GreaterThan(0.025, initial_value=scale.mode.item())
-    )
-    likelihood = GaussianLikelihood(noise_prior=noise, noise_constraint=GreaterThan(1e-4, initial_value=noise.mode.item()))
-    return SingleTaskGP(points, scores[:, None], covar_module=kernel, likelihood=likelihood, outcome_transform=None)
-
-
-def train(
-    model: Any,
-    inputs: Callable[[], torch.Tensor],
-    projection: Projection | None,
-    token: torch.Tensor | None,
-    steps: int,
-) -> None:
-    """Maximise the marginal likelihood, with the priors, over the process and what its inputs depend on.
-
-    Args:
-        model: of ``process``.
-        inputs: the observations' features [n, d] from the present projection and token.
-        projection: trained where given.
-        token: trained where given.
-        steps: of Adam.
-    """
-    from gpytorch.mlls import ExactMarginalLogLikelihood
-
-    likelihood = ExactMarginalLogLikelihood(model.likelihood, model)
-    groups: list[dict[str, Any]] = [{"params": list(model.parameters()), "lr": LR_GP}]
-    if projection is not None:
-        groups.append({"params": list(projection.parameters()), "lr": LR})
-    if token is not None:
-        groups.append({"params": [token], "lr": LR})
-    optimizer = torch.optim.Adam(groups)
-    model.train()
-    for _ in range(steps):
-        optimizer.zero_grad()
-        model.set_train_data(inputs=inputs(), strict=False)
-        loss = -likelihood(model(*model.train_inputs), model.train_targets)
-        if projection is not None:
-            loss = loss + WEIGHT_DECAY * projection.decay()
-        loss.backward()
-        optimizer.step()
-    with torch.no_grad():
-        model.set_train_data(inputs=inputs(), strict=False)
-    model.eval()
-
-
-def left_out(model: Any) -> float:
-    """Mean log density of each observation given the others, in closed form (Rasmussen & Williams 2006, eq. 5.10 to 5.12)."""
-    with torch.no_grad():
-        x, y = model.train_inputs[0], model.train_targets
-        n = len(y)
-        covariance = model.covar_module(x).to_dense() + model.likelihood.noise * torch.eye(n, dtype=x.dtype)
-        inverse = torch.linalg.inv(covariance)
-        residual = y - model.mean_module(x)
-        variance = 1 / inverse.diagonal()
-        error = (inverse @ residual) * variance
-        return float((-0.5 * (error**2 / variance + variance.log() + math.log(2 * math.pi))).mean())
+    features = fit.features[0]
+    kernel = MaternKernel(nu=2.5, ard_num_dims=features.shape[1])
+    model = SingleTaskGP(features, fit.scores[0][:, None], covar_module=kernel, outcome_transform=None)
+    kernel.lengthscale = fit.length[0]
+    model.likelihood.noise = fit.noise
+    model.mean_module.constant = fit.mean[0]
+    return model.eval()

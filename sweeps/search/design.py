@@ -17,7 +17,7 @@ def first(space: Space, design: str, seed: int, count: int) -> list[int]:
     candidates alike. The sequence of a smaller count is the beginning of that of a larger one.
     """
     if design == "random":
-        return [int(i) for i in np.random.default_rng([seed, 0]).permutation(len(space))[:count]]
+        return np.random.default_rng([seed, 0]).permutation(len(space))[:count].tolist()
     from scipy.stats import qmc
 
     sizes = np.array([len(axis.texts) for axis in space.axes])
@@ -26,7 +26,7 @@ def first(space: Space, design: str, seed: int, count: int) -> list[int]:
     while len(found) < min(count, len(space)):
         if engine.num_generated > 64 * len(space):  # tiny spaces: what the sequence has not met by now, in random order
             rest = np.flatnonzero(untried(space, [Observation(i, None) for i in found]))
-            return [*found, *np.random.default_rng([seed, 2]).permutation(rest)][:count]
+            return [*found, *np.random.default_rng([seed, 2]).permutation(rest).tolist()][:count]
         positions = (engine.random(8) * sizes).astype(int)
         found.update(dict.fromkeys(space.candidate(row) for row in positions.tolist()))
     return list(found)[:count]

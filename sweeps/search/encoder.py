@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +74,7 @@ class Encoder:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             found = self.embed(range(len(self.prompts.space)), self.start if token else None)
-            part = file.with_suffix(".part.npy")
+            part = file.with_suffix(f".{os.getpid()}.part.npy")
             np.save(part, found.numpy())
             part.replace(file)
         return np.load(file)
@@ -154,14 +155,21 @@ class Tail:
         self._encoder, self._packs, self._past = encoder, packs, past
 
     def states(self, token: torch.Tensor) -> torch.Tensor:
-        """Embeddings [n, width] with this token [width]."""
+        """Embeddings [n, width] with this token [width], or with one for each text [n, width]."""
+        sizes = [len(pack.leaves) for pack in self._packs]
         found = []
-        for pack, past in zip(self._packs, self._past, strict=True):
-            n = len(pack.leaves)
-            sees = torch.cat([pack.sees[pack.leaves], torch.eye(n, dtype=torch.bool)], dim=1)
-            inputs, positions = token.expand(n, -1), pack.positions[pack.leaves] + 1
-            found.append(self._encoder.forward(inputs, positions, sees, past)[0])
+        for pack, past, inputs in zip(self._packs, self._past, token.expand(sum(sizes), -1).split(sizes), strict=True):
+            sees = torch.cat([pack.sees[pack.leaves], torch.eye(len(inputs), dtype=torch.bool)], dim=1)
+            found.append(self._encoder.forward(inputs, pack.positions[pack.leaves] + 1, sees, past)[0])
         return torch.cat(found)
+
+    def slopes(self, token: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """How a change of the token moves the embeddings along directions [k, width]: derivatives [n, k, width]."""
+        n = sum(len(pack.leaves) for pack in self._packs)
+        tokens = token.detach().repeat(n, 1).requires_grad_(True)
+        along = self.states(tokens) @ directions.T
+        rows = [torch.autograd.grad(along[:, k].sum(), tokens, retain_graph=True)[0] for k in range(len(directions))]
+        return torch.stack(rows, dim=1)
 
 
 class _Builder:

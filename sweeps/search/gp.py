@@ -28,14 +28,17 @@ class GP(Search):
         points = torch.from_numpy(self.space.encoded)
         tried = [one.candidate for one in history]
         scores = torch.from_numpy(warped(filled(history)))
-        torch.manual_seed(int(self.generator(history).integers(2**31)))
-        model = fitted(points[tried], scores)
+        model = fitted(points[tried], scores, int(self.generator(history).integers(2**31)))
         free = np.flatnonzero(untried(self.space, history))
         return int(free[best(model, points[free], float(scores.max()))])
 
 
-def fitted(points: Any, scores: Any) -> Any:
-    """BoTorch's ``SingleTaskGP`` of points [n, d] and standardised scores [n], hyperparameters at their posterior mode."""
+def fitted(points: Any, scores: Any, seed: int = 0) -> Any:
+    """BoTorch's ``SingleTaskGP`` of points [n, d] and standardised scores [n], hyperparameters at their posterior mode.
+
+    A fit that fails begins again from a draw of the priors; the seed decides it and leaves torch's own generator as it was.
+    """
+    import torch
     from botorch.fit import fit_gpytorch_mll
     from botorch.models import SingleTaskGP
     from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
@@ -43,7 +46,9 @@ def fitted(points: Any, scores: Any) -> Any:
 
     kernel = get_covar_module_with_dim_scaled_prior(ard_num_dims=points.shape[1], use_rbf_kernel=False)
     model = SingleTaskGP(points, scores[:, None], covar_module=kernel, outcome_transform=None)
-    fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
     return model
 
 

@@ -1,45 +1,75 @@
 """Language-guided Bayesian optimisation (paper 2, arXiv 2602.11171): candidates in words, read by a frozen language model."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeps.search.base import Observation, Search, filled, untried, warped
 from sweeps.search.prompts import Prompts, Text
-from sweeps.space import Space
+from sweeps.space import Space, SpaceError
 
-STEPS = 150
-"""Of the projection and the process, on embeddings that are at hand."""
+if TYPE_CHECKING:
+    import torch
 
-TOKEN_STEPS = 12
-"""Of the token with them, each of which runs the language model on one token an observation."""
+    from sweeps.search.deep import Member
 
 SHORTLIST = 192
-"""Candidates whose embedding is computed with the trained token; found by the embeddings with the token's start."""
+"""Candidates whose embedding is computed with the fitted token; found by the embeddings with the token's start."""
+
+DIRECTIONS = 8
+"""In which the token moves: those that move the observations' features most."""
+
+REACH, LIMIT = 0.1, 0.3
+"""Prior deviation of the token in the first direction: features move by 0.1 (root mean square) or the token by 0.3 of its norm,
+whichever is less."""
+
+
+class Source(Protocol):
+    """Where the encoder comes from."""
+
+    def __call__(self) -> tuple[Any, Any, str, Path]:
+        """A decoder, its tokenizer, the weights' fingerprint and a folder for embeddings."""
+
+    def check(self) -> None:
+        """Raise what the user should know if there is no such encoder, without loading it."""
 
 
 class LanguageBO(Search):
-    """A deep-kernel process on embeddings of the candidates' texts; the candidate of largest log EI.
+    """Deep-kernel processes on embeddings of the candidates' texts; the candidate of largest expected improvement.
 
     Each candidate is a text: the domain's explanations, then its values (``sweeps.search.prompts``), then a learnable input
-    vector, the token. x is the language model's last state there; z = ELU(Wx + b) in [−1, 1]; f(z) a Matérn-5/2 process. Token,
-    W, b and the process are fitted to the marginal likelihood. Against overfitting to at most some 30 scores: W starts from the
-    principal axes of all candidates and is held to them; the process has priors; steps are few; every question fits anew from
-    the same start; scores are ``warped``; and where leaving out each observation shows a numeric process (``gp``) to predict
-    better, the question is asked by that.
+    vector, the token. x is the language model's last state there, φ = P(x − c) the linear features in which the texts of all
+    candidates tell the axes (``sweeps.search.features``), z = ELU(Wφ + b) − 1 the learnable projection, f(z) a Matérn-5/2
+    process. Token, W, b and the process are fitted together to the marginal likelihood.
 
-    With a token, the 45,360 candidates of paper 2 would cost two minutes a question. So all are first judged by their cached
-    embeddings with the token's start, moved by the mean change over the observations, and the ``SHORTLIST`` best exactly.
+    Against overfitting to at most some 30 scores: W, b and token have priors that hold them where they start, in few
+    dimensions; the process has BoTorch's priors; steps are few; every question fits anew from the same start; scores are
+    ``warped``. And the fitted projection is only one of three models, the others being z = φ (no fit but the process's) and
+    the numbers themselves (``gp``). Each is refitted, projection and token included, without each of five folds; the expected
+    improvements are averaged with the weights that the left-out densities give (``deep.weights``).
+
+    With a token, embedding the 45,360 candidates of paper 2 would cost minutes a question. So the token is fitted to the
+    features' slopes at its start, all candidates are first judged by their cached features moved by the mean change over the
+    observations, and the ``SHORTLIST`` best exactly.
 
     Args:
         space: the candidates.
         seed: of a first question without any history.
-        encoder: returns a decoder, its tokenizer, the weights' fingerprint and a folder for embeddings.
+        encoder: a decoder and its tokenizer.
         text: a name of ``texts/`` or a file.
-        projection: False: the process sees the embedding itself.
+        projection: False: one process, with one length scale, on the embedding itself.
         domain: False: no explanations.
-        token: False: the state at the end of the text.
-        fallback: False: never ask by ``gp``.
+        token: False: the state at the end of the text. A token is fitted through the projection.
+        fallback: False: no model of the numbers.
+
+    Attributes:
+        arm: what the last question was asked by, "language" or "gp": the one with more weight.
+        shares: their weights at the last question.
+
+    Raises:
+        SpaceError: no such text, or a token without a projection.
     """
 
     needs = ("botorch",)
@@ -48,7 +78,7 @@ class LanguageBO(Search):
         self,
         space: Space,
         seed: int,
-        encoder: Callable[[], tuple[Any, Any, str, Path]],
+        encoder: Source,
         text: str = "lora",
         projection: bool = True,
         domain: bool = True,
@@ -56,62 +86,116 @@ class LanguageBO(Search):
         fallback: bool = True,
     ) -> None:
         super().__init__(space, seed)
+        if token and not projection:
+            raise SpaceError("method.projection=false needs method.token=false: the token is fitted through the projection")
         self.projection, self.token, self.fallback = projection, token, fallback
-        self._prompts, self._load = Prompts(space, Text.read(text), domain), encoder
-        self._ready: tuple[Any, Any] | None = None
-        self.fell_back = False
+        self._prompts, self._source = Prompts(space, Text.read(text), domain), encoder
+        self._ready: tuple[Any, Any, torch.Tensor] | None = None
+        self._tails: dict[int, tuple[Any, torch.Tensor]] = {}
+        self.arm = ""
+        self.shares: dict[str, float] = {}
 
-    def _embeddings(self) -> tuple[Any, Any]:
-        """The encoder, and the embeddings of all candidates with the token's start."""
-        import torch
+    def fingerprint(self) -> dict[str, Any]:
+        """The texts by their hash: a changed file is another search."""
+        lines = [self._prompts.lines(candidate) for candidate in self.space.cover()]
+        return {"text": hashlib.sha256(repr([self._prompts.head, lines]).encode()).hexdigest()[:16]}
 
-        from sweeps.search.deep import Standard
-        from sweeps.search.encoder import Encoder
-
-        if self._ready is None:
-            model, tokenizer, fingerprint, folder = self._load()
-            encoder = Encoder(model, tokenizer, self._prompts, fingerprint, folder)
-            self._ready = encoder, Standard(torch.from_numpy(encoder.table(self.token)).double())
-        return self._ready
+    def check(self) -> None:
+        """See ``Search.check``; the encoder's weights must be at hand."""
+        super().check()
+        self._source.check()
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
         import numpy as np
         import torch
 
-        from sweeps.search import deep, gp
+        from sweeps.search import deep
 
         if not history:
             return int(self.generator(history).integers(len(self.space)))
-        encoder, standard = self._embeddings()
         tried = [one.candidate for one in history]
         free = np.flatnonzero(untried(self.space, history))
         scores = torch.from_numpy(warped(filled(history)))
-        projection = deep.Projection(standard.axes) if self.projection else None
-        features = projection or (lambda x, observed=False: x)
+        members, token, moved = self._members(tried, scores)
+        shares = deep.weights(members)
+        named = list(zip([one.name for one in members], shares.tolist(), strict=True))
+        self.shares = {arm: sum(share for name, share in named if name == arm) for arm in ("language", "gp")}
+        self.arm = max(self.shares, key=self.shares.__getitem__)
 
-        x = standard.table[tried]
-        model = deep.process(features(x, observed=True).detach(), scores)
-        deep.train(model, lambda: features(x, observed=True), projection, None, STEPS)
-        moved, token = torch.zeros_like(x[0]), None
-        if self.token:
-            tail, token = encoder.with_token(tried), encoder.start.clone().requires_grad_(True)
+        phi, incumbent = self._embeddings()[2], float(scores.max())
+        inputs = {"gp": torch.from_numpy(self.space.encoded[free]), "language": phi[free]}
 
-            def with_token() -> Any:
-                return standard(tail.states(token).double())
+        def judged(inputs: dict[str, torch.Tensor], with_token: torch.Tensor) -> torch.Tensor:
+            """Log of the average expected improvement, [m]."""
+            each = [
+                deep.log_improvement(one, inputs[one.name] if one.shift is None else with_token, incumbent) for one in members
+            ]
+            return torch.logsumexp(torch.stack(each) + shares.log()[:, None], 0)
 
-            deep.train(model, lambda: features(with_token(), observed=True), projection, token, TOKEN_STEPS)
-            with torch.no_grad():
-                moved = (with_token() - x).mean(0)
-        if self.fallback:
-            numeric = gp.fitted(torch.from_numpy(self.space.encoded)[tried], scores)
-            self.fell_back = not deep.left_out(model) > deep.left_out(numeric)
-            if self.fell_back:
-                return int(free[gp.best(numeric, torch.from_numpy(self.space.encoded[free]), float(scores.max()))])
+        found = judged(inputs, phi[free] + moved)
+        if token is not None:
+            short = np.sort(found.topk(min(SHORTLIST, len(free))).indices.numpy())
+            encoder, read, _ = self._embeddings()
+            exact = torch.from_numpy(read(encoder.embed(free[short].tolist(), token).numpy()))
+            found, free = judged({name: each[short] for name, each in inputs.items()}, exact), free[short]
+        return int(free[int(found.argmax())])
+
+    def _embeddings(self) -> tuple[Any, Any, "torch.Tensor"]:
+        """The encoder, the readout, and φ of all candidates with the token's start."""
+        import torch
+
+        from sweeps.search import features
+        from sweeps.search.encoder import Encoder
+
+        if self._ready is None:
+            model, tokenizer, fingerprint, folder = self._source()
+            encoder = Encoder(model, tokenizer, self._prompts, fingerprint, folder)
+            table = encoder.table(self.token)
+            read = features.readout(table, self.space, self._prompts.keys) if self.projection else features.whole(table)
+            self._ready = encoder, read, torch.from_numpy(read(table))
+        return self._ready
+
+    def _members(self, tried: list[int], scores: "torch.Tensor") -> tuple[list["Member"], "torch.Tensor | None", Any]:
+        """The models; the fitted token; and the mean change of φ by it."""
+        import torch
+
+        from sweeps.search import deep, process
+
+        _, read, phi = self._embeddings()
+        numeric = [deep.fixed("gp", torch.from_numpy(self.space.encoded[tried]), scores, extent=1.0)] if self.fallback else []
+        observed, k = phi[tried], len(read.axes)
+        if not self.projection:
+            return [deep.fixed("language", observed, scores, extent=1.0, shared=True), *numeric], None, 0.0
+        start = deep.fixed("language", observed[:, :k], scores)
+        start = dataclasses.replace(start, features=lambda inputs: inputs[:, :k])
+        if not self.token:
+            return [start, deep.projected("language", observed, scores, k), *numeric], None, 0.0
+        steps, slopes = self._slopes(tried)
+        fitted = deep.projected("language", observed, scores, k, slopes)
+        assert fitted.shift is not None  # it was fitted with slopes
+        token = self._embeddings()[0].start + (steps @ fitted.shift).float()
         with torch.no_grad():
-            judged = gp.log_improvement(model, features(standard.table[free] + moved), float(scores.max()))
-            if token is not None:
-                free = free[np.sort(judged.topk(min(SHORTLIST, len(free))).indices.numpy())]
-                exact = standard(encoder.embed(free.tolist(), token).double())
-                judged = gp.log_improvement(model, features(exact), float(scores.max()))
-        return int(free[int(judged.argmax())])
+            states = torch.cat([self._tails[each][0].states(token) for each in tried])
+        exact = torch.from_numpy(read(states.numpy()))
+        fit = fitted.fit
+        fit = process.conditioned(fitted.features(exact)[None], fit.scores, fit.kept, fit.length, fit.noise)
+        return [start, dataclasses.replace(fitted, fit=fit), *numeric], token, (exact - observed).mean(0)
+
+    def _slopes(self, tried: list[int]) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """Steps of the token by one prior deviation [width, t], and how each changes φ of the observations [n, inputs, t]."""
+        import torch
+
+        encoder, read, phi = self._embeddings()
+        k = len(read.axes)
+        for candidate in tried:  # one at a time: rounding must not depend on the others
+            if candidate not in self._tails:
+                tail = encoder.with_token([candidate])
+                slopes = tail.slopes(encoder.start, torch.from_numpy(read.matrix[:k]).float())
+                self._tails[candidate] = tail, slopes[0].double()
+        found = torch.stack([self._tails[candidate][1] for candidate in tried])  # [n, k, width]
+        _, sizes, directions = torch.linalg.svd(found.flatten(0, 1), full_matrices=False)
+        unit = REACH * len(tried) ** 0.5 * k**0.5 / float(sizes[0].clamp(min=1e-12))
+        steps = directions[:DIRECTIONS].T * min(unit, LIMIT * float(encoder.start.norm()))
+        changes = found @ steps
+        return steps, torch.cat([changes, changes.new_zeros(len(tried), phi.shape[1] - k, steps.shape[1])], dim=1)

@@ -1,15 +1,13 @@
 """Latent-space Bayesian optimisation without language: a deep kernel on the numbers.
 
 Paper 2 (arXiv 2602.11171) compares with an "LBO" that it does not define. Here it is ``language_bo`` with ``Space.encoded`` in
-the place of the text's embedding: the same projection, process, fit and acquisition. What language_bo gains over it, language
-gives.
+the place of the text's features: the same projection, process, fit and acquisition. What language_bo gains over it, language
+and the averaging of models give.
 """
 
 from collections.abc import Sequence
 
 from sweeps.search.base import Observation, Search, filled, untried, warped
-
-STEPS = 150
 
 
 class LatentGP(Search):
@@ -22,17 +20,12 @@ class LatentGP(Search):
         import numpy as np
         import torch
 
-        from sweeps.search import deep, gp
+        from sweeps.search import deep
 
         if not history:
             return int(self.generator(history).integers(len(self.space)))
-        standard = deep.Standard(torch.from_numpy(self.space.encoded))
-        points, projection = standard.table, deep.Projection(standard.axes)
-        observed = points[[one.candidate for one in history]]
+        points = 2 * torch.from_numpy(self.space.encoded) - 1
         scores = torch.from_numpy(warped(filled(history)))
-        model = deep.process(projection(observed, observed=True), scores)
-        deep.train(model, lambda: projection(observed, observed=True), projection, None, STEPS)
+        member = deep.projected("latent_gp", points[[one.candidate for one in history]], scores, points.shape[1])
         free = np.flatnonzero(untried(self.space, history))
-        with torch.no_grad():
-            features = projection(points[free])
-        return int(free[gp.best(model, features, float(scores.max()))])
+        return int(free[int(deep.log_improvement(member, points[free], float(scores.max())).argmax())])

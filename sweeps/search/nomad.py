@@ -1,80 +1,110 @@
 """Mesh adaptive direct search (Audet & Dennis 2006) of NOMAD 4, over the positions of each axis."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from sweeps.search.base import Observation, Search, filled, untried
-from sweeps.space import Space
+from sweeps.space import Space, SpaceError
 
-ANSWER = "next: "
+ANSWER = "answer: "
 
-RESTARTS = 4
-"""Seeds that are tried when NOMAD ends before it asks something new; after them, a random candidate."""
+RUNS = 4
+"""After so many, each of which ended before it asked something new, the candidates are random."""
+
+
+EVALUATIONS = 10
+"""So many visits of points, known or not, for each one that is known: at its end NOMAD only circles around the best."""
 
 
 class Nomad(Search):
-    """NOMAD from the best of the first points.
+    """One run of NOMAD from the best of the first points.
 
     NOMAD calls its objective; here it is asked for the next point by running it again over what is known: it is deterministic
     given its seed, so it repeats its questions until one has no answer yet. An axis that is no number counts by its positions,
-    which is as good as NOMAD can do with it. When it ends before the budget, it begins again with another seed, from the best.
+    which is as good as NOMAD can do with it. When the run ends before the budget, the next one begins with another seed, from
+    the best that was met.
+
+    Args:
+        space: the candidates.
+        seed: of NOMAD.
+        initial: so many evaluations of the history are first points.
     """
 
     needs = ("PyNomad",)
 
-    def __init__(self, space: Space, seed: int) -> None:
+    def __init__(self, space: Space, seed: int, initial: int = 1) -> None:
         super().__init__(space, seed)
-        self._orders = [axis.order for axis in space.axes]
+        self._initial = max(initial, 1)
+        # NOMAD takes no variable whose bounds are equal.
+        self._orders = {i: axis.order for i, axis in enumerate(space.axes) if len(axis.texts) > 1}
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
         free = untried(self.space, history)
         if history:
             scores = dict(zip((one.candidate for one in history), filled(history), strict=True))
-            for restart in range(RESTARTS):
-                found = self._next(scores, restart)
-                if found is not None:
-                    return found
+            seen = [one.candidate for one in history[: self._initial]]
+            for run in range(RUNS):
+                answer = self._run(scores, max(seen, key=scores.__getitem__), run)
+                if answer["next"] is not None:
+                    return self._candidate(answer["next"])
+                seen += [self._candidate(places) for places in answer["seen"]]
         return int(self.generator(history).choice(free.nonzero()[0]))
 
-    def _next(self, scores: dict[int, float], restart: int) -> int | None:
-        start = max(scores, key=scores.__getitem__)
+    def _run(self, scores: dict[int, float], start: int, run: int) -> dict[str, Any]:
+        """What NOMAD asks next, if anything, and what it met of the known before.
+
+        Raises:
+            SpaceError: NOMAD crashed.
+        """
         question = {
-            "sizes": [len(order) for order in self._orders],
+            "sizes": [len(order) for order in self._orders.values()],
             "start": self._places(start),
             "values": [[*self._places(candidate), -score] for candidate, score in scores.items()],
-            "seed": (self.seed * RESTARTS + restart) % 2**31,
+            "seed": (self.seed * RUNS + run) % 2**31,
         }
         # NOMAD writes to stdout, and a crash of it would end the search: it runs in a process of its own.
         command = [sys.executable, "-m", "sweeps.search.nomad"]
         ran = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True)
-        answer = [line for line in ran.stdout.splitlines() if line.startswith(ANSWER)]
-        if not answer:
-            return None
-        places = json.loads(answer[-1].removeprefix(ANSWER))
-        return self.space.candidate([order[i] for order, i in zip(self._orders, places, strict=True)])
+        answers = [line for line in ran.stdout.splitlines() if line.startswith(ANSWER)]
+        if ran.returncode != 0 or not answers:
+            told = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()[-1]
+            raise SpaceError(f"NOMAD crashed after {len(scores)} evaluations (exit code {ran.returncode}): {told}")
+        return json.loads(answers[-1].removeprefix(ANSWER))
 
     def _places(self, candidate: int) -> list[int]:
-        return [order.index(i) for order, i in zip(self._orders, self.space.indices(candidate), strict=True)]
+        indices = self.space.indices(candidate)
+        return [order.index(indices[i]) for i, order in self._orders.items()]
+
+    def _candidate(self, places: Sequence[int]) -> int:
+        indices = [0] * len(self.space.axes)
+        for (i, order), place in zip(self._orders.items(), places, strict=True):
+            indices[i] = order[place]
+        return self.space.candidate(indices)
 
 
 def main() -> None:
-    """Print the first point that NOMAD asks for and the question on stdin has no value of; nothing if there is none."""
+    """Print the first point that NOMAD asks for and the question on stdin has no value of, and the points before it."""
     import PyNomad
 
     question = json.load(sys.stdin)
     values = {tuple(places): value for *places, value in question["values"]}
-    worst, asked = max(values.values()), False
+    seen: list[tuple[int, ...]] = []
+
+    def answer(places: tuple[int, ...] | None) -> None:
+        print(f"\n{ANSWER}{json.dumps({'next': places, 'seen': seen})}", flush=True)
 
     def objective(point: "PyNomad.PyNomadEvalPoint") -> int:
-        nonlocal asked
         places = tuple(round(point.get_coord(i)) for i in range(point.size()))
-        if places not in values and not asked:
-            asked = True
-            print(f"\n{ANSWER}{json.dumps(places)}", flush=True)
-        point.setBBO(repr(float(values.get(places, worst))).encode())  # after the first question any answer will do
+        if places not in values:
+            answer(places)
+            os._exit(0)  # NOMAD itself can only be stopped by a count
+        seen.append(places)
+        point.setBBO(repr(float(values[places])).encode())
         return 1
 
     sizes = question["sizes"]
@@ -83,10 +113,13 @@ def main() -> None:
         f"BB_INPUT_TYPE ( {' '.join('I' * len(sizes))} )",
         "BB_OUTPUT_TYPE OBJ",
         f"MAX_BB_EVAL {len(values) + 1}",
+        f"MAX_EVAL {EVALUATIONS * (len(values) + 1)}",
         "DISPLAY_DEGREE 0",
+        "NM_SEARCH no",  # on integers, NOMAD 4.6's Nelder-Mead search ends in a segmentation fault near an optimum
         f"SEED {question['seed']}",
     ]
     PyNomad.optimize(objective, question["start"], [0] * len(sizes), [size - 1 for size in sizes], options)
+    answer(None)
 
 
 if __name__ == "__main__":

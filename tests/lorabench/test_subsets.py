@@ -6,8 +6,10 @@ import sys
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 
-from lorabench import run, seed
+from lorabench import promoted, run, seed
+from lorabench.cell import Cell
 from lorabench.data import Corpus
 from lorabench.errors import UserError
 from lorabench.records import identity
@@ -124,3 +126,27 @@ def test_promotion_prints_the_test_scores_of_the_best(tmp_path):
     line = next(line for line in done.stderr.splitlines() if line.startswith("*"))
     scores = [f"{100 * r['metrics'][s]['mean']:.2f}" for r, s in ((best, "validation"), (full, "validation"), (full, "test"))]
     assert line.split()[1:4] == scores and line.split()[-1] == full["id"]
+
+
+def test_the_best_is_marked_by_the_mean_over_its_seeds(cell, monkeypatch):
+    scores = {(2e-3, 0): 0.5, (2e-3, 1): 0.6, (6e-3, 0): 0.9, (6e-3, 1): 0.1, (2e-2, 0): None}
+
+    def record(self):
+        score = scores[self.config["lr"], self.config["seed"]]
+        return None if score is None else {"metrics": {"validation": {"mean": score}, "test": {"mean": score}}}
+
+    monkeypatch.setattr(Cell, "record", record)
+    cells = [cell(f"lr={lr}", f"seed={seed}") for lr, seed in scores]
+    lines = promoted.table(cells, [0.1] * 5).splitlines()[2:]
+    assert [line[0] for line in lines] == ["*", "*", " ", " ", " "]
+    assert lines[-1].split()[:3] == ["10.00", "-", "-"]
+
+
+def test_what_decides_a_score_is_all_but_the_knobs(cell):
+    def settings(*overrides):
+        return promoted.settings(OmegaConf.create(cell(*overrides).config))
+
+    knobs = ["output_dir=elsewhere", "device=cpu", "plan=true", "when_busy=defer", "save_adapter=true", "model.path=/nowhere"]
+    assert settings(*knobs, "trainer.micro_batch_tokens=7", "hessian.tol=0.5") == settings()
+    for other in ("lr=1", "model.weights=random", "task.test_samples=3", "trainer.max_length=9", "variant=pissa", "seed=1"):
+        assert settings(other) != settings()

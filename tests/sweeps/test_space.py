@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.search import design
 from sweeps.search.base import Observation, filled, warped
-from sweeps.space import Space, SpaceError
+from sweeps.space import Axis, Space, SpaceError
 
 AXES = {
     "rank": ["1", "4", "16"],
@@ -48,6 +48,38 @@ def test_orders_of_magnitude_are_encoded_by_their_logarithm_and_words_by_indicat
 
 
 @pytest.mark.parametrize(
+    ("values", "logarithmic"),
+    [
+        ("4,8,16,32", True),
+        ("32,4,16,8", True),
+        ("10,20,30", False),
+        ("1e-4,3e-4,1e-3", True),
+        ("2e-3,3e-3,4e-3", False),
+        ("1,2,4", True),
+        ("0,1,2", False),
+        ("-1,1,10", False),
+        ("2,16", False),
+        ("1,10", True),
+        ("16", False),
+        ("lora,pissa", False),
+    ],
+)
+def test_the_scale_of_an_axis_is_that_on_which_its_values_are_even(values, logarithmic):
+    texts = values.split(",")
+    axis = Axis("x", tuple(texts))
+    assert axis.logarithmic == logarithmic
+    if values == "4,8,16,32":
+        np.testing.assert_allclose(Space({"x": texts}).encoded[:, 0], [0, 1 / 3, 2 / 3, 1])
+
+
+def test_the_cover_has_every_value_and_no_candidate_twice(space):
+    cover = space.cover()
+    assert len(cover) == len(set(cover)) == 1 + 2 + 1 + 2 + 1
+    for key, texts in AXES.items():
+        assert {space.texts(candidate)[key] for candidate in cover} == set(texts)
+
+
+@pytest.mark.parametrize(
     ("axes", "derived", "word"),
     [
         ({}, {}, "nothing to search"),
@@ -78,6 +110,7 @@ def test_another_space_has_another_digest(space):
 def test_first_points_differ_and_a_longer_design_begins_with_a_shorter_one(space, kind):
     points = design.first(space, kind, seed=3, count=36)
     assert sorted(points) == list(range(36))
+    assert all(type(point) is int for point in points)
     assert design.first(space, kind, seed=3, count=5) == points[:5]
     assert design.first(space, kind, seed=4, count=5) != points[:5]
 

@@ -1,0 +1,126 @@
+"""What embeddings of texts tell of the axes: linear directions, found from the candidates' texts alone, without any score."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweeps.space import Axis, Space
+
+RIDGE = 1e-4
+"""Of the readout, as a share of the embeddings' whole variance."""
+
+WORDS = 3
+"""Directions at most of an axis of words."""
+
+REST = 8
+"""Principal directions of what the axes' directions leave."""
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Features φ = P(x − c) of embeddings x, each about in [−1, 1] over all candidates, less where its target is not told.
+
+    Attributes:
+        matrix: P [features + rest, width]; the rest are principal axes of what the features do not explain.
+        center: c [width].
+        axes: the key that each feature tells of.
+        r2: share of each feature's target that the embeddings give, R² over all candidates.
+    """
+
+    matrix: np.ndarray
+    center: np.ndarray
+    axes: tuple[str, ...]
+    r2: tuple[float, ...]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """φ [n, features + rest] of x [n, width]."""
+        return (x - self.center) @ self.matrix.T
+
+
+def readout(embeddings: np.ndarray, space: Space, keys: Sequence[str]) -> Readout:
+    """The directions in which the embeddings of all candidates tell the values of each axis.
+
+    The principal axes of embeddings of numbers are those of their digits: 2e-5 lies near 2e-3 and far from 3e-5. So an axis of
+    numbers gets the direction w in which its value t (its logarithm where it spans orders of magnitude) is read best,
+    w = (XᵀX + λI)⁻¹Xᵀt with X centred and λ = `RIDGE` · tr XᵀX. An axis of words gets the directions in which the scores t of
+    the first principal components of its levels' mean embeddings are read, in proportion to their spread, so that words that
+    the model takes for similar stay close.
+
+    Args:
+        embeddings: of all candidates [candidates, width].
+        space: the candidates.
+        keys: as which the axes are told (``Prompts.keys``).
+    """
+    center = embeddings.mean(0, dtype=np.float64)
+    x = embeddings - center
+    gram = x.T @ x
+    values, vectors = np.linalg.eigh(gram)
+    values = values.clip(min=0)
+    inverse = (vectors / (values + RIDGE * values.sum() + 1e-12)) @ vectors.T
+    rows, axes, r2 = [], [], []
+    for key, targets in _targets(x, space, keys):
+        found = inverse @ (x.T @ targets)  # [width, targets of this axis]
+        read = x @ found
+        r2 += [float(value) for value in np.square(_correlation(read, targets))]
+        rows.append(2 * found.T / max(float(np.ptp(targets, axis=0).max()), 1e-12))
+        axes += [key] * targets.shape[1]
+    matrix = np.concatenate(rows) if rows else np.zeros((0, x.shape[1]))
+    return Readout(np.concatenate([matrix, _rest(x, gram, matrix)]), center, tuple(axes), tuple(r2))
+
+
+def whole(embeddings: np.ndarray) -> Readout:
+    """The embedding itself, centred, its variances adding up to 1."""
+    center = embeddings.mean(0, dtype=np.float64)
+    scale = np.sqrt(np.square(embeddings - center).sum(1).mean()).clip(min=1e-12)
+    return Readout(np.eye(embeddings.shape[1]) / scale, center, (), ())
+
+
+def _targets(x: np.ndarray, space: Space, keys: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    """For each axis with a choice what its features should tell [candidates, targets], centred."""
+    positions = np.indices([len(axis.texts) for axis in space.axes]).reshape(len(space.axes), -1)
+    numbers = {
+        axis.key: np.asarray(axis.numbers)[at]
+        for axis, at in zip(space.axes, positions, strict=True)
+        if axis.numbers is not None
+    }
+    numbers |= {key: np.prod([numbers[name] for name in names], axis=0) for key, names in space.derived.items()}
+    found = []
+    for key, axis, at in zip(keys, space.axes, positions, strict=True):
+        if len(axis.texts) == 1:
+            continue
+        target = _scaled(numbers[key])[:, None] if key in numbers else _levels(x, at)
+        found.append((key, target - target.mean(0)))
+    return found
+
+
+def _scaled(numbers: np.ndarray) -> np.ndarray:
+    """Their logarithm where they span orders of magnitude."""
+    told = Axis("", tuple(f"{value:.15g}" for value in np.unique(numbers)))
+    return np.log(numbers) if told.logarithmic else numbers
+
+
+def _levels(x: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Scores of the first principal components of the mean embedding of each level, by candidate [candidates, components]."""
+    means = np.stack([x[at == level].mean(0) for level in range(at.max() + 1)])
+    left, values, right = np.linalg.svd(means - means.mean(0), full_matrices=False)
+    signs = np.sign(right[np.arange(len(right)), np.abs(right).argmax(1)])
+    count = min(WORDS, len(means) - 1)
+    return (left * values * signs)[:, :count][at]
+
+
+def _rest(x: np.ndarray, gram: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Principal directions of x without what the features explain, the first with range 2, the others in proportion."""
+    explained = np.linalg.pinv(matrix @ gram @ matrix.T) @ matrix @ gram  # least squares of x on the features
+    left = np.eye(x.shape[1]) - matrix.T @ explained  # [width, width], x @ left is what is not explained
+    values, vectors = np.linalg.eigh(left.T @ gram @ left)
+    first = vectors[:, ::-1][:, :REST].T
+    first *= np.sign(first[np.arange(len(first)), np.abs(first).argmax(1)])[:, None]
+    directions = first @ left.T
+    return directions * (2 / float(np.ptp(x @ directions[0])) if values[-1] > 1e-9 * np.trace(gram) else 0)
+
+
+def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Of the columns [k]."""
+    one, other = one - one.mean(0), other - other.mean(0)
+    return (one * other).sum(0) / np.sqrt(np.square(one).sum(0) * np.square(other).sum(0)).clip(min=1e-12)

@@ -1,0 +1,186 @@
+"""Processes, projections and what embeddings tell of the axes, against BoTorch, plain refits and data that are known."""
+
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("botorch", reason="pip install 'lorabench[search]' brings botorch")
+import torch
+
+from sweeps.search import deep, features, gp, process
+from sweeps.space import Space
+
+
+def noise(n, k, seed):
+    """Points in [-1, 1]^k and standard normal scores that have nothing to do with them."""
+    generator = torch.Generator().manual_seed(seed)
+    points = 2 * torch.rand(n, k, generator=generator, dtype=torch.float64) - 1
+    return points, torch.randn(n, generator=generator, dtype=torch.float64)
+
+
+def wave(n, k, seed):
+    """Points in [0, 1]^k and scores that follow the first axis and the last."""
+    points, error = noise(n, k, seed)
+    points = (points + 1) / 2
+    scores = torch.sin(3 * points[:, 0]) + points[:, -1] + 0.05 * error
+    return points, (scores - scores.mean()) / scores.std()
+
+
+@pytest.mark.parametrize(("n", "k"), [(3, 1), (12, 2), (30, 6)])
+def test_a_fit_is_botorchs(n, k):
+    """The same posterior at the same hyperparameters, and a posterior density of the hyperparameters that is no lower."""
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    points, scores = wave(n, k, n)
+    fit = process.fit(lambda: points[None], scores[None], torch.ones(1, n, dtype=torch.float64))
+    reference = gp.fitted(points, scores)
+    density = ExactMarginalLogLikelihood(reference.likelihood, reference).train()
+    reached = density(reference(points), scores).item()
+    reference.covar_module.lengthscale, reference.likelihood.noise = fit.length[0], fit.noise
+    reference.mean_module.constant = fit.mean[0]
+    assert density(reference(points), scores).item() > reached - 0.02
+    reference.eval()
+    elsewhere = torch.rand(20, k, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        mean, variance = fit.predict(elsewhere[None])
+        expected = reference.posterior(elsewhere)
+        torch.testing.assert_close(mean[0], expected.mean[:, 0], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(variance[0], expected.variance[:, 0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("n", [4, 13])
+def test_the_fits_without_a_fold_are_those_of_the_other_observations_alone(n):
+    points, scores = wave(n, 2, 0)
+    kept = process.splits(n)
+    assert (kept[-1] == 1).all() and (kept[:-1].sum(0) == len(kept) - 2).all() and len(kept) == min(n, process.FOLDS) + 1
+    together = process.fit(lambda: points.expand(len(kept), -1, -1), scores.expand(len(kept), -1), kept)
+    left_out = together.left_out().sum(0)
+    for row, mask in enumerate(kept[:-1]):
+        known = mask == 1
+        alone = process.fit(lambda known=known: points[known][None], scores[known][None], torch.ones(1, int(known.sum())))
+        torch.testing.assert_close(together.length[row], alone.length[0], rtol=1e-4, atol=1e-6)
+        mean, variance = alone.predict(points[~known][None])
+        expected = torch.distributions.Normal(mean[0], (variance[0] + alone.noise).sqrt()).log_prob(scores[~known])
+        torch.testing.assert_close(left_out[~known], expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("inputs", [6, 14])
+def test_on_noise_the_density_promises_no_more_than_holds(inputs):
+    """A fitted projection explains noise; its left-out density must not claim so, but be that of labels yet to come."""
+    promised, held, shares = [], [], []
+    for seed in range(5):
+        points, scores = noise(40, inputs, seed)
+        known, rest = (points[:20], scores[:20]), (points[20:], scores[20:])
+        fitted = deep.projected("language", *known, features=6)
+        numeric = deep.fixed("gp", known[0][:, :3], known[1])
+        promised.append(fitted.density.mean().item())
+        with torch.no_grad():
+            mean, variance = fitted.fit.predict(fitted.features(rest[0])[None])
+        error = torch.distributions.Normal(mean[0], (variance[0] + fitted.fit.noise).sqrt())
+        held.append(error.log_prob(rest[1]).mean().item())
+        shares.append(deep.weights([fitted, numeric]).tolist())
+        better = fitted.density.sum() > numeric.density.sum()
+        assert (shares[-1][0] > 0.5) == bool(better)
+    assert np.mean(promised) < np.mean(held) + 0.15
+    assert np.mean(promised) < -0.5 * math.log(2 * math.pi * math.e) + 0.1  # that of a standard normal, without any skill
+
+
+def test_a_signal_that_only_the_features_carry_is_used():
+    """Words whose features lie in the order of their scores; as numbers they are only different."""
+    names = [f"word{i}" for i in range(12)]
+    space = Space({"word": names, "size": ["1", "2", "3"]})
+    order = np.random.default_rng(0).permutation(12)
+    place = order[np.arange(len(space)) // 3] / 5.5 - 1
+    phi = torch.from_numpy(np.stack([place, np.tile([-1, 0, 1], 12)], axis=1))
+    for seed in range(3):
+        tried = np.random.default_rng(seed).permutation(len(space))[:12].tolist()
+        scores = torch.sin(2 * phi[tried, 0])
+        scores = (scores - scores.mean()) / scores.std()
+        members = [
+            deep.fixed("language", phi[tried], scores),
+            deep.projected("language", phi[tried], scores, 2),
+            deep.fixed("gp", torch.from_numpy(space.encoded[tried]), scores, extent=1.0),
+        ]
+        assert deep.weights(members)[2] < 0.05
+
+
+def test_a_ridge_between_features_is_learned():
+    """Scores that follow the sum of two of four features: the projection turns them."""
+    gains = []
+    for seed in range(3):
+        points, _ = noise(30, 4, seed)
+        scores = torch.sin(4 * (points[:, 0] + points[:, 1]))
+        scores = (scores - scores.mean()) / scores.std()
+        gains.append((deep.projected("", points, scores, 4).density - deep.fixed("", points, scores).density).mean().item())
+    assert np.mean(gains) > 0.1
+
+
+def test_the_projection_starts_as_the_features_themselves():
+    projection = deep.Projection(2, 5, 3)
+    phi = torch.linspace(-1, 1, 20, dtype=torch.float64).reshape(4, 5)
+    torch.testing.assert_close(projection(phi.expand(2, -1, -1)), phi[:, :3].expand(2, -1, -1))
+    assert projection.penalty().tolist() == [0, 0]
+
+
+def test_a_token_follows_the_slopes():
+    """Scores that follow what the token can move, and not the feature as it is."""
+    points, _ = noise(30, 1, 0)
+    slopes = 0.25 * torch.randn(30, 1, 1, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    scores = torch.sin(2 * (points + slopes[..., 0])[:, 0])
+    scores = (scores - scores.mean()) / scores.std()
+    member = deep.projected("", points, scores, 1, slopes)
+    assert member.shift is not None and member.shift.item() == pytest.approx(1, abs=0.4)
+    assert member.density.mean() > deep.projected("", points, scores, 1).density.mean() + 1
+
+
+def test_weights_follow_densities_and_leave_out_what_broke():
+    fit = deep.fixed("", *noise(3, 1, 0)).fit
+    members = [deep.Member("", fit, torch.tensor(density)) for density in ([0.0, 0.0], [-1.0, 0.0], [math.nan, 0.0])]
+    np.testing.assert_allclose(deep.weights(members), [1 / (1 + math.exp(-1)), 1 / (1 + math.e), 0])
+    np.testing.assert_allclose(deep.weights(members[2:]), [1])
+
+
+@pytest.fixture
+def told():
+    """A space, and embeddings with a direction for each of three axes, digits that say nothing, and no trace of the fourth."""
+    space = Space({"lr": ["1e-4", "1e-3", "1e-2"], "word": ["a", "b", "c", "d"], "depth": ["1", "2", "3"], "lost": ["1", "50"]})
+    lr, word, depth, _ = np.indices([3, 4, 3, 2]).reshape(4, -1)
+    generator = np.random.default_rng(0)
+    words = generator.normal(size=(4, 24))
+    columns = np.outer(lr, generator.normal(size=24)) + words[word] + np.outer(depth, generator.normal(size=24))
+    digits = 5 * np.outer(lr % 2, generator.normal(size=24))
+    return space, columns + digits + 3
+
+
+def test_axes_are_read_from_the_embeddings(told):
+    space, embeddings = told
+    read = features.readout(embeddings, space, space.keys)
+    assert read.axes == ("lr", "word", "word", "word", "depth", "lost")
+    r2 = dict(zip(read.axes, read.r2, strict=True))
+    assert min(r2["lr"], r2["word"], r2["depth"]) > 0.95 and r2["lost"] < 0.05
+    phi = read(embeddings)
+    assert phi.shape == (len(space), 6 + features.REST)
+    assert np.abs(phi[:, :5]).max() < 1.2 and np.ptp(phi[:, [0, 1, 4]], axis=0) == pytest.approx(2, abs=0.05)
+    encoded = space.encoded
+    assert np.corrcoef(phi[:, 0], encoded[:, 0])[0, 1] > 0.97 and np.corrcoef(phi[:, 4], encoded[:, 5])[0, 1] > 0.97
+    again = features.readout(embeddings, space, space.keys)
+    np.testing.assert_array_equal(read.matrix, again.matrix)
+
+
+def test_the_readout_does_not_hang_on_scale_or_direction_of_the_embeddings(told):
+    space, embeddings = told
+    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(24, 24)))[0]
+    one = features.readout(embeddings, space, space.keys)
+    other = features.readout(7 * embeddings @ turn - 2, space, space.keys)
+    k = len(one.axes)
+    np.testing.assert_allclose(np.abs(other(7 * embeddings @ turn - 2)[:, :k]), np.abs(one(embeddings)[:, :k]), atol=1e-6)
+
+
+def test_distances_are_kept_without_a_readout(told):
+    _, embeddings = told
+    embeddings = embeddings[::2]  # the last axis leaves no trace, so that there are pairs without a distance
+    x = features.whole(embeddings)(embeddings)
+    assert np.square(x).sum(1).mean() == pytest.approx(1) and np.abs(x.mean(0)).max() < 1e-12
+    ratio = np.linalg.norm(x[1:] - x[0], axis=1) / np.linalg.norm(embeddings[1:] - embeddings[0], axis=1)
+    assert ratio == pytest.approx(ratio[0])
