@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 from analysis.errors import AnalysisError
+from analysis.rendering import STYLES
+
+KINDS = ("peaks", "grid", "batch", "rank", "duration", "difference", "cost")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,8 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     runs = argparse.ArgumentParser(add_help=False)
     runs.add_argument("runs", metavar="RUNS", type=Path, help="output_dir of a sweep: RUNS/<id>/record.json for each cell")
 
-    table = commands.add_parser("table", parents=[runs], help="print each variant's peak over the learning rates")
-    table.add_argument("--format", choices=("text", "markdown", "csv"), default="text", help="default: %(default)s")
+    table = commands.add_parser("table", parents=[runs], help="print a table of a sweep, such as each variant's peak")
+    table.add_argument("--kind", choices=KINDS, default="peaks", help="default: %(default)s")
+    table.add_argument("--format", choices=(*STYLES, "csv"), default="text", help="default: %(default)s")
     table.set_defaults(run=_table)
 
     plot = commands.add_parser("plot", parents=[runs], help="draw accuracy over the learning rate")
@@ -57,10 +61,9 @@ def _proxy(options: argparse.Namespace) -> None:
 
 def _table(options: argparse.Namespace) -> None:
     from analysis.load import load_records
-    from analysis.tables import csv_table, markdown_table, text_table
+    from analysis.tables import table
 
-    render = {"text": text_table, "markdown": markdown_table, "csv": csv_table}[options.format]
-    print(render(load_records(options.runs)), end="")
+    print(table(load_records(options.runs), options.kind, options.format), end="")
 
 
 def _plot(options: argparse.Namespace) -> None:

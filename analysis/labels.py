@@ -8,12 +8,16 @@ from typing import Any
 
 def format_lr(lr: float) -> str:
     """Four significant digits at most: 0.002 → `2e-3`, 0.00063246 → `6.325e-4`."""
+    if math.isnan(lr):
+        return "-"
     mantissa, exponent = f"{lr:.3e}".split("e")
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def format_score(mean: float, std: float) -> str:
-    """Fractions as percent, `95.25 ± 1.06`; without `± std` where one seed gives none (std NaN)."""
+    """Fractions as percent, `95.25 ± 1.06`; without `± std` where one seed gives none (std NaN); `-` for no score."""
+    if math.isnan(mean):
+        return "-"
     return f"{100 * mean:.2f}" if math.isnan(std) else f"{100 * mean:.2f} ± {100 * std:.2f}"
 
 
@@ -24,10 +28,16 @@ def model_and_task(setting: dict[str, Any]) -> str:
 
 
 def hyperparameters(setting: dict[str, Any]) -> str:
-    """`rank 8 · batch size 16 · 2400 samples · 1 epoch`, with what else sets this setting apart."""
+    """`rank 8 · batch size 16 · 2400 samples · 1 epoch`, with what else sets this setting apart.
+
+    A key that is None, or missing, is left out; `train_samples` is NA for all samples.
+    """
     import pandas as pd
 
-    samples = "all samples" if pd.isna(setting["train_samples"]) else f"{setting['train_samples']} samples"
-    epochs = f"{setting['epochs']:g} epoch{'' if setting['epochs'] == 1 else 's'}"
-    parts = [f"rank {setting['rank']}", f"batch size {setting['batch_size']}", samples, epochs]
-    return " · ".join(parts + ([setting["options"]] if setting["options"] else []))
+    parts = [f"{told} {setting[key]}" for key, told in {"rank": "rank", "batch_size": "batch size"}.items() if setting.get(key)]
+    if "train_samples" in setting and setting["train_samples"] is not None:
+        samples = setting["train_samples"]
+        parts.append("all samples" if pd.isna(samples) else f"{int(samples)} samples")
+    if setting.get("epochs"):
+        parts.append(f"{setting['epochs']:g} epoch{'' if setting['epochs'] == 1 else 's'}")
+    return " · ".join([*parts, *(part for part in (setting["options"], setting["source"]) if part)])

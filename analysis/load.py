@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.errors import AnalysisError
 from analysis.options import SETTING, separate
+from analysis.published import is_published, read_published
 from analysis.record import PART, read_row
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 def load_records(directory: str | Path, proxies: bool = False) -> pd.DataFrame:
     """Read every `directory/<id>/record.json`; a folder without one is an unfinished cell and is ignored.
+
+    A folder of published cells (`analysis.published`) is read as well, alone or beside records.
 
     A record that cannot be trusted (half-written, malformed, of a newer schema) is left out with one warning line that
     names the file and the reason; `frame.attrs["skipped"]` counts them. Proxies (cells trained on a part of their samples,
@@ -36,15 +39,17 @@ def load_records(directory: str | Path, proxies: bool = False) -> pd.DataFrame:
     if not directory.is_dir():
         raise AnalysisError(f"{directory} is not a directory: pass the output_dir of a sweep (runs by default)")
     paths = sorted(directory.glob("*/record.json"))
-    if not paths:
+    rows: list[dict[str, Any]] = read_published(directory) if is_published(directory) else []
+    if not paths and not rows:
         raise AnalysisError(_nothing_found(directory))
 
-    rows = []
+    skipped = 0
     for path in paths:
         try:
             rows.append(read_row(path))
         except (OSError, ValueError) as error:
             log.warning("skipped %s: %s", path, error)
+            skipped += 1
     if not rows:
         raise AnalysisError(f"no readable record in {directory} ({len(paths)} skipped, see above): delete them and rerun")
 
@@ -65,7 +70,7 @@ def load_records(directory: str | Path, proxies: bool = False) -> pd.DataFrame:
         log.warning("left out failed cells: %d, the error of the first is in %s", len(failed), failed["path"].iloc[0])
     frame = pd.concat([_without_duplicates(separate(scored)), failed], ignore_index=True)
     frame["train_samples"] = frame["train_samples"].astype("Int64")
-    frame.attrs["skipped"] = len(paths) - len(rows)
+    frame.attrs["skipped"] = skipped
     return frame
 
 

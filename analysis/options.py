@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-SETTING = ["model", "task", "rank", "batch_size", "train_samples", "epochs", "weights", "options"]
+SETTING = ["model", "task", "rank", "batch_size", "train_samples", "epochs", "weights", "options", "source"]
 """Columns within whose common values variants are compared."""
 
 

@@ -23,7 +23,9 @@ def read_row(path: Path) -> dict[str, Any]:
         unmeasured base and the test of a proxy); `seconds` of training; `weights` and their `fingerprint`;
         and, as flat dicts of text, `variant_options` and `setting_options`: what else is in the record's `identity`, that is,
         everything that decides a result. A failed cell, which may have ended before anything was loaded, has the axes and
-        NaN scores only.
+        NaN scores only. `source` is "", for published cells have theirs; `n`, the seeds behind the row, is 1 and `test_std` NaN.
+        What it cost: `steps`, `tokens`, `peak_memory` (bytes), `parameters` (trainable), `evaluation_seconds`, and where:
+        `device`, `versions` (text) and `commit`; `problems`, the test problems by which `test` was measured.
 
     Raises:
         OSError: if the file cannot be read.
@@ -35,7 +37,7 @@ def read_row(path: Path) -> dict[str, Any]:
     if status not in ("complete", "diverged", "failed"):
         raise ValueError(f"unknown status {status!r}")
     row = {"id": _get(record, "id", str), "path": str(path), "finished": str(record.get("finished")), "status": status}
-    row |= _axes(record) | _part(record)
+    row |= {"source": "", "n": 1, "test_std": math.nan} | _axes(record) | _part(record)
     if status == "failed":
         return row | {"test": math.nan, "validation": math.nan, "seconds": math.nan}
     tested = row["train_fraction"] == 1 or "test" in _get(record, "metrics", dict)
@@ -44,7 +46,16 @@ def read_row(path: Path) -> dict[str, Any]:
         "test": math.nan if not tested else 0.0 if status == "diverged" else _fraction(record, "metrics.test.mean"),
         "validation": 0.0 if status == "diverged" else _fraction(record, "metrics.validation.mean"),
         "base_test": math.nan if record.get("base") is None else _fraction(record, "base.test"),
-        "seconds": float(record.get("training", {}).get("seconds", math.nan)),
+        "seconds": _cost(record, "training", "seconds"),
+        "steps": _cost(record, "training", "steps"),
+        "tokens": _cost(record, "training", "tokens"),
+        "peak_memory": _cost(record, "training", "peak_memory_bytes"),
+        "parameters": _cost(record, "training", "trainable_parameters"),
+        "evaluation_seconds": _cost(record, "evaluation", "seconds"),
+        "problems": _problems(record),
+        "device": _device(record),
+        "versions": ", ".join(f"{name} {version}" for name, version in sorted((record.get("versions") or {}).items())),
+        "commit": str((record.get("git") or {}).get("commit") or ""),
         "weights": _get(record, "model.weights", str),
         "fingerprint": _get(record, "model.fingerprint", str),
         "variant_options": flat_options(_get(record, "identity.variant", dict), leave_out=("name",)),
@@ -108,6 +119,22 @@ def _get(record: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{key} is {value!r}")
     return value
+
+
+def _cost(record: dict[str, Any], part: str, key: str) -> float:
+    """NaN where it was not measured."""
+    value = (record.get(part) or {}).get(key)
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+def _problems(record: dict[str, Any]) -> float:
+    sets = ((record.get("metrics") or {}).get("test") or {}).get("sets") or {}
+    return float(sum(each["n"] for each in sets.values())) if sets else math.nan
+
+
+def _device(record: dict[str, Any]) -> str:
+    device = record.get("device")
+    return " ".join(str(device[key]) for key in ("type", "name") if device.get(key)) if isinstance(device, dict) else str(device or "")
 
 
 def _positive(record: dict[str, Any], key: str) -> float:

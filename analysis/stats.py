@@ -34,13 +34,17 @@ def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
         another point of the setting has more seeds.
     """
     scored = frame[frame["status"] != "failed"].assign(diverged=frame["status"] == "diverged")
+    scored["sum"] = scored["test"] * scored["n"]
     means = scored.groupby([*SETTING, "variant", "lr"], dropna=False).agg(
-        n=("seed", "size"),
+        n=("n", "sum"),
         diverged=("diverged", "sum"),
-        test_mean=("test", "mean"),
+        sum=("sum", lambda values: values.sum(skipna=False)),
         test_std=("test", "std"),
+        published_std=("test_std", "first"),  # of a row that is a mean over seeds already
         validation_mean=("validation", "mean"),
     )
+    means["test_mean"] = means.pop("sum") / means["n"]
+    means["test_std"] = means["test_std"].fillna(means.pop("published_std"))
     means = means.round({"test_mean": 12, "validation_mean": 12}).reset_index()
     means["few_seeds"] = means["n"] < means.groupby(SETTING, dropna=False)["n"].transform("max")
     return means
@@ -53,7 +57,8 @@ def peaks(frame: pd.DataFrame) -> pd.DataFrame:
         One row per setting and variant:
         `peak_lr`, `peak_mean`, `peak_std`, `peak_n`, `peak_few_seeds`: the lr of the highest mean test score, as papers
         report it (chosen on the test set, hence optimistic);
-        `selected_lr`, `selected_mean`, …: the lr of the highest mean validation score, with its test score;
+        `selected_lr`, `selected_mean`, …: the lr of the highest mean validation score, with its test score; NaN where there are
+        no validation scores, as of published cells;
         `edge`: "low", "high" or "both" if the test peak is at that end of the learning rates tried, where the true
         peak may lie outside, else "";
         `range_low`, `range_high`: the lowest and highest lr around the test peak such that all tried in between have a
@@ -66,7 +71,8 @@ def peaks(frame: pd.DataFrame) -> pd.DataFrame:
     for key, curve in seed_means(frame).groupby([*SETTING, "variant"], dropna=False):
         curve = curve.sort_values("lr").reset_index(drop=True)
         # argmax returns the first maximum: on a tie the lowest lr.
-        peak, selected = int(curve["test_mean"].argmax()), int(curve["validation_mean"].argmax())
+        peak = int(curve["test_mean"].argmax())
+        selected = int(curve["validation_mean"].argmax()) if curve["validation_mean"].notna().all() else None
         low, high = _best_range(curve["test_mean"].tolist(), peak)
         has_range = curve["test_mean"][peak] > 0
         rows.append(
@@ -84,8 +90,10 @@ def peaks(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"train_samples": "Int64"})
 
 
-def _point(curve: pd.DataFrame, index: int, name: str) -> dict[str, object]:
+def _point(curve: pd.DataFrame, index: int | None, name: str) -> dict[str, object]:
     columns = {"lr": "lr", "mean": "test_mean", "std": "test_std", "n": "n", "few_seeds": "few_seeds"}
+    if index is None:
+        return {f"{name}_{short}": {"n": 0, "few_seeds": False}.get(short, float("nan")) for short in columns}
     return {f"{name}_{short}": curve[column][index] for short, column in columns.items()}
 
 

@@ -1,139 +1,52 @@
-"""The peak table: one block a setting, one line a variant, as plain text, Markdown or CSV."""
+"""The kinds of tables of a sweep, each as blocks to render and as a frame for CSV."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.labels import format_lr, format_score, hyperparameters, model_and_task
-from analysis.palette import in_order
-from analysis.stats import BEST_RANGE, learning_rates, peaks, seed_means, settings
+from analysis import cost_table, difference_table, grid_table, over_table, peak_table
+from analysis.rendering import STYLES, Block, render
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pandas as pd
 
-HEADER = ["variant", "test peak %", "at lr", "selected %", "at lr", "best lr range", "seeds", "edge"]
-ALIGN = "<><><<<<"
-FEW_SEEDS = "†"
-WIDTH = 100
+
+class Kind(NamedTuple):
+    """A kind of table.
+
+    Attributes:
+        blocks: of a frame, and the notes below them.
+        frame: its numbers at full precision; scores are fractions 0..1.
+        about: what it shows.
+    """
+
+    blocks: Callable[[Any], tuple[list[Block], list[str]]]
+    frame: Callable[[Any], Any]
+    about: str
 
 
-class Block(NamedTuple):
-    """One setting: two lines of title, the body of its table, and remarks."""
-
-    title: str
-    subtitle: str
-    rows: list[list[str]]
-    remarks: list[str]
-
-
-def text_table(frame: pd.DataFrame) -> str:
-    """Aligned plain text for the terminal."""
-    parts = []
-    for block in _blocks(frame):
-        widths = [max(map(len, column)) for column in zip(HEADER, *block.rows, strict=True)]
-        table = [_aligned(row, widths) for row in [HEADER, ["-" * width for width in widths], *block.rows]]
-        parts.append("\n".join([block.title, block.subtitle, "", *table, "", *map(_wrapped, block.remarks)]))
-    return "\n\n\n".join([*parts, "\n".join(map(_wrapped, _footnotes(frame)))]) + "\n"
+KINDS = {
+    "peaks": Kind(peak_table.blocks, peak_table.frame, "each variant's peak over the learning rates"),
+    "grid": Kind(grid_table.blocks, grid_table.frame, "every mean over learning rate and batch size, the best marked"),
+    "batch": Kind(over_table.of("batch_size"), over_table.frame_of("batch_size"), "peaks over batch sizes"),
+    "rank": Kind(over_table.of("rank"), over_table.frame_of("rank"), "peaks over ranks"),
+    "duration": Kind(over_table.of("duration"), over_table.frame_of("duration"), "peaks over samples and epochs"),
+    "difference": Kind(difference_table.blocks, difference_table.frame, "each variant against LoRA, with equivalence tests"),
+    "cost": Kind(cost_table.blocks, cost_table.frame, "time, memory, parameters and tokens"),
+}
 
 
-def _aligned(row: list[str], widths: list[int]) -> str:
-    return "  ".join(f"{text:{align}{width}}" for text, align, width in zip(row, ALIGN, widths, strict=True)).rstrip()
+def table(frame: pd.DataFrame, kind: str = "peaks", style: str = "text") -> str:
+    """A table of `KINDS` as text, Markdown, LaTeX or CSV (`style`)."""
+    if style == "csv":
+        return str(KINDS[kind].frame(frame).to_csv(index=False))
+    assert style in STYLES
+    return render(*KINDS[kind].blocks(frame), style)
 
 
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent="  ")
-
-
-def markdown_table(frame: pd.DataFrame) -> str:
-    """GitHub-flavoured Markdown."""
-    rule = ["--:" if align == ">" else ":--" for align in ALIGN]
-    parts = []
-    for block in _blocks(frame):
-        table = [
-            "| " + " | ".join(cell.strip().replace("|", "\\|") for cell in row) + " |" for row in [HEADER, rule, *block.rows]
-        ]
-        parts.append("\n".join([f"### {block.title}", "", block.subtitle, "", *table, "", *map("- {}".format, block.remarks)]))
-    return "\n\n".join([*parts, "\n".join(map("- {}".format, _footnotes(frame)))]) + "\n"
-
-
-def csv_table(frame: pd.DataFrame) -> str:
-    """The columns of `analysis.stats.peaks` at full precision; scores are fractions 0..1."""
-    return peaks(frame).to_csv(index=False)
-
-
-def _blocks(frame: pd.DataFrame) -> list[Block]:
-    blocks = []
-    for setting, cells in settings(frame):
-        best = peaks(cells).set_index("variant", drop=False)
-        best = best.loc[in_order(best["variant"])]
-        subtitle = hyperparameters(setting)
-        if cells["base_test"].notna().any():
-            subtitle += f" · untouched base model {_percent(cells['base_test'])} %"
-        means = seed_means(cells)
-        # Where some scores carry a mark, a blank on the others keeps the digits of a column below each other.
-        no_mark = " " if means["few_seeds"].any() else ""
-        rows = [_row({str(key): value for key, value in peak.items()}, no_mark) for peak in best.to_dict("records")]
-        blocks.append(Block(model_and_task(setting), subtitle, rows, _remarks(best, means)))
-    return blocks
-
-
-def _percent(scores: pd.Series) -> str:
-    """`1.00`, or `1.00–1.50` if not all cells measured the same (on different devices, say)."""
-    low, high = 100 * scores.min(), 100 * scores.max()
-    return f"{low:.2f}" if math.isclose(low, high) else f"{low:.2f}–{high:.2f}"
-
-
-def _row(peak: dict[str, Any], no_mark: str) -> list[str]:
-    cells = [peak["variant"]]
-    for name in ("peak", "selected"):
-        mark = FEW_SEEDS if peak[f"{name}_few_seeds"] else no_mark
-        cells += [format_score(peak[f"{name}_mean"], peak[f"{name}_std"]) + mark, format_lr(peak[f"{name}_lr"])]
-    low, high = peak["range_low"], peak["range_high"]
-    best_range = "-" if math.isnan(low) else format_lr(low) if low == high else f"{format_lr(low)}..{format_lr(high)}"
-    seeds = str(peak["peak_n"]) if peak["peak_n"] == peak["selected_n"] else f"{peak['peak_n']}, {peak['selected_n']}"
-    return [*cells, best_range, seeds, peak["edge"] or "-"]
-
-
-def _remarks(best: pd.DataFrame, means: pd.DataFrame) -> list[str]:
-    """What to know about one setting: the spread, how many cells, and what makes its rows hard to compare."""
-    remarks = []
-    if len(best) > 1:
-        peak, selected = (100 * (best[column].max() - best[column].min()) for column in ("peak_mean", "selected_mean"))
-        remarks.append(f"Spread of {len(best)} variants (max - min): test peak {peak:.2f}, selected {selected:.2f} points.")
-    diverged = best["diverged"].sum()
-    remarks.append(f"{best['cells'].sum()} cells" + (f", {diverged} of them diverged (score 0)." if diverged else "."))
-    if means["n"].max() == 1:
-        remarks.append("One seed only: no standard deviation, so small differences may be chance.")
-    if means["few_seeds"].any():
-        few, most = means["few_seeds"].sum(), means["n"].max()
-        remarks.append(f"{FEW_SEEDS} Incomplete: {few} of {len(means)} points (variant, lr) have fewer than {most} seeds.")
-    grids = learning_rates(means)
-    if len(set(grids.values())) > 1:
-        spans = (
-            f"{name} {format_lr(grids[name][0])}..{format_lr(grids[name][-1])} ({len(grids[name])})" for name in best.index
-        )
-        remarks.append(f"The variants were not tried at the same learning rates: {', '.join(spans)}.")
-    return remarks
-
-
-def _footnotes(frame: pd.DataFrame) -> list[str]:
-    """How to read the columns, and what the numbers leave out."""
-    notes = [
-        "test peak: best test score over the learning rates, as in the papers; chosen on test, so optimistic.",
-        "selected: test score at the learning rate with the best validation score; the fair one to compare.",
-        f"best lr range: around the test peak, test score within {BEST_RANGE:.0%} of it. ±: std over seeds.",
-        "edge: test peak at the lowest (low) or highest (high) lr tried, or the only one (both): the true "
-        "peak may lie outside.",
-    ]
-    best = peaks(frame)
-    if (best["peak_n"] != best["selected_n"]).any():
-        notes.append("seeds: where there are two numbers, those of the test peak and of the selected score.")
-    failed = frame.loc[frame["status"] == "failed", "variant"].value_counts()
-    if len(failed):
-        counts = ", ".join(f"{name} {failed[name]}" for name in in_order(failed.index))
-        notes.append(f"Left out, failed: {failed.sum()} ({counts}); the error is in their record.json.")
-    if frame.attrs.get("skipped"):
-        notes.append(f"Left out, unreadable: {frame.attrs['skipped']}.")
-    return notes
+def percent(value: float, digits: int = 2) -> str:
+    """A fraction as percent, `-` for NaN."""
+    return "-" if math.isnan(value) else f"{100 * value:.{digits}f}"

@@ -1,0 +1,136 @@
+"""Each variant against a reference, both at their best learning rates: intervals, tests, and what a clearer answer needs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from analysis import equivalence
+from analysis.errors import AnalysisError
+from analysis.examples import aligned
+from analysis.options import SETTING
+from analysis.palette import in_order
+from analysis.paired import Difference, difference
+from analysis.selection import cross_fitted
+from analysis.stats import peaks, settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REFERENCE = "lora"
+HOW = {"paired": "problems and seeds", "means": "seeds"}
+
+
+def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, reference: str = REFERENCE) -> pd.DataFrame:
+    """Every variant of each setting against the reference of the same setting.
+
+    Both at the learning rate of their best mean validation score (at their test peak where there are no validation scores).
+    With completions on disk the scores are compared problem by problem (`analysis.paired`); without, by Welch's t-test of
+    the means over seeds, if there are several.
+
+    Returns:
+        One row a setting and variant: `SETTING`, `variant`, `lr`, `reference_lr`, `how` ("paired", "means" or ""), `value`,
+        `low`, `high` (95 %), `runs_low`, `runs_high` (95 % of these trained models on new problems), `p_different` (after
+        Holm over the setting's variants), `p_equivalent`, `verdict`, `seeds`, `problems`, `seeds_needed` (of each variant, to
+        tell a difference of the margin apart with these problems), `problems_needed` (with these seeds).
+
+    Raises:
+        AnalysisError: if the margin is not positive, or no setting has the reference and another variant.
+    """
+    import pandas as pd
+
+    if not margin > 0:
+        raise AnalysisError(f"the margin must be positive, not {margin:g}")
+    rows: list[dict[str, Any]] = []
+    for setting, cells in settings(frame):
+        best = peaks(cells).set_index("variant")
+        if reference not in best.index or len(best) < 2:
+            continue
+        found = [
+            setting | {"variant": name} | _compared(cells, best, name, reference, margin)
+            for name in in_order(best.index)
+            if name != reference
+        ]
+        for row, p in zip(found, equivalence.holm([row["p"] for row in found]), strict=True):
+            verdict = equivalence.verdict(row["value"], row["stderr"], row["df"], margin, p)
+            row |= {"p_different": p, "p_equivalent": verdict.p_equivalent, "verdict": verdict.word}
+        rows += found
+    if not rows:
+        raise AnalysisError(f"no setting has {reference} and another variant to compare with it")
+    columns = [*SETTING, "variant", "lr", "reference_lr", "how", "value", "low", "high", "runs_low", "runs_high"]
+    columns += ["p_different", "p_equivalent", "verdict", "seeds", "problems", "seeds_needed", "problems_needed"]
+    return pd.DataFrame(rows)[columns]
+
+
+def _compared(cells: pd.DataFrame, best: pd.DataFrame, name: str, reference: str, margin: float) -> dict[str, Any]:
+    kind = "selected" if best.loc[[name, reference], "selected_lr"].notna().all() else "peak"
+    lrs = {each: float(best.loc[each, f"{kind}_lr"]) for each in (name, reference)}
+    row: dict[str, Any] = {"lr": lrs[name], "reference_lr": lrs[reference]}
+    found = _paired(cells, lrs)
+    if found is not None:
+        low, high = found.interval()
+        return row | {
+            "how": "paired", "value": found.value, "stderr": found.stderr, "df": found.df, "low": low, "high": high,
+            "runs_low": found.runs_low, "runs_high": found.runs_high, "p": found.p(), "seeds": found.seeds,
+            "problems": found.problems,
+            "seeds_needed": equivalence.seeds_needed(margin, found.components, found.problems),
+            "problems_needed": equivalence.problems_needed(margin, found.components, found.seeds),
+        }  # fmt: skip
+    one, other = (best.loc[each, [f"{kind}_mean", f"{kind}_std", f"{kind}_n"]].astype(float) for each in (name, reference))
+    return row | _welch(one.tolist(), other.tolist())
+
+
+def _paired(cells: pd.DataFrame, lrs: dict[str, float]) -> Difference | None:
+    """On the seeds that both have; None without completions. A diverged cell scores 0 on every problem."""
+    import numpy as np
+
+    name, reference = lrs
+    paths = {each: cells[(cells["variant"] == each) & (cells["lr"] == lrs[each])].set_index("seed") for each in lrs}
+    shared = sorted(set(paths[name].index) & set(paths[reference].index))
+    alive = [seed for seed in shared if all((paths[each].loc[seed, "status"] == "complete") for each in lrs)]
+    if not shared or len(alive) < len(shared):
+        return None  # a mean over seeds of which some diverged is no mean over problems
+    arrays, _ = aligned([[str(paths[each].loc[seed, "path"]) for seed in shared] for each in lrs])
+    return difference([np.subtract(one, other) for one, other in zip(*arrays, strict=True)]) if arrays else None
+
+
+def _welch(one: list[float], other: list[float]) -> dict[str, Any]:
+    """From mean, standard deviation and number of seeds of each; no test where a deviation is unknown."""
+    from scipy.stats import t
+
+    value = one[0] - other[0]
+    nothing = dict.fromkeys(("runs_low", "runs_high", "seeds_needed", "problems_needed", "problems"), math.nan)
+    row: dict[str, Any] = nothing | {"value": value, "seeds": min(one[2], other[2])}
+    if math.isnan(one[1]) or math.isnan(other[1]) or min(one[2], other[2]) < 2:
+        return row | {"how": "", **dict.fromkeys(("stderr", "df", "low", "high", "p"), math.nan)}
+    parts = [std**2 / n for _, std, n in (one, other)]
+    stderr = math.sqrt(sum(parts))
+    terms = sum(part**2 / (n - 1) for part, (_, _, n) in zip(parts, (one, other), strict=True))
+    df = stderr**4 / terms if terms else one[2] + other[2] - 2
+    reach = stderr * float(t.ppf(0.975, df))
+    p = 2 * float(t.sf(abs(value) / stderr, df)) if stderr else float(value == 0)
+    return row | {"how": "means", "stderr": stderr, "df": df, "low": value - reach, "high": value + reach, "p": p}
+
+
+def honest_peaks(frame: pd.DataFrame) -> pd.DataFrame:
+    """What each variant's choice of the best learning rate by test scores is worth on other seeds and problems.
+
+    Returns:
+        One row a setting and variant that has completions of every learning rate and seed: `SETTING`, `variant`,
+        `peak_mean`, `honest` (`analysis.selection.cross_fitted`) and `optimism`, the difference.
+    """
+    import pandas as pd
+
+    rows = []
+    for setting, cells in settings(frame):
+        for name in in_order(cells["variant"]):
+            curve = cells[cells["variant"] == name]
+            seeds = sorted(set(curve["seed"]))
+            table = curve.pivot_table("path", "lr", "seed", "first").reindex(columns=seeds)
+            if table.isna().any().any() or (curve["status"] != "complete").any():
+                continue
+            arrays, ids = aligned(table.to_numpy().tolist())
+            if arrays:
+                found = cross_fitted(arrays, ids)
+                rows.append(setting | {"variant": name, "peak_mean": found.peak, "honest": found.value, "optimism": found.optimism})
+    return pd.DataFrame(rows, columns=[*SETTING, "variant", "peak_mean", "honest", "optimism"])

@@ -1,0 +1,96 @@
+"""Published cells, a CSV of means, as rows like those of records."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.errors import AnalysisError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PUBLISHED = Path(__file__).parent / "published"
+"""The papers' numbers, which come with the package."""
+
+COLUMNS = ("source", "model", "task", "variant", "rank", "batch_size", "train_samples", "seeds", "learning_rate", "mean", "std")
+
+
+def is_published(directory: Path) -> bool:
+    """Whether a folder holds CSVs of cells."""
+    return any(_header(path) for path in directory.glob("*.csv"))
+
+
+def read_published(directory: Path) -> list[dict[str, Any]]:
+    """One row a cell of every CSV with `COLUMNS`; other CSVs are none of ours.
+
+    Returns:
+        Rows as those of `analysis.record.read_row`, with `source`, the `n` seeds behind a row and `test_std`, a fraction, NaN
+        where there is none. There is no validation score, no base model, and nothing of the cost.
+
+    Raises:
+        AnalysisError: with file and line, if a value is no number, or the score of a cell is no percentage.
+    """
+    import pandas as pd
+
+    rows = []
+    for path in sorted(path for path in directory.glob("*.csv") if _header(path)):
+        frame = pd.read_csv(path)
+        for place, cell in enumerate(frame.to_dict("records"), start=2):
+            try:
+                rows.append(_row(cell) | {"id": f"{path.stem}:{place}", "path": str(path)})
+            except (TypeError, ValueError) as error:
+                raise AnalysisError(f"{path}, line {place}: {error}") from None
+    return rows
+
+
+def _header(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        return set(COLUMNS) <= set(lines.readline().strip().split(","))
+
+
+def _row(cell: dict[str, Any]) -> dict[str, Any]:
+    mean, std, samples = float(cell["mean"]), float(cell["std"]), float(cell["train_samples"])
+    lr, seeds = float(cell["learning_rate"]), cell["seeds"]
+    if not 0 <= mean <= 100:
+        raise ValueError(f"mean is {cell['mean']}, not a percentage")
+    if not lr > 0:
+        raise ValueError(f"learning_rate is {cell['learning_rate']}, not a positive number")
+    return {
+        "finished": "",
+        "status": "complete",
+        "source": str(cell["source"]),
+        "model": str(cell["model"]),
+        "task": str(cell["task"]),
+        "variant": str(cell["variant"]),
+        "rank": int(cell["rank"]),
+        "batch_size": int(cell["batch_size"]),
+        "train_samples": None if math.isnan(samples) else int(samples),
+        "epochs": 1.0,
+        "lr": lr,
+        "seed": -1,
+        "n": 1 if isinstance(seeds, float) and math.isnan(seeds) else int(seeds),
+        "train_fraction": 1.0,
+        "subset": "all",
+        "test": mean / 100,
+        "test_std": std / 100,
+        "validation": math.nan,
+        "base_test": math.nan,
+        "seconds": math.nan,
+        "weights": "pretrained",
+        "fingerprint": "",
+        "variant_options": {},
+        "setting_options": {},
+    }
+
+
+def audit(path: Path = PUBLISHED / "audit.csv") -> pd.DataFrame:
+    """Papers on LoRA variants and what they tune: one row a paper (arXiv 2602.04998, figure 2).
+
+    Returns:
+        `method`, `arxiv`, `published` (months), `venue`, and 0 or 1 for `tunes_lr`, `tunes_batch_size`, `compares_rank`.
+    """
+    import pandas as pd
+
+    return pd.read_csv(path)
