@@ -49,7 +49,55 @@ def _parser() -> argparse.ArgumentParser:
 
     proxy = commands.add_parser("proxy", parents=[runs], help="compare cells of a part of the samples with full ones")
     proxy.set_defaults(run=_proxy)
+
+    heuristics = commands.add_parser("heuristics", parents=[runs], help="test paper 1's rules of practice, and suggest a sweep")
+    heuristics.set_defaults(run=_heuristics)
+
+    responses = commands.add_parser("responses", parents=[runs], help="show one problem's answers over learning rates")
+    responses.add_argument("--id", help="of the test problem (default: the one on which the cells disagree the most)")
+    responses.add_argument("--set", help="its test set, where several have the id")
+    responses.set_defaults(run=_responses)
+
+    compare = commands.add_parser("compare", help="which cells of two sets of results differ beyond noise")
+    compare.add_argument("a", metavar="A", type=Path)
+    compare.add_argument("b", metavar="B", type=Path)
+    compare.set_defaults(run=_compare)
+
+    export = commands.add_parser("export", parents=[runs], help="write all cells as one CSV or Parquet")
+    export.add_argument("--out", metavar="FILE", type=Path, required=True, help=".csv or .parquet")
+    export.add_argument("--columns", help="which, with commas (default: all)")
+    export.set_defaults(run=_export)
     return parser
+
+
+def _heuristics(options: argparse.Namespace) -> None:
+    from analysis.heuristics import findings, suggested, text
+    from analysis.load import load_records
+
+    frame = load_records(options.runs)
+    print(text(findings(frame), suggested(frame)), end="")
+
+
+def _responses(options: argparse.Namespace) -> None:
+    from analysis.load import load_records
+    from analysis.responses import problem, text
+
+    print(text(problem(load_records(options.runs), options.id, options.set)), end="")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from analysis.compare import compare, text
+    from analysis.load import load_records
+
+    print(text(compare(load_records(options.a), load_records(options.b)), (options.a.name, options.b.name)), end="")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from analysis.export import export
+    from analysis.load import load_records
+
+    columns = options.columns.split(",") if options.columns else None
+    print(f"{options.out}: {export(load_records(options.runs, wide=True), options.out, columns)} cells")
 
 
 def _proxy(options: argparse.Namespace) -> None:

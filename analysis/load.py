@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def load_records(directory: str | Path, proxies: bool = False) -> pd.DataFrame:
+def load_records(directory: str | Path, proxies: bool = False, wide: bool = False) -> pd.DataFrame:
     """Read every `directory/<id>/record.json`; a folder without one is an unfinished cell and is ignored.
 
     A folder of published cells (`analysis.published`) is read as well, alone or beside records.
 
     A record that cannot be trusted (half-written, malformed, of a newer schema) is left out with one warning line that
     names the file and the reason; `frame.attrs["skipped"]` counts them. Proxies (cells trained on a part of their samples,
-    which have no test score) are left out with a line that counts them, unless `proxies`.
+    which have no test score) are left out with a line that counts them, unless `proxies`. With `wide` every option of a variant
+    and a setting is a column of its own, too: `variant.alpha`, `trainer.warmup_ratio`.
 
     Returns:
         One row a cell with the columns of `analysis.record.read_row`, except that `options` (text, see
@@ -58,6 +59,9 @@ def load_records(directory: str | Path, proxies: bool = False) -> pd.DataFrame:
             raise AnalysisError(f"{directory} holds proxies only (train_fraction < 1): see `python -m analysis proxy`")
         log.warning("left out proxies (train_fraction < 1): %d; `python -m analysis proxy` compares them", count)
         rows = [row for row in rows if row["train_fraction"] == 1]
+    if wide:
+        for row in rows:
+            row |= _columns(row)
     scored = [row for row in rows if row["status"] != "failed"]
     if not scored:
         raise AnalysisError(
@@ -72,6 +76,18 @@ def load_records(directory: str | Path, proxies: bool = False) -> pd.DataFrame:
     frame["train_samples"] = frame["train_samples"].astype("Int64")
     frame.attrs["skipped"] = skipped
     return frame
+
+
+def _columns(row: dict[str, Any]) -> dict[str, Any]:
+    """Options as columns, numbers as numbers."""
+    named = {f"variant.{key}": value for key, value in row.get("variant_options", {}).items()}
+    found: dict[str, Any] = {}
+    for key, value in (named | row.get("setting_options", {})).items():
+        try:
+            found[key] = float(value)
+        except ValueError:
+            found[key] = value
+    return {key: value for key, value in found.items() if key not in row}
 
 
 def _nothing_found(directory: Path) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.labels import format_lr, format_score
 from analysis.load import load_records
-from analysis.tables import csv_table, markdown_table, text_table
+from analysis.tables import table as render_table
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def sweep(runs, write):
 
 
 def test_text(sweep):
-    lines = text_table(load_records(sweep)).splitlines()
+    lines = render_table(load_records(sweep)).splitlines()
     assert lines[:8] == [
         "tiny · arithmetic",
         "rank 8 · batch size 16 · 2400 samples · 1 epoch · untouched base model 1.00 %",
@@ -47,11 +47,11 @@ def test_text(sweep):
     ]
     assert "Spread of 2 variants (max - min): test peak 6.00, selected 10.00 points." in lines
     assert "12 cells." in lines
-    assert max(map(len, lines)) <= 100
+    assert max(map(len, lines)) <= 110
 
 
 def test_markdown(sweep):
-    lines = markdown_table(load_records(sweep)).splitlines()
+    lines = render_table(load_records(sweep), style="markdown").splitlines()
     assert lines[0] == "### tiny · arithmetic"
     assert "| pissa | 96.50 ± 0.71 | 2e-3 | 80.50 ± 0.71 | 2e-4 | 2e-3 | 2 | - |" in lines
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
@@ -59,7 +59,7 @@ def test_markdown(sweep):
 
 def test_csv_is_exact_and_has_one_row_a_variant_and_setting(sweep, write):
     write("lora", 2e-3, 0, 1 / 3, config={"rank": 64})
-    rows = list(csv.DictReader(io.StringIO(csv_table(load_records(sweep)))))
+    rows = list(csv.DictReader(io.StringIO(render_table(load_records(sweep), style="csv"))))
     assert [(row["rank"], row["variant"]) for row in rows] == [("8", "lora"), ("8", "pissa"), ("64", "lora")]
     assert float(rows[1]["selected_mean"]) == pytest.approx(0.805)
     assert float(rows[2]["peak_mean"]) == pytest.approx(1 / 3, abs=1e-12)
@@ -71,7 +71,7 @@ def test_what_is_left_out_is_counted(sweep, write):
     write("lora", 6e-2, 1, status="failed", metrics=None)
     write("pissa", 6e-2, 1, status="failed", metrics=None)
     write("pissa", 6e-2, 0).write_text("{")
-    text = text_table(load_records(sweep))
+    text = render_table(load_records(sweep))
     assert "13 cells, 1 of them diverged (score 0)." in text
     assert "Left out, failed: 2 (lora 1, pissa 1)" in text
     assert "Left out, unreadable: 1." in text
@@ -79,7 +79,7 @@ def test_what_is_left_out_is_counted(sweep, write):
 
 def test_incomplete_grids_are_said(sweep, write):
     write("lora", 6e-3, 0, 0.99, validation=0.1)
-    text = text_table(load_records(sweep))
+    text = render_table(load_records(sweep))
     assert "99.00†" in text
     assert "1, 2" in text
     assert "† Incomplete: 1 of 7 points (variant, lr) have fewer than 2 seeds." in text
@@ -87,14 +87,14 @@ def test_incomplete_grids_are_said(sweep, write):
 
 
 def test_complete_grids_need_no_remark(sweep):
-    text = text_table(load_records(sweep))
+    text = render_table(load_records(sweep))
     for word in ("†", "same learning rates", "Left out", "diverged", "One seed"):
         assert word not in text
 
 
 def test_random_weights_are_in_the_title(runs, write):
     write(model={"fingerprint": "a", "weights": "random"}, base=None, config={"train_samples": None, "epochs": 0.5})
-    lines = text_table(load_records(runs)).splitlines()
+    lines = render_table(load_records(runs)).splitlines()
     assert lines[0] == "tiny (random weights) · arithmetic"
     assert lines[1] == "rank 8 · batch size 16 · all samples · 0.5 epochs"
 
@@ -102,6 +102,6 @@ def test_random_weights_are_in_the_title(runs, write):
 def test_one_seed_and_differing_base_scores_are_said(runs, write):
     write("lora", base={"test": 0.01, "validation": 0.0})
     write("pissa", base={"test": 0.02, "validation": 0.0})
-    text = text_table(load_records(runs))
+    text = render_table(load_records(runs))
     assert "untouched base model 1.00–2.00 %" in text
     assert "One seed only" in text

@@ -1,0 +1,41 @@
+"""Cells as one tidy CSV or Parquet, one row a cell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from analysis.errors import AnalysisError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def export(frame: pd.DataFrame, path: Path, columns: Sequence[str] | None = None) -> int:
+    """Write the cells, sorted by the columns, and return how many.
+
+    Args:
+        frame: of `analysis.load.load_records(..., wide=True)`; scores are fractions 0..1.
+        path: its suffix, one of `SUFFIXES`, is the format.
+        columns: which, and in which order; None: all.
+
+    Raises:
+        AnalysisError: another suffix, an unknown column, or the file cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise AnalysisError(f"cannot export to {path}: its name must end in {' or '.join(SUFFIXES)}")
+    if unknown := [name for name in columns or () if name not in frame]:
+        raise AnalysisError(f"no column {', '.join(unknown)}; there are {', '.join(frame.columns)}")
+    chosen = frame[list(columns)].sort_values(list(columns), kind="stable") if columns else frame
+    try:
+        if path.suffix.lower() == ".csv":
+            chosen.to_csv(path, index=False, float_format="%.10g", lineterminator="\n")
+        else:
+            chosen.to_parquet(path, index=False)
+    except OSError as error:
+        raise AnalysisError(f"cannot write {path} ({error.strerror or error})") from None
+    return len(chosen)
