@@ -148,7 +148,9 @@ def text(found: pd.DataFrame, names: tuple[str, str]) -> str:
     differing = found[found["p"] < ALPHA].sort_values("p")
     header = ["cell", "lr", "seed", f"A: {names[0]}", f"B: {names[1]}", "B - A", "p (Holm)", "by"]
     rows = [_row(row) for row in differing.to_dict("records")]
-    remarks = [f"{len(found)} cells in both; {int(found['same'].sum())} the same on every problem; {len(rows)} differ beyond noise."]
+    remarks = [
+        f"{len(found)} cells in both; {int(found['same'].sum())} the same on every problem; {len(rows)} differ beyond noise."
+    ]
     if untested := int(found["p"].isna().sum()):
         remarks.append(f"Not tested, for nothing tells their noise: {untested}.")
     remarks.append(f"B - A: mean {100 * found['difference'].mean():+.2f} points, largest {_largest(found['difference']):+.2f}.")

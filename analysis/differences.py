@@ -132,5 +132,7 @@ def honest_peaks(frame: pd.DataFrame) -> pd.DataFrame:
             arrays, ids = aligned(table.to_numpy().tolist())
             if arrays:
                 found = cross_fitted(arrays, ids)
-                rows.append(setting | {"variant": name, "peak_mean": found.peak, "honest": found.value, "optimism": found.optimism})
+                rows.append(
+                    setting | {"variant": name, "peak_mean": found.peak, "honest": found.value, "optimism": found.optimism}
+                )
     return pd.DataFrame(rows, columns=[*SETTING, "variant", "peak_mean", "honest", "optimism"])

@@ -60,7 +60,9 @@ def verdict(value: float, stderr: float, df: float, margin: float = MARGIN, p_di
         p_equivalent = float(max(t.sf((value + margin) / stderr, df), t.sf((margin - value) / stderr, df)))
     p = p if p_different is None else p_different
     different, equivalent = p < ALPHA, p_equivalent < ALPHA
-    return Verdict(p, p_equivalent, {(1, 0): "different", (0, 1): "equivalent", (1, 1): "both"}.get((different, equivalent), "open"))
+    return Verdict(
+        p, p_equivalent, {(1, 0): "different", (0, 1): "equivalent", (1, 1): "both"}.get((different, equivalent), "open")
+    )
 
 
 def holm(p: Sequence[float]) -> list[float]:

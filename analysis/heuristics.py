@@ -134,7 +134,9 @@ def suggested(frame: pd.DataFrame, step: float = math.sqrt(math.sqrt(10))) -> li
             row = rows.loc[variant]
             low, high = (-4 if row["edge"] in ("low", "both") else -2), (4 if row["edge"] in ("high", "both") else 2)
             lrs = [float(row["lr"]) * step**i for i in range(low, high + 1)]
-            overrides = f"model={model} task={task} variant={variant.split()[0]} rank={row['rank']} batch_size={row['batch_size']}"
+            overrides = (
+                f"model={model} task={task} variant={variant.split()[0]} rank={row['rank']} batch_size={row['batch_size']}"
+            )
             found.append((f"{model} · {task}", lrs, f"{overrides} lr={','.join(map(format_lr, lrs))}"))
     return found
 

@@ -134,7 +134,11 @@ def _problems(record: dict[str, Any]) -> float:
 
 def _device(record: dict[str, Any]) -> str:
     device = record.get("device")
-    return " ".join(str(device[key]) for key in ("type", "name") if device.get(key)) if isinstance(device, dict) else str(device or "")
+    return (
+        " ".join(str(device[key]) for key in ("type", "name") if device.get(key))
+        if isinstance(device, dict)
+        else str(device or "")
+    )
 
 
 def _positive(record: dict[str, Any], key: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 from collections.abc import Callable
@@ -84,3 +85,19 @@ def make_record(variant: str, lr: float, seed: int, test: float, validation: flo
         "started": "2026-03-01T10:00:00+00:00",
         "finished": "2026-03-01T10:00:06+00:00",
     }
+
+
+@pytest.fixture
+def answered(write: WriteRecord) -> WriteRecord:
+    """As `write`, with completions: `scores` are those of the test problems test/0, test/1, …; the record's mean is theirs."""
+
+    def answered(variant: str, lr: float, seed: int, scores: list[float], **more: Any) -> Path:
+        path = write(variant, lr, seed, sum(scores) / len(scores), **more)
+        with gzip.open(path.parent / "completions.jsonl.gz", "wt", encoding="utf-8") as lines:
+            for i, score in enumerate(scores):
+                row = {"split": "test", "set": "arithmetic", "id": f"test/{i}", "prompt": f"Q{i}?", "gold": str(i)}
+                lines.write(json.dumps(row | {"completion": f"{variant} {lr} says {i}", "score": score}) + "\n")
+            lines.write(json.dumps({"split": "validation", "set": "arithmetic", "id": "validation/0", "score": 1.0}) + "\n")
+        return path
+
+    return answered

@@ -1,0 +1,110 @@
+"""Variants against LoRA on records with and without completions."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.differences import differences, honest_peaks
+from analysis.errors import AnalysisError
+from analysis.load import load_records
+from analysis.tables import table
+
+
+def drawn(generator, rate, problems=200):
+    return (generator.random(problems) < rate).astype(float).tolist()
+
+
+@pytest.fixture
+def generator():
+    return np.random.default_rng(0)
+
+
+def test_scores_are_paired_problem_by_problem(runs, answered, generator):
+    """PiSSA is LoRA but for two problems more: far too little for unpaired scores of 200 problems, plain when paired."""
+    for seed in range(3):
+        lora = drawn(generator, 0.5)
+        wrong = [i for i, score in enumerate(lora) if score == 0][:2]
+        answered("lora", 2e-3, seed, lora)
+        answered("pissa", 2e-4, seed, [1.0 if i in wrong else score for i, score in enumerate(lora)])
+    (row,) = differences(load_records(runs), margin=0.03).to_dict("records")
+    assert row["how"] == "paired" and (row["seeds"], row["problems"]) == (3, 200)
+    assert row["value"] == pytest.approx(0.01)
+    assert row["low"] > 0 and row["high"] < 0.03
+    assert row["verdict"] == "both"
+    assert (row["lr"], row["reference_lr"]) == (2e-4, 2e-3)
+
+
+def test_the_learning_rate_is_chosen_on_validation(runs, answered, generator):
+    answered("lora", 2e-3, 0, drawn(generator, 0.5))
+    answered("dora", 2e-3, 0, [1.0] * 200, validation=0.2)
+    answered("dora", 2e-4, 0, [0.0] * 200, validation=0.9)
+    (row,) = differences(load_records(runs)).to_dict("records")
+    assert row["lr"] == 2e-4 and row["value"] < -0.4 and row["verdict"] == "different"
+
+
+def test_only_shared_seeds_count(runs, answered, generator):
+    for seed in (0, 1):
+        answered("lora", 2e-3, seed, drawn(generator, 0.5))
+    for seed in (1, 2):
+        answered("dora", 2e-3, seed, drawn(generator, 0.5))
+    (row,) = differences(load_records(runs)).to_dict("records")
+    assert row["seeds"] == 1
+
+
+def test_without_completions_seeds_are_compared_by_welch(runs, write):
+    for seed, (lora, dora) in enumerate([(0.50, 0.60), (0.52, 0.61), (0.49, 0.64)]):
+        write("lora", 2e-3, seed, lora)
+        write("dora", 2e-3, seed, dora)
+    (row,) = differences(load_records(runs)).to_dict("records")
+    known = stats.ttest_ind([0.60, 0.61, 0.64], [0.50, 0.52, 0.49], equal_var=False)
+    assert row["how"] == "means" and row["p_different"] == pytest.approx(known.pvalue)
+    interval = known.confidence_interval()
+    assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
+
+
+def test_one_seed_without_completions_tells_nothing(runs, write):
+    write("lora", 2e-3, 0, 0.5)
+    write("dora", 2e-3, 0, 0.9)
+    (row,) = differences(load_records(runs)).to_dict("records")
+    assert row["verdict"] == "open" and math.isnan(row["p_different"]) and math.isnan(row["low"])
+    assert "| dora | 2e-3 | +40.00 | - | - | - | - | open |" in table(load_records(runs), "difference", "markdown")
+
+
+def test_a_diverged_seed_is_no_paired_score(runs, answered, write, generator):
+    for seed in (0, 1):
+        answered("lora", 2e-3, seed, drawn(generator, 0.5))
+    answered("dora", 2e-3, 0, drawn(generator, 0.9))
+    write("dora", 2e-3, 1, 0.0, status="diverged", metrics={"validation": {"mean": 0.0}, "test": {"mean": 0.0}})
+    (row,) = differences(load_records(runs)).to_dict("records")
+    assert row["how"] == "means" and row["seeds"] == 2
+
+
+def test_p_values_are_holms_over_the_variants(runs, answered, generator):
+    lora = drawn(generator, 0.5)
+    answered("lora", 2e-3, 0, lora)
+    for name in ("dora", "pissa", "olora"):
+        answered(name, 2e-3, 0, [1.0 if i < 4 else score for i, score in enumerate(lora)])
+    rows = differences(load_records(runs))
+    single = stats.ttest_1samp(np.array([1.0] * 4 + lora[4:]) - lora, 0).pvalue
+    assert rows["p_different"].tolist() == pytest.approx([3 * single] * 3)
+
+
+@pytest.mark.parametrize("margin", [0, -1, math.nan])
+def test_bad_input(runs, write, margin):
+    write("lora")
+    with pytest.raises(AnalysisError, match="margin must be positive"):
+        differences(load_records(runs), margin)
+    with pytest.raises(AnalysisError, match="no setting has lora and another variant"):
+        differences(load_records(runs))
+
+
+def test_honest_peaks_of_complete_curves_only(runs, answered, write, generator):
+    for lr in [1e-4 * 2**i for i in range(12)]:
+        for seed in range(3):
+            answered("lora", lr, seed, drawn(generator, 0.5))
+            write("pissa", lr, seed, 0.5)
+    (row,) = honest_peaks(load_records(runs)).to_dict("records")
+    assert row["variant"] == "lora" and row["optimism"] == pytest.approx(row["peak_mean"] - row["honest"])
+    assert 0 < row["optimism"] < 0.1

@@ -1,0 +1,37 @@
+"""Cells as one file."""
+
+import pandas as pd
+import pytest
+
+from analysis.errors import AnalysisError
+from analysis.export import export
+from analysis.load import load_records
+
+
+def test_csv_and_parquet_hold_every_cell_and_option(runs, write, tmp_path):
+    write("lora", 2e-3, 0, 0.9)
+    write("lora", 2e-4, 1, 0.7)
+    frame = load_records(runs, wide=True)
+    for name, read in {"cells.csv": pd.read_csv, "cells.parquet": pd.read_parquet}.items():
+        assert export(frame, tmp_path / name) == 2
+        found = read(tmp_path / name)
+        assert sorted(found["test"]) == [0.7, 0.9]
+        assert set(found["variant.alpha"]) == {8} and set(found["trainer.warmup_ratio"]) == {0.03}
+
+
+def test_chosen_columns_in_their_order_sorted(runs, write, tmp_path):
+    for lr in (2e-3, 2e-4):
+        write("lora", lr, 0, 0.9)
+    export(load_records(runs, wide=True), tmp_path / "x.csv", ["rank", "lr", "test"])
+    assert (tmp_path / "x.csv").read_text() == "rank,lr,test\n8,0.0002,0.9\n8,0.002,0.9\n"
+
+
+def test_bad_input(runs, write, tmp_path):
+    write()
+    frame = load_records(runs, wide=True)
+    with pytest.raises(AnalysisError, match=r"must end in \.csv or \.parquet"):
+        export(frame, tmp_path / "x.xlsx")
+    with pytest.raises(AnalysisError, match="no column rnk; there are id, path"):
+        export(frame, tmp_path / "x.csv", ["rnk"])
+    with pytest.raises(AnalysisError, match="cannot write"):
+        export(frame, tmp_path / "no" / "x.csv")
