@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.options import SETTING
 from analysis.stats import edge, seed_means
@@ -32,7 +32,7 @@ def bests(frame: pd.DataFrame, over: Sequence[str] = ("batch_size",)) -> pd.Data
     rows = []
     for key, cells in means.groupby([*keys, "variant"], dropna=False):
         cells = cells.sort_values([*over, "lr"]).reset_index(drop=True)
-        best = cells.loc[cells["test_mean"].argmax()]
+        best: Any = cells.loc[cells["test_mean"].argmax()]
         same = cells[(cells[list(over)] == best[list(over)]).all(axis=1)] if over else cells
         tried = sorted(same["lr"])
         validated = bool(cells["validation_mean"].notna().all())

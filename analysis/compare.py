@@ -27,10 +27,10 @@ RELATIVE = 1e-3
 def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """Cells that both have, and whether their test scores differ beyond noise.
 
-    Own cells are matched by seed. If both left completions, the test is McNemar's exact one over their common problems, where the
-    scores are right or wrong; else the two-sided z-test of two proportions of that many problems. Where one side is a mean over
-    seeds (published), the other's seeds are averaged, and the test is Welch's, by the standard deviations over seeds; with a
-    single seed on a side, the other side's deviation stands for both. p is Holm's over all cells.
+    Own cells are matched by seed. If both left completions, the test is McNemar's exact one over their common problems, where
+    the scores are right or wrong; else the two-sided z-test of two proportions of that many problems. Where one side is a mean
+    over seeds (published), the other's seeds are averaged, and the test is Welch's, by the standard deviations over seeds; with
+    a single seed on a side, the other side's deviation stands for both. p is Holm's over all cells.
 
     Returns:
         One row a cell: `CELL`, `lr`, `seed` (-1: means), `a`, `b` (fractions), `difference` (b − a), `how` ("mcnemar",
@@ -56,7 +56,7 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _key(row: dict[Any, Any]) -> list[Any]:
+def _key(row: Any) -> list[Any]:
     return [None if value is None or value != value else value for value in (_plain(row[name]) for name in CELL)]
 
 
@@ -66,12 +66,12 @@ def _plain(value: Any) -> Any:
     return None if value is pd.NA else value
 
 
-def _cells(frame: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _cells(frame: pd.DataFrame) -> dict[tuple[Any, ...], Any]:
     rows = frame[frame["status"] != "failed"].to_dict("records")
     return {(*_key(row), row["lr"], row["seed"]): row for row in rows}
 
 
-def _means(frame: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
+def _means(frame: pd.DataFrame) -> dict[tuple[Any, ...], Any]:
     from analysis.stats import seed_means
 
     found = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from analysis.labels import hyperparameters, model_and_task
 from analysis.options import SETTING
@@ -18,14 +18,18 @@ REFERENCE = "lora"
 HEADER = ["variant", "cells", "parameters", "s a step", "of LoRA's", "tokens/s", "memory GiB", "evaluation s", "hours in all"]
 ALIGN = "<>>>>>>>>"
 NOTES = [
-    "Medians over the finished cells of a setting; hours: training and evaluation of all of them. Times of cells that ran beside "
-    "others, or on other devices, do not compare.",
+    "Medians over the finished cells of a setting; hours: training and evaluation of all of them. Times of cells that ran "
+    "beside others, or on other devices, do not compare.",
 ]
 
 
 def frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a setting and variant with measured costs: `SETTING`, `variant`, `cells`, medians of `parameters`,
-    `seconds_a_step`, `tokens_a_second`, `peak_memory` (bytes), `evaluation_seconds`, and `hours`, the sum."""
+    """Measured costs, one row a setting and variant.
+
+    Returns:
+        `SETTING`, `variant`, `cells`, medians of `parameters`, `seconds_a_step`, `tokens_a_second`, `peak_memory` (bytes) and
+        `evaluation_seconds`, and `hours`, the sum.
+    """
     import pandas as pd
 
     done = frame[(frame["status"] == "complete") & frame["seconds"].notna()]
@@ -54,7 +58,7 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
         reference = costs["seconds_a_step"].get(REFERENCE, math.nan)
         rows = []
         for name in in_order(costs.index):
-            row = costs.loc[name]
+            row: Any = costs.loc[name]
             rows.append(
                 [
                     name,

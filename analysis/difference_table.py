@@ -37,8 +37,8 @@ def blocks(frame: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], li
         "completions). these runs: for these trained models on new problems (bootstrap).",
         f"p: of no difference, after Holm over the variants. p equal: of a difference of {100 * margin:g} points or more (two "
         f"one-sided tests). Verdict at {100 * ALPHA:g} %; both: a difference, and below {100 * margin:g} points.",
-        f"needed: seeds of each to tell {100 * margin:g} points apart with power {POWER:g} on these problems; ∞: the problems are "
-        "too few.",
+        f"needed: seeds of each to tell {100 * margin:g} points apart with power {POWER:g} on these problems; ∞: the problems "
+        "are too few.",
     ]
     return found, notes
 

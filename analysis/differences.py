@@ -9,8 +9,8 @@ from analysis import equivalence
 from analysis.errors import AnalysisError
 from analysis.examples import aligned
 from analysis.options import SETTING
-from analysis.palette import in_order
 from analysis.paired import Difference, difference
+from analysis.palette import in_order
 from analysis.selection import cross_fitted
 from analysis.stats import peaks, settings
 
@@ -62,7 +62,7 @@ def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, referen
     return pd.DataFrame(rows)[columns]
 
 
-def _compared(cells: pd.DataFrame, best: pd.DataFrame, name: str, reference: str, margin: float) -> dict[str, Any]:
+def _compared(cells: pd.DataFrame, best: Any, name: str, reference: str, margin: float) -> dict[str, Any]:
     kind = "selected" if best.loc[[name, reference], "selected_lr"].notna().all() else "peak"
     lrs = {each: float(best.loc[each, f"{kind}_lr"]) for each in (name, reference)}
     row: dict[str, Any] = {"lr": lrs[name], "reference_lr": lrs[reference]}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from analysis.paired import Components
 
 MARGIN = 0.01
-"""Differences below one point do not matter: paper 1 (arXiv 2602.04998) calls variants whose peaks are within 1 to 2 % equal."""
+"""Differences below one point do not matter: paper 1 (arXiv 2602.04998) calls peaks within 1 to 2 % equal."""
 
 ALPHA = 0.05
 POWER = 0.8

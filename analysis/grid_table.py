@@ -56,7 +56,7 @@ def _cell(mean: float, best: bool) -> str:
 
 
 def _listed(best: pd.DataFrame) -> str:
-    rows = best.set_index("variant")
+    rows: Any = best.set_index("variant")
     return "; ".join(
         f"{name} {format_score(rows.loc[name, 'mean'], rows.loc[name, 'std'])} "
         f"(lr {format_lr(rows.loc[name, 'lr'])}, batch size {rows.loc[name, 'batch_size']})"

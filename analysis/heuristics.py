@@ -7,7 +7,7 @@ differ in one axis alone gives one number, and the interval is the bootstrap's o
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.bests import DURATION, bests
 from analysis.correlation import LEVEL, RESAMPLES, SEED, Estimate
@@ -76,7 +76,7 @@ def tuning_gains(frame: pd.DataFrame) -> list[tuple[float, float]]:
     for _, cells in seed_means(frame).groupby([*keys, "variant"], dropna=False):
         table = cells.pivot_table("test_mean", "lr", "batch_size").dropna()
         if min(table.shape) > 1:
-            peak = table.max(axis=None)
+            peak: Any = table.max(axis=None)
             found.append((float(peak - table.max(axis=1).mean()), float(peak - table.max(axis=0).mean())))
     return found
 
@@ -131,7 +131,7 @@ def suggested(frame: pd.DataFrame, step: float = math.sqrt(math.sqrt(10))) -> li
     for (model, task), cells in best.groupby(["model", "task"]):
         rows = cells.sort_values("mean").drop_duplicates("variant", keep="last").set_index("variant")
         for variant in in_order(rows.index):
-            row = rows.loc[variant]
+            row: Any = rows.loc[variant]
             low, high = (-4 if row["edge"] in ("low", "both") else -2), (4 if row["edge"] in ("high", "both") else 2)
             lrs = [float(row["lr"]) * step**i for i in range(low, high + 1)]
             overrides = (

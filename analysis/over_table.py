@@ -31,7 +31,7 @@ def of(axis: str) -> Callable[[pd.DataFrame], tuple[list[Block], list[str]]]:
         keys = [key for key in SETTING if key not in columns]
         for key, cells in best.groupby(keys, dropna=False):
             setting: dict[str, Any] = dict(zip(keys, key, strict=True))
-            values = cells[columns].drop_duplicates().sort_values(columns).to_dict("records")
+            values: Any = cells[columns].drop_duplicates().sort_values(columns).to_dict("records")
             rows, spreads = [], []
             parts = [_only(cells, value) for value in values]
             for variant in in_order(cells["variant"]):

@@ -50,7 +50,7 @@ def _header(path: Path) -> bool:
         return set(COLUMNS) <= set(lines.readline().strip().split(","))
 
 
-def _row(cell: dict[str, Any]) -> dict[str, Any]:
+def _row(cell: Any) -> dict[str, Any]:
     mean, std, samples = float(cell["mean"]), float(cell["std"]), float(cell["train_samples"])
     lr, seeds = float(cell["learning_rate"]), cell["seeds"]
     if not 0 <= mean <= 100:

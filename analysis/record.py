@@ -23,7 +23,7 @@ def read_row(path: Path) -> dict[str, Any]:
         unmeasured base and the test of a proxy); `seconds` of training; `weights` and their `fingerprint`;
         and, as flat dicts of text, `variant_options` and `setting_options`: what else is in the record's `identity`, that is,
         everything that decides a result. A failed cell, which may have ended before anything was loaded, has the axes and
-        NaN scores only. `source` is "", for published cells have theirs; `n`, the seeds behind the row, is 1 and `test_std` NaN.
+        NaN scores only. `source` is "", which published cells have; `n`, the seeds behind the row, is 1 and `test_std` NaN.
         What it cost: `steps`, `tokens`, `peak_memory` (bytes), `parameters` (trainable), `evaluation_seconds`, and where:
         `device`, `versions` (text) and `commit`; `problems`, the test problems by which `test` was measured.
 

@@ -56,10 +56,14 @@ def test_proportions_where_there_are_no_completions(runs, write, other):
 
 def test_chance_alone_is_seldom_called_a_difference(runs, answered, other):
     generator = np.random.default_rng(0)
-    for _ in range(2):
+
+    def thirty():
         for seed in range(30):
             answered("lora", 2e-3, seed, (generator.random(100) < 0.5).astype(float).tolist())
-        folder = other() if not any(runs.parent.glob("other")) else folder
+
+    thirty()
+    folder = other()
+    thirty()
     found = compare(load_records(folder), load_records(runs))
     assert len(found) == 30 and (found["p"] < 0.05).sum() <= 1
 
