@@ -10,6 +10,7 @@ from pathlib import Path
 from analysis.errors import AnalysisError
 from analysis.rendering import STYLES
 
+FIGURES = ("lr_curves", "rank", "duration", "batch", "heatmap", "pareto", "search", "audit")
 KINDS = ("peaks", "grid", "batch", "rank", "duration", "difference", "cost")
 
 
@@ -36,8 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=(*STYLES, "csv"), default="text", help="default: %(default)s")
     table.set_defaults(run=_table)
 
-    plot = commands.add_parser("plot", parents=[runs], help="draw accuracy over the learning rate")
-    plot.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/lr_curves.png)")
+    plot = commands.add_parser("plot", parents=[runs], help="draw a figure, such as accuracy over the learning rate")
+    plot.add_argument("--kind", choices=FIGURES, default="lr_curves", help="default: %(default)s")
+    plot.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/KIND.png)")
     plot.set_defaults(run=_plot)
 
     sharpness = commands.add_parser("sharpness", parents=[runs], help="compare the best learning rates with λmax")
@@ -115,11 +117,11 @@ def _table(options: argparse.Namespace) -> None:
 
 
 def _plot(options: argparse.Namespace) -> None:
-    from analysis.load import load_records
-    from analysis.plots import save_lr_curves
+    from analysis.figures import figure
+    from analysis.plots import save
 
-    path = options.out or options.runs / "lr_curves.png"
-    save_lr_curves(load_records(options.runs), path)
+    path = options.out or options.runs / f"{options.kind}.png"
+    save(lambda: figure(options.kind, options.runs), path)
     print(path)
 
 

@@ -1,0 +1,81 @@
+"""Mean test accuracy over batch size and learning rate: one map a variant, one row a setting."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from analysis.errors import AnalysisError
+from analysis.labels import format_lr, hyperparameters, model_and_task
+from analysis.options import SETTING
+from analysis.palette import in_order
+from analysis.plots import GREY
+from analysis.stats import seed_means
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLORS = "cividis"
+"""Made for colour-blind readers, and its lightness alone tells the order in print."""
+
+
+def heatmap(frame: pd.DataFrame) -> Figure:
+    """All settings with several batch sizes; the best cell of each map is framed.
+
+    Raises:
+        AnalysisError: if there is none.
+    """
+    from matplotlib.figure import Figure
+
+    keys = [key for key in SETTING if key != "batch_size"]
+    found: list[tuple[dict[str, Any], pd.DataFrame]] = [
+        (dict(zip(keys, key, strict=True)), cells)
+        for key, cells in seed_means(frame).groupby(keys, dropna=False)
+        if cells["batch_size"].nunique() > 1
+    ]
+    if not found:
+        raise AnalysisError("no setting was run with more than one batch size")
+    widest = max(cells["variant"].nunique() for _, cells in found)
+    most = max(cells["lr"].nunique() for _, cells in found)
+    figure = Figure(figsize=(max(0.24 * most, 2) * widest + 1.6, 2.35 * len(found) + 0.4), layout="constrained")
+    rows = figure.subfigures(len(found), 1, squeeze=False)[:, 0]
+    for part, (setting, cells) in zip(rows, found, strict=True):
+        title = f"{model_and_task(setting)} · {hyperparameters(setting | {'batch_size': None})}"
+        part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+        variants = in_order(cells["variant"])
+        panels = part.subplots(1, widest, squeeze=False)[0]
+        image = None
+        for axes, variant in zip(panels, variants, strict=False):
+            image = _draw(axes, cells, variant, first=variant == variants[0])
+        for axes in panels[len(variants) :]:
+            axes.set_visible(False)
+        bar = part.colorbar(image, ax=list(panels), pad=0.01, aspect=12)
+        bar.set_label("test accuracy (%)", fontsize=8)
+        bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def _draw(axes: Axes, cells: pd.DataFrame, variant: str, first: bool) -> Any:
+    from matplotlib.patches import Rectangle
+
+    lrs, batches = sorted(set(cells["lr"])), sorted(set(cells["batch_size"]))
+    table = cells[cells["variant"] == variant].pivot_table("test_mean", "batch_size", "lr").reindex(index=batches, columns=lrs)
+    values = 100 * table.to_numpy(dtype=float)
+    image = axes.imshow(values, origin="lower", aspect="auto", cmap=COLORS, vmin=0, vmax=100 * cells["test_mean"].max())
+    best = divmod(int(_first_largest(values)), len(lrs))
+    axes.add_patch(Rectangle((best[1] - 0.5, best[0] - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2))
+    axes.set_title(f"{variant}  {values[best]:.2f}", fontsize=9, loc="left")
+    axes.set_xticks(range(len(lrs)), [format_lr(lr) for lr in lrs], rotation=90, fontsize=6.5)
+    axes.set_yticks(range(len(batches)), [str(batch) for batch in batches] if first else [""] * len(batches), fontsize=8)
+    axes.tick_params(length=0)
+    if first:
+        axes.set_ylabel("batch size", fontsize=8, color=GREY)
+    return image
+
+
+def _first_largest(values: Any) -> float:
+    import numpy as np
+
+    return math.nan if np.isnan(values).all() else float(np.nanargmax(values))

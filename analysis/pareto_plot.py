@@ -1,0 +1,92 @@
+"""Accuracy over cost: each variant at its best learning rate, and those that no other one beats in both."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from analysis.cost_table import frame as costs
+from analysis.drawing import caption, legend
+from analysis.errors import AnalysisError
+from analysis.labels import hyperparameters, model_and_task
+from analysis.palette import in_order, styles
+from analysis.plots import COLUMNS, GREY, marker
+from analysis.stats import peaks, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Point(NamedTuple):
+    """A variant: seconds of training a cell, mean and standard deviation of its score."""
+
+    variant: str
+    cost: float
+    score: float
+    std: float
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Those that no other point beats in cost and score, by cost."""
+    best, found = -math.inf, []
+    for point in sorted(points, key=lambda point: (point.cost, -point.score)):
+        if point.score > best:
+            found.append(point)
+            best = point.score
+    return found
+
+
+def points(cells: pd.DataFrame) -> list[Point]:
+    """Of one setting: the median seconds of training, and the test score selected on validation (the peak without one)."""
+    best, cost = peaks(cells).set_index("variant"), costs(cells)
+    known = cost.assign(seconds=cells.groupby("variant")["seconds"].median().reindex(cost["variant"]).to_numpy())
+    seconds = known.set_index("variant")["seconds"]
+    kind = "selected" if best["selected_mean"].notna().all() else "peak"
+    return [
+        Point(name, float(seconds[name]), float(best[f"{kind}_mean"][name]), float(best[f"{kind}_std"][name]))
+        for name in in_order(best.index)
+        if name in seconds
+    ]
+
+
+def pareto(frame: pd.DataFrame) -> Figure:
+    """One panel a setting.
+
+    Raises:
+        AnalysisError: if no cell has a measured cost.
+    """
+    from matplotlib.figure import Figure
+
+    panels = [(setting, found) for setting, cells in settings(frame) if (found := points(cells))]
+    if not panels:
+        raise AnalysisError("no cell has a measured cost")
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    style_of = styles(point.variant for _, found in panels for point in found)
+    figure = Figure(figsize=(5.6 * columns + 1.3, 4.2 * rows), layout="constrained")
+    for index, (setting, found) in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        best = front(found)
+        axes.step([p.cost for p in best], [100 * p.score for p in best], where="post", color=GREY, linewidth=1, zorder=1)
+        for point in found:
+            style = style_of[point.variant]
+            if not math.isnan(point.std):
+                low, high = 100 * (point.score - point.std), 100 * (point.score + point.std)
+                axes.vlines(point.cost, low, high, color=style.color, linewidth=1.2, zorder=2)
+            axes.plot(point.cost, 100 * point.score, **marker(style, 8), zorder=3)
+        axes.set_title(f"{model_and_task(setting)}\n", loc="left", fontsize=11, fontweight="bold")
+        axes.text(0, 1.02, hyperparameters(setting), transform=axes.transAxes, fontsize=8.5, color=GREY)
+        axes.set_xlabel("training of one cell, median (s)")
+        axes.set_ylabel("test accuracy (%)")
+        axes.grid(color="#E5E5E5", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
+    caption(
+        figure,
+        "Grey: what no other variant beats in both.  Bars: ± standard deviation over seeds.  Times of cells that ran beside "
+        "others do not compare.",
+    )
+    return figure

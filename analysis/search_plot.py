@@ -1,0 +1,57 @@
+"""Search progress: the best score so far over evaluations, one line a method, with its spread over seeds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from analysis.drawing import casing, legend
+from analysis.palette import Style, styles
+from analysis.plots import GREY
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+METHODS = {
+    "random": Style("#999999", "s", ":"),
+    "tpe": Style("#56B4E9", "v", "--"),
+    "gp": Style("#0072B2", "o", "-"),
+    "latent_gp": Style("#009E73", "d", "--"),
+    "nomad": Style("#CC79A7", "X", "-."),
+    "language_bo": Style("#D55E00", "^", "-"),
+}
+"""The known methods, in the order of a legend."""
+
+BAND = (0.25, 0.75)
+"""Quantiles over seeds."""
+
+
+def progress(journals: pd.DataFrame) -> Figure:
+    """One panel a space; line: median over seeds, band: `BAND`. A search that has ended counts on with its best."""
+    from matplotlib.figure import Figure
+
+    panels = list(journals.groupby("space"))
+    unknown = styles(name for name in journals["method"] if name not in METHODS)
+    style_of = {name: style for name, style in (METHODS | unknown).items() if name in set(journals["method"])}
+    figure = Figure(figsize=(6.4 * len(panels) + 1.3, 4.2), layout="constrained")
+    for index, (_, runs) in enumerate(panels):
+        axes = figure.add_subplot(1, len(panels), index + 1)
+        for name, style in style_of.items():
+            of_method = runs[runs["method"] == name]
+            if of_method.empty:
+                continue
+            table = of_method.pivot_table("best", "number", "file").ffill()
+            low, middle, high = (100 * table.quantile(q, axis=1) for q in (BAND[0], 0.5, BAND[1]))
+            line: dict[str, Any] = {"color": style.color, "linestyle": style.linestyle, "linewidth": 1.8}
+            axes.plot(table.index, middle, **line, path_effects=casing(), zorder=3)
+            axes.fill_between(table.index, low, high, color=style.color, alpha=0.15, linewidth=0, step=None)
+        seeds = math.floor(runs.groupby("method")["file"].nunique().median())
+        axes.set_title(f"{seeds} search{'es' if seeds > 1 else ''} a method", loc="left", fontsize=9, color=GREY)
+        axes.set_xlabel("evaluations")
+        axes.set_ylabel("best validation score so far (%)")
+        axes.grid(color="#E5E5E5", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
+    figure.supxlabel("Line: median over seeds; band: the middle half.", x=0.01, ha="left", fontsize=8, color=GREY)
+    return figure
