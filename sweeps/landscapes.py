@@ -33,10 +33,6 @@ class Landscape:
     text: str
     unit: str
 
-    def regret(self, best: float) -> float:
-        """What the best score found lacks to the best of all, in the table's unit."""
-        return float(self.scores.max() - best)
-
 
 def names() -> list[str]:
     """The tables there are."""
