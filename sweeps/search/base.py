@@ -29,12 +29,14 @@ class Search(ABC):
 
     Attributes:
         needs: modules of the extra `search` that it imports.
+        shares: of a method that averages models, their weights at the last question.
     """
 
     needs: tuple[str, ...] = ()
 
     def __init__(self, space: Space, seed: int) -> None:
         self.space, self.seed = space, seed
+        self.shares: dict[str, float] = {}
 
     def check(self) -> None:
         """Find before the first evaluation what would stop a question later.

@@ -1,7 +1,7 @@
 """Deep-kernel Gaussian processes for few observations: learned features under a Matérn kernel, by marginal likelihood."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -110,6 +110,40 @@ def weights(members: Sequence[Member]) -> torch.Tensor:
     totals = torch.stack([member.density.sum() for member in members])
     totals = torch.where(totals.isfinite(), totals, -torch.inf)
     return torch.softmax(totals, 0) if totals.isfinite().any() else torch.full_like(totals, 1 / len(totals))
+
+
+def attempt(build: Callable[[], Member]) -> Member | None:
+    """The member, or None where its fit broke down: a covariance that is not positive definite, or no finite prediction."""
+    try:
+        found = build()
+    except torch.linalg.LinAlgError:
+        return None
+    return found if found.density.isfinite().all() and found.fit.weights.isfinite().all() else None
+
+
+def moved(member: Member, inputs: torch.Tensor) -> Member:
+    """The member with other inputs of the same observations [n, inputs], its hyperparameters as they were."""
+    fit = member.fit
+    return replace(member, fit=process.conditioned(member.features(inputs)[None], fit.scores, fit.kept, fit.length, fit.noise))
+
+
+def log_average_improvement(
+    members: Sequence[Member], shares: torch.Tensor, inputs: Sequence[torch.Tensor], incumbent: float
+) -> torch.Tensor:
+    """Log of the expected improvement under the mixture of the members, log Σ shareⱼ·EIⱼ(x), [m].
+
+    Args:
+        members: the models.
+        shares: their weights, adding up to 1.
+        inputs: what each is given of the candidates [m, inputs].
+        incumbent: what is to be improved.
+    """
+    parts = [
+        log_improvement(one, given, incumbent) + share.log()
+        for one, share, given in zip(members, shares, inputs, strict=True)
+        if share > 0
+    ]
+    return torch.logsumexp(torch.stack(parts), 0)
 
 
 def log_improvement(member: Member, inputs: torch.Tensor, incumbent: float) -> torch.Tensor:

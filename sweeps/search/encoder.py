@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from sweeps.search.prompts import Prompts
+from sweeps.space import SpaceError
 
 PACK = 768
 """Tokens of one pass beyond the head: as many nodes of the tree as fit go together, each seeing its ancestors alone."""
@@ -50,9 +51,14 @@ class Encoder:
         prompts: the texts.
         fingerprint: of the model's weights, for the cache of embeddings.
         cache: folder for embeddings.
+
+    Raises:
+        SpaceError: a model whose attention does not take a mask of who sees whom.
     """
 
     def __init__(self, model: Any, tokenizer: Any, prompts: Prompts, fingerprint: str, cache: Path) -> None:
+        if model.config._attn_implementation.rpartition("_")[2] != "sdpa":
+            raise SpaceError(f"the encoder's attention must be sdpa, not {model.config._attn_implementation}")
         self.model, self.tokenizer, self.prompts = model.eval().requires_grad_(False), tokenizer, prompts
         self.fingerprint, self.cache = fingerprint, cache
         self._lines: dict[str, list[int]] = {}
@@ -144,7 +150,7 @@ class Encoder:
     def _digest(self, token: bool) -> str:
         space = self.prompts.space
         content = [self.fingerprint, self.prompts.head, self.prompts.keys, space.digest, sorted(space.hidden), token]
-        content.append([self.prompts.lines(i) for i in (0, len(space) - 1)])
+        content.append([self.prompts.lines(i) for i in space.cover()])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,9 @@
-"""What embeddings of texts tell of the axes: linear directions, found from the candidates' texts alone, without any score."""
+"""What embeddings of texts tell of the axes: linear directions, found from the candidates' texts alone, without any score.
+
+For an axis of numbers the directions are fitted to the numbers, so that any embedding in which equal values are equal and
+different ones are not will do, even one of random vectors (``without_language``). What is the language model's is what lies
+between: the place of words, the directions beyond the axes', and how well a value that was left out is placed (``left_out``).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,13 +30,11 @@ class Readout:
         matrix: P [features + rest, width]; the rest are principal axes of what the features do not explain.
         center: c [width].
         axes: the key that each feature tells of.
-        r2: share of each feature's target that the embeddings give, R² over all candidates.
     """
 
     matrix: np.ndarray
     center: np.ndarray
     axes: tuple[str, ...]
-    r2: tuple[float, ...]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """φ [n, features + rest] of x [n, width]."""
@@ -58,38 +61,78 @@ def readout(embeddings: np.ndarray, space: Space, keys: Sequence[str]) -> Readou
     values, vectors = np.linalg.eigh(gram)
     values = values.clip(min=0)
     inverse = (vectors / (values + RIDGE * values.sum() + 1e-12)) @ vectors.T
-    rows, axes, r2 = [], [], []
+    rows, axes = [], []
     for key, targets in _targets(x, space, keys):
         found = inverse @ (x.T @ targets)  # [width, targets of this axis]
-        read = x @ found
-        r2 += [float(value) for value in np.square(_correlation(read, targets))]
         rows.append(2 * found.T / max(float(np.ptp(targets, axis=0).max()), 1e-12))
         axes += [key] * targets.shape[1]
     matrix = np.concatenate(rows) if rows else np.zeros((0, x.shape[1]))
-    return Readout(np.concatenate([matrix, _rest(x, gram, matrix)]), center, tuple(axes), tuple(r2))
+    return Readout(np.concatenate([matrix, _rest(x, gram, matrix)]), center, tuple(axes))
 
 
 def whole(embeddings: np.ndarray) -> Readout:
     """The embedding itself, centred, its variances adding up to 1."""
     center = embeddings.mean(0, dtype=np.float64)
     scale = np.sqrt(np.square(embeddings - center).sum(1).mean()).clip(min=1e-12)
-    return Readout(np.eye(embeddings.shape[1]) / scale, center, (), ())
+    return Readout(np.eye(embeddings.shape[1]) / scale, center, ())
+
+
+def without_language(space: Space, keys: Sequence[str], width: int = 576) -> np.ndarray:
+    """Embeddings that know nothing of language [candidates, width]: the sum of a random vector for each value of each axis.
+
+    With them in the place of a language model's, the rest of the method being the same, one sees what language adds.
+    """
+    generator = np.random.default_rng(0)
+    found = np.zeros((len(space), width), dtype=np.float32)
+    for told in _told(space, keys).values():
+        values, at = np.unique(told, return_inverse=True)
+        found += generator.standard_normal((len(values), width), dtype=np.float32)[at]
+    return found
+
+
+def left_out(embeddings: np.ndarray, space: Space, keys: Sequence[str]) -> dict[str, float]:
+    """How well each axis of at least four numbers is told for a value that the direction was not fitted to, R² over values.
+
+    The mean embeddings of the other values are fitted as in ``readout``; 1: placed rightly, 0: as the mean of the others.
+    """
+    found = {}
+    for key, told in _told(space, keys).items():
+        values, at = np.unique(told, return_inverse=True)
+        if len(values) < 4 or values.dtype.kind not in "fi":
+            continue
+        means = np.stack([embeddings[at == level].mean(0, dtype=np.float64) for level in range(len(values))])
+        t = _scaled(values)
+        errors = []
+        for level in range(len(values)):
+            others = np.arange(len(values)) != level
+            x, y = means[others] - means[others].mean(0), t[others] - t[others].mean()
+            kernel = x @ x.T
+            weights = np.linalg.solve(kernel + RIDGE * np.trace(kernel) * np.eye(len(y)), y)
+            guess = t[others].mean() + (means[level] - means[others].mean(0)) @ x.T @ weights
+            errors.append((guess - t[level], t[others].mean() - t[level]))
+        ours, mean = np.square(errors).sum(0)
+        found[key] = float(1 - ours / mean)
+    return found
+
+
+def _told(space: Space, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """For each axis with a choice what its line tells of each candidate [candidates]: numbers, or positions of words."""
+    positions = np.indices([len(axis.texts) for axis in space.axes]).reshape(len(space.axes), -1)
+    found: dict[str, np.ndarray] = {}
+    for axis, at in zip(space.axes, positions, strict=True):
+        numbers = axis.numbers
+        found[axis.key] = at.astype(str) if numbers is None else np.asarray(numbers)[at]
+    found |= {key: np.prod([found[name] for name in names], axis=0) for key, names in space.derived.items()}
+    single = {key for key, axis in zip(keys, space.axes, strict=True) if len(axis.texts) == 1}
+    return {key: found[key] for key in keys if key not in single}
 
 
 def _targets(x: np.ndarray, space: Space, keys: Sequence[str]) -> list[tuple[str, np.ndarray]]:
     """For each axis with a choice what its features should tell [candidates, targets], centred."""
-    positions = np.indices([len(axis.texts) for axis in space.axes]).reshape(len(space.axes), -1)
-    numbers = {
-        axis.key: np.asarray(axis.numbers)[at]
-        for axis, at in zip(space.axes, positions, strict=True)
-        if axis.numbers is not None
-    }
-    numbers |= {key: np.prod([numbers[name] for name in names], axis=0) for key, names in space.derived.items()}
     found = []
-    for key, axis, at in zip(keys, space.axes, positions, strict=True):
-        if len(axis.texts) == 1:
-            continue
-        target = _scaled(numbers[key])[:, None] if key in numbers else _levels(x, at)
+    for key, told in _told(space, keys).items():
+        words = told.dtype.kind not in "fi"
+        target = _levels(x, told.astype(int)) if words else _scaled(told)[:, None]
         found.append((key, target - target.mean(0)))
     return found
 
@@ -118,9 +161,3 @@ def _rest(x: np.ndarray, gram: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     first *= np.sign(first[np.arange(len(first)), np.abs(first).argmax(1)])[:, None]
     directions = first @ left.T
     return directions * (2 / float(np.ptp(x @ directions[0])) if values[-1] > 1e-9 * np.trace(gram) else 0)
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Of the columns [k]."""
-    one, other = one - one.mean(0), other - other.mean(0)
-    return (one * other).sum(0) / np.sqrt(np.square(one).sum(0) * np.square(other).sum(0)).clip(min=1e-12)

@@ -36,19 +36,27 @@ class GP(Search):
 def fitted(points: Any, scores: Any, seed: int = 0) -> Any:
     """BoTorch's ``SingleTaskGP`` of points [n, d] and standardised scores [n], hyperparameters at their posterior mode.
 
-    A fit that fails begins again from a draw of the priors; the seed decides it and leaves torch's own generator as it was.
+    A fit that fails begins again from a draw of the priors; the seed decides it and leaves torch's own generator as it was. If
+    that fails, too, the hyperparameters are the priors' modes.
     """
     import torch
+    from botorch.exceptions import ModelFittingError
     from botorch.fit import fit_gpytorch_mll
     from botorch.models import SingleTaskGP
     from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
-    kernel = get_covar_module_with_dim_scaled_prior(ard_num_dims=points.shape[1], use_rbf_kernel=False)
-    model = SingleTaskGP(points, scores[:, None], covar_module=kernel, outcome_transform=None)
+    def unfitted() -> Any:
+        kernel = get_covar_module_with_dim_scaled_prior(ard_num_dims=points.shape[1], use_rbf_kernel=False)
+        return SingleTaskGP(points, scores[:, None], covar_module=kernel, outcome_transform=None)
+
+    model = unfitted()
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+        try:
+            fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+        except ModelFittingError:
+            model = unfitted().eval()
     return model
 
 

@@ -45,10 +45,12 @@ class LanguageBO(Search):
     process. Token, W, b and the process are fitted together to the marginal likelihood.
 
     Against overfitting to at most some 30 scores: W, b and token have priors that hold them where they start, in few
-    dimensions; the process has BoTorch's priors; steps are few; every question fits anew from the same start; scores are
-    ``warped``. And the fitted projection is only one of three models, the others being z = φ (no fit but the process's) and
+    dimensions; the process has BoTorch's priors; steps are few; every question fits anew from the same start, for a fit that
+    went on from the last one would hang on the path, and an interrupted search on where it stopped; scores are ``warped``. And
+    the fitted projection is only one of three models, the others being z = φ (no fit but the process's) and
     the numbers themselves (``gp``). Each is refitted, projection and token included, without each of five folds; the expected
-    improvements are averaged with the weights that the left-out densities give (``deep.weights``).
+    improvements are averaged with the weights that the left-out densities give (``deep.weights``), from scores warped together
+    and the linear token. A model whose fit breaks down has no weight; where all do, the next candidate is drawn.
 
     With a token, embedding the 45,360 candidates of paper 2 would cost minutes a question. So the token is fitted to the
     features' slopes at its start, all candidates are first judged by their cached features moved by the mean change over the
@@ -63,13 +65,13 @@ class LanguageBO(Search):
         domain: False: no explanations.
         token: False: the state at the end of the text. A token is fitted through the projection.
         fallback: False: no model of the numbers.
+        language: False: random vectors, one a value, in the place of the language model; without a token. A control.
 
     Attributes:
-        arm: what the last question was asked by, "language" or "gp": the one with more weight.
-        shares: their weights at the last question.
+        arm: what the last question was asked by, "language" or "gp": the one with more of the weight in ``shares``.
 
     Raises:
-        SpaceError: no such text, or a token without a projection.
+        SpaceError: no such text, or a token without a projection or a language model.
     """
 
     needs = ("botorch",)
@@ -84,16 +86,19 @@ class LanguageBO(Search):
         domain: bool = True,
         token: bool = True,
         fallback: bool = True,
+        language: bool = True,
     ) -> None:
         super().__init__(space, seed)
+        if token and not language:
+            raise SpaceError("method.language=false needs method.token=false: a token is the language model's")
         if token and not projection:
             raise SpaceError("method.projection=false needs method.token=false: the token is fitted through the projection")
         self.projection, self.token, self.fallback = projection, token, fallback
         self._prompts, self._source = Prompts(space, Text.read(text), domain), encoder
+        self._language = language
         self._ready: tuple[Any, Any, torch.Tensor] | None = None
         self._tails: dict[int, tuple[Any, torch.Tensor]] = {}
         self.arm = ""
-        self.shares: dict[str, float] = {}
 
     def fingerprint(self) -> dict[str, Any]:
         """The texts by their hash: a changed file is another search."""
@@ -103,7 +108,8 @@ class LanguageBO(Search):
     def check(self) -> None:
         """See ``Search.check``; the encoder's weights must be at hand."""
         super().check()
-        self._source.check()
+        if self._language:
+            self._source.check()
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
@@ -118,6 +124,9 @@ class LanguageBO(Search):
         free = np.flatnonzero(untried(self.space, history))
         scores = torch.from_numpy(warped(filled(history)))
         members, token, moved = self._members(tried, scores)
+        if not members:
+            self.arm, self.shares = "", {}
+            return int(self.generator(history).choice(free))
         shares = deep.weights(members)
         named = list(zip([one.name for one in members], shares.tolist(), strict=True))
         self.shares = {arm: sum(share for name, share in named if name == arm) for arm in ("language", "gp")}
@@ -128,10 +137,8 @@ class LanguageBO(Search):
 
         def judged(inputs: dict[str, torch.Tensor], with_token: torch.Tensor) -> torch.Tensor:
             """Log of the average expected improvement, [m]."""
-            each = [
-                deep.log_improvement(one, inputs[one.name] if one.shift is None else with_token, incumbent) for one in members
-            ]
-            return torch.logsumexp(torch.stack(each) + shares.log()[:, None], 0)
+            given = [inputs[one.name] if one.shift is None else with_token for one in members]
+            return deep.log_average_improvement(members, shares, given, incumbent)
 
         found = judged(inputs, phi[free] + moved)
         if token is not None:
@@ -149,9 +156,12 @@ class LanguageBO(Search):
         from sweeps.search.encoder import Encoder
 
         if self._ready is None:
-            model, tokenizer, fingerprint, folder = self._source()
-            encoder = Encoder(model, tokenizer, self._prompts, fingerprint, folder)
-            table = encoder.table(self.token)
+            if self._language:
+                model, tokenizer, fingerprint, folder = self._source()
+                encoder = Encoder(model, tokenizer, self._prompts, fingerprint, folder)
+                table = encoder.table(self.token)
+            else:
+                encoder, table = None, features.without_language(self.space, self._prompts.keys)
             read = features.readout(table, self.space, self._prompts.keys) if self.projection else features.whole(table)
             self._ready = encoder, read, torch.from_numpy(read(table))
         return self._ready
@@ -160,27 +170,33 @@ class LanguageBO(Search):
         """The models; the fitted token; and the mean change of φ by it."""
         import torch
 
-        from sweeps.search import deep, process
+        from sweeps.search import deep
 
         _, read, phi = self._embeddings()
-        numeric = [deep.fixed("gp", torch.from_numpy(self.space.encoded[tried]), scores, extent=1.0)] if self.fallback else []
         observed, k = phi[tried], len(read.axes)
+        found, fitted = [], None
         if not self.projection:
-            return [deep.fixed("language", observed, scores, extent=1.0, shared=True), *numeric], None, 0.0
-        start = deep.fixed("language", observed[:, :k], scores)
-        start = dataclasses.replace(start, features=lambda inputs: inputs[:, :k])
-        if not self.token:
-            return [start, deep.projected("language", observed, scores, k), *numeric], None, 0.0
-        steps, slopes = self._slopes(tried)
-        fitted = deep.projected("language", observed, scores, k, slopes)
-        assert fitted.shift is not None  # it was fitted with slopes
-        token = self._embeddings()[0].start + (steps @ fitted.shift).float()
-        with torch.no_grad():
-            states = torch.cat([self._tails[each][0].states(token) for each in tried])
-        exact = torch.from_numpy(read(states.numpy()))
-        fit = fitted.fit
-        fit = process.conditioned(fitted.features(exact)[None], fit.scores, fit.kept, fit.length, fit.noise)
-        return [start, dataclasses.replace(fitted, fit=fit), *numeric], token, (exact - observed).mean(0)
+            found += [deep.attempt(lambda: deep.fixed("language", observed, scores, extent=1.0, shared=True))]
+        else:
+            steps, slopes = self._slopes(tried) if self.token else (None, None)
+            start = deep.attempt(lambda: deep.fixed("language", observed[:, :k], scores))
+            fitted = deep.attempt(lambda: deep.projected("language", observed, scores, k, slopes))
+            found += [start and dataclasses.replace(start, features=lambda inputs: inputs[:, :k])]
+        token: torch.Tensor | None = None
+        moved: Any = 0.0
+        if fitted is not None and fitted.shift is not None and steps is not None:
+            linear = fitted
+            token = self._embeddings()[0].start + (steps @ fitted.shift).float()
+            with torch.no_grad():
+                states = torch.cat([self._tails[each][0].states(token) for each in tried])
+            exact = torch.from_numpy(read(states.numpy()))
+            moved = (exact - observed).mean(0)
+            fitted = deep.attempt(lambda: deep.moved(linear, exact))
+        found += [fitted]
+        if self.fallback:
+            numbers = torch.from_numpy(self.space.encoded[tried])
+            found += [deep.attempt(lambda: deep.fixed("gp", numbers, scores, extent=1.0))]
+        return [one for one in found if one is not None], token, moved
 
     def _slopes(self, tried: list[int]) -> tuple["torch.Tensor", "torch.Tensor"]:
         """Steps of the token by one prior deviation [width, t], and how each changes φ of the observations [n, inputs, t]."""

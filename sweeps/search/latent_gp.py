@@ -1,8 +1,8 @@
 """Latent-space Bayesian optimisation without language: a deep kernel on the numbers.
 
 Paper 2 (arXiv 2602.11171) compares with an "LBO" that it does not define. Here it is ``language_bo`` with ``Space.encoded`` in
-the place of the text's features: the same projection, process, fit and acquisition. What language_bo gains over it, language
-and the averaging of models give.
+the place of the text's features: the same projection, process, fit and acquisition, but one model and not the average of three,
+and a derived key such as alpha told by its factor.
 """
 
 from collections.abc import Sequence

@@ -100,8 +100,15 @@ def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(landscapes, "read", lambda name, folder: landscape)
     for arguments, message in {
         ("--methods", "random", "--budget", "99"): "--budget 99 is more than the 20 candidates of small",
-        ("--methods", "random", "--seeds", "0"): "--seeds 0 and --budget 30 must be at least 1",
-        ("--methods", "rndom", "--budget", "6"): "there is no method rndom; available: random",
+        ("--methods", "random", "--seeds", "0"): "--seeds 0 is neither a number of seeds nor FIRST-LAST",
+        ("--methods", "random", "--seeds", "9-3"): "--seeds 9-3 is neither",
+        ("--methods", "random", "--seeds", "x"): "--seeds x is neither",
+        ("--methods", "random", "--budget", "0"): "--budget 0 must be at least 1",
+        ("--methods", "random", "--budget", "6", "--focus", "gpp"): "--focus gpp is none of --methods random",
+        ("--methods", "grid", "--budget", "6"): "there is no method grid; available: gp, language_bo",
+        ("--methods", "search", "--budget", "6"): "there is no method search",
+        ("--methods", "gp:token=false", "--budget", "6"): "token=false changes nothing of gp; what there is: initial, design",
+        ("--methods", "rndom", "--budget", "6"): "there is no method rndom; available: gp, language_bo",
     }.items():
         monkeypatch.setattr(sys, "argv", ["bench", "--tables", "small", "--output", str(tmp_path / "x"), *arguments])
         with pytest.raises(SystemExit):
@@ -113,6 +120,37 @@ def test_a_change_of_a_method_is_its_yaml_with_that_change():
     assert bench.configured("language_bo", ["method.token=false"])["method"]["token"] is False
     with pytest.raises(SpaceError, match="there is no method"):
         bench.configured("nothing")
+    for wrong in ("token=false", "metod.token=false", "method.tokn=false", "budget=3"):
+        with pytest.raises(SpaceError, match=r"changes nothing of language_bo; what there is: initial, design, method\.text"):
+            bench.configured("language_bo", [wrong])
+
+
+def test_the_tables_text_is_used_unless_another_is_asked_for():
+    assert bench.configured("language_bo", [], "mlp")["method"]["text"] == "mlp"
+    assert bench.configured("language_bo", ["method.text=mine.yaml"], "mlp")["method"]["text"] == "mine.yaml"
+    assert "text" not in bench.configured("gp", [], "mlp")["method"]
+
+
+def test_seeds_are_a_number_or_a_range():
+    assert list(bench.seeds("3")) == [0, 1, 2]
+    assert list(bench.seeds("7-9")) == [7, 8, 9]
+
+
+def test_the_weights_of_averaged_models_are_told(landscape):
+    class Averaging(Upwards):
+        def ask(self, history):
+            self.shares = {"language": 0.25 if len(history) == 2 else 0.75, "gp": 0.5}
+            return super().ask(history)
+
+    run = bench.replay(landscape, Averaging, seed=0, budget=4, initial=2, kind="sobol")
+    assert [each["language"] for each in run["shares"]] == [0.25, 0.75]
+    text = bench_table.text([landscape], [run | {"table": "small", "method": "mine", "seed": 0}], 4)
+    assert "* mine weighs its models: language 0.50, gp 0.50" in text
+    assert "shares" not in bench.replay(landscape, Upwards, seed=0, budget=4, initial=2, kind="sobol")
+
+
+def test_a_budget_of_one_is_shown_after_one(landscape):
+    assert "| after 1 | after 1 |" in bench_table.text([landscape], [_run("random", 0, [18.0])], 1)
 
 
 def _run(method, seed, scores):

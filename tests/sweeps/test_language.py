@@ -125,7 +125,14 @@ def language_bo(loaded, tmp_path):
     return lambda **switches: LanguageBO(SPACE, 0, Source(loaded, tmp_path), **switches)
 
 
-SWITCHES = [{}, {"token": False}, {"token": False, "projection": False}, {"domain": False}, {"fallback": False}]
+SWITCHES = [
+    {},
+    {"token": False},
+    {"token": False, "projection": False},
+    {"domain": False},
+    {"fallback": False},
+    {"token": False, "language": False},
+]
 
 
 @pytest.mark.parametrize("switches", SWITCHES, ids=lambda s: ",".join(s) or "all")
@@ -176,9 +183,84 @@ def test_the_models_are_weighted_by_what_they_predict(language_bo, monkeypatch):
     assert (without.arm, without.shares["gp"]) == ("language", 0)
 
 
-def test_the_token_needs_the_projection(language_bo):
-    with pytest.raises(SpaceError, match=r"method\.token=false"):
-        language_bo(projection=False)
+@pytest.mark.parametrize("token", [False, True])
+def test_the_question_is_the_candidate_of_the_largest_average_improvement(language_bo, token):
+    """Recomputed over all candidates from the models, by the closed form of the expected improvement."""
+    import torch
+    from scipy.stats import norm
+
+    from sweeps.search import deep
+    from sweeps.search.base import Observation, filled, warped
+
+    history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17, 25, 33, 21)]
+    search = language_bo(token=token)
+    asked = search.ask(history)
+    scores = torch.from_numpy(warped(filled(history)))
+    members, fitted, _ = search._members([one.candidate for one in history], scores)
+    encoder, read, phi = search._embeddings()
+    moved = phi if fitted is None else torch.from_numpy(read(encoder.embed(range(len(SPACE)), fitted).numpy()))
+    assert (fitted is not None) == token
+    total = np.zeros(len(SPACE))
+    for one, share in zip(members, deep.weights(members).tolist(), strict=True):
+        inputs = torch.from_numpy(SPACE.encoded) if one.name == "gp" else phi if one.shift is None else moved
+        with torch.no_grad():
+            mean, variance = (part[0].numpy() for part in one.fit.predict(one.features(inputs)[None]))
+        above, deviation = mean - float(scores.max()), np.sqrt(variance)
+        total += share * (above * norm.cdf(above / deviation) + deviation * norm.pdf(above / deviation))
+    total[[one.candidate for one in history]] = 0
+    assert asked == total.argmax()
+    assert np.sort(total)[-2] < total.max() * (1 - 1e-3)  # one candidate is clearly the best, so the test can fail
+
+
+def test_it_finds_a_ridge_sooner_than_chance(language_bo):
+    from sweeps.search import design
+    from sweeps.search.base import Observation
+    from sweeps.search.language_bo import LanguageBO
+
+    values = [str(2**i) for i in range(12)]
+    space = Space({"lr": values, "batch_size": values, "rank": ["4", "8"]})
+    place = np.indices([12, 12, 2])
+    scores = -np.abs(place[0] - place[1] - 3.0).ravel() - 0.3 * np.abs(place[0] - 7.0).ravel() - 0.1 * place[2].ravel()
+    places = []
+    for seed in range(3):
+        search = LanguageBO(space, seed, None, token=False, language=False)
+        history = [Observation(i, float(scores[i])) for i in design.first(space, "sobol", seed, 5)]
+        while len(history) < 15:
+            candidate = search.ask(history)
+            history.append(Observation(candidate, float(scores[candidate])))
+        places.append((scores > max(one.score for one in history)).sum())
+    assert np.median(places) < 4  # of 288 candidates; the best of 15 random ones is the 18th
+
+
+def test_without_any_model_a_candidate_is_drawn(language_bo, monkeypatch):
+    from sweeps.search import process
+    from sweeps.search.base import Observation
+
+    def broken(*_):
+        import torch
+
+        raise torch.linalg.LinAlgError("not positive definite")
+
+    history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17)]
+    monkeypatch.setattr(process, "conditioned", broken)
+    search = language_bo()
+    assert search.ask(history) not in {0, 9, 17}
+    assert (search.arm, search.shares) == ("", {})
+
+
+def test_the_token_needs_the_projection_and_a_language_model(language_bo):
+    for wrong in ({"projection": False}, {"language": False}):
+        with pytest.raises(SpaceError, match=r"method\.token=false"):
+            language_bo(**wrong)
+
+
+def test_an_encoder_with_another_attention_is_refused(loaded, tmp_path, monkeypatch):
+    from sweeps.search.encoder import Encoder
+
+    model, tokenizer, fingerprint, _ = loaded
+    monkeypatch.setattr(model.config, "_attn_implementation", "eager")
+    with pytest.raises(SpaceError, match="must be sdpa, not eager"):
+        Encoder(model, tokenizer, Prompts(SPACE, Text.read("lora")), fingerprint, tmp_path)
 
 
 def test_another_text_is_another_search(language_bo, tmp_path):

@@ -1,0 +1,151 @@
+"""What a search over paper 2's 45,360 candidates costs: embedding them once, then time and memory of a question.
+
+  tree    sweeps.search.encoder: texts form a tree, of which each token is computed once
+  plain   a sample of the texts, each whole, in batches of texts of the same length
+  search  30 evaluations from 5 first points; seconds of the 25 questions, and the peak memory of the process
+
+The scores are a smooth function of the numbers with noise: what a question costs does not hang on them. Every method runs in a
+process of its own. With --left-out, how well values that were left out are placed (sweeps.search.features.left_out).
+
+    make bench-search ARGS="--methods language_bo,language_bo:method.token=false,gp"
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from lorabench.__main__ import CONF
+from lorabench.encoder import Frozen
+from sweeps import bench
+from sweeps.landscapes import Landscape
+from sweeps.search import features
+from sweeps.search.encoder import Encoder
+from sweeps.search.prompts import Prompts, Text
+from sweeps.space import Space, factors
+
+METHODS = "random,tpe,gp,latent_gp,nomad,language_bo:method.token=false,language_bo"
+BATCH = 16
+"""Texts of a batch of the plain way."""
+
+
+def space(experiment: str) -> Space:
+    """That of an experiment's params."""
+    sweeper: Any = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").hydra.sweeper
+    derived: Any = OmegaConf.to_container(sweeper.derived)
+    hidden = {name for rule in derived.values() for name in factors(rule) if name == "alpha_mult"}
+    return Space({key: values.split(",") for key, values in sweeper.params.items()}, derived, hidden)
+
+
+def embedding(candidates: Space, encoder: str, sample: int) -> dict[str, float]:
+    """Seconds of all candidates by the tree and of a sample by the plain way, and how far the two are apart."""
+    model, tokenizer, fingerprint, _ = Frozen(encoder)()
+    prompts = Prompts(candidates, Text.read("lora"))
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Encoder(model, tokenizer, prompts, fingerprint, Path(folder))
+        started = time.perf_counter()
+        table = tree.table(token=False)
+        seconds = time.perf_counter() - started
+    chosen = np.random.default_rng(0).choice(len(candidates), sample, replace=False).tolist()
+    head = tokenizer(prompts.head)["input_ids"]
+    texts = {
+        each: head + [i for line in prompts.lines(each) for i in tokenizer(line, add_special_tokens=False)["input_ids"]]
+        for each in chosen
+    }
+    chosen.sort(key=lambda each: len(texts[each]))
+    started, apart = time.perf_counter(), 0.0
+    with torch.no_grad():
+        for length in sorted({len(text) for text in texts.values()}):
+            alike = [each for each in chosen if len(texts[each]) == length]
+            for i in range(0, len(alike), BATCH):
+                part = alike[i : i + BATCH]
+                states = model(input_ids=torch.tensor([texts[each] for each in part])).last_hidden_state[:, -1]
+                apart = max(apart, float((states - torch.from_numpy(table[part])).norm(dim=1).max() / states.norm(dim=1).max()))
+    plain = time.perf_counter() - started
+    return {
+        "candidates": len(candidates),
+        "tree_seconds": seconds,
+        "plain_seconds_of_sample": plain,
+        "plain_over_tree": plain / sample * len(candidates) / seconds,
+        "largest_relative_difference": apart,
+        "tokens_of_a_text": statistics.mean(map(len, texts.values())),
+    }
+
+
+def search(candidates: Space, label: str, encoder: str, budget: int) -> dict[str, Any]:
+    """Seconds of the questions of one search."""
+    name, *changes = label.split(":")
+    if name == "language_bo":
+        changes.append(f"method.encoder.model={encoder}")
+    config = bench.configured(name, changes)
+    scores = -np.square(candidates.encoded - 0.6).sum(1) + 0.05 * np.random.default_rng(0).standard_normal(len(candidates))
+    landscape = Landscape("", candidates, scores, "lora", "")
+    run = bench.replay(landscape, instantiate(config["method"]), 0, budget, config["initial"], config["design"])
+    seconds = run["seconds"][1:]  # the first question loads modules and embeddings
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"median": statistics.median(seconds), "largest": max(seconds), "first": run["seconds"][0], "gib": memory}
+
+
+def main() -> None:
+    """Print a table; with --one, one method's numbers as JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--experiment", default="llama7b_math_search")
+    parser.add_argument("--encoder", default="smollm2-135m")
+    parser.add_argument("--methods", default=METHODS)
+    parser.add_argument("--budget", type=int, default=30)
+    parser.add_argument("--sample", type=int, default=128, help="texts of the plain way; 0: no embedding is timed")
+    parser.add_argument("--left-out", action="store_true")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    candidates = space(options.experiment)
+    if options.one:
+        print(json.dumps(search(candidates, options.methods, options.encoder, options.budget)))
+        return
+    print(f"{options.experiment}: {len(candidates)} candidates, encoder {options.encoder}, {torch.get_num_threads()} threads")
+    if options.sample:
+        for name, value in embedding(candidates, options.encoder, options.sample).items():
+            print(f"* {name.replace('_', ' ')}: {value:.3g}")
+    if options.left_out:
+        model, tokenizer, fingerprint, folder = Frozen(options.encoder)()
+        for domain in (True, False):
+            prompts = Prompts(candidates, Text.read("lora"), domain)
+            table = Encoder(model, tokenizer, prompts, fingerprint, folder).table(token=False)
+            found = features.left_out(table, candidates, prompts.keys)
+            print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_listed(found)}")
+        random = features.left_out(features.without_language(candidates, prompts.keys), candidates, prompts.keys)
+        print(f"* the same of random vectors: {_listed(random)}")
+    print("\n| method | seconds a question, median | largest | first | peak memory, GiB |\n| :-- | --: | --: | --: | --: |")
+    for label in options.methods.split(","):
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.bench_search",
+            "--one",
+            "--methods",
+            label,
+            "--experiment",
+            options.experiment,
+        ]
+        command += ["--encoder", options.encoder, "--budget", str(options.budget)]
+        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        numbers = [f"{found[key]:.2f}" for key in ("median", "largest", "first", "gib")]
+        print("| " + " | ".join([label, *numbers]) + " |", flush=True)
+
+
+def _listed(found: dict[str, float]) -> str:
+    return ", ".join(f"{key} {value:.2f}" for key, value in found.items())
+
+
+if __name__ == "__main__":
+    main()
