@@ -89,7 +89,7 @@ def _panels(wr: Any, cells: pd.DataFrame, where: dict[str, str]) -> Any:
     for variant, style in styles(cells["variant"]).items():
         ids = cells.loc[cells["variant"] == variant, "id"].tolist()  # a run's id is its cell's
         colors = {one: wr.RunSettings(color=style.color) for one in ids}
-        runsets.append(wr.Runset(name=variant, filters=[expr.Metric("ID").isin(ids)], run_settings=colors, **where))
+        runsets.append(wr.Runset(name=variant, filters=expr.And(expr.Metric("ID").isin(ids)), run_settings=colors, **where))
     over_lr = [
         wr.ScatterPlot(title=f"{name} score over the learning rate", x=wr.Config(LR), y=wr.SummaryMetric(name), log_x=True)
         for name in (TEST, VALIDATION)

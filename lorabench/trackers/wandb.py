@@ -44,7 +44,7 @@ class Wandb(Tracker):
 
             default = wandb.setup(settings=wandb.Settings(silent=True)).settings.mode
             # Asked for now: it would ask a terminal for a login while the cell trains.
-            ready = (self.mode or default) != "online" or wandb.login(prompt=False, verify=False)
+            ready = (self.mode or default) != "online" or _Service.down or wandb.login(prompt=False, verify=False)
         except Exception as error:  # a package that does not fit another, a key of a wrong form
             raise UserError(f"tracker=wandb: {_line(error)}; repair it or leave out tracker=wandb") from error
         if not ready:
@@ -63,6 +63,7 @@ class Wandb(Tracker):
             command = f"wandb sync {self._folder}/offline-run-*"
             PROGRESS.note(f"tracker=wandb: {_line(error)}; from here on into files: `{command}` sends them")
             wandb.teardown()  # the run that did not start holds the id
+            wandb.setup(settings=wandb.Settings(silent=True))
             self._run = self._open("offline")
 
     def step(self, step: int, metrics: dict[str, float]) -> None:

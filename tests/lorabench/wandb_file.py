@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,20 @@ def raw_records(file: Path):
 
 
 def read_run(file: Path) -> dict[str, Any]:
-    """``run``, W&B's message; ``config``; ``history`` by step; ``summary``; ``exit_code``; ``artifacts``: files by name."""
+    """What the file of a finished run holds, waiting for its end: W&B writes it after it has said that it is done.
+
+    Returns:
+        ``run``, W&B's message; ``config``; ``history`` by step; ``summary``; ``exit_code``; ``artifacts``: files by name.
+    """
+    for _ in range(600):
+        found = _read(file)
+        if found["exit_code"] is not None:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{file} has no end")
+
+
+def _read(file: Path) -> dict[str, Any]:
     from wandb.proto import wandb_internal_pb2 as messages
 
     found: dict[str, Any] = {"config": {}, "history": {}, "summary": {}, "exit_code": None, "artifacts": {}}
