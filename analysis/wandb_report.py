@@ -133,7 +133,7 @@ def save(frame: pd.DataFrame, project: str, entity: str | None) -> str:
     try:
         if not wandb.login(prompt=False, verify=False):
             raise AnalysisError("not logged in to W&B: run `wandb login`, or write the report to a file with --out FILE")
-        owner = entity or wandb.Api().default_entity
+        owner = entity or wandb.Api().default_entity or ""
         return str(report(frame, project, owner, online=True).save().url)
     except AnalysisError:
         raise
