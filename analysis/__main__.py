@@ -69,7 +69,25 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", metavar="FILE", type=Path, required=True, help=".csv or .parquet")
     export.add_argument("--columns", help="which, with commas (default: all)")
     export.set_defaults(run=_export)
+
+    wandb = commands.add_parser("wandb", parents=[runs], help="the report of peaks for W&B, on its server or as a file")
+    wandb.add_argument("--project", default="lorabench", help="that the cells were logged to (default: %(default)s)")
+    wandb.add_argument("--entity", help="its owner (default: yours)")
+    wandb.add_argument("--out", metavar="FILE", type=Path, help="write the report's specification as JSON; needs no network")
+    wandb.set_defaults(run=_wandb)
     return parser
+
+
+def _wandb(options: argparse.Namespace) -> None:
+    from analysis.load import load_records
+    from analysis.wandb_report import save, write
+
+    frame = load_records(options.runs)
+    if options.out is None:
+        print(save(frame, options.project, options.entity))
+    else:
+        write(frame, options.project, options.entity or "", options.out)
+        print(options.out)
 
 
 def _heuristics(options: argparse.Namespace) -> None:

@@ -14,13 +14,14 @@ from omegaconf import DictConfig, OmegaConf
 from lorabench import models, records
 from lorabench.errors import UserError, nearest
 from lorabench.progress import number
-from lorabench.schema import Config, ModelConfig, TrainerConfig
+from lorabench.schema import Config, ModelConfig, TrainerConfig, controls
 
 if TYPE_CHECKING:
     from lorabench.generation.base import Generator
     from lorabench.models import Base
     from lorabench.subsets.base import Subset
     from lorabench.tasks.base import Task
+    from lorabench.trackers.base import Tracker
     from lorabench.variants.base import Variant
 
 _KEPT: dict[str, Any] = {}  # tasks and generators by their settings: loaded once, used by all cells of a process
@@ -88,6 +89,16 @@ class Cell:
         """What a proxy is trained on."""
         return build(self.config["subset"], "subset")
 
+    @cached_property
+    def tracker(self) -> "Tracker":
+        """What follows the cell while it trains."""
+        return build(self.config["tracker"], "tracker")
+
+    @property
+    def recorded_config(self) -> dict[str, Any]:
+        """The config without what says how a process goes about it."""
+        return {key: value for key, value in self.config.items() if key not in controls(Config)}
+
     @property
     def fraction(self) -> float:
         """The part of its samples that the cell is trained on; records of earlier versions do not name it."""
@@ -151,6 +162,7 @@ class Cell:
         if not 0 < self.fraction <= 1:
             raise UserError(f"train_fraction={self.fraction} must lie in (0, 1]")
         assert self.subset  # built here: its settings are checked before anything is trained
+        assert self.tracker
         if c["when_busy"] not in ("wait", "defer"):
             raise UserError(f"when_busy={c['when_busy']} is unknown; available: wait, defer")
         _check_trainer(self.trainer)
@@ -163,6 +175,7 @@ class Cell:
             return
         models.resolve_device(c["device"])
         self.generator.prepare()
+        self.tracker.prepare()
         if self.model.weights != "random":
             models.locate(self.model)
         available = len(self.task.train_examples())

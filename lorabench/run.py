@@ -16,7 +16,7 @@ from lorabench.errors import UserError
 from lorabench.evaluate import SPLITS, Row, answer, generated_splits, read_completions, score, write_completions, zero
 from lorabench.models import Base
 from lorabench.progress import PROGRESS
-from lorabench.schema import Config, controls
+from lorabench.trackers.following import Following, following
 from lorabench.train import Training, mean_loss, train
 
 _CORPORA: dict[tuple[str, str, int], dict[str, Corpus]] = {}
@@ -43,7 +43,8 @@ def run(cell: Cell) -> float:
             raise Busy(f"{cell} is being trained by another process")
         record, fresh = cell.record(), False
         if record is None:
-            record, fresh = _finish(cell), True
+            with following(cell) as follower:
+                record, fresh = _finish(cell, follower), True
     PROGRESS.cell_done(cell, record, fresh)
     if cell.config["save_adapter"] and not fresh and not (cell.folder / "adapter").exists():
         PROGRESS.note(
@@ -56,7 +57,7 @@ def run(cell: Cell) -> float:
     return record["validation_metric"]["value"]
 
 
-def _finish(cell: Cell) -> dict[str, Any]:
+def _finish(cell: Cell, follower: Following) -> dict[str, Any]:
     """Train and evaluate a cell and write its record, also when it fails.
 
     ``pending.json`` holds what is known between generation and scoring: a cell whose scorer stopped (a judge that is down,
@@ -68,7 +69,7 @@ def _finish(cell: Cell) -> dict[str, Any]:
     try:
         if record is None or rows is None:
             record = _new_record(cell)
-            rows = _work(cell, record, checkpoint)
+            rows = _work(cell, record, checkpoint, follower)
             if rows is not None:
                 write_completions(completions, rows)
                 records.write(pending, record)
@@ -89,10 +90,12 @@ def _finish(cell: Cell) -> dict[str, Any]:
             record["error"] = f"{type(error).__name__}: {error}".splitlines()[0]
             record["traceback"] = traceback.format_exc()
             _write(file, record)
+            follower.finish(record)
         raise
     _write(file, record)
     checkpoint.remove()
     pending.unlink(missing_ok=True)
+    follower.finish(record)
     return record
 
 
@@ -116,7 +119,7 @@ def _new_record(cell: Cell) -> dict[str, Any]:
         "schema_version": records.SCHEMA_VERSION,
         "id": cell.id,
         "status": "failed",
-        "config": {key: value for key, value in cell.config.items() if key not in controls(Config)},
+        "config": cell.recorded_config,
         "identity": cell.identity,
         "metrics": None,
         "error": None,
@@ -139,14 +142,14 @@ def _write(file: Path, record: dict[str, Any]) -> None:
     records.write(file, record)
 
 
-def _work(cell: Cell, record: dict[str, Any], checkpoint: Checkpoint) -> list[Row] | None:
+def _work(cell: Cell, record: dict[str, Any], checkpoint: Checkpoint, follower: Following) -> list[Row] | None:
     """Train, and generate unless the run diverged; the record gets everything but the scores."""
     base = cell.base()
     record["model"] = records.model_state(cell.model, models.fingerprint(cell.model))
     record["device"] = records.device_state(base.device, base.model.dtype)
     record["base"] = _baseline(cell, base)
     memory.reset_peak(base.device)
-    done, trainable, merged, loss = _train(cell, base, checkpoint)
+    done, trainable, merged, loss = _train(cell, base, checkpoint, follower)
     record["training"] = {
         "steps": done.steps,
         "tokens": done.tokens,
@@ -172,7 +175,7 @@ def _work(cell: Cell, record: dict[str, Any], checkpoint: Checkpoint) -> list[Ro
     return rows
 
 
-def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, int, Any, float | None]:
+def _train(cell: Cell, base: Base, checkpoint: Checkpoint, follower: Following) -> tuple[Training, int, Any, float | None]:
     """Attach, train, merge; the base has its own weights again afterwards.
 
     Returns:
@@ -192,6 +195,7 @@ def _train(cell: Cell, base: Base, checkpoint: Checkpoint) -> tuple[Training, in
         adapted = variant.attach(base.model, seed.generator(c["seed"], "init"), Calibration(corpus, chosen, cell.trainer))
     trainable = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     with PROGRESS.cell(cell, len(schedule)) as on_step, seed.deterministic():
+        on_step = follower.on_step(on_step)
         if c["hessian"]["every"] is not None:
             on_step = _watched(cell, base, adapted, corpus.encode(chosen), on_step)
         done = train(

@@ -49,6 +49,7 @@ class Config:
     variant: Any = MISSING
     trainer: TrainerConfig = MISSING
     evaluator: Any = MISSING
+    tracker: Any = field(default=MISSING, metadata=CONTROL)
     lr: float = MISSING
     batch_size: int = MISSING
     rank: int = MISSING

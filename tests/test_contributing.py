@@ -27,13 +27,19 @@ def records(folder: Path) -> list[dict]:
     return [json.loads(file.read_text()) for file in folder.glob("*/record.json")]
 
 
-def test_a_variant_is_one_file_and_one_yaml(tmp_path):
+def follow(group: str, name: str, folder: Path) -> None:
+    """Copy the sources, and add to them the one file and the one yaml of a recipe."""
     for package in ("lorabench", "conf", "sweeps", "hydra_plugins"):
-        shutil.copytree(ROOT / package, tmp_path / package)
+        shutil.copytree(ROOT / package, folder / package)
     files = blocks((ROOT / "CONTRIBUTING.md").read_text())
-    assert set(files) == {"lorabench/variants/gaussian.py", "conf/variant/gaussian.yaml"}
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
+    recipe = {f"lorabench/{group}s/{name}.py", f"conf/{group}/{name}.yaml"}
+    assert {file for file in files if file.split("/")[1].rstrip("s") == group} == recipe
+    for file in recipe:
+        (folder / file).write_text(files[file])
+
+
+def test_a_variant_is_one_file_and_one_yaml(tmp_path):
+    follow("variant", "gaussian", tmp_path)
     done = lorabench("variant=lora,gaussian", "output_dir=runs", "-m", path=tmp_path, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     losses = {r["config"]["variant"]["name"]: r["training"]["loss"] for r in records(tmp_path / "runs")}
@@ -51,3 +57,17 @@ def test_a_variant_outside_the_checkout(tmp_path):
     assert done.returncode == 0, done.stderr
     [record] = records(tmp_path / "runs")
     assert record["config"]["variant"]["_target_"] == "gaussian.Gaussian"
+
+
+def test_a_tracker_is_one_file_and_one_yaml(tmp_path):
+    follow("tracker", "lines", tmp_path)
+    done = lorabench("tracker=lines", "output_dir=runs", path=tmp_path, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "tracker=" not in done.stderr
+    [record] = records(tmp_path / "runs")
+    lines = [json.loads(line) for line in (tmp_path / "runs" / "tracked.jsonl").read_text().splitlines()]
+    assert {line["cell"] for line in lines} == {record["id"]}
+    assert lines[0]["lr"] == record["config"]["lr"]
+    assert [[line["step"], line["loss"]] for line in lines[1:-1]] == record["training"]["loss"][1::2]
+    assert (lines[-1]["status"], lines[-1]["test"]) == ("complete", record["metrics"]["test"]["mean"])
+    assert "tracker" not in record["config"]

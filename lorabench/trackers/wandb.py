@@ -1,0 +1,136 @@
+"""Weights & Biases: each cell a run, online or into files that `wandb sync` sends later."""
+
+import importlib.util
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lorabench import records
+from lorabench.errors import UserError
+from lorabench.progress import PROGRESS
+from lorabench.trackers.base import Tracker
+from lorabench.trackers.summary import summary
+
+if TYPE_CHECKING:
+    from lorabench.cell import Cell
+
+EXIT_CODES = {"complete": 0, "failed": 1, "diverged": 2}
+INTERRUPTED = 130
+NAME_LENGTH = 128  # W&B's limit
+
+
+@dataclass
+class Wandb(Tracker):
+    """A run with the cell's id, which an interrupted cell resumes; conf/tracker/wandb.yaml explains the attributes."""
+
+    project: str = "lorabench"
+    entity: str | None = None
+    mode: str | None = None
+    group: str | None = None
+    tags: list[str] = field(default_factory=list)
+    artifacts: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode not in (None, "online", "offline"):
+            raise UserError(f"tracker.mode={self.mode} is unknown; available: online, offline")
+
+    def prepare(self) -> None:
+        """Raise UserError where wandb is missing, or nobody is logged in and nothing says offline."""
+        found = importlib.util.find_spec("wandb")
+        if found is None or found.origin is None:  # without an origin it is a folder of that name, such as wandb makes itself
+            raise UserError("tracker=wandb needs the package wandb: pip install 'lorabench[wandb]'")
+        try:
+            import wandb
+
+            default = wandb.setup(settings=wandb.Settings(silent=True)).settings.mode
+            # Asked for now: it would ask a terminal for a login while the cell trains.
+            ready = (self.mode or default) != "online" or _Service.down or wandb.login(prompt=False, verify=False)
+        except Exception as error:  # a package that does not fit another, a key of a wrong form
+            raise UserError(f"tracker=wandb: {_line(error)}; repair it or leave out tracker=wandb") from error
+        if not ready:
+            raise UserError("tracker=wandb: no login; run `wandb login`, or log into files with tracker.mode=offline")
+
+    def start(self, cell: "Cell") -> None:
+        """Open the run; where the service does not answer, in files, for this cell and those that follow."""
+        import wandb
+
+        self._cell = cell
+        mode = "offline" if _Service.down else self.mode
+        try:
+            self._run = self._open(mode)
+        except wandb.errors.CommError as error:
+            _Service.down = True
+            command = f"wandb sync {self._folder}/offline-run-*"
+            PROGRESS.note(f"tracker=wandb: {_line(error)}; from here on into files: `{command}` sends them")
+            wandb.teardown()  # the run that did not start holds the id
+            wandb.setup(settings=wandb.Settings(silent=True))
+            self._run = self._open("offline")
+
+    def step(self, step: int, metrics: dict[str, float]) -> None:
+        """Log into the section ``train``."""
+        if step >= self._run.starting_step:  # the service has the others, from before an interruption
+            self._run.log({f"train/{name}": value for name, value in metrics.items()}, step=step)
+
+    def finish(self, record: dict[str, Any] | None) -> None:
+        """Summary, artifact and exit code."""
+        self._run.summary.update(summary(record) if record else {"status": "interrupted"})
+        if record and self.artifacts:
+            self._log_artifact()
+        try:
+            self._run.finish(exit_code=EXIT_CODES[record["status"]] if record else INTERRUPTED)
+        except TimeoutError as error:
+            _Service.down = True
+            command = f"wandb sync {self._folder}/run-*-{self._cell.id}"
+            raise TimeoutError(f"W&B has not taken everything in {self.timeout:g} s; `{command}` sends the rest") from error
+
+    def _open(self, mode: str | None) -> Any:
+        import wandb
+
+        config = self._cell.recorded_config | {"cell": self._cell.id, "git": records.git_state()}
+        return wandb.init(
+            project=self.project,
+            entity=self.entity,
+            mode=mode,  # type: ignore[arg-type]
+            id=self._cell.id,
+            resume="allow",
+            reinit="create_new",
+            name=str(self._cell)[:NAME_LENGTH],
+            group=self.group,
+            tags=self.tags,
+            config=config,
+            dir=self._cell.config["output_dir"],
+            settings=wandb.Settings(
+                silent=True,
+                quiet=True,
+                console="off",
+                symlink=False,  # to the latest run, of which there may be several at a time
+                disable_git=True,  # its record of uncommitted changes; the commit is in the config
+                init_timeout=self.timeout,
+                finish_timeout=self.timeout,
+                finish_timeout_raises=True,
+            ),
+        )
+
+    @property
+    def _folder(self) -> str:
+        return f"{self._cell.config['output_dir']}/wandb"
+
+    def _log_artifact(self) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(f"cell-{self._cell.id}", type="cell")
+        if (completions := self._cell.folder / "completions.jsonl.gz").exists():
+            artifact.add_file(str(completions))
+        if (adapter := self._cell.folder / "adapter").exists():
+            artifact.add_dir(str(adapter), name="adapter")
+        self._run.log_artifact(artifact)
+
+
+class _Service:
+    """What this process knows of it: asked once in vain, it is not waited for again."""
+
+    down = False
+
+
+def _line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
