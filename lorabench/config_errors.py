@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -30,6 +30,13 @@ def explained(error: BaseException, conf: Path, config: str = "config") -> str |
         return f"{group}={name} does not exist; {nearest(name, error.options or [])}"
     if isinstance(error, YAMLError):
         return " ".join(str(error).split())
+    if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
+        node = str(error).rpartition("full_key: ")[2]
+        reason = " ".join(str(error.__cause__).split())
+        if named := re.search(r"unexpected keyword argument '([^']+)'", reason):
+            argument = f"{node}.{named.group(1)}"
+            return f"unknown key '{argument}'; {_nearest_key(argument, _keys(conf, config))}"
+        return f"{node}: {reason}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         lines = [
             line.strip() for e in (error, error.__cause__) if e is not None for line in str(e).splitlines() if line.strip()
@@ -55,14 +62,18 @@ def explained(error: BaseException, conf: Path, config: str = "config") -> str |
 
 
 def _keys(conf: Path, config: str) -> list[str]:
-    """All keys of a primary config, dotted, and the config groups beside it."""
+    """All keys of a primary config and of the sweeper, dotted, and the config groups beside it."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
-        groups = ["experiment", "hydra/sweeper", "hydra/launcher"] if config == "config" else []
-        return [*_flat(compose(config)), *groups]
+        if config != "config":
+            return _flat(compose(config))
+        sweeper = [word for word in sys.argv[1:] if word.startswith("hydra/sweeper=")]
+        whole = compose(config, sweeper, return_hydra_config=True)
+        keys = [key for key in _flat(whole) if key.startswith("hydra.sweeper") or not key.startswith("hydra.")]
+        return [*(key for key in keys if "._" not in key), "experiment", "hydra/sweeper", "hydra/launcher"]
 
 
 def _flat(cfg: DictConfig, prefix: str = "") -> list[str]:

@@ -42,15 +42,16 @@ class Frozen:
         """What ``model`` names."""
         from lorabench.__main__ import CONF
 
-        file = CONF / "model" / f"{self.model}.yaml"
+        folder = CONF / "model"
+        file = folder / f"{self.model}.yaml"
         if file.is_file():
             spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), OmegaConf.load(file)))
             assert isinstance(spec, ModelConfig)
             return spec
-        hub, _, revision = self.model.partition("@")
+        hub, _, revision = str(self.model).partition("@")
         if "/" in hub and revision:
             return ModelConfig(name=hub, hub=hub, revision=revision)
-        known = ", ".join(sorted(each.stem for each in file.parent.glob("*.yaml")))
+        known = ", ".join(sorted(each.stem for each in folder.glob("*.yaml")))
         raise UserError(f"encoder {self.model} is none of {known}, nor OWNER/NAME@COMMIT")
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from omegaconf import DictConfig
@@ -18,11 +18,14 @@ FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, s
 EFFICIENCY = 0.35  # share of the matrix-product speed that a training step reaches
 
 
-def preflight(configs: Sequence[DictConfig], whole: bool = True) -> bool:
+def preflight(configs: Sequence[DictConfig], expected: Callable[[], Sequence[DictConfig]] | None = None) -> bool:
     """Check the whole grid before its first cell; return whether to run it.
 
-    With ``plan=true`` it prints the plan and returns False; then weights and data need not be at hand. A search gives its first
-    cells only (``whole=False``), so that progress is not counted against them.
+    With ``plan=true`` it prints the plan and returns False; then weights and data need not be at hand.
+
+    Args:
+        configs: of the grid's cells, or of some that show every value of a search.
+        expected: of a search, gives configs of as many cells as it will run, like those that it will choose.
 
     Raises:
         UserError: a cell cannot work; the line names the cell.
@@ -39,20 +42,25 @@ def preflight(configs: Sequence[DictConfig], whole: bool = True) -> bool:
             cell.check(resources=not only_plan)
         except UserError as error:
             raise UserError(f"cell {place} of {len(cells)} ({cell}): {error}" if len(cells) > 1 else str(error)) from error
+    if expected is not None and any(cell.config["when_busy"] == "defer" for cell in cells):
+        raise UserError("when_busy=defer is for grids: a search waits for a busy cell, whose score decides its next question")
     if only_plan:
-        print(describe(cells))
+        print(describe(cells, None if expected is None else [Cell.of(cfg) for cfg in expected()]))
         return False
-    if whole and len(cells) > 1:
+    if expected is None and len(cells) > 1:
         files = {cell.folder / "record.json" for cell in cells}
         PROGRESS.sweep(len(files), finished=lambda: sum(file.exists() for file in files))
     return True
 
 
-def describe(cells: Sequence[Cell]) -> str:
-    """The plan as text: number of cells, axes, what is already done, tokens and estimated hours."""
+def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> str:
+    """The plan as text: number of cells, axes, what is already done, tokens and estimated hours.
+
+    A search is planned by ``expected``, which stand for what it will run; ``cells`` have the values of its axes.
+    """
     found: dict[str, tuple[Cell, dict[str, Any] | None]] = {}
     missing: set[str] = set()
-    for cell in cells:
+    for cell in cells if expected is None else expected:
         try:
             found[cell.id] = (cell, cell.record())
         except UserError as error:  # the local data or weights that the id needs are not at hand
@@ -60,14 +68,17 @@ def describe(cells: Sequence[Cell]) -> str:
             missing.add(str(error))
     for text in sorted(missing):
         PROGRESS.note(f"plan: {text}")
-    states = Counter(record["status"] if record else "to run" for _, record in found.values())
-    lines = [f"{len(found)} cell{'s' * (len(found) != 1)}: " + ", ".join(f"{n} {state}" for state, n in sorted(states.items()))]
+    what = ", chosen as the search goes on"
+    if expected is None:
+        states = Counter(record["status"] if record else "to run" for _, record in found.values())
+        what = ": " + ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    lines = [f"{len(found)} cell{'s' * (len(found) != 1)}{what}"]
     for axis in AXES:
         values = list(dict.fromkeys(_axis(cell, axis) for cell in cells))
         if axis == "train_fraction" and values == ["1"]:
             continue
         lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
-    todo = [cell for cell, record in found.values() if record is None]
+    todo = [cell for cell, record in found.values() if record is None or expected is not None]
     tokens = [_tokens(cell) for cell in todo]
     known = [t for t in tokens if t is not None]
     if todo:

@@ -10,20 +10,18 @@ from omegaconf import DictConfig
 from lorabench.cell import Cell
 from lorabench.evaluate import SPLITS
 from lorabench.progress import number
-from lorabench.records import digest, identity
-from lorabench.schema import ModelConfig, knobs
+from lorabench.records import digest
 
 COLUMNS = ("proxy", *SPLITS, "variant", "lr", "batch", "rank", "alpha", "dropout", "seed", "cell")
 
 
 def settings(cfg: DictConfig) -> dict[str, Any]:
-    """What decides a cell's score as far as its config says it: all but the knobs. Weights and data need not be at hand."""
-    return _settings(Cell.of(cfg).config)
+    """What decides a cell's score, as of a record: the config without knobs, and what weights and data are.
 
-
-def _settings(config: dict[str, Any]) -> dict[str, Any]:
-    model = {key: value for key, value in config["model"].items() if key not in knobs(ModelConfig)}
-    return identity(config, "", "") | {"model": model}
+    Raises:
+        UserError: weights or data are not at hand.
+    """
+    return Cell.of(cfg).identity
 
 
 def report(configs: Sequence[DictConfig], proxies: Sequence[float]) -> None:
@@ -35,7 +33,7 @@ def table(cells: Sequence[Cell], proxies: Sequence[float]) -> str:
     """The scores in percent, a line a cell; marked is what one would report: the best by mean validation over its seeds."""
     rows: list[list[str]] = []
     validation: dict[str, list[float]] = {}
-    configurations = [digest(_settings(cell.config) | {"seed": None}) for cell in cells]
+    configurations = [digest(cell.identity | {"seed": None}) for cell in cells]
     for cell, proxy, configuration in zip(cells, proxies, configurations, strict=True):
         metrics = (cell.record() or {}).get("metrics") or {}
         scores = [metrics[split]["mean"] if split in metrics else None for split in SPLITS]

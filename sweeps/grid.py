@@ -5,9 +5,11 @@ import itertools
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from numbers import Real
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,9 +20,12 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
+from sweeps import settings
+from sweeps.progress import RESULTS, results, write
 from sweeps.promotion import Promoted, Promotion
-from sweeps.space import SpaceError, derive, factors
+from sweeps.space import SpaceError, derive, factors, rules
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +36,8 @@ class SweepFailed(Exception):
 
 class GridSweeper(Sweeper):
     """Cartesian product of ``params`` (from the experiment) and the command line, which wins.
+
+    The settings are checked by ``sweep``, not here: Hydra would bury the line of an error in one of its own.
 
     Args:
         params: swept values by key, in Hydra's sweep syntax.
@@ -46,19 +53,19 @@ class GridSweeper(Sweeper):
 
     def __init__(
         self,
-        params: dict[str, Any] | None,
-        preflight: Callable[[Sequence[DictConfig]], bool],
+        params: Mapping[str, Any] | None,
+        preflight: Callable[..., bool],
         first_pass: Sequence[str],
-        derived: dict[str, str] | None = None,
+        derived: Mapping[str, str] | None = None,
         promote: int = 0,
         full: Sequence[str] = (),
         average: Sequence[str] = (),
         report: Callable[[Sequence[DictConfig], Sequence[float]], None] | None = None,
     ):
-        self.params, self.derived = dict(params or {}), dict(derived or {})
+        self.params, self.derived = {} if params is None else params, {} if derived is None else derived
         self.preflight = preflight
-        self.first_pass = list(first_pass)
-        self.promotion = Promotion(promote, tuple(full), tuple(average), report)
+        self.first_pass = first_pass
+        self.promotion = Promotion(promote, full, average, report)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's hook: make the launcher."""
@@ -71,24 +78,34 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[JobReturn] | None:
         """Check and run the grid; None when the preflight said not to run it."""
+        self.check()
         cells = self.expand(arguments)
         if not self.preflight(self.compose(cells)):
             return None
-        results = self.launch(cells)
-        self._raise_failures(cells, results)
-        self.promote(cells, [result.return_value for result in results], len(results))
-        return results
+        jobs = self.launch(cells)
+        scores = [score(job)[0] for job in jobs]
+        keep = partial(self._write_best, cells, scores)
+        keep()
+        self._raise_failures(cells, jobs)
+        if self.promotion.count and not any(value is not None for value in scores):
+            raise SweepFailed(f"hydra.sweeper.promote={self.promotion.count}: no cell gave a number for a score")
+        self.promote(cells, scores, len(jobs), keep)
+        return jobs
+
+    def check(self) -> None:
+        """Raise SpaceError for the first setting that cannot be."""
+        settings.swept("params", self.params)
+        settings.products("derived", self.derived)
+        settings.overrides("first_pass", self.first_pass)
+        settings.whole("promote", self.promotion.count, 0)
+        settings.overrides("full", self.promotion.full)
+        settings.keys("average", self.promotion.average)
 
     def expand(self, arguments: Sequence[str]) -> list[list[str]]:
         """Return the override strings of every cell, the last axis varying fastest."""
         axes = self.axes(arguments)
-        derived = {key: factors(rule) for key, rule in self.derived.items()}
-        if unknown := {name for names in derived.values() for name in names} - set(axes):
-            raise SpaceError(f"hydra.sweeper.derived names {', '.join(sorted(unknown))}, which have no values here")
-        cells = [
-            derive(dict(zip(axes, values, strict=True)), derived, self.hidden(axes))
-            for values in itertools.product(*axes.values())
-        ]
+        derived, hidden = rules(self.derived, axes), self.hidden(axes)
+        cells = [derive(dict(zip(axes, values, strict=True)), derived, hidden) for values in itertools.product(*axes.values())]
         return [[f"{key}={value}" for key, value in cell.items()] for cell in cells]
 
     def hidden(self, axes: Iterable[str]) -> list[str]:
@@ -153,7 +170,23 @@ class GridSweeper(Sweeper):
         return results
 
     def _launch(self, cells: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        return list(self.launcher.launch(cells, initial_job_idx=first)) if cells else []
+        """Run the cells, each alone if the launcher raises for all, as submitit does where one of its jobs was killed.
+
+        Nothing is known of the others then. Those that are finished return at once; one that raises again has failed.
+        """
+        if not cells:
+            return []
+        try:
+            return list(self.launcher.launch(cells, initial_job_idx=first))
+        except (HydraException, OmegaConfBaseException):
+            raise  # of the command, not of a job
+        except Exception as error:
+            dead = JobReturn(overrides=cells[0], status=JobStatus.FAILED)
+            dead.return_value = error
+        if len(cells) == 1:
+            return [dead]
+        print(f"the launcher stopped ({reason(dead)}): its {len(cells)} cells are launched one by one", file=sys.stderr)
+        return [result for i, cell in enumerate(cells) for result in self._launch([cell], first + i)]
 
     def promote(
         self,
@@ -178,6 +211,15 @@ class GridSweeper(Sweeper):
             write([replace(one, score=score(result)[0]) for one, result in zip(chosen, results, strict=True)])
         self._raise_failures(full, results)
 
+    def _write_best(
+        self, cells: Sequence[Sequence[str]], scores: Sequence[float | None], promoted: Sequence[Promoted] = ()
+    ) -> None:
+        """The best cell where a search has its own; its params are what the cells have not in common."""
+        shared = set(cells[0]).intersection(*cells) if len(cells) > 1 else set()
+        varied = [[override for override in cell if override not in shared] for cell in cells]
+        if found := results("grid", varied, scores, promoted):
+            write(found, Path(self.job_config.hydra.sweep.dir) / RESULTS)
+
     def _raise_failures(self, cells: Sequence[Sequence[str]], results: Sequence[JobReturn]) -> None:
         failed = [i for i, result in enumerate(results) if result.status != JobStatus.COMPLETED]
         for i in failed:
@@ -191,10 +233,10 @@ def _text(value: Any) -> str:
 
 
 def reason(result: JobReturn) -> str:
-    """The exception of a failed job in one line."""
+    """The exception of a failed job in one line: its first two, for submitit's says what happened on the second."""
     # The public property raises a failed job's exception; here it is only to be told.
     error = result._return_value
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    return " ".join(f"{type(error).__name__}: {error}".splitlines()[:2])
 
 
 def score(result: JobReturn) -> tuple[float | None, str]:
@@ -202,9 +244,14 @@ def score(result: JobReturn) -> tuple[float | None, str]:
     if result.status != JobStatus.COMPLETED:
         return None, reason(result)
     value = result.return_value
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value) or not math.isfinite(value):
         return None, f"the job gave {value!r} for a score, not a number"
     return float(value), ""
+
+
+def is_number(value: Any) -> bool:
+    """Whether a job's value can be a score; NaN can, of a cell that went wrong."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def retry_later(result: JobReturn) -> bool:

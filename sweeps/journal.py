@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from sweeps.space import Space, SpaceError
 VERSION = 2
 START = f'{{"journal": {VERSION}, "space": "'  # of every header
 SHOWN = 3  # differences that a message names
+LONG = 64  # characters of both values together, beyond which a message leaves them out
 
 
 @dataclass
@@ -124,11 +126,14 @@ class Journal:
         match line:
             case {"ask": [*numbers], "candidates": [*candidates]}:
                 asked = range(len(self.trials), len(self.trials) + len(candidates))
-                if numbers == list(asked) and all(c in range(len(self.space)) for c in candidates):
+                if numbers == list(asked) and all(isinstance(c, int) and c in range(len(self.space)) for c in candidates):
                     self.trials.extend(map(Trial, candidates))
                     return
-            case {"tell": int(told), "status": "told" | "failed" as status, "score": score} if told in self.open():
-                self.trials[told] = Trial(self.trials[told].candidate, status, score, line.get("note", ""))
+            case {"tell": int(told), "status": "told", "score": score} if told in self.open() and _finite(score):
+                self.trials[told] = Trial(self.trials[told].candidate, "told", score)
+                return
+            case {"tell": int(told), "status": "failed", "score": None} if told in self.open():
+                self.trials[told] = Trial(self.trials[told].candidate, "failed", None, str(line.get("note", "")))
                 return
         raise SpaceError(self._damaged(number))
 
@@ -165,17 +170,15 @@ class Journal:
             os.fsync(file.fileno())
 
 
-def best(trials: Sequence[Trial]) -> int | None:
-    """Number of the trial with the best score, the first of equals."""
-    told = [number for number, trial in enumerate(trials) if trial.score is not None]
-    return max(told, key=lambda number: (trials[number].score, -number)) if told else None
-
-
 def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
     """The leaves of nested mappings by their dotted keys."""
     if not isinstance(value, dict):
         return {prefix: value}
     return {k: v for key, item in value.items() for k, v in flattened(item, f"{prefix}.{key}" if prefix else str(key)).items()}
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
@@ -186,9 +189,14 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         return "another space: " + ", ".join(keys or ["derived keys or the order of the axes"])
     theirs, ours = flattened(found.get("search", {})), flattened(wanted["search"])
     different = [
-        f"{key} {theirs.get(key)} instead of {ours.get(key)}"
+        _difference(key, str(theirs.get(key)), str(ours.get(key)))
         for key in {**ours, **theirs}
         if key not in ours or key not in theirs or theirs[key] != ours[key]
     ]
     more = [f"and {len(different) - SHOWN} more"] if len(different) > SHOWN else []
     return ", ".join([*different[:SHOWN], *more])
+
+
+def _difference(key: str, found: str, wanted: str) -> str:
+    """A hash says nothing to a reader."""
+    return f"{key} differs" if len(found) + len(wanted) > LONG else f"{key} {found} instead of {wanted}"

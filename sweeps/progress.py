@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from sweeps.journal import Journal, Trial, best
+from sweeps.journal import Trial
 from sweeps.promotion import Promoted
 from sweeps.space import Space
 
@@ -45,20 +45,36 @@ class Table:
         )
 
 
-def results(name: str, journal: Journal, promoted: Sequence[Promoted] = ()) -> dict[str, Any] | None:
-    """The best evaluation so far, in the form of Hydra's own sweepers, and the promoted cells; None before any score."""
-    number = best(journal.trials)
-    if number is None:
+def results(
+    name: str,
+    cells: Sequence[Sequence[str]],
+    scores: Sequence[float | None],
+    promoted: Sequence[Promoted] = (),
+    unanswered: int = 0,
+    **more: str,
+) -> dict[str, Any] | None:
+    """The best evaluation so far, in the form of Hydra's own sweepers, and the promoted cells; None before any score.
+
+    Args:
+        name: of the method.
+        cells: overrides of the evaluations.
+        scores: theirs; None: failed, or one of the ``unanswered``.
+        promoted: the full cells.
+        unanswered: evaluations that are still open.
+        more: to be written too.
+    """
+    told = {number: score for number, score in enumerate(scores) if score is not None}
+    if not told:
         return None
-    trial = journal.trials[number]
+    best = max(told, key=told.__getitem__)  # the first of equals
     found: dict[str, Any] = {
         "name": name,
-        "best_evaluated_params": params(journal.space.overrides(trial.candidate)),
-        "best_evaluated_result": trial.score,
-        "evaluation": number + 1,
-        "evaluations": sum(trial.status != "asked" for trial in journal.trials),
-        "failed": sum(trial.status == "failed" for trial in journal.trials),
-        "journal": str(journal.file),
+        "best_evaluated_params": params(cells[best]),
+        "best_evaluated_result": told[best],
+        "evaluation": best + 1,
+        "evaluations": len(scores) - unanswered,
+        "failed": len(scores) - unanswered - len(told),
+        **more,
     }
     if promoted:
         found["promoted_results"] = [

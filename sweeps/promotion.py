@@ -7,8 +7,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sweeps.space import SpaceError
-
 
 @dataclass(frozen=True)
 class Promoted:
@@ -41,10 +39,6 @@ class Promotion:
     full: Sequence[str] = ()
     average: Sequence[str] = ()
     report: Callable[[Sequence[DictConfig], Sequence[float]], None] | None = None
-
-    def __post_init__(self) -> None:
-        if self.count < 0:
-            raise SpaceError(f"hydra.sweeper.promote={self.count} must not be negative")
 
     def choose(self, cells: Sequence[Sequence[str]], scores: Sequence[Any]) -> list[Promoted]:
         """The full cells of the best configurations, best proxy first; of equal scores the earlier configuration comes first.

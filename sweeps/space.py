@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 LOG_RANGE = 10
 """A positive axis whose largest value is at least so many times its smallest is encoded by its logarithm."""
 
-Value = float | str
-
 
 class SpaceError(Exception):
     """A space that cannot be searched; the message is for the user."""
@@ -87,16 +85,12 @@ class Space:
         for axis in self.axes:
             if not axis.texts:
                 raise SpaceError(f"{axis.key} has no values to choose from")
-            if twice := {text for text in axis.texts if axis.texts.count(text) > 1}:
-                raise SpaceError(f"{axis.key} has {', '.join(sorted(twice))} twice")
-        self.derived = {key: factors(rule) for key, rule in (derived or {}).items()}
+            values = [_value(text) for text in axis.texts]
+            if twice := [text for text, value in zip(axis.texts, values, strict=True) if values.count(value) > 1]:
+                alike = [text for text in dict.fromkeys(twice) if _value(text) == _value(twice[0])]
+                raise SpaceError(f"{axis.key} has {alike[0]} twice" + (f", also as {alike[1]}" if alike[1:] else ""))
+        self.derived = rules(derived or {}, axes)
         self.hidden = frozenset(hidden)
-        numeric = {axis.key for axis in self.axes if axis.numbers is not None}
-        for key, names in self.derived.items():
-            if key in axes:
-                raise SpaceError(f"{key} is both searched and derived ({' * '.join(names)}): drop one of the two")
-            if wrong := [name for name in names if name not in numeric]:
-                raise SpaceError(f"{key} is derived from {', '.join(wrong)}, which is no axis of numbers here")
 
     def __len__(self) -> int:
         return math.prod(len(axis.texts) for axis in self.axes)
@@ -169,6 +163,30 @@ class Space:
 def _variation(values: Sequence[float]) -> float:
     """Standard deviation over mean; 0 of less than two values."""
     return statistics.pstdev(values) / statistics.fmean(values) if len(values) > 1 else 0.0
+
+
+def _value(text: str) -> float | str:
+    """What a text stands for: 0 and 0.0 are one value."""
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return number if math.isfinite(number) else text
+
+
+def rules(derived: Mapping[str, str], axes: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The factors of each derived key.
+
+    Raises:
+        SpaceError: a key that has values of its own, or one derived from what is no numeric axis.
+    """
+    found = {key: factors(rule) for key, rule in derived.items()}
+    for key, names in found.items():
+        if key in axes:
+            raise SpaceError(f"{key} is both given and derived ({' * '.join(names)}): drop one of the two")
+        if wrong := [name for name in names if Axis(name, tuple(axes.get(name, ["-"]))).numbers is None]:
+            raise SpaceError(f"{key} is derived from {', '.join(wrong)}, which is no axis of numbers here")
+    return found
 
 
 def factors(rule: str) -> tuple[str, ...]:

@@ -5,20 +5,21 @@ import json
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
-from sweeps.grid import GridSweeper, SweepFailed, score
+from sweeps import settings
+from sweeps.grid import GridSweeper, SweepFailed, is_number, reason, retry_later, score
 from sweeps.journal import Journal, flattened, held
 from sweeps.progress import RESULTS, Table, results, write
 from sweeps.promotion import Promoted
 from sweeps.search import design
 from sweeps.search.base import Observation, Search
-from sweeps.space import Space, SpaceError, factors
+from sweeps.space import Space, SpaceError, factors, rules
 
 
 class SearchSweeper(GridSweeper):
@@ -39,10 +40,12 @@ class SearchSweeper(GridSweeper):
         max_failure_rate: share of the budget that may fail; beyond it nothing more is asked.
         journal: file of what was asked and told; the same command goes on from it.
         identity: gives of a composed config what decides its score, so that another search does not go on from the journal.
-        grid: see ``GridSweeper``; ``preflight`` gets the configs of ``Space.cover``.
+        grid: see ``GridSweeper``; ``preflight`` gets the configs of ``Space.cover``, and as ``expected`` a function that gives
+            as many configs as will be run, like those that will be.
     """
 
     KIND = "a search over listed candidates"
+    LARGEST_SEED = 2**32 - 1  # NumPy's legacy generators, which Optuna uses, take no larger one
 
     def __init__(
         self,
@@ -61,22 +64,32 @@ class SearchSweeper(GridSweeper):
         super().__init__(**grid)
         self.method, self.name, self.identity = method, name, identity
         self.budget, self.seed, self.initial, self.design = budget, seed, initial, design
-        self.parallel, self.max_failure_rate, self.journal_file = parallel, max_failure_rate, Path(journal)
+        self.parallel, self.max_failure_rate, self.journal = parallel, max_failure_rate, journal
+
+    @cached_property
+    def journal_file(self) -> Path:
+        """See ``journal``."""
+        return Path(self.journal).expanduser()
 
     def sweep(self, arguments: list[str]) -> list[JobReturn] | None:
         """Check and run the search; None when the preflight said not to run it."""
+        self.check()
         fixed, space = self.space(arguments)
-        self._check(space)
+        if self.budget > len(space):
+            raise SpaceError(
+                f"hydra.sweeper.budget={self.budget} is more than the {len(space)} candidates; hydra/sweeper=grid runs them all"
+            )
         method = self.method(space, self.seed)
-        method.check()
         configs = self.compose([[*fixed, *space.overrides(candidate)] for candidate in space.cover()])
+        promotion = f", then the best {self.promotion.count} in full" if self.promotion.count else ""
         print(
-            f"{self.name}: {self.budget} evaluations of {len(space)} candidates; checked (and with plan=true planned) are "
-            f"{len(configs)} that show every value, not those it will ask for",
+            f"{self.name}: {self.budget} evaluations of {len(space)} candidates{promotion}; checked are the {len(configs)} "
+            "that show every value",
             file=sys.stderr,
         )
-        if not self.preflight(configs):
+        if not self.preflight(configs, expected=partial(self._expected, fixed, space)):
             return None
+        method.check()  # may fetch what the method needs, which a plan does not
         with held(self.journal_file):
             return self._search(method, fixed, Journal(self.journal_file, space, self._identity(method, configs)))
 
@@ -91,11 +104,15 @@ class SearchSweeper(GridSweeper):
         while numbers := journal.open() or self._ask(journal, method, points):
             batch = numbers[: self.parallel]
             cells = [[*fixed, *space.overrides(journal.trials[number].candidate)] for number in batch]
-            for number, job in zip(batch, self.launch(cells, first=len(jobs)), strict=True):
-                jobs.append(job)
-                journal.tell(number, *score(job))
-                table.row(journal.trials[number])
+            found = self.launch(cells, first=len(jobs))
+            jobs.extend(found)
+            for number, job in zip(batch, found, strict=True):
+                if not no_answer(job):
+                    journal.tell(number, *score(job))
+                    table.row(journal.trials[number])
             self._write(journal)
+            if stop := next(filter(None, map(no_answer, found)), ""):
+                raise SweepFailed(stop)
             self._stop_if_failing(journal)
         cells = [[*fixed, *space.overrides(trial.candidate)] for trial in journal.trials]
         self._write(journal)
@@ -106,35 +123,43 @@ class SearchSweeper(GridSweeper):
         """The overrides of all evaluations, and the space of the others, whatever the order of the command line."""
         named = {name for rule in self.derived.values() for name in factors(rule)}
         given = self.axes(sorted(arguments, key=lambda text: text.partition("=")[0]))
+        rules(self.derived, given)
         axes = {key: texts for key, texts in given.items() if len(texts) > 1 or key in named}
         fixed = [f"{key}={texts[0]}" for key, texts in given.items() if key not in axes]
         return fixed, Space(axes, self.derived, self.hidden(axes))
 
-    def _check(self, space: Space) -> None:
+    def check(self) -> None:
+        """See ``GridSweeper.check``."""
+        super().check()
+        settings.text("name", self.name, "the method's name")
+        settings.text("journal", self.journal, "a file")
+        settings.whole("budget", self.budget, 1)
+        settings.whole("parallel", self.parallel, 1)
+        settings.whole("initial", self.initial, 0)
+        settings.whole("seed", self.seed, 0, self.LARGEST_SEED)
+        settings.share("max_failure_rate", self.max_failure_rate)
         if self.design not in design.DESIGNS:
             raise SpaceError(f"hydra.sweeper.design={self.design} is none of {', '.join(design.DESIGNS)}")
-        for key, least in (("budget", 1), ("parallel", 1), ("initial", 0), ("seed", 0)):
-            value = getattr(self, key)
-            if not isinstance(value, int) or value < least:
-                raise SpaceError(f"hydra.sweeper.{key}={value} must be a whole number of at least {least}")
-        if not 0 <= self.max_failure_rate <= 1:
-            raise SpaceError(f"hydra.sweeper.max_failure_rate={self.max_failure_rate:g} must be between 0 and 1")
         if self.journal_file.suffix == ".yaml":
             raise SpaceError(f"hydra.sweeper.journal={self.journal_file} must not end in .yaml, which its results do")
-        if self.budget > len(space):
-            raise SpaceError(
-                f"hydra.sweeper.budget={self.budget} is more than the {len(space)} candidates; hydra/sweeper=grid runs them all"
-            )
+        settings.method(self.method, self.name, given=2)
+
+    def _expected(self, fixed: Sequence[str], space: Space) -> list[DictConfig]:
+        """Configs of as many cells as will be run: candidates spread like the first points, and some of them in full."""
+        points = design.first(space, self.design, self.seed, self.budget)
+        cells = [[*fixed, *space.overrides(candidate)] for candidate in points]
+        full = self.promotion.choose(cells, [0.0] * len(cells))
+        return self.compose([*cells, *(one.overrides for one in full)])
 
     def _identity(self, method: Search, configs: Sequence[DictConfig]) -> dict[str, Any]:
         """What decides questions and scores, for the journal: of the configs, what they share, and a hash of the rest."""
         found = [flattened(self.identity(config)) for config in configs]
         shared = {key: value for key, value in found[0].items() if all(key in one and one[key] == value for one in found)}
         rest = [{key: value for key, value in one.items() if key not in shared} for one in found]
-        settings = flattened(OmegaConf.to_container(self.job_config.hydra.sweeper.method, resolve=True))
+        switches = flattened(OmegaConf.to_container(self.job_config.hydra.sweeper.method, resolve=True))
         return {
             "method": self.name,
-            "settings": {key: value for key, value in settings.items() if not key.rpartition(".")[2].startswith("_")},
+            "settings": {key: value for key, value in switches.items() if not key.rpartition(".")[2].startswith("_")},
             "fingerprint": method.fingerprint(),
             "seed": self.seed,
             "initial": self.initial,
@@ -157,7 +182,9 @@ class SearchSweeper(GridSweeper):
 
     def _write(self, journal: Journal, promoted: Sequence[Promoted] = ()) -> None:
         """The best so far where Hydra's own sweepers have it, and beside the journal, where no other search replaces it."""
-        if found := results(self.name, journal, promoted):
+        cells = [journal.space.overrides(trial.candidate) for trial in journal.trials]
+        scores = [trial.score for trial in journal.trials]
+        if found := results(self.name, cells, scores, promoted, len(journal.open()), journal=str(journal.file)):
             write(found, Path(self.job_config.hydra.sweep.dir) / RESULTS, self.journal_file.with_suffix(".yaml"))
 
     def _stop_if_failing(self, journal: Journal) -> None:
@@ -165,5 +192,19 @@ class SearchSweeper(GridSweeper):
         if len(failed) > self.max_failure_rate * self.budget:
             raise SweepFailed(
                 f"{len(failed)} of {len(journal.trials)} evaluations failed, more than hydra.sweeper.max_failure_rate="
-                f"{self.max_failure_rate:g} of {self.budget} allows; the last one: {failed[-1].note}"
+                f"{self.max_failure_rate:g} of {self.budget} allows; the last one: {failed[-1].note}. Failures are not tried "
+                "again: mend the cause and give another hydra.sweeper.journal (finished cells are not trained again), or a "
+                "larger max_failure_rate"
             )
+
+
+def no_answer(job: JobReturn) -> str:
+    """Why a job tells nothing of its candidate, which then stays open; empty if it tells."""
+    if retry_later(job):
+        return f"{reason(job)}: a search waits for what others train, so leave out when_busy=defer; the same command goes on"
+    if job.status == JobStatus.COMPLETED and not is_number(job.return_value):
+        return (
+            f"a job gave {job.return_value!r} for a score, not a number: a search needs the metric as the job's value; the "
+            "same command goes on once it has it"
+        )
+    return ""

@@ -71,6 +71,22 @@ def test_plan_counts_and_runs_nothing(cell, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_the_plan_of_a_search_counts_what_it_will_run(cell, tmp_path, capsys):
+    configs = [OmegaConf.create(cell("plan=true", f"lr={lr}").config) for lr in ("1e-3", "2e-3", "6e-3")]
+    expected = [OmegaConf.create(cell("plan=true", "train_fraction=0.1", f"seed={s}").config) for s in range(4)]
+    assert preflight(configs, expected=lambda: [*expected, configs[0]]) is False
+    told = capsys.readouterr().out
+    assert told.startswith("5 cells, chosen as the search goes on\n")
+    assert "lr              3  1e-3, 2e-3, 6e-3" in told
+    assert "tokens to train on: about 7.95e+04" in told  # (4 x 80 samples + 800) x 71 tokens
+
+
+def test_a_search_does_not_pass_over_busy_cells(cell):
+    config = OmegaConf.create(cell("when_busy=defer").config)
+    with pytest.raises(UserError, match="when_busy=defer is for grids"):
+        preflight([config], expected=list)
+
+
 def test_plan_works_without_weights_and_data(cell, capsys):
     grid = [cell("plan=true", "model=gemma-3-1b", "task=commonsense", f"lr={lr}") for lr in ("1e-3", "2e-3")]
     assert preflight([OmegaConf.create(c.config) for c in grid]) is False

@@ -30,6 +30,18 @@ def lorabench(*args: str) -> subprocess.CompletedProcess[str]:
             ["lr=1e-3,-1", "-m"],
             "cell 2 of 2 (tiny arithmetic lora lr=-1e0 batch_size=8 rank=8 seed=0): lr=-1.0 must be greater than 0",
         ),
+        (["hydra.sweeper.promot=1", "-m"], "unknown key 'hydra.sweeper.promot'; did you mean 'promote'?"),
+        (["hydra/sweeper=random", "hydra.sweeper.budgt=1", "-m"], "unknown key 'hydra.sweeper.budgt'; did you mean 'budget'?"),
+        (["hydra/sweeper=random", "+hydra.sweeper.budgt=1", "-m"], "unknown key 'hydra.sweeper.budgt'; did you mean 'budget'?"),
+        (["hydra.sweeper.promote=abc", "-m"], "hydra.sweeper.promote=abc must be a whole number of at least 0"),
+        (
+            ["hydra/sweeper=random", "+hydra.sweeper.method.tokn=false", "-m"],
+            "hydra.sweeper.method.tokn is no setting of random; it has none",
+        ),
+        (
+            ["+experiment=tiny_search", "hydra/sweeper=grid", "rank=a,b", "-m"],
+            "variant.alpha is derived from rank, which is no axis of numbers here",
+        ),
         (["lr=interval(1e-4,1e-2)", "-m"], "lr: a grid needs a list of values, not an interval"),
         (["rank=999"], "rank=999 is larger than"),
         (["+experiment=tiny_lrsweep"], "this experiment sweeps variant, lr: add -m"),

@@ -1,6 +1,7 @@
 """Proxies: what they are trained on, what they are scored on, and that a full cell is not changed by any of it."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from lorabench import promoted, run, seed
+from lorabench import models, promoted, run, seed
 from lorabench.cell import Cell
 from lorabench.data import Corpus
 from lorabench.errors import UserError
@@ -146,7 +147,27 @@ def test_what_decides_a_score_is_all_but_the_knobs(cell):
     def settings(*overrides):
         return promoted.settings(OmegaConf.create(cell(*overrides).config))
 
-    knobs = ["output_dir=elsewhere", "device=cpu", "plan=true", "when_busy=defer", "save_adapter=true", "model.path=/nowhere"]
+    knobs = ["output_dir=elsewhere", "device=cpu", "plan=true", "when_busy=defer", "save_adapter=true"]
     assert settings(*knobs, "trainer.micro_batch_tokens=7", "hessian.tol=0.5") == settings()
     for other in ("lr=1", "model.weights=random", "task.test_samples=3", "trainer.max_length=9", "variant=pissa", "seed=1"):
         assert settings(other) != settings()
+
+
+def test_weights_and_data_decide_a_score_wherever_they_lie(cell, tmp_path):
+    def settings(*overrides):
+        return promoted.settings(OmegaConf.create(cell(*overrides).config))
+
+    copy = tmp_path / "copy"
+    shutil.copytree(models.locate(cell().model), copy)
+    assert settings(f"model.path={copy}") == settings()
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert settings(f"model.path={copy}") != settings()
+    prints = []
+    for number in (1, 1, 2):
+        folder = tmp_path / f"data{len(prints)}"
+        folder.mkdir()
+        for split in ("train", "test"):
+            (folder / f"{split}.jsonl").write_text(json.dumps({"question": "q", "answer": f"a\n#### {number}"}) + "\n")
+        prints.append(settings("task=math", "task.sets=[gsm8k]", f"task.path={folder}")["task"])
+    assert prints[0] == prints[1] != prints[2]

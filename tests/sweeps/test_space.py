@@ -84,8 +84,11 @@ def test_the_cover_has_every_value_and_no_candidate_twice(space):
     [
         ({}, {}, "nothing to search"),
         ({"lr": []}, {}, "lr has no values"),
-        ({"lr": ["1", "2", "1"]}, {}, "lr has 1 twice"),
-        ({"lr": ["1", "2"]}, {"lr": "lr * lr"}, "both searched and derived"),
+        ({"lr": ["1", "2", "1"]}, {}, "lr has 1 twice$"),
+        ({"lr": ["0", "1", "0.0"]}, {}, "lr has 0 twice, also as 0.0"),
+        ({"samples": ["null", "800", "8e2"]}, {}, "samples has 800 twice, also as 8e2"),
+        ({"variant": ["lora", "pissa", "lora"]}, {}, "variant has lora twice$"),
+        ({"lr": ["1", "2"]}, {"lr": "lr * lr"}, "both given and derived"),
         ({"lr": ["1", "2"]}, {"alpha": "rank * lr"}, "from rank, which is no axis"),
         ({"variant": ["lora", "pissa"]}, {"alpha": "variant"}, "from variant, which is no axis of numbers"),
     ],
