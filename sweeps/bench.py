@@ -49,7 +49,8 @@ def configured(name: str, changes: Sequence[str] = (), text: str | None = None) 
     if name not in methods():
         raise SpaceError(f"there is no method {name}; available: {', '.join(methods())}")
     parts = [OmegaConf.load(_folder() / f"{each}.yaml") for each in ("search", name)]
-    merged: Any = OmegaConf.masked_copy(OmegaConf.merge(*parts), ["name", "initial", "design", "method"])
+    whole: Any = OmegaConf.merge(*parts)
+    merged: Any = OmegaConf.masked_copy(whole, ["name", "initial", "design", "method"])
     if text is not None and "text" in merged.method:
         merged.method.text = text
     OmegaConf.set_struct(merged, True)
