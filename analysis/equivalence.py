@@ -85,12 +85,20 @@ def seeds_needed(delta: float, components: Components, problems: int, most: int 
     """
     if any(map(math.isnan, components)):
         return math.nan
-    for seeds in range(2, most + 1):
+
+    def enough(seeds: int) -> bool:
         variance = components.seed / seeds + components.problem / problems + components.rest / (seeds * problems)
         # Where seeds dominate the degrees of freedom are theirs; where problems do, this asks for a few too many.
-        if _power(delta, variance, seeds - 1) >= POWER:
-            return seeds
-    return math.inf
+        return _power(delta, variance, seeds - 1) >= POWER
+
+    # Each seed adds power, so halving finds the first that suffices.
+    if not enough(most):
+        return math.inf
+    low, high = 1, most
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
 
 
 def problems_needed(delta: float, components: Components, seeds: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,13 +33,14 @@ def completions(record: str | Path, split: str = "test") -> Iterator[dict[str, A
         return
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=16384)
 def scores(record: str) -> dict[str, dict[str, float]]:
     """Score of each test problem, by set and id; empty where a cell has none."""
     found: dict[str, dict[str, float]] = {}
     for one in completions(record):
         if isinstance(one.get("score"), (int, float)):
-            found.setdefault(str(one["set"]), {})[str(one["id"])] = float(one["score"])
+            # Thousands of cells answer the same problems: one string each.
+            found.setdefault(str(one["set"]), {})[sys.intern(str(one["id"]))] = float(one["score"])
     return found
 
 

@@ -1,4 +1,4 @@
-"""Search journals, as the search sweepers leave them in `search/*.jsonl` → one row an evaluation."""
+"""Journals of searches, `RUNS/search/*.jsonl` as `python -m lorabench hydra/sweeper=METHOD` leaves them → best score so far."""
 
 from __future__ import annotations
 
@@ -6,51 +6,121 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
+VERSION = 2
+
+
+class Search(NamedTuple):
+    """One search.
+
+    Attributes:
+        method: its name.
+        seed: of it.
+        problem: what was searched, the same for searches that compare: model, task, axes.
+        key: decides which searches compare.
+        candidates: in the space.
+        scores: of each evaluation in the order they were asked; NaN where it failed or is not answered.
+        best: the overrides of the best evaluation.
+    """
+
+    method: str
+    seed: int
+    problem: str
+    key: str
+    candidates: int
+    scores: list[float]
+    best: list[str]
+
+    def best_so_far(self) -> list[float]:
+        """The highest score up to each evaluation; NaN before the first."""
+        found, high = [], math.nan
+        for score in self.scores:
+            high = score if math.isnan(high) or score > high else high
+            found.append(high)
+        return found
+
+
+def load_searches(directory: str | Path) -> list[Search]:
+    """Read every `directory/*.jsonl` that is a journal; one that cannot be read is left out with one warning line.
+
+    A last line that a kill cut short is not counted. Searches in which nothing is scored yet are left out.
+    """
+    found = []
+    for path in sorted(Path(directory).glob("*.jsonl")):
+        try:
+            search = read_journal(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("skipped %s: no journal of a search (%s)", path, error)
+            continue
+        if not all(map(math.isnan, search.scores)):
+            found.append(search)
+    return found
+
 
 def load_journals(directory: str | Path) -> pd.DataFrame:
-    """Read every `directory/*.jsonl` that is a journal of a search, or those of `directory/search`.
+    """The searches of `directory/search`, or of `directory`, as one frame.
 
     Returns:
-        One row an answered evaluation, in order: `method`, `seed`, `space` (its digest), `number` from 1, `score` (NaN where it
-        failed), `best` so far (NaN before the first success) and `file`.
+        One row an evaluation: `space` (searches of one compare), `method`, `seed`, `file` (a number), `number` from 1 and
+        `best`, the highest score up to it.
 
     Raises:
-        AnalysisError: if there is none with an answer.
+        AnalysisError: if there is none with a score.
     """
     import pandas as pd
 
     directory = Path(directory)
     folder = directory / "search" if (directory / "search").is_dir() else directory
-    rows: list[dict[str, Any]] = []
-    for path in sorted(folder.glob("*.jsonl")):
-        try:
-            rows += _read(path)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("skipped %s: %s", path, error)
+    rows = [
+        {"space": one.key, "method": one.method, "seed": one.seed, "file": file, "number": number, "best": best}
+        for file, one in enumerate(load_searches(folder))
+        for number, best in enumerate(one.best_so_far(), 1)
+    ]
     if not rows:
-        raise AnalysisError(f"no journal of a search with an answer in {folder}")
+        raise AnalysisError(f"no journal of a search with a score in {folder}")
     return pd.DataFrame(rows)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-    if not lines or "journal" not in lines[0]:
-        return []
-    search = lines[0]["search"]
-    told = sorted((line["tell"], line.get("score")) for line in lines[1:] if "tell" in line)
-    rows, best = [], math.nan
-    for number, (_, score) in enumerate(told, 1):
-        value = math.nan if score is None else float(score)
-        best = value if math.isnan(best) else best if math.isnan(value) else max(best, value)
-        row = {"method": str(search["method"]), "seed": int(search["seed"]), "space": str(lines[0]["space"])}
-        rows.append(row | {"number": number, "score": value, "best": best, "file": str(path)})
-    return rows
+def read_journal(content: str) -> Search:
+    """One journal; raises ValueError with a reason in one line."""
+    first, *lines = content[: content.rfind("\n") + 1].splitlines() or [""]
+    header = json.loads(first)
+    if not isinstance(header, dict) or header.get("journal") != VERSION:
+        raise ValueError(f"its first line is no header of version {VERSION}")
+    scores: list[float] = []
+    asked: list[list[str]] = []
+    for number, line in enumerate(map(json.loads, lines), 2):
+        if "ask" in line:
+            scores += [math.nan] * len(line["ask"])
+            asked += line["overrides"]
+        elif "tell" in line and 0 <= line["tell"] < len(scores):
+            scores[line["tell"]] = math.nan if line["score"] is None else float(line["score"])
+        else:
+            raise ValueError(f"line {number} is damaged")
+    search, axes = header["search"], header["axes"]
+    best = max(range(len(scores)), key=lambda i: (-math.inf if math.isnan(scores[i]) else scores[i], -i), default=None)
+    return Search(
+        method=str(search["method"]),
+        seed=int(search.get("seed", 0)),
+        problem=_problem(search.get("config", {}), axes),
+        key=json.dumps([header["space"], search.get("config"), header.get("config of the values")], sort_keys=True),
+        candidates=math.prod(map(len, axes.values())),
+        scores=scores,
+        best=[] if best is None or math.isnan(scores[best]) else list(map(str, asked[best])),
+    )
+
+
+def _problem(config: dict[str, Any], axes: dict[str, Sequence[str]]) -> str:
+    """`tiny · arithmetic · lr (3) × rank (3)`."""
+    named = [str(config[key]) for key in ("model.name", "task.name") if config.get(key)]
+    return " · ".join([*named, " × ".join(f"{key} ({len(values)})" for key, values in axes.items())])

@@ -153,12 +153,13 @@ def text(comparisons: list[Comparison]) -> str:
             cells = [variant, number(sharpness), number(sharpness / of["sharpness"]), format_lr(lr), number(lr / of["lr"])]
             rows.append([*cells, end or "-"])
         blocks.append(
-            Block(one.title, f"{one.subtitle} · {one.measured}", HEADER, "<>>>><", rows, [*_results(one), *one.remarks])
+            Block(one.title, f"{one.subtitle} · {one.measured}", HEADER, "<>>>><", rows, [*results(one), *one.remarks])
         )
     return render(blocks, NOTES, "text")
 
 
-def _results(one: Comparison) -> list[str]:
+def results(one: Comparison) -> list[str]:
+    """Correlation and slope in words, with and without the variants of another kind."""
     found = _lines(len(one.points), one.rank, one.slope)
     if one.unlike:
         left = len(one.points) - len(one.unlike)

@@ -36,6 +36,10 @@ def test_what_is_installed_is_not_installed_again(installed, target):
     assert "pip" not in commands(installed, target)
 
 
+def test_the_report_goes_beside_its_records(installed):
+    assert "-m analysis report runs --out runs/report.html" in commands(installed, "report")
+
+
 @pytest.mark.parametrize(
     ("target", "part", "wanted"),
     [

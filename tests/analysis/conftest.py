@@ -44,6 +44,26 @@ def write(runs: Path) -> WriteRecord:
     return write
 
 
+@pytest.fixture(scope="session")
+def complete() -> Callable[..., Path]:
+    """`complete(record, score, text)` puts 20 answers beside a record, of which the share `score` is right."""
+
+    def complete(record: Path, score: float, text: str = "The answer is 4") -> Path:
+        with gzip.open(record.parent / "completions.jsonl.gz", "wt", encoding="utf-8") as file:
+            for i in range(20):
+                one = {
+                    "split": "test",
+                    "set": "arithmetic",
+                    "id": f"test/{i:02d}",
+                    "prompt": f"Q: {i} + {i}?",
+                    "gold": str(2 * i),
+                }
+                file.write(json.dumps(one | {"completion": text, "score": float(i < round(20 * score))}) + "\n")
+        return record
+
+    return complete
+
+
 def make_record(variant: str, lr: float, seed: int, test: float, validation: float, config: dict[str, Any]) -> dict[str, Any]:
     """A complete record of schema 1; `config` overrides whole top-level config keys."""
     config = {

@@ -1,0 +1,139 @@
+"""The table of cells, and what each cell's own view shows: config, curves along training, completions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.html.samples import Samples, told
+from analysis.record import flat_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+POINTS = 100
+"""Of a loss curve."""
+
+PLACE = ["model", "task", "rank", "batch_size", "train_samples", "epochs", "source"]
+COLUMNS = ["id", "place", "setting", "variant", "lr", "seed", "n", "status", "test", "std", "validation", "seconds"]
+LEFT_OUT = ("output_dir", "lr", "rank", "batch_size", "seed", "train_samples", "epochs")
+"""Of a config: columns of the table, and a folder of the machine it ran on."""
+
+
+def cells(frame: pd.DataFrame, setting_of: dict[Any, int], variants: Sequence[str]) -> dict[str, Any]:
+    """Every row of the frame, published and failed ones too.
+
+    Args:
+        frame: of `analysis.load.load_records`.
+        setting_of: the number of the setting of each row's index; a failed cell has none.
+        variants: numbered by their order.
+    """
+    number = {name: i for i, name in enumerate(variants)}
+    own = [str(path) for path, source in zip(frame["path"], frame["source"], strict=True) if not source]
+    samples, details = Samples(len(own)), _Details()
+    places: dict[tuple[Any, ...], int] = {}
+    rows, found = [], []
+    for index, row in zip(frame.index, frame.to_dict("records"), strict=True):
+        place = places.setdefault(tuple(_plain(row[key]) for key in PLACE), len(places))
+        numbers = [place, setting_of.get(index), number[row["variant"]]]
+        known = [row[key] for key in ("lr", "seed", "n", "status", "test", "test_std", "validation")]
+        rows.append([row["id"], *numbers, *known, _rounded(row["seconds"])])
+        found.append(None if row["source"] else details.of(Path(row["path"])) | {"answers": samples.of(row["path"])})
+    common = details.common()
+    return {
+        "columns": COLUMNS,
+        "places": [dict(zip(PLACE, key, strict=True)) for key in places],
+        "rows": rows,
+        "details": [one and _apart(one, common) for one in found],
+        "common": common,
+        "steps": [list(steps) for steps in details.steps],
+        "problems": samples.problems,
+        "samples": told(own, samples),
+        "without_samples": samples.without,
+    }
+
+
+class _Details:
+    """Reads records a second time, for what no table shows."""
+
+    def __init__(self) -> None:
+        self.steps: dict[tuple[int, ...], int] = {}
+        self._seen: dict[str, Counter[str]] = {}
+        self._count = 0
+
+    def of(self, path: Path) -> dict[str, Any]:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        self._count += 1
+        facts = flat_options(record.get("config") or {}, leave_out=LEFT_OUT)
+        for part in ("device", "versions", "git", "model", "data"):
+            value = record.get(part) or {}
+            facts |= flat_options(value if isinstance(value, dict) else {"name": str(value)}, prefix=f"{part} · ")
+        for key, value in facts.items():
+            self._seen.setdefault(key, Counter())[value] += 1
+        training = record.get("training") or {}
+        steps, loss = thinned(training.get("loss") or [])
+        metrics = {split: (told or {}).get("sets", {}) for split, told in (record.get("metrics") or {}).items()}
+        return {
+            "facts": facts,
+            "metrics": metrics,
+            "training": {key: value for key, value in training.items() if not isinstance(value, list)},
+            "finished": record.get("finished"),
+            "evaluation": (record.get("evaluation") or {}).get("seconds"),
+            "base": (record.get("base") or {}).get("test"),
+            "steps": self.steps.setdefault(tuple(steps), len(self.steps)),
+            "loss": loss,
+            "sharpness": _sharpness(record.get("sharpness") or []),
+            "error": str(record["error"]) if record.get("error") else None,
+        }
+
+    def common(self) -> dict[str, str]:
+        """What more than half of the cells share is written once."""
+        most = {key: counts.most_common(1)[0] for key, counts in self._seen.items()}
+        return {key: value for key, (value, count) in most.items() if 2 * count > self._count}
+
+
+def _apart(one: dict[str, Any], common: dict[str, str]) -> dict[str, Any]:
+    """Facts that are not the common ones; None where a cell has no such key."""
+    facts = one["facts"]
+    own = {key: value for key, value in facts.items() if common.get(key) != value}
+    return one | {"facts": own | {key: None for key in common if key not in facts}}
+
+
+def thinned(curve: Sequence[Sequence[float]], points: int = POINTS) -> tuple[list[int], list[float]]:
+    """Last step and mean of at most so many runs of equal length; a run with a value that is not finite has none."""
+    length = math.ceil(len(curve) / points) or 1
+    steps, means = [], []
+    for start in range(0, len(curve), length):
+        part = curve[start : start + length]
+        values = [math.nan if value is None else value for _, value in part]
+        steps.append(int(part[-1][0]))
+        means.append(float(f"{sum(values) / len(values):.4g}"))
+    return steps, means
+
+
+def _sharpness(rows: Sequence[dict[str, Any]]) -> list[list[float]]:
+    """Step, then the lowest, median and highest λmax of the blocks measured at it."""
+    import numpy as np
+
+    found = []
+    for row in rows:
+        values = [block["lambda_max"] for block in row.get("blocks", []) if block.get("lambda_max") is not None]
+        if values:
+            found.append([row["step"], *(float(f"{each:.4g}") for each in np.quantile(values, [0, 0.5, 1]))])
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """None for all kinds of NA, which are not equal to themselves as a key."""
+    import pandas as pd
+
+    return None if value is None or pd.isna(value) else value.item() if hasattr(value, "item") else value
+
+
+def _rounded(seconds: float) -> float:
+    return seconds if math.isnan(seconds) else round(seconds, 1)

@@ -1,0 +1,105 @@
+"""Everything that the page shows, as one tree of plain values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.equivalence import ALPHA, MARGIN, POWER
+from analysis.html import further
+from analysis.html.cells import cells
+from analysis.html.panels import panel
+from analysis.html.summary import gaps, summary
+from analysis.palette import in_order
+from analysis.stats import BEST_RANGE, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from analysis.journals import Search
+
+
+def tree(
+    frame: pd.DataFrame,
+    published: pd.DataFrame | None = None,
+    blocks: pd.DataFrame | None = None,
+    searches: Sequence[Search] = (),
+) -> dict[str, Any]:
+    """The page's data; the same records give the same tree.
+
+    Args:
+        frame: own cells, of `analysis.load.load_records`.
+        published: cells to show beside them.
+        blocks: of `analysis.blocks.load_blocks`.
+        searches: of `analysis.journals.load_searches`.
+    """
+    shown = _together(frame, published)
+    variants = in_order(shown["variant"])
+    found = [(setting, of, panel(setting, of, variants)) for setting, of in settings(shown)]
+    own_sources = set(frame["source"])
+    titles = _titles(found, own_sources)
+    # What belongs to one model and task stands together, own before published.
+    found.sort(key=lambda one: (titles.index(one[2]["title"]), one[2]["source"] not in own_sources))
+    setting_of = {index: i for i, (_, of, _) in enumerate(found) for index in of.index}
+    panels = [one | {"own": one["source"] in own_sources, "group": titles.index(one["title"])} for _, _, one in found]
+    mine = [one for one in panels if one["own"]]
+    table = cells(shown, setting_of, variants)
+    counts = {"failed": int((frame["status"] == "failed").sum()), "skipped": int(frame.attrs.get("skipped", 0))}
+    return {
+        "title": _title(titles, mine),
+        "facts": _facts(frame),
+        "summary": summary(mine, variants),
+        "gaps": gaps(mine, variants, table, counts),
+        "margin": MARGIN,
+        "alpha": ALPHA,
+        "power": POWER,
+        "best_range": BEST_RANGE,
+        "variants": further.drawn(variants),
+        "groups": titles,
+        "settings": panels,
+        "cells": table,
+        "sharpness": None if blocks is None else further.sharpness(frame, blocks),
+        "searches": further.searches(searches) if searches else None,
+        "rules": further.rules(frame),
+        "answers": further.answers(frame, variants),
+    }
+
+
+def _together(frame: pd.DataFrame, published: pd.DataFrame | None) -> pd.DataFrame:
+    """Own and published cells in order; a source that is among one's own is not shown twice."""
+    import pandas as pd
+
+    others = frame.iloc[:0] if published is None else published[~published["source"].isin(set(frame["source"]))]
+    both = pd.concat([frame, others], ignore_index=True) if len(others) else frame
+    return both.sort_values(["model", "task", "rank", "batch_size", "variant", "lr", "seed"], kind="stable")
+
+
+def _titles(found: Sequence[tuple[Any, Any, dict[str, Any]]], own: set[str]) -> list[str]:
+    """Models with tasks, those with own cells first."""
+    mine = [one["title"] for _, _, one in found if one["source"] in own]
+    return list(dict.fromkeys([*mine, *(one["title"] for _, _, one in found)]))
+
+
+def _title(titles: Sequence[str], mine: Sequence[dict[str, Any]]) -> str:
+    own = list(dict.fromkeys(one["title"] for one in mine))
+    return f"LoRA variants on {own[0]}" if len(own) == 1 else f"LoRA variants on {len(own)} models and tasks"
+
+
+def _facts(frame: pd.DataFrame) -> list[str]:
+    """What the records are: until when, from which code, versions and devices."""
+    found = []
+    if until := max((str(each) for each in frame["finished"].dropna() if each and each != "None"), default=""):
+        utc = f"{until[:16].replace('T', ' ')} UTC"
+        found.append(f"records until {utc if until.endswith('+00:00') else until}")
+    for column, what in (("commit", "commits"), ("versions", "sets of versions"), ("device", "devices")):
+        values = sorted({str(each) for each in frame[column].dropna() if each}) if column in frame else []
+        if len(values) > 1:
+            found.append(f"{len(values)} {what}")
+        elif values and column == "versions":
+            found += [each for each in values[0].split(", ") if each.startswith(("lorabench ", "torch "))]
+        elif values:
+            found.append(f"commit {values[0][:10]}" if column == "commit" else values[0])
+    if sources := sorted(set(frame["source"].dropna()) - {""}):
+        found.append(", ".join(sources))
+    return found

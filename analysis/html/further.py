@@ -1,0 +1,136 @@
+"""The sections that not every folder of records has: sharpness, searches, rules of practice, one problem's answers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from analysis.blocks import JOINT, block_settings, matrices_in_order
+from analysis.correlation import LEVEL
+from analysis.errors import AnalysisError
+from analysis.heuristics import findings, suggested
+from analysis.html.samples import LONGEST, cut
+from analysis.labels import model_and_task
+from analysis.options import SETTING
+from analysis.palette import in_order, styles
+from analysis.responses import problem
+from analysis.sharpness import compare, results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from analysis.journals import Search
+    from analysis.palette import Style
+
+ANSWERS = 400_000
+"""Characters of all answers to the one problem; each has its share."""
+
+
+def dashes(style: Style) -> str:
+    """A line style as SVG writes it."""
+    return "" if isinstance(style.linestyle, str) else " ".join(str(2 * length) for length in style.linestyle[1])
+
+
+def drawn(names: Sequence[str]) -> list[dict[str, str]]:
+    """Names with their colours, markers and dashes, in order."""
+    found = styles(names).items()
+    return [{"name": name, "color": one.color, "marker": one.marker, "dash": dashes(one)} for name, one in found]
+
+
+def sharpness(frame: pd.DataFrame, blocks: pd.DataFrame) -> dict[str, Any]:
+    """Best learning rates over λmax where both are known, and the median λmax of each variant and matrix."""
+    try:
+        compared = compare(frame, blocks)
+        reason = ""
+    except AnalysisError as error:
+        compared, reason = [], str(error)
+    start = blocks[blocks["checkpoint"].isna() & (blocks["layer"] != JOINT)]
+    return {
+        "reason": reason,
+        "variants": drawn(list(blocks["variant"])),
+        "comparisons": [
+            {
+                "title": one.title,
+                "subtitle": f"{one.subtitle} · {one.measured}",
+                "points": one.points.to_dict("records"),
+                "slope": one.slope.value,
+                "remarks": [*results(one), *one.remarks],
+            }
+            for one in compared
+        ],
+        "blocks": [_matrices(setting, of) for setting, of in block_settings(start)],
+    }
+
+
+def _matrices(setting: dict[str, Any], blocks: pd.DataFrame) -> dict[str, Any]:
+    table = blocks.pivot_table("lambda_max", "variant", "matrix", "median")
+    matrices = matrices_in_order(table.columns)
+    return {
+        "title": f"{model_and_task(setting)} · rank {setting['rank']} · {setting['samples']} samples",
+        "matrices": matrices,
+        "rows": [[name, *(table.loc[name, matrix] for matrix in matrices)] for name in in_order(table.index)],
+        "unfinished": int((~blocks["converged"]).sum()),
+        "count": len(blocks),
+    }
+
+
+def searches(found: Sequence[Search]) -> dict[str, Any]:
+    """Best score so far of each method and seed, a panel for searches of the same space and cells."""
+    keys = list(dict.fromkeys(one.key for one in found))
+    panels = []
+    for key in keys:
+        same = [one for one in found if one.key == key]
+        panels.append(
+            {
+                "title": same[0].problem,
+                "candidates": same[0].candidates,
+                "searches": [
+                    {
+                        "method": one.method,
+                        "seed": one.seed,
+                        "best_so_far": one.best_so_far(),
+                        "failed": sum(map(math.isnan, one.scores)),
+                        "best": " ".join(one.best),
+                    }
+                    for one in same
+                ],
+            }
+        )
+    return {"methods": drawn([one.method for one in found]), "panels": panels}
+
+
+def rules(frame: pd.DataFrame) -> dict[str, Any]:
+    """Paper 1's rules with their numbers, and a next sweep."""
+    return {
+        "level": LEVEL,
+        "findings": [
+            [one.rule, one.what, *one.estimate, one.groups, one.expected] for one in findings(frame)
+        ],
+        "suggested": [[title, line] for title, _, line in suggested(frame)],
+    }  # fmt: skip
+
+
+def answers(frame: pd.DataFrame, variants: Sequence[str]) -> dict[str, Any] | None:
+    """The problem on which the cells of the setting with most cells disagree the most; None without completions."""
+    scored = frame[(frame["status"] == "complete") & (frame["source"] == "")]
+    if scored.empty:
+        return None
+    _, cells = max(scored.groupby(SETTING, dropna=False), key=lambda group: len(group[1]))
+    try:
+        one = problem(cells)
+    except AnalysisError:
+        return None
+    number = {name: i for i, name in enumerate(variants)}
+    longest = min(LONGEST, ANSWERS // len(one.answers))
+    first = {str(key): value for key, value in cells.iloc[0].items()}
+    return {
+        "title": model_and_task(first),
+        "set": one.set,
+        "id": one.id,
+        "prompt": cut(one.prompt, LONGEST),
+        "gold": cut(one.gold, LONGEST),
+        "longest": longest,
+        "answers": [[number[a.variant], a.lr, a.seed, a.score, cut(a.completion.strip(), longest)] for a in one.answers],
+    }

@@ -1,0 +1,155 @@
+"""The sentences at the top of the page, and what its records cannot tell."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from analysis.differences import REFERENCE
+from analysis.equivalence import ALPHA, MARGIN
+from analysis.labels import format_lr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHIFTED = "pissa"
+"""Always named where it is there: the variant whose shifted learning rate paper 1 (arXiv 2602.04998) is about."""
+
+
+def summary(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> list[str]:
+    """What a hurried reader takes home, each sentence with its numbers."""
+    sentences = [_counts(panels), _peaks(panels, variants), _verdicts(panels), _shift(panels, variants)]
+    return [sentence for sentence in sentences if sentence]
+
+
+def _counts(panels: Sequence[dict[str, Any]]) -> str:
+    tried = {point[0] for panel in panels for curve in panel["curves"] for point in curve["points"]}
+    names = {curve["variant"] for panel in panels for curve in panel["curves"]}
+    most = max(panel["seeds"] for panel in panels)
+    cells = sum(panel["cells"] for panel in panels)
+    where = f"{panels[0]['title']} ({panels[0]['subtitle']})" if len(panels) == 1 else f"{len(panels)} settings"
+    seeds = "one seed" if most == 1 else f"{'up to ' if len(panels) > 1 else ''}{most} seeds"
+    return f"{_many(cells, 'cell')} on {where}: {_many(len(names), 'variant')}, {_many(len(tried), 'learning rate')}, {seeds}."
+
+
+def _peaks(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
+    several = [panel for panel in panels if len(panel["peaks"]) > 1]
+    if not several:
+        return ""
+    best = [max(panel["peaks"], key=lambda peak: peak["peak_mean"]) for panel in several]
+    spreads = [_spread(panel, "peak_mean") for panel in several]
+    fair = [spread for panel in several if not math.isnan(spread := _spread(panel, "selected_mean"))]
+    chosen = f" With learning rates chosen on validation they lie within {_range(fair)}." if fair else ""
+    if len(several) == 1:
+        top = best[0]
+        return (
+            f"The highest test peak is that of {variants[top['variant']]}, {_percent(top['peak_mean'])} % at "
+            f"{format_lr(top['peak_lr'])}; all {len(several[0]['peaks'])} peaks lie within {_range(spreads)} points.{chosen}"
+        )
+    counts = Counter(variants[top["variant"]] for top in best).most_common(3)
+    told = ", ".join(f"{name} in {count}" for name, count in counts)
+    return f"Peaks of one setting's variants lie within {_range(spreads)} points; the highest is of {told} settings.{chosen}"
+
+
+def _verdicts(panels: Sequence[dict[str, Any]]) -> str:
+    rows = [row for panel in panels for row in panel["differences"]["rows"]]
+    if not rows:
+        return ""
+    counts = Counter(row["verdict"] for row in rows)
+    equal = counts["equivalent"] + counts["both"]
+    differ = counts["different"] + counts["both"]
+    what = "variants" if len(panels) == 1 else "comparisons"
+    ends = f"{counts['open']} are open: these seeds and problems cannot tell" if counts["open"] else "none is open"
+    return (
+        f"Of {len(rows)} {what}, {equal} are equivalent to LoRA within {100 * MARGIN:g} point (two one-sided tests at "
+        f"{100 * ALPHA:g} %), {differ} differ from it, and {ends}."
+    )
+
+
+def _shift(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
+    """How far best learning rates are from LoRA's, and what LoRA's would cost the others."""
+    ratios: dict[str, list[float]] = {}
+    lost: dict[str, tuple[float, str]] = {}
+    for panel in panels:
+        peaks = {variants[peak["variant"]]: peak for peak in panel["peaks"]}
+        if REFERENCE not in peaks:
+            continue
+        at = peaks[REFERENCE]["peak_lr"]
+        curves = {variants[curve["variant"]]: curve["points"] for curve in panel["curves"]}
+        for name, peak in peaks.items():
+            if name == REFERENCE or not peak["peak_mean"] > 0:
+                continue
+            ratios.setdefault(name, []).append(peak["peak_lr"] / at)
+            there = next((point[1] for point in curves[name] if math.isclose(point[0], at, rel_tol=1e-3)), math.nan)
+            loss = peak["peak_mean"] - there
+            if not math.isnan(loss) and loss >= lost.get(name, (-1.0, ""))[0]:
+                lost[name] = (loss, f"at LoRA's {format_lr(at)} {name} scores {_percent(there)} %")
+    if not ratios:
+        return ""
+    furthest = min(ratios, key=lambda name: (median(ratios[name]), name))
+    told = []
+    for name in dict.fromkeys([*([SHIFTED] if SHIFTED in ratios else []), furthest]):
+        of = ratios[name]
+        below = sum(ratio < 1 for ratio in of)
+        often = "" if len(of) == 1 else f" (the median; it is below LoRA's in {below} of {len(of)} settings)"
+        told.append(f"of {name} is {median(of):.2g} times LoRA's{often}")
+    costly = max(lost.values(), default=(0.0, ""))
+    cost = f"; {costly[1]}, {100 * costly[0]:.2f} points below its own peak" if costly[0] > MARGIN else ""
+    return f"The best learning rate {', that '.join(told)}{cost}."
+
+
+def gaps(panels: Sequence[dict[str, Any]], variants: Sequence[str], cells: dict[str, Any], counts: dict[str, int]) -> list[str]:
+    """What the page leaves out or cannot tell, so that no number is taken for more than it is."""
+    found = []
+    total = len(panels)
+    if one := sum(panel["seeds"] == 1 for panel in panels):
+        found.append(f"One seed only{_in(one, total)}: no standard deviation, and no interval knows of other seeds.")
+    few = sum(peak["peak_few_seeds"] for panel in panels for peak in panel["peaks"])
+    if few:
+        found.append(f"Unfinished grid: {_many(few, 'peak')} of fewer seeds than other points of the setting, marked †.")
+    unvalidated = sum(all(math.isnan(peak["selected_mean"]) for peak in panel["peaks"]) for panel in panels)
+    if unvalidated:
+        found.append(f"No validation scores{_in(unvalidated, total)}: peaks are chosen on test there, which flatters them.")
+    edges = [f"{variants[p['variant']]} ({p['edge']})" for panel in panels for p in panel["peaks"] if p["edge"]]
+    if edges:
+        named = ", ".join(edges) if len(edges) <= 12 else f"{len(edges)} of {sum(len(p['peaks']) for p in panels)}"
+        found.append(f"Peaks at the edge of the learning rates tried, so the true one may lie outside: {named}.")
+    grids = sum(len({tuple(point[0] for point in curve["points"]) for curve in panel["curves"]}) > 1 for panel in panels)
+    if grids:
+        found.append(f"Variants were tried at different learning rates{_in(grids, total)}: more tries, a higher best.")
+    without = cells["without_samples"]
+    if without:
+        found.append(f"Without completions: {_many(without, 'cell')}; differences rest on means over seeds, or are open.")
+    missing = [panel["differences"]["reason"] for panel in panels if panel["differences"]["reason"]]
+    if missing:
+        found.append(f"No comparison with {REFERENCE}{_in(len(missing), total)}: {missing[0]}.")
+    if diverged := sum(row[7] == "diverged" for row in cells["rows"]):
+        found.append(f"Diverged: {_many(diverged, 'cell')}, with a score of 0.")
+    for key, what in (("failed", "left out of everything but the table of cells"), ("skipped", "unreadable, in nothing")):
+        if counts.get(key):
+            found.append(f"{key.capitalize()}: {_many(counts[key], 'record')}, {what}.")
+    return found
+
+
+def _in(count: int, total: int) -> str:
+    return "" if total == 1 else f" in {count} of {total} settings"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _spread(panel: dict[str, Any], key: str) -> float:
+    values = [peak[key] for peak in panel["peaks"]]
+    return math.nan if any(map(math.isnan, values)) else max(values) - min(values)
+
+
+def _range(values: Sequence[float]) -> str:
+    points = sorted(100 * value for value in values)
+    return f"{points[0]:.2f}" if len(points) == 1 else f"{points[0]:.2f} to {points[-1]:.2f} (median {median(points):.2f})"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}"

@@ -1,0 +1,63 @@
+"""The interval of one mean score: of a variant at one learning rate, for new seeds and new problems."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+from analysis.examples import aligned
+from analysis.paired import LEVEL, difference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAME = 1e-6
+"""Completions whose mean is further from the records' than this are scored by another rule, and tell nothing of it."""
+
+
+class Interval(NamedTuple):
+    """Ends of the interval at `LEVEL`, fractions; NaN where nothing tells them.
+
+    `how`: "problems and seeds", "problems" (one seed: what another seed would do is not in it), "seeds" or "".
+    """
+
+    low: float
+    high: float
+    how: str
+
+
+NONE = Interval(math.nan, math.nan, "")
+
+
+def interval(cells: pd.DataFrame, mean: float) -> Interval:
+    """The interval of the mean score of cells that differ in their seeds alone.
+
+    With completions on disk seeds and problems are both random (`analysis.paired`); else seeds alone, by Student's t, if there
+    are several. That the learning rate was chosen by these scores is not in it.
+
+    Args:
+        cells: rows of `analysis.load.load_records`, none of them failed.
+        mean: their mean test score, which the completions must reproduce.
+    """
+    if math.isnan(mean):
+        return NONE
+    if (cells["status"] == "complete").all() and (cells["n"] == 1).all():
+        arrays, _ = aligned([[str(path) for path in cells["path"]]])
+        if arrays:
+            found = difference(arrays[0])
+            if abs(found.value - mean) <= SAME:
+                low, high = found.interval()
+                return Interval(max(low, 0.0), min(high, 1.0), "problems and seeds" if found.seeds > 1 else "problems")
+    return _of_seeds(cells, mean)
+
+
+def _of_seeds(cells: pd.DataFrame, mean: float) -> Interval:
+    from scipy.stats import t
+
+    published = len(cells) == 1 and cells["n"].iloc[0] > 1  # a row that is a mean already
+    n = int(cells["n"].iloc[0]) if published else len(cells)
+    std = float(cells["test_std"].iloc[0]) if published else float(cells["test"].std())
+    if n < 2 or math.isnan(std):
+        return NONE
+    reach = std / math.sqrt(n) * float(t.ppf((1 + LEVEL) / 2, n - 1))
+    return Interval(max(mean - reach, 0.0), min(mean + reach, 1.0), "seeds")

@@ -1,0 +1,208 @@
+"""What the report holds, and that text of records stays text; the page in a browser: test_html_browser.py."""
+
+import base64
+import hashlib
+import html
+import json
+import math
+import re
+
+import pytest
+
+from analysis.__main__ import main
+from analysis.html import page, samples
+from analysis.html.cells import thinned
+from analysis.html.data import tree
+from analysis.html.samples import Samples, cut
+from analysis.load import load_records
+from analysis.published import PUBLISHED
+
+HOSTILE = '</script><img src=x onerror="document.title=1"><!-- & \u2028 \ud800'
+
+
+@pytest.fixture
+def sweep(write, complete):
+    """LoRA and PiSSA, two seeds; a diverged and a failed cell, and completions that try to be markup."""
+    for seed in (0, 1):
+        for lr, lora, pissa in [(2e-4, 0.1, 0.8), (2e-3, 0.9, 0.95), (2e-2, 0.6, 0.0)]:
+            for name, test in (("lora", lora), ("pissa", pissa)):
+                complete(write(name, lr, seed, test), test, HOSTILE)
+    write("pissa", 6e-2, 0, status="diverged")
+    write("pissa", 6e-2, 1, status="failed", metrics=None, error=HOSTILE[:-1])
+    return write
+
+
+def embedded(text):
+    [data] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    return json.loads(data)
+
+
+def test_one_file_that_loads_nothing_and_runs_only_its_own_script(runs, sweep):
+    text = page.page(tree(load_records(runs)))
+    assert not re.search(r"""(?:src|href|action)=|url\(|@import|\bfetch\(|XMLHttp|import\(""", text.split('id="data"')[0])
+    assert text.count("<script") == text.count("</script>") == 2
+    script = text.split("<script>")[1].split("</script>")[0]
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="(.*?)">', text)[1])
+    assert f"script-src 'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" in policy
+    assert policy.startswith("default-src 'none'") and "unsafe" not in policy
+    assert set(re.findall(r"https?://[^\s\"']+", script)) == {"http://www.w3.org/2000/svg"}
+
+
+def test_scripts_make_no_markup_of_text():
+    for file in page.ASSETS.glob("*.js"):
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|new Function|DOMParser", file.read_text()
+        ), file
+
+
+def test_every_asset_is_in_the_page():
+    assert {file.name for file in page.ASSETS.iterdir()} == {"page.html", *page.STYLES, *page.SCRIPTS}
+
+
+def test_text_of_records_arrives_as_it_was_and_never_as_markup(runs, sweep, tmp_path):
+    data = tree(load_records(runs))
+    data["title"] = "{{data}}</title><script>1</script>"
+    page.write(data, tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<img" not in text and "<!--" not in text and "<title>{{data}}&lt;/title&gt;" in text
+    found = embedded(text)["cells"]
+    answers = [answer for one in found["details"] for answer in one["answers"]]
+    assert answers and {answer[2] for answer in answers} == {HOSTILE}
+
+
+def test_values_that_json_does_not_know():
+    assert json.loads(page.encoded([math.nan, math.inf, 1 / 3, "<&>", None, True])) == [
+        None,
+        "inf",
+        0.3333333,
+        "<&>",
+        None,
+        True,
+    ]
+
+
+def test_the_summary_has_the_numbers(runs, sweep):
+    told = " ".join(tree(load_records(runs))["summary"])
+    for words in ("13 cells on tiny · arithmetic", "2 variants, 4 learning rates, 2 seeds", "that of pissa, 95.00 % at 2e-3",
+                  "within 5.00 points", "Of 1 variants", "of pissa is 1 times LoRA's"):  # fmt: skip
+        assert words in told, told
+
+
+def test_what_lora_s_learning_rate_costs_another(runs, write):
+    for lr, lora, pissa in [(2e-4, 0.1, 0.8), (2e-3, 0.9, 0.3), (2e-2, 0.6, 0.0)]:
+        write("lora", lr, 0, lora)
+        write("pissa", lr, 0, pissa)
+    told = tree(load_records(runs))["summary"][-1]
+    assert (
+        told
+        == "The best learning rate of pissa is 0.1 times LoRA's; at LoRA's 2e-3 pissa scores 30.00 %, 50.00 points below its own peak."
+    )
+
+
+def test_gaps_are_marked(runs, sweep):
+    sweep("lora", 6e-3, 0, 0.99).with_name("record.json")
+    sweep("dora", 2e-3, 0).write_text("{")
+    told = " ".join(tree(load_records(runs))["gaps"])
+    for words in ("Unfinished grid: 1 peak of fewer seeds", "different learning rates", "Without completions: 3 cells",
+                  "Diverged: 1 cell,", "Failed: 1 record,", "Skipped: 1 record,"):  # fmt: skip
+        assert words in told, told
+
+
+def test_a_complete_sweep_has_no_gap(runs, write, complete):
+    for seed in (0, 1):
+        for lr, test in [(2e-4, 0.1), (2e-3, 0.9), (2e-2, 0.6)]:
+            for name in ("lora", "pissa"):
+                complete(write(name, lr, seed, test), test)
+    data = tree(load_records(runs))
+    assert data["gaps"] == []
+    assert data["settings"][0]["peaks"][0]["peak_interval"].how == "problems and seeds"
+    assert data["settings"][0]["peaks"][0]["honest"] == pytest.approx(0.9)
+
+
+def test_one_seed_and_one_variant_have_no_interval_and_no_verdict(runs, write):
+    write("pissa", 2e-3, 0, 0.9)
+    data = tree(load_records(runs))
+    told = " ".join(data["gaps"])
+    assert "One seed only: " in told and "No comparison with lora" in told and "pissa (both)" in told
+    [peak] = data["settings"][0]["peaks"]
+    assert all(map(math.isnan, peak["peak_interval"][:2])) and peak["honest"] is None and math.isnan(peak["peak_std"])
+    assert data["answers"] is None and data["sharpness"] is None and data["searches"] is None
+
+
+def test_settings_are_not_mixed(runs, write):
+    write("lora", 2e-3, 0, 0.9)
+    write("lora", 2e-3, 0, 0.1, config={"rank": 64})
+    write("lora", 2e-3, 0, 0.5, config={"task": {"name": "math"}})
+    data = tree(load_records(runs))
+    assert [one["title"] for one in data["settings"]] == ["tiny · arithmetic", "tiny · arithmetic", "tiny · math"]
+    assert [one["peaks"][0]["peak_mean"] for one in data["settings"]] == [0.9, 0.1, 0.5]
+    assert data["summary"][0] == "3 cells on 3 settings: 1 variant, 1 learning rate, one seed."
+
+
+def test_published_cells_stand_beside_own_ones(runs, write):
+    write("lora", 2e-4, 0, 0.3, config={"model": {"name": "qwen3-0.6b"}, "task": {"name": "math"}})
+    frame, published = load_records(runs), load_records(PUBLISHED)
+    data = tree(frame, published)
+    first = [one for one in data["settings"] if one["group"] == 0]
+    assert data["groups"][0] == "qwen3-0.6b · math" and len(first) > 1
+    assert [one["own"] for one in first] == [True] + [False] * (len(first) - 1)
+    assert data["summary"][0].startswith("1 cell on qwen3-0.6b") and len(data["cells"]["rows"]) == 1000
+    assert len(tree(published, published)["cells"]["rows"]) == 999
+
+
+def test_the_same_records_give_the_same_page(runs, sweep):
+    assert page.page(tree(load_records(runs))) == page.page(tree(load_records(runs)))
+
+
+def test_what_most_cells_share_is_written_once(runs, write):
+    for name, lr in (("lora", 2e-4), ("lora", 2e-3), ("pissa", 2e-3)):
+        write(name, lr, 0)
+    write("lora", 2e-2, 0, config={"trainer": {"warmup_ratio": 0.1}})
+    cells = tree(load_records(runs))["cells"]
+    assert cells["common"]["variant.name"] == "lora" and "output_dir" not in cells["common"]
+    facts = {row[4:6] and (row[3], row[4]): one["facts"] for row, one in zip(cells["rows"], cells["details"], strict=True)}
+    assert facts[1, 2e-3]["variant.name"] == "pissa"
+    assert {"trainer.warmup_ratio": "0.1", "trainer.betas": None}.items() <= facts[0, 2e-2].items()
+
+
+def test_a_thinned_curve_keeps_its_mean():
+    curve = [[step, step % 7] for step in range(1, 1001)]
+    steps, means = thinned(curve)
+    assert (
+        len(steps) == 100 and steps[-1] == 1000 and sum(means) / 100 == pytest.approx(sum(v for _, v in curve) / 1000, rel=1e-3)
+    )
+    assert thinned([[1, 2.5], [2, None]])[1][0] == 2.5 and math.isnan(thinned([[1, 2.5], [2, None]])[1][1])
+    assert thinned([]) == ([], [])
+
+
+def test_completions_stay_within_their_budget(write, complete):
+    paths = [complete(write("lora", 2e-3, seed, 0.5), 0.5, "word " * 1000) for seed in range(4)]
+    few = Samples(cells=4, budget=4000)
+    kept = [few.of(str(path)) for path in paths]
+    assert sum(len(answer[2]) for of in kept for answer in of) + sum(len("".join(one.values())) for one in few.problems) <= 4000
+    assert all({answer[1] for answer in of} == {0.0, 1.0} for of in kept), "one of each is kept first"
+    assert all(answer[2].endswith(samples.CUT) for of in kept for answer in of)
+    many = Samples(cells=4).of(str(paths[0]))
+    assert [answer[1] for answer in many] == [1.0] * samples.EACH + [0.0] * samples.EACH
+
+
+def test_a_cut_is_marked():
+    assert cut("a" * 30, 30) == "a" * 30 and cut("a" * 31, 30) == "a" * 26 + " […]"
+
+
+def test_command(runs, sweep, tmp_path, capsys):
+    assert main(["report", str(runs)]) == 0
+    assert capsys.readouterr().out.startswith(f"{runs / 'report.html'} (")
+    assert embedded((runs / "report.html").read_text())["title"] == "LoRA variants on tiny · arithmetic"
+
+
+@pytest.mark.parametrize("out", ["r.txt", "none/r.html", "taken.html"])
+def test_a_page_that_cannot_be_written_is_one_line(runs, sweep, tmp_path, capsys, caplog, out):
+    (tmp_path / "taken.html").mkdir()
+    assert main(["report", str(runs), "--out", str(tmp_path / out)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_empty_folder_is_one_line(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert "no record in" in capsys.readouterr().err

@@ -1,0 +1,227 @@
+"""The report in headless Chromium: it renders without an error, sorts, filters, opens cells, and runs nothing of theirs."""
+
+import shutil
+
+import pytest
+
+from analysis.html.data import tree
+from analysis.html.page import write as write_page
+from analysis.load import load_records
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install -e '.[dev]')")
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    BROWSER is None or DRIVER is None, reason="no Chromium with its driver (apt-get install chromium chromium-driver)"
+)
+HOSTILE = "</script><img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
+ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for argument in ARGUMENTS:
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def show(browser, runs, write, complete, tmp_path):
+    """`show()` opens the report of two variants, three learning rates and two seeds; afterwards nothing may be on the console."""
+
+    def show(fragment="", failed=True, **options):
+        for seed in (0, 1):
+            for lr, lora, pissa in [(2e-4, 0.1, 0.8), (2e-3, 0.9, 0.95), (2e-2, 0.6, 0.0)]:
+                for name, test in (("lora", lora), ("pissa", pissa)):
+                    training = {"steps": 2, "seconds": 4.2, "loss": [[1, 2.31], [2, 2.2]]}
+                    sharpness = [{"step": s, "blocks": [{"lambda_max": 2.0 + s}, {"lambda_max": 3.0}]} for s in (0, 2)]
+                    complete(write(name, lr, seed, test, training=training, sharpness=sharpness), test, HOSTILE)
+        if failed:
+            write("pissa", 6e-2, 1, status="failed", metrics=None, error=HOSTILE)
+        page = tmp_path / "report.html"
+        write_page(tree(load_records(runs), **options), page)
+        browser.get("about:blank")
+        browser.get(f"file://{page}{fragment}")
+        return browser
+
+    yield show
+    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def texts(browser, selector):
+    return browser.execute_script("return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)", selector)
+
+
+def click(browser, selector, **init):
+    browser.execute_script(
+        "document.querySelector(arguments[0]).dispatchEvent(new MouseEvent('click', {bubbles: true, ...arguments[1]}))",
+        selector,
+        init,
+    )
+
+
+def waits(browser, script, *arguments):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(f"return {script}", *arguments))
+
+
+def cells(browser):
+    return texts(browser, "#cells tbody tr td:last-child")
+
+
+def test_it_renders(show):
+    browser = show()
+    assert waits(browser, "document.querySelectorAll('#curves svg.chart .curve').length") == 2
+    assert texts(browser, "h1") == ["LoRA variants on tiny · arithmetic"]
+    assert "12 cells on tiny" in texts(browser, ".summary")[0]
+    assert texts(browser, "h2")[1:] == [
+        "Score over the learning rate", "Peaks with intervals", "Against LoRA", "Cells", "Costs", "Rules of practice",
+        "One problem, side by side",
+    ]  # fmt: skip
+    assert len(cells(browser)) == 13
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+
+def test_tables_sort_both_ways_with_gaps_last(show):
+    browser = show()
+    column = "#cells thead th:nth-child(5)"
+    assert texts(browser, f"{column} button")[0].startswith("test %")
+    scores = [0.95, 0.95, 0.9, 0.9, 0.8, 0.8, 0.6, 0.6, 0.1, 0.1, 0, 0]
+    shown = [f"{100 * score:.2f}" for score in scores]
+    assert texts(browser, "#cells tbody td:nth-child(5)") == [*shown, "–"]
+    click(browser, f"{column} button")
+    assert texts(browser, "#cells tbody td:nth-child(5)") == [*reversed(shown), "–"]
+    assert (
+        browser.execute_script("return document.querySelector(arguments[0]).getAttribute('aria-sort')", column) == "ascending"
+    )
+    click(browser, "#cells thead th:nth-child(2) button")
+    assert texts(browser, "#cells tbody td:nth-child(2)")[:3] == ["2e-4"] * 3
+
+
+def test_cells_are_filtered_by_words_and_by_menus(show):
+    browser = show()
+
+    def fill(selector, value, event):
+        script = "const one = document.querySelector(arguments[0]); one.value = arguments[1]; one.dispatchEvent(new Event(arguments[2]))"
+        browser.execute_script(script, selector, value, event)
+
+    fill("#filter", "PISSA lr=2e-3", "input")
+    assert len(cells(browser)) == 2 and set(texts(browser, "#cells tbody td:first-child")) == {"pissa"}
+    assert texts(browser, "#cells .told") == ["1 to 2 of 2 cells (of 13)"]
+    fill("#filter", "nothing such", "input")
+    assert texts(browser, "#cells tbody td") == ["no cell matches"]
+    fill("#filter", "", "input")
+    fill("#filter-status", "failed", "change")
+    assert len(cells(browser)) == 1
+    fill("#filter-variant", "lora", "change")
+    assert texts(browser, "#cells tbody td") == ["no cell matches"]
+
+
+def test_long_tables_have_pages(show, write):
+    for seed in range(2, 112):
+        write("lora", 2e-3, seed, 0.5)
+    browser = show()
+    assert len(cells(browser)) == 50 and texts(browser, "#cells .told") == ["1 to 50 of 123 cells"]
+    first = cells(browser)
+    for expected in (50, 23):
+        click(browser, "#cells .pager button:last-child")
+        assert len(cells(browser)) == expected and not set(cells(browser)) & set(first)
+    assert browser.execute_script("return document.querySelector('#cells .pager button:last-child').disabled")
+
+
+def test_the_legend_switches_variants(show):
+    browser = show()
+    waits(browser, "document.querySelectorAll('.curve').length")
+    click(browser, ".chip[data-variant=lora]")
+    assert browser.execute_script("return [...document.querySelectorAll('.curve')].map((one) => one.dataset.variant)") == [
+        "pissa"
+    ]
+    assert (
+        browser.execute_script("return document.querySelector('.chip[data-variant=lora]').getAttribute('aria-pressed')")
+        == "false"
+    )
+    click(browser, ".chip[data-variant=lora]", shiftKey=True)
+    assert browser.execute_script("return [...document.querySelectorAll('.curve')].map((one) => one.dataset.variant)") == [
+        "lora"
+    ]
+    click(browser, ".actions button")
+    assert browser.execute_script("return document.querySelectorAll('.curve').length") == 2
+
+
+def test_points_tell_their_seeds_by_keyboard_too(show):
+    from selenium.webdriver.common.keys import Keys
+
+    browser = show(failed=False)
+    waits(browser, "document.querySelectorAll('.curve').length")
+    browser.execute_script("document.querySelector('#curves svg.chart').focus()")
+    press = browser.switch_to.active_element.send_keys
+    press(Keys.ARROW_RIGHT)
+    assert texts(browser, ".tip .head") == ["lora at 2e-4"] and texts(browser, ".tip li") == [
+        "seed 0 10.00 %",
+        "seed 1 10.00 %",
+    ]
+    press(Keys.ARROW_RIGHT)
+    press(Keys.ARROW_DOWN)
+    assert texts(browser, ".tip .head") == ["pissa at 2e-3"]
+    press(Keys.ENTER)
+    browser.switch_to.active_element.send_keys(Keys.ENTER)
+    waits(browser, "location.hash.startsWith('#cell-')")
+    assert waits(browser, "document.querySelector('#cell h1')?.textContent").strip() == "pissa at 2e-3, seed 0"
+
+
+def test_a_cell_shows_hostile_completions_as_text(show):
+    browser = show()
+    click(browser, "#cells tbody td a")
+    waits(browser, "!document.getElementById('cell').hidden")
+    assert texts(browser, "#cell h1")[0].strip() == "pissa at 2e-3, seed 0"
+    assert set(texts(browser, "#cell .completion")) == {HOSTILE}
+    assert texts(browser, "#cell .grade") == ["✓ right"] * 3 + ["✗ wrong"]
+    assert texts(browser, "#cell figcaption strong") == ["Training loss", "Sharpness along training"]
+    assert "trainer.warmup_ratio" in texts(browser, "#cell .config th")
+    assert browser.execute_script("return document.querySelectorAll('img').length") == 0
+    assert browser.title.startswith("pissa at 2e-3")
+    browser.back()
+    waits(browser, "document.getElementById('cell').hidden && !document.getElementById('report').hidden")
+    assert browser.title == "LoRA variants on tiny · arithmetic"
+
+
+def test_a_failed_cell_shows_its_error_as_text(show, runs):
+    browser = show()
+    [failed] = [row[0] for row in tree(load_records(runs))["cells"]["rows"] if row[7] == "failed"]
+    browser.execute_script("location.hash = arguments[0]", f"#cell-{failed}")
+    waits(browser, "!document.getElementById('cell').hidden")
+    assert texts(browser, "#cell .gap.failed") == [f"Failed: {HOSTILE}"]
+
+
+@pytest.mark.parametrize("fragment", ["#cell-none", "#cell-%", "#cell-<img src=x>"])
+def test_a_cell_that_is_not_there_is_said(show, fragment):
+    browser = show(fragment)
+    assert waits(browser, "document.querySelector('#cell h1')?.textContent") == "No such cell"
+
+
+def test_one_model_and_task_of_many_is_shown_at_first(show, write):
+    for task in ("math", "code"):
+        for rank in (8, 16, 32):
+            write("lora", 2e-3, 0, 0.5, config={"task": {"name": task}, "rank": rank})
+    browser = show()
+    waits(browser, "document.querySelectorAll('#curves figure').length")
+    chosen = texts(browser, "#curves figcaption strong")
+    assert len(set(chosen)) == 1 and len(chosen) < 7
+    browser.execute_script(
+        "const one = document.getElementById('group'); one.value = ''; one.dispatchEvent(new Event('change'))"
+    )
+    assert len(texts(browser, "#curves figcaption strong")) == 7
+
+
+def test_it_prints(show):
+    browser = show()
+    assert len(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]) > 20_000

@@ -1,0 +1,67 @@
+"""Journals of searches, and the best score so far."""
+
+import json
+import math
+
+import pytest
+
+from analysis.journals import load_searches, read_journal
+
+HEADER = {
+    "journal": 2,
+    "space": "e723e6ac24b82390",
+    "axes": {"lr": ["0.0006", "0.002"], "rank": ["4", "8", "16"]},
+    "search": {"method": "tpe", "seed": 1, "config": {"model.name": "tiny", "task.name": "arithmetic"}},
+}
+
+
+def lines(*rows, header=HEADER):
+    return "".join(json.dumps(row) + "\n" for row in (header, *rows))
+
+
+def asked(*numbers):
+    return {"ask": list(numbers), "candidates": list(numbers), "overrides": [[f"lr=0.00{n}", "rank=8"] for n in numbers]}
+
+
+def told(number, score):
+    return {"tell": number, "status": "failed" if score is None else "told", "score": score}
+
+
+def test_best_so_far_in_the_order_of_asking():
+    found = read_journal(lines(asked(0, 1, 2), told(1, 0.5), told(0, None), told(2, 0.4), asked(3, 4), told(3, 0.7)))
+    assert found.best_so_far()[1:] == [0.5, 0.5, 0.7, 0.7] and math.isnan(found.best_so_far()[0])
+    assert found.best == ["lr=0.003", "rank=8"]
+    assert (found.method, found.seed, found.candidates) == ("tpe", 1, 6)
+    assert found.problem == "tiny · arithmetic · lr (2) × rank (3)"
+
+
+def test_a_tie_is_the_first():
+    assert read_journal(lines(asked(0, 1), told(1, 0.5), told(0, 0.5))).best == ["lr=0.000", "rank=8"]
+
+
+def test_a_line_that_a_kill_cut_is_not_counted():
+    assert read_journal(lines(asked(0), told(0, 0.5)) + '{"ask": [1], "cand').scores == [0.5]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}\n",
+        '{"journal": 1}\n',
+        "[]\n",
+        lines(told(0, 0.5)),
+        lines({"other": 1}),
+        lines(asked(0)).replace("overrides", "over"),
+    ],
+)
+def test_what_is_no_journal_is_left_out_with_a_line(tmp_path, caplog, content):
+    (tmp_path / "tpe-seed0.jsonl").write_text(content)
+    (tmp_path / "gp-seed0.jsonl").write_text(lines(asked(0), told(0, 0.5)))
+    assert len(load_searches(tmp_path)) == 1
+    assert "tpe-seed0.jsonl" in caplog.text and len(caplog.messages) == 1
+
+
+def test_without_a_score_or_a_folder_there_is_none(tmp_path):
+    (tmp_path / "tpe-seed0.jsonl").write_text(lines(asked(0)))
+    assert load_searches(tmp_path) == load_searches(tmp_path / "none") == []
