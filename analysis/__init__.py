@@ -14,4 +14,6 @@ The records on disk are the only interface to training: this package imports nei
     blocks.py           a folder of Hessian records → one DataFrame, one row a block
     sharpness.py        best learning rate over λmax, with correlation.py and sharpness_plot.py
     drawing.py, rendering.py    what figures and tables of both kinds share
+
+    report.py           a folder of records → one HTML page (html/), with intervals.py and journals.py
 """

@@ -61,7 +61,9 @@ def _verdicts(panels: Sequence[dict[str, Any]]) -> str:
     equal = counts["equivalent"] + counts["both"]
     differ = counts["different"] + counts["both"]
     what = "variants" if len(panels) == 1 else "comparisons"
-    ends = f"{counts['open']} are open: these seeds and problems cannot tell" if counts["open"] else "none is open"
+    untested = sum(row["how"] == "" for row in rows)
+    why = f", {untested} of them untested for want of seeds or completions" if untested else ""
+    ends = f"{counts['open']} are open: these data cannot tell{why}" if counts["open"] else "none is open"
     return (
         f"Of {len(rows)} {what}, {equal} are equivalent to LoRA within {100 * MARGIN:g} point (two one-sided tests at "
         f"{100 * ALPHA:g} %), {differ} differ from it, and {ends}."
@@ -96,7 +98,8 @@ def _shift(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
         often = "" if len(of) == 1 else f" (the median; it is below LoRA's in {below} of {len(of)} settings)"
         told.append(f"of {name} is {median(of):.2g} times LoRA's{often}")
     costly = max(lost.values(), default=(0.0, ""))
-    cost = f"; {costly[1]}, {100 * costly[0]:.2f} points below its own peak" if costly[0] > MARGIN else ""
+    worst = "at worst, " if len(panels) > 1 else ""
+    cost = f"; {worst}{costly[1]}, {100 * costly[0]:.2f} points below its own peak" if costly[0] > MARGIN else ""
     return f"The best learning rate {', that '.join(told)}{cost}."
 
 
@@ -134,7 +137,7 @@ def gaps(panels: Sequence[dict[str, Any]], variants: Sequence[str], cells: dict[
 
 
 def _in(count: int, total: int) -> str:
-    return "" if total == 1 else f" in {count} of {total} settings"
+    return "" if count == total else f" in {count} of {total} settings"
 
 
 def _many(count: int, what: str) -> str:

@@ -1,11 +1,15 @@
 """The report in headless Chromium: it renders without an error, sorts, filters, opens cells, and runs nothing of theirs."""
 
+import json
+import math
 import shutil
 
 import pytest
 
+from analysis.blocks import load_blocks
 from analysis.html.data import tree
 from analysis.html.page import write as write_page
+from analysis.journals import Search
 from analysis.load import load_records
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install -e '.[dev]')")
@@ -225,3 +229,23 @@ def test_one_model_and_task_of_many_is_shown_at_first(show, write):
 def test_it_prints(show):
     browser = show()
     assert len(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]) > 20_000
+
+
+def test_sharpness_and_searches_have_their_sections(show, tmp_path):
+    for variant, value in (("lora", 1.0), ("pissa", 8.0)):
+        for layer in (0, 1):
+            record = {
+                "schema_version": 1, "kind": "hessian_block", "model": "tiny", "task": "arithmetic", "variant": variant,
+                "matrix": "q_proj", "layer": layer, "layers": 2, "rank": 8, "seed": 0, "lambda_max": value + layer, "lambda_min": -1.0,
+                "converged": True, "data": {"stderr": 0.1}, "growth": [], "weights": "pretrained", "sequences": 8,
+                "identity": {"model": "sha256:" + "a" * 64, "samples": 8, "variant": {"name": variant}},
+            }  # fmt: skip
+            (tmp_path / "hessian").mkdir(exist_ok=True)
+            (tmp_path / "hessian" / f"{variant}{layer}.json").write_text(json.dumps(record))
+    searches = [Search("tpe", s, "tiny · lr (3)", "k", 3, [math.nan, 0.5, 0.4 + s / 5], ["lr=2e-3"]) for s in (0, 1)]
+    browser = show(blocks=load_blocks(tmp_path / "hessian"), searches=searches)
+    waits(browser, "document.querySelector('#sharpness svg.chart')")
+    assert texts(browser, "#sharpness svg.chart .name") == ["lora", "pissa"]
+    assert texts(browser, "#sharpness tbody td:nth-child(2)") == ["1.50", "8.50"]
+    assert waits(browser, "document.querySelectorAll('#search svg.chart').length") == 1
+    assert texts(browser, "#search tbody td:nth-child(5)") == ["50.00", "60.00"]

@@ -54,17 +54,17 @@ function rulesSection() {
 }
 
 function build() {
-  const margin = 100 * DATA.margin;
+  const margin = 100 * DATA.margin, measured = DATA.settings.some((setting) => setting.costs.length);
   const parts = [header(), curvesSection(),
     perSetting("peaks", "Peaks with intervals", "Filled: the best mean test score, chosen on test as papers do, hence flattering. Hollow, below it: the test score at the learning rate chosen on validation, the fair one. Upright line: the choice on test, scored on data it did not see (cross-fitted).", peakBlock),
     perSetting("differences", "Against LoRA", `Difference of each variant to LoRA, both at their best learning rates, with its 95 % interval; within the grey zone, ±${margin} point, it does not matter. "Equivalent" is a claim of its own: two one-sided tests must rule out a larger difference. "Open" means that these data tell neither. p is corrected for the number of variants (Holm), the intervals are not.`, differenceBlock),
     section("cells", "Cells", "Every record. Click a header to sort, a cell's name for its config, loss curve and completions.", cellTable()),
-    perSetting("costs", "Costs", "Medians over the finished cells; hours: training and evaluation of all of them. Times of cells that ran beside others, or on other devices, do not compare.", costBlock)];
+    measured && perSetting("costs", "Costs", "Medians over the finished cells; hours: training and evaluation of all of them. Times of cells that ran beside others, or on other devices, do not compare.", costBlock)].filter(Boolean);
   if (DATA.sharpness) parts.push(sharpnessSection());
   if (DATA.searches) parts.push(searchSection());
   parts.push(rulesSection());
   if (DATA.answers) parts.push(answersSection());
-  const absent = [DATA.sharpness ? "" : "Hessian records (python -m hessian)", DATA.searches ? "" : "journals of searches", DATA.answers ? "" : "completions"].filter(Boolean);
+  const absent = [measured ? "" : "measured costs", DATA.sharpness ? "" : "Hessian records (python -m hessian)", DATA.searches ? "" : "journals of searches", DATA.answers ? "" : "completions"].filter(Boolean);
   parts.push(el("footer", {}, absent.length ? el("p", {}, `Not in this report, for there were none: ${absent.join(", ")}.`) : null,
     el("p", {}, "One file without a network: made from the records by python -m analysis report. Scores in percent; lr: learning rate.")));
   $("report").append(...parts);

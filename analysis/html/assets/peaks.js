@@ -49,8 +49,9 @@ function differenceBlock(setting) {
   const figure = ranges(rows.map((row) => ({ variant: row.variant, low: row.low, high: row.high, value: row.value })), {
     title: `points against lora at ${formatLr(rows[0].reference_lr)}`, zone: DATA.margin, label: `Differences to LoRA of ${setting.title}; the table below has the numbers` });
   const means = rows.filter((row) => row.how === "means").length, none = rows.filter((row) => row.how === "").length;
-  const notes = [means ? `${means} by Welch's test of means over seeds, without completions.` : "", none ? `${none} untested: one seed without completions has no interval.` : ""].filter(Boolean);
-  return [figure, table(columns, rows, { label: "differences" }).node, notes.length ? gap(notes.join(" ")) : null];
+  return [figure, table(columns, rows, { label: "differences" }).node,
+    means ? el("p", { class: "note" }, `${means} by Welch's test of means over seeds, without completions.`) : null,
+    none ? gap(`${none} untested: one seed without completions has no interval.`) : null];
 }
 
 function costBlock(setting) {
