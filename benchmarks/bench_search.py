@@ -121,9 +121,9 @@ def main() -> None:
         for domain in (True, False):
             prompts = Prompts(candidates, Text.read("lora"), domain)
             table = Encoder(model, tokenizer, prompts, fingerprint, folder).table(token=False)
-            found = features.left_out(table, candidates, prompts.keys)
+            found = features.left_out(table, prompts.told)
             print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_listed(found)}")
-        random = features.left_out(features.without_language(candidates, prompts.keys), candidates, prompts.keys)
+        random = features.left_out(features.without_language(prompts.told), prompts.told)
         print(f"* the same of random vectors: {_listed(random)}")
     print("\n| method | seconds a question, median | largest | first | peak memory, GiB |\n| :-- | --: | --: | --: | --: |")
     for label in options.methods.split(","):

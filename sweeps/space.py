@@ -138,6 +138,17 @@ class Space:
         return [0, *(self.candidate([*origin[:i], j, *origin[i + 1 :]]) for i, j in places)]
 
     @cached_property
+    def columns(self) -> dict[str, "np.ndarray"]:
+        """All candidates' values of each axis and derived key [candidates]: numbers (float64), or texts."""
+        import numpy as np
+
+        positions = np.indices([len(axis.texts) for axis in self.axes]).reshape(len(self.axes), -1)
+        found: dict[str, np.ndarray] = {}
+        for axis, at in zip(self.axes, positions, strict=True):
+            found[axis.key] = (np.asarray(axis.texts) if axis.numbers is None else np.asarray(axis.numbers, dtype=float))[at]
+        return found | {key: np.prod([found[name] for name in names], axis=0) for key, names in self.derived.items()}
+
+    @cached_property
     def encoded(self) -> "np.ndarray":
         """All candidates as points of [0, 1]^d, [candidates, d], float64.
 

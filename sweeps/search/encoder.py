@@ -79,7 +79,9 @@ class Encoder:
         file = self.cache / f"{self._digest(token)}.npy"
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
-            found = self.embed(range(len(self.prompts.space)), self.start if token else None)
+            order = sorted(range(len(self.prompts.space)), key=self.prompts.lines)  # neighbours begin alike
+            found = torch.empty(len(order), self.width)
+            found[order] = self.embed(order, self.start if token else None)
             part = file.with_suffix(f".{os.getpid()}.part.npy")
             np.save(part, found.numpy())
             part.replace(file)
@@ -131,7 +133,7 @@ class Encoder:
         return found.last_hidden_state[0], [(layer.keys, layer.values) for layer in layers]
 
     def _packs(self, candidates: Sequence[int]) -> Iterator[Pack]:
-        """Neighbours together: candidates in their order share the most when the last axis varies fastest."""
+        """Neighbours together."""
         builder = _Builder(self._tokens)
         for candidate in candidates:
             lines = self.prompts.lines(candidate)

@@ -5,12 +5,15 @@ different ones are not will do, even one of random vectors (``without_language``
 between: the place of words, the directions beyond the axes', and how well a value that was left out is placed (``left_out``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from sweeps.space import Axis, Space
+from sweeps.space import Axis
+
+Told = Mapping[str, np.ndarray]
+"""For each line's key its value of each candidate [candidates], numbers or words."""
 
 RIDGE = 1e-4
 """Of the readout, as a share of the embeddings' whole variance."""
@@ -41,7 +44,7 @@ class Readout:
         return (x - self.center) @ self.matrix.T
 
 
-def readout(embeddings: np.ndarray, space: Space, keys: Sequence[str]) -> Readout:
+def readout(embeddings: np.ndarray, told: Told) -> Readout:
     """The directions in which the embeddings of all candidates tell the values of each axis.
 
     The principal axes of embeddings of numbers are those of their digits: 2e-5 lies near 2e-3 and far from 3e-5. So an axis of
@@ -52,8 +55,7 @@ def readout(embeddings: np.ndarray, space: Space, keys: Sequence[str]) -> Readou
 
     Args:
         embeddings: of all candidates [candidates, width].
-        space: the candidates.
-        keys: as which the axes are told (``Prompts.keys``).
+        told: what their lines tell (``Prompts.told``), relations too.
     """
     center = embeddings.mean(0, dtype=np.float64)
     x = embeddings - center
@@ -62,7 +64,7 @@ def readout(embeddings: np.ndarray, space: Space, keys: Sequence[str]) -> Readou
     values = values.clip(min=0)
     inverse = (vectors / (values + RIDGE * values.sum() + 1e-12)) @ vectors.T
     rows, axes = [], []
-    for key, targets in _targets(x, space, keys):
+    for key, targets in _targets(x, told):
         found = inverse @ (x.T @ targets)  # [width, targets of this axis]
         rows.append(2 * found.T / max(float(np.ptp(targets, axis=0).max()), 1e-12))
         axes += [key] * targets.shape[1]
@@ -77,34 +79,34 @@ def whole(embeddings: np.ndarray) -> Readout:
     return Readout(np.eye(embeddings.shape[1]) / scale, center, ())
 
 
-def without_language(space: Space, keys: Sequence[str], width: int = 576) -> np.ndarray:
-    """Embeddings that know nothing of language [candidates, width]: the sum of a random vector for each value of each axis.
+def without_language(told: Told, width: int = 576) -> np.ndarray:
+    """Embeddings that know nothing of language [candidates, width]: the sum of a random vector for each value of each line.
 
     With them in the place of a language model's, the rest of the method being the same, one sees what language adds.
     """
     generator = np.random.default_rng(0)
-    found = np.zeros((len(space), width), dtype=np.float32)
-    for told in _told(space, keys).values():
-        values, at = np.unique(told, return_inverse=True)
-        found += generator.standard_normal((len(values), width), dtype=np.float32)[at]
+    found = np.zeros((len(next(iter(told.values()))), width), dtype=np.float32)
+    for values in told.values():
+        levels, at = np.unique(values, return_inverse=True)
+        found += generator.standard_normal((len(levels), width), dtype=np.float32)[at]
     return found
 
 
-def left_out(embeddings: np.ndarray, space: Space, keys: Sequence[str]) -> dict[str, float]:
+def left_out(embeddings: np.ndarray, told: Told) -> dict[str, float]:
     """How well each axis of at least four numbers is told for a value that the direction was not fitted to, R² over values.
 
     The mean embeddings of the other values are fitted as in ``readout``; 1: placed rightly, 0: as the mean of the others.
     """
     found = {}
-    for key, told in _told(space, keys).items():
-        values, at = np.unique(told, return_inverse=True)
-        if len(values) < 4 or values.dtype.kind not in "fi":
+    for key, values in told.items():
+        levels, at = np.unique(values, return_inverse=True)
+        if len(levels) < 4 or levels.dtype.kind != "f":
             continue
-        means = np.stack([embeddings[at == level].mean(0, dtype=np.float64) for level in range(len(values))])
-        t = _scaled(values)
+        means = np.stack([embeddings[at == level].mean(0, dtype=np.float64) for level in range(len(levels))])
+        t = _scaled(levels)
         errors = []
-        for level in range(len(values)):
-            others = np.arange(len(values)) != level
+        for level in range(len(levels)):
+            others = np.arange(len(levels)) != level
             x, y = means[others] - means[others].mean(0), t[others] - t[others].mean()
             kernel = x @ x.T
             weights = np.linalg.solve(kernel + RIDGE * np.trace(kernel) * np.eye(len(y)), y)
@@ -115,25 +117,14 @@ def left_out(embeddings: np.ndarray, space: Space, keys: Sequence[str]) -> dict[
     return found
 
 
-def _told(space: Space, keys: Sequence[str]) -> dict[str, np.ndarray]:
-    """For each axis with a choice what its line tells of each candidate [candidates]: numbers, or positions of words."""
-    positions = np.indices([len(axis.texts) for axis in space.axes]).reshape(len(space.axes), -1)
-    found: dict[str, np.ndarray] = {}
-    for axis, at in zip(space.axes, positions, strict=True):
-        numbers = axis.numbers
-        found[axis.key] = at.astype(str) if numbers is None else np.asarray(numbers)[at]
-    found |= {key: np.prod([found[name] for name in names], axis=0) for key, names in space.derived.items()}
-    single = {key for key, axis in zip(keys, space.axes, strict=True) if len(axis.texts) == 1}
-    return {key: found[key] for key in keys if key not in single}
-
-
-def _targets(x: np.ndarray, space: Space, keys: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    """For each axis with a choice what its features should tell [candidates, targets], centred."""
+def _targets(x: np.ndarray, told: Told) -> list[tuple[str, np.ndarray]]:
+    """For each key with a choice what its features should tell [candidates, targets], centred."""
     found = []
-    for key, told in _told(space, keys).items():
-        words = told.dtype.kind not in "fi"
-        target = _levels(x, told.astype(int)) if words else _scaled(told)[:, None]
-        found.append((key, target - target.mean(0)))
+    for key, values in told.items():
+        levels, at = np.unique(values, return_inverse=True)
+        if len(levels) > 1:
+            target = _scaled(values)[:, None] if values.dtype.kind == "f" else _levels(x, at)
+            found.append((key, target - target.mean(0)))
     return found
 
 

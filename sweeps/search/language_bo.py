@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sweeps.search.deep import Member
 
-SHORTLIST = 192
+SHORTLIST = 48
 """Candidates whose embedding is computed with the fitted token; found by the embeddings with the token's start."""
 
 DIRECTIONS = 8
@@ -161,8 +161,8 @@ class LanguageBO(Search):
                 encoder = Encoder(model, tokenizer, self._prompts, fingerprint, folder)
                 table = encoder.table(self.token)
             else:
-                encoder, table = None, features.without_language(self.space, self._prompts.keys)
-            read = features.readout(table, self.space, self._prompts.keys) if self.projection else features.whole(table)
+                encoder, table = None, features.without_language(self._prompts.told)
+            read = features.readout(table, self._prompts.told) if self.projection else features.whole(table)
             self._ready = encoder, read, torch.from_numpy(read(table))
         return self._ready
 

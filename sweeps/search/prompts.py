@@ -1,13 +1,17 @@
 """A candidate in words: what is known of the hyperparameters, then one line a value."""
 
-import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sweeps.search.relations import Relation
 from sweeps.space import Space, SpaceError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 TEXTS = Path(__file__).parent / "texts"
 
@@ -18,13 +22,16 @@ class Text:
 
     Attributes:
         task: what is optimised.
-        axes: an explanation by key.
+        axes: an explanation by key, of a hyperparameter or a relation.
         names: how value lines call a key; without an entry, the key itself.
+        relations: quantities through which several hyperparameters act together, as products of their keys
+            (``sweeps.search.relations``).
     """
 
     task: str = ""
     axes: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
+    relations: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
     def read(name: str) -> "Text":
@@ -43,7 +50,7 @@ class Text:
             known = ", ".join(sorted(each.stem for each in TEXTS.glob("*.yaml")))
             reason = " ".join(str(error).split())
             raise SpaceError(
-                f"text={name} is neither one of {known} nor a yaml with task, axes and names ({reason})"
+                f"text={name} is neither one of {known} nor a yaml with task, axes, names and relations ({reason})"
             ) from error
 
 
@@ -51,47 +58,79 @@ def _parts(content: Any) -> dict[str, Any]:
     """The parts of a text that a yaml holds; a part without content is left out."""
     if not isinstance(content, dict):
         raise ValueError("it is no mapping")
-    if unknown := [str(key) for key in content if key not in ("task", "axes", "names")]:
-        raise ValueError(f"{', '.join(unknown)} is none of task, axes, names")
+    if unknown := [str(key) for key in content if key not in ("task", "axes", "names", "relations")]:
+        raise ValueError(f"{', '.join(unknown)} is none of task, axes, names, relations")
     parts = {key: value for key, value in content.items() if value is not None}
     if not isinstance(parts.get("task", ""), str):
         raise ValueError("task is no text")
-    for part in ("axes", "names"):
+    for part in ("axes", "names", "relations"):
         each = parts.get(part, {})
         if not isinstance(each, dict):
             raise ValueError(f"{part} is no mapping from keys to texts")
         if wrong := [str(key) for key, value in each.items() if not (isinstance(key, str) and isinstance(value, str))]:
             raise ValueError(f"{part}.{wrong[0]} is no text")
+    for name, rule in parts.get("relations", {}).items():
+        Relation.of(name, rule)
     return parts
 
 
 class Prompts:
-    """The texts of a space's candidates: a head that all share, then lines ``name=value`` in the order of the axes.
+    """The texts of a space's candidates: a head that all share, then a line ``name=value`` for each axis and each relation.
 
     An axis that is only a factor of a derived key is told by that key, at which a reader can think something: alpha=16, not
-    alpha_mult=2.
+    alpha_mult=2. The axes that relations need come first, and each relation behind the last of its own, so that texts that
+    differ in the other axes alone begin alike.
 
     Args:
         space: the candidates.
-        text: the explanations; with ``domain=False`` the head is one neutral line.
+        text: the explanations; with ``domain=False`` the head is one neutral line, and no relation is told.
+
+    Attributes:
+        keys: what the lines tell, in their order.
     """
 
     def __init__(self, space: Space, text: Text, domain: bool = True) -> None:
         self.space, self._names = space, text.names
-        told = {name: key for key, names in space.derived.items() for name in names if name in space.hidden}
-        self.keys = [told.get(key, key) for key in space.keys]
+        seen = {name: key for key, names in space.derived.items() for name in names if name in space.hidden}
+        axes = [seen.get(key, key) for key in space.keys]
+        relations = [Relation.of(name, rule) for name, rule in text.relations.items()] if domain else []
+        self._relations = [each for each in relations if each.holds({key: space.columns[key] for key in axes})]
+        self.keys = self._ordered(axes)
         parts = [text.task, *(text.axes.get(key, "") for key in self.keys)] if domain else []
         self.head = "\n".join([*(part.strip() for part in parts if part), "The setting:"])
-        values: dict[str, Iterable[str]] = {axis.key: axis.texts for axis in space.axes}
-        for key, names in space.derived.items():
-            settings = itertools.product(*(values[name] for name in names))
-            values[key] = [str(math.prod(map(float, each))) for each in settings]
-        self._scientific = {key: scientific(values[key]) for key in self.keys}
+
+    @cached_property
+    def told(self) -> dict[str, "np.ndarray"]:
+        """For each key what its line tells of each candidate [candidates]: numbers, or words."""
+        columns = self.space.columns | {each.name: each.values(self.space.columns) for each in self._relations}
+        return {key: columns[key] for key in self.keys}
 
     def lines(self, candidate: int) -> list[str]:
-        """One line an axis, each with its line break before it."""
-        values = dict(text.split("=", 1) for text in self.space.overrides(candidate))
-        return [f"\n{self._names.get(key, key)}={written(values[key], self._scientific[key])}" for key in self.keys]
+        """One line a key, each with its line break before it."""
+        return [texts[at[candidate]] for texts, at in self._written.values()]
+
+    @cached_property
+    def _written(self) -> dict[str, tuple[list[str], "np.ndarray"]]:
+        """For each key its different lines, and each candidate's."""
+        import numpy as np
+
+        found = {}
+        for key, told in self.told.items():
+            values, at = np.unique(told, return_inverse=True)
+            digits = 3 if any(key == each.name for each in self._relations) else 6
+            texts = [f"{value:.{digits}g}" if isinstance(value, float) else value for value in values.tolist()]
+            alike = scientific(texts)
+            found[key] = [f"\n{self._names.get(key, key)}={written(text, alike)}" for text in texts], at
+        return found
+
+    def _ordered(self, axes: Sequence[str]) -> list[str]:
+        """The axes' keys and the relations' names."""
+        needed = [key for key in axes if any(key in each.powers for each in self._relations)]
+        found: list[str] = []
+        for key in needed:
+            found.append(key)
+            found += [each.name for each in self._relations if each.name not in found and set(each.powers) <= set(found)]
+        return [*found, *(key for key in axes if key not in needed)]
 
 
 def scientific(texts: Iterable[str]) -> bool:

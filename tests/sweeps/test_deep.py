@@ -175,12 +175,12 @@ def test_a_moved_member_is_the_same_process_on_other_inputs():
 def test_random_vectors_tell_the_numbers_as_well_but_no_value_that_was_left_out():
     lr = ["1e-6", "3e-6", "1e-5", "3e-5", "1e-4", "3e-4", "1e-3", "3e-3"]
     space = Space({"lr": lr, "word": ["a", "b", "c", "d", "e"]})
-    random = features.without_language(space, space.keys)
-    phi = features.readout(random, space, space.keys)(random)
+    random = features.without_language(space.columns)
+    phi = features.readout(random, space.columns)(random)
     assert np.corrcoef(phi[:, 0], space.encoded[:, 0])[0, 1] > 0.999
-    assert features.left_out(random, space, space.keys)["lr"] < 0.2
+    assert features.left_out(random, space.columns)["lr"] < 0.2
     ordered = random + 30 * np.outer(space.encoded[:, 0], np.random.default_rng(1).standard_normal(random.shape[1]))
-    known = features.left_out(ordered, space, space.keys)
+    known = features.left_out(ordered, space.columns)
     assert known["lr"] > 0.9 and "word" not in known
 
 
@@ -198,22 +198,22 @@ def told():
 
 def test_axes_are_read_from_the_embeddings(told):
     space, embeddings = told
-    read = features.readout(embeddings, space, space.keys)
+    read = features.readout(embeddings, space.columns)
     assert read.axes == ("lr", "word", "word", "word", "depth", "lost")
     phi = read(embeddings)
     assert phi.shape == (len(space), 6 + features.REST)
     assert np.abs(phi[:, :5]).max() < 1.2 and np.ptp(phi[:, [0, 1, 4]], axis=0) == pytest.approx(2, abs=0.05)
     encoded = space.encoded
     assert np.corrcoef(phi[:, 0], encoded[:, 0])[0, 1] > 0.97 and np.corrcoef(phi[:, 4], encoded[:, 5])[0, 1] > 0.97
-    again = features.readout(embeddings, space, space.keys)
+    again = features.readout(embeddings, space.columns)
     np.testing.assert_array_equal(read.matrix, again.matrix)
 
 
 def test_the_readout_does_not_hang_on_scale_or_direction_of_the_embeddings(told):
     space, embeddings = told
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(24, 24)))[0]
-    one = features.readout(embeddings, space, space.keys)
-    other = features.readout(7 * embeddings @ turn - 2, space, space.keys)
+    one = features.readout(embeddings, space.columns)
+    other = features.readout(7 * embeddings @ turn - 2, space.columns)
     k = len(one.axes)
     np.testing.assert_allclose(np.abs(other(7 * embeddings @ turn - 2)[:, :k]), np.abs(one(embeddings)[:, :k]), atol=1e-6)
 

@@ -90,7 +90,7 @@ def test_the_table_is_kept_by_model_and_text(encoder, loaded, tmp_path, monkeypa
     from sweeps.search.encoder import Encoder
 
     first = encoder.table(token=False)
-    np.testing.assert_allclose(first, encoder.embed(range(len(SPACE)), None), rtol=1e-6)
+    np.testing.assert_allclose(first, encoder.embed(range(len(SPACE)), None), rtol=1e-4, atol=1e-5)
     monkeypatch.setattr(Encoder, "embed", lambda *_: pytest.fail("computed again"))
     np.testing.assert_array_equal(Encoder(*loaded[:2], encoder.prompts, loaded[2], tmp_path).table(token=False), first)
     for other in (

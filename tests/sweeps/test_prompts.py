@@ -44,7 +44,10 @@ def test_a_derived_axis_is_written_in_one_way():
 
 def test_values_are_told_as_a_reader_knows_them():
     lines = Prompts(SPACE, Text.read("lora")).lines(SPACE.candidate((2, 1, 1, 0)))
-    assert lines == ["\nrank=16", "\nalpha=32", "\nlr=1e-3", "\nbatch_size=8"]
+    assert lines == [
+        "\nrank=16", "\nalpha=32", "\nlr=1e-3", "\nstep=2e-3", "\nrank_step=8e-3", "\nbatch_size=8", "\nnoise_step=3.54e-4",
+    ]  # fmt: skip
+    assert Prompts(SPACE, Text.read("lora"), domain=False).keys == ["rank", "variant.alpha", "lr", "batch_size"]
 
 
 def test_the_head_explains_the_axes_that_there_are():
