@@ -39,10 +39,11 @@ class Source(Protocol):
 class LanguageBO(Search):
     """Deep-kernel processes on embeddings of the candidates' texts; the candidate of largest expected improvement.
 
-    Each candidate is a text: the domain's explanations, then its values (``sweeps.search.prompts``), then a learnable input
-    vector, the token. x is the language model's last state there, φ = P(x − c) the linear features in which the texts of all
-    candidates tell the axes (``sweeps.search.features``), z = ELU(Wφ + b) − 1 the learnable projection, f(z) a Matérn-5/2
-    process. Token, W, b and the process are fitted together to the marginal likelihood.
+    Each candidate is a text: the domain's explanations, then its values and those of the relations between them
+    (``sweeps.search.prompts``), then a learnable input vector, the token. x is the language model's last state there,
+    φ = P(x − c) the linear features in which the texts of all candidates tell axes and relations (``sweeps.search.features``),
+    z = ELU(Wφ + b) − 1 the learnable projection, f(z) a Matérn-5/2 process. Token, W, b and the process are fitted together to
+    the marginal likelihood.
 
     Against overfitting to at most some 30 scores: W, b and token have priors that hold them where they start, in few
     dimensions; the process has BoTorch's priors; steps are few; every question fits anew from the same start, for a fit that
@@ -62,7 +63,8 @@ class LanguageBO(Search):
         encoder: a decoder and its tokenizer.
         text: a name of ``texts/`` or a file.
         projection: False: one process, with one length scale, on the embedding itself.
-        domain: False: no explanations.
+        domain: False: no explanations and no relations.
+        relations: False: no relations.
         token: False: the state at the end of the text. A token is fitted through the projection.
         fallback: False: no model of the numbers.
         language: False: random vectors, one a value, in the place of the language model; without a token. A control.
@@ -84,6 +86,7 @@ class LanguageBO(Search):
         text: str = "lora",
         projection: bool = True,
         domain: bool = True,
+        relations: bool = True,
         token: bool = True,
         fallback: bool = True,
         language: bool = True,
@@ -94,7 +97,7 @@ class LanguageBO(Search):
         if token and not projection:
             raise SpaceError("method.projection=false needs method.token=false: the token is fitted through the projection")
         self.projection, self.token, self.fallback = projection, token, fallback
-        self._prompts, self._source = Prompts(space, Text.read(text), domain), encoder
+        self._prompts, self._source = Prompts(space, Text.read(text), domain, relations), encoder
         self._language = language
         self._ready: tuple[Any, Any, torch.Tensor] | None = None
         self._tails: dict[int, tuple[Any, torch.Tensor]] = {}

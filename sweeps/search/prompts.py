@@ -84,17 +84,18 @@ class Prompts:
     Args:
         space: the candidates.
         text: the explanations; with ``domain=False`` the head is one neutral line, and no relation is told.
+        relations: False: none is told.
 
     Attributes:
         keys: what the lines tell, in their order.
     """
 
-    def __init__(self, space: Space, text: Text, domain: bool = True) -> None:
+    def __init__(self, space: Space, text: Text, domain: bool = True, relations: bool = True) -> None:
         self.space, self._names = space, text.names
         seen = {name: key for key, names in space.derived.items() for name in names if name in space.hidden}
         axes = [seen.get(key, key) for key in space.keys]
-        relations = [Relation.of(name, rule) for name, rule in text.relations.items()] if domain else []
-        self._relations = [each for each in relations if each.holds({key: space.columns[key] for key in axes})]
+        given = [Relation.of(name, rule) for name, rule in text.relations.items()] if domain and relations else []
+        self._relations = [each for each in given if each.holds({key: space.columns[key] for key in axes})]
         self.keys = self._ordered(axes)
         parts = [text.task, *(text.axes.get(key, "") for key in self.keys)] if domain else []
         self.head = "\n".join([*(part.strip() for part in parts if part), "The setting:"])

@@ -46,7 +46,7 @@ class Relation:
         return sum(each.min() < each.max() for each in found) > 1
 
     def values(self, numbers: Mapping[str, "np.ndarray"]) -> "np.ndarray":
-        """Of candidates whose values are ``numbers`` by key, each [n], all positive; [n], the same where they differ by rounding."""
+        """Of candidates whose values are ``numbers`` by key, each [n], all positive; [n], without differences by rounding."""
         import numpy as np
 
         return np.exp(np.sum([power * np.log(numbers[key]) for key, power in self.powers.items()], axis=0).round(12))

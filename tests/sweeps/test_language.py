@@ -130,6 +130,7 @@ SWITCHES = [
     {"token": False},
     {"token": False, "projection": False},
     {"domain": False},
+    {"relations": False},
     {"fallback": False},
     {"token": False, "language": False},
 ]
