@@ -75,31 +75,38 @@ class Encoder:
         return int(self.start.numel())
 
     def table(self, token: bool) -> np.ndarray:
-        """Embeddings of all candidates [candidates, width], float32, with the token at its start or without one; cached."""
-        file = self.cache / f"{self._digest(token)}.npy"
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
+        """Embeddings of all candidates [candidates, width], float32, with the token at its start or without one; cached.
+
+        The texts are read once for both.
+        """
+        files = {each: self.cache / f"{self._digest(each)}.npy" for each in (False, True)}
+        if not files[token].exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
             order = sorted(range(len(self.prompts.space)), key=self.prompts.lines)  # neighbours begin alike
-            found = torch.empty(len(order), self.width)
-            found[order] = self.embed(order, self.start if token else None)
-            part = file.with_suffix(f".{os.getpid()}.part.npy")
-            np.save(part, found.numpy())
-            part.replace(file)
-        return np.load(file)
+            found = torch.empty(2, len(order), self.width)
+            with torch.no_grad():
+                for at, pack in self._packs(order):
+                    ends, behind, _ = self._run(pack, self.start)
+                    found[:, at] = torch.stack([ends, behind])
+            for each, file in files.items():
+                part = file.with_suffix(f".{os.getpid()}.part.npy")
+                np.save(part, found[int(each)].numpy())
+                part.replace(file)
+        return np.load(files[token])
 
     def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
         """Embeddings of some candidates [n, width]."""
         with torch.no_grad():
-            return torch.cat([self._run(pack, self._head, token)[0] for pack in self._packs(candidates)])
+            return torch.cat([self._run(pack, token)[0 if token is None else 1] for _, pack in self._packs(candidates)])
 
     def with_token(self, candidates: Sequence[int]) -> "Tail":
         """The texts of some candidates computed but for the token, through which one can differentiate again and again."""
-        packs = list(self._packs(candidates))
+        packs = [pack for _, pack in self._packs(candidates)]
         with torch.no_grad():
-            return Tail(self, packs, [self._run(pack, self._head, None)[1] for pack in packs])
+            return Tail(self, packs, [self._run(pack, None)[2] for pack in packs])
 
-    def _run(self, pack: Pack, past: Past, token: torch.Tensor | None) -> tuple[torch.Tensor, Past]:
-        """States of the leaves, or of a token behind each, and keys and values of head and pack."""
+    def _run(self, pack: Pack, token: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, Past]:
+        """States of the leaves, those of a token behind each (none without one), and keys and values of head and pack."""
         t, n = len(pack.ids), len(pack.leaves)
         inputs, positions, sees = self.model.get_input_embeddings()(pack.ids), pack.positions, pack.sees
         if token is not None:
@@ -107,8 +114,8 @@ class Encoder:
             positions = torch.cat([positions, positions[pack.leaves] + 1])
             sees = torch.block_diag(sees, torch.eye(n, dtype=torch.bool)).bool()
             sees[t:, :t] = pack.sees[pack.leaves]
-        states, kept = self.forward(inputs, positions, sees, past)
-        return states[t:] if token is not None else states[pack.leaves], kept
+        states, kept = self.forward(inputs, positions, sees, self._head)
+        return states[pack.leaves], states[t:], kept
 
     def forward(
         self,
@@ -132,17 +139,18 @@ class Encoder:
         layers: Any = cache.layers
         return found.last_hidden_state[0], [(layer.keys, layer.values) for layer in layers]
 
-    def _packs(self, candidates: Sequence[int]) -> Iterator[Pack]:
-        """Neighbours together."""
-        builder = _Builder(self._tokens)
+    def _packs(self, candidates: Sequence[int]) -> Iterator[tuple[list[int], Pack]]:
+        """Neighbours together, with their numbers."""
+        builder, at = _Builder(self._tokens), []
         for candidate in candidates:
             lines = self.prompts.lines(candidate)
-            if builder.leaves and builder.cost(lines) > PACK:
-                yield builder.pack()
-                builder = _Builder(self._tokens)
+            if at and builder.cost(lines) > PACK:
+                yield at, builder.pack()
+                builder, at = _Builder(self._tokens), []
             builder.add(lines)
-        if builder.leaves:
-            yield builder.pack()
+            at.append(candidate)
+        if at:
+            yield at, builder.pack()
 
     def _tokens(self, line: str) -> list[int]:
         if line not in self._lines:

@@ -91,7 +91,7 @@ def test_the_table_is_kept_by_model_and_text(encoder, loaded, tmp_path, monkeypa
 
     first = encoder.table(token=False)
     np.testing.assert_allclose(first, encoder.embed(range(len(SPACE)), None), rtol=1e-4, atol=1e-5)
-    monkeypatch.setattr(Encoder, "embed", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(Encoder, "_run", lambda *_: pytest.fail("computed again"))
     np.testing.assert_array_equal(Encoder(*loaded[:2], encoder.prompts, loaded[2], tmp_path).table(token=False), first)
     for other in (
         Encoder(*loaded[:2], encoder.prompts, "another model", tmp_path),
@@ -99,8 +99,12 @@ def test_the_table_is_kept_by_model_and_text(encoder, loaded, tmp_path, monkeypa
     ):
         with pytest.raises(pytest.fail.Exception):
             other.table(token=False)
-    with pytest.raises(pytest.fail.Exception):
-        encoder.table(token=True)
+    monkeypatch.undo()
+    monkeypatch.setattr(Encoder, "forward", lambda *_: pytest.fail("computed again"))
+    with_token = encoder.table(token=True)
+    monkeypatch.undo()
+    np.testing.assert_allclose(with_token, encoder.embed(range(len(SPACE)), encoder.start), rtol=1e-4, atol=1e-5)
+    assert np.abs(with_token - first).max() > 0.1
 
 
 class Source:
