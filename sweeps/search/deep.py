@@ -8,7 +8,7 @@ import torch
 
 from sweeps.search import process
 
-SPREAD = 0.3
+SPREAD = 0.05
 """Prior deviation of each entry of W and b from where it starts, features being in [−1, 1]; whatever the number of scores."""
 
 LR = 0.05

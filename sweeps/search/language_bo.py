@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sweeps.search.deep import Member
 
-SHORTLIST = 48
+SHORTLIST = 24
 """Candidates whose embedding is computed with the fitted token; found by the embeddings with the token's start."""
 
 DIRECTIONS = 8
@@ -145,7 +145,8 @@ class LanguageBO(Search):
 
         found = judged(inputs, phi[free] + moved)
         if token is not None:
-            short = np.sort(found.topk(min(SHORTLIST, len(free))).indices.numpy())
+            near = found.topk(min(SHORTLIST, len(free))).indices.tolist()
+            short = sorted(near, key=lambda i: self._prompts.lines(free[i]))  # neighbours begin alike
             encoder, read, _ = self._embeddings()
             exact = torch.from_numpy(read(encoder.embed(free[short].tolist(), token).numpy()))
             found, free = judged({name: each[short] for name, each in inputs.items()}, exact), free[short]
