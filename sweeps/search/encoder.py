@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,16 +76,14 @@ class Encoder:
 
     def table(self, token: bool) -> np.ndarray:
         """Embeddings of all candidates [candidates, width], float32, with the token at its start or without one; cached."""
-        file = self.cache / f"{self._digest(token)}.npy"
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
+
+        def computed() -> np.ndarray:
             order = sorted(range(len(self.prompts.space)), key=self.prompts.lines)  # neighbours begin alike
             found = torch.empty(len(order), self.width)
             found[order] = self.embed(order, self.start if token else None)
-            part = file.with_suffix(f".{os.getpid()}.part.npy")
-            np.save(part, found.numpy())
-            part.replace(file)
-        return np.load(file)
+            return found.numpy()
+
+        return kept(self.cache / f"{self._digest(token)}.npy", computed)
 
     def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
         """Embeddings of some candidates [n, width]."""
@@ -154,6 +152,17 @@ class Encoder:
         content = [self.fingerprint, self.prompts.head, self.prompts.keys, space.digest, sorted(space.hidden), token]
         content.append([self.prompts.lines(i) for i in space.cover()])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def kept(file: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array of a file, which is computed and written first if there is none."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part.npy")
+        np.save(part, compute())
+        part.replace(file)
+    found: np.ndarray = np.load(file)
+    return found
 
 
 class Tail:
