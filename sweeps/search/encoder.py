@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,20 +79,17 @@ class Encoder:
 
         The texts are read once for both.
         """
-        files = {each: self.cache / f"{self._digest(each)}.npy" for each in (False, True)}
-        if not files[token].exists():
-            self.cache.mkdir(parents=True, exist_ok=True)
+
+        def computed() -> np.ndarray:
             order = sorted(range(len(self.prompts.space)), key=self.prompts.lines)  # neighbours begin alike
             found = torch.empty(2, len(order), self.width)
             with torch.no_grad():
                 for at, pack in self._packs(order):
                     ends, behind, _ = self._run(pack, self.start)
                     found[:, at] = torch.stack([ends, behind])
-            for each, file in files.items():
-                part = file.with_suffix(f".{os.getpid()}.part.npy")
-                np.save(part, found[int(each)].numpy())
-                part.replace(file)
-        return np.load(files[token])
+            return found.numpy()
+
+        return kept(self.cache / f"{self._digest()}.npy", computed)[int(token)]
 
     def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
         """Embeddings of some candidates [n, width]."""
@@ -157,11 +154,22 @@ class Encoder:
             self._lines[line] = self.tokenizer(line, add_special_tokens=False)["input_ids"]
         return self._lines[line]
 
-    def _digest(self, token: bool) -> str:
+    def _digest(self) -> str:
         space = self.prompts.space
-        content = [self.fingerprint, self.prompts.head, self.prompts.keys, space.digest, sorted(space.hidden), token]
+        content = [self.fingerprint, self.prompts.head, self.prompts.keys, space.digest, sorted(space.hidden)]
         content.append([self.prompts.lines(i) for i in space.cover()])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def kept(file: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """The array of a file, which is computed and written first if there is none."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part.npy")
+        np.save(part, compute())
+        part.replace(file)
+    found: np.ndarray = np.load(file)
+    return found
 
 
 class Tail:

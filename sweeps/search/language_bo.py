@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeps.search.base import Observation, Search, filled, untried, warped
 from sweeps.search.prompts import Prompts, Text
+from sweeps.search.sentences import NO_TOKEN, Sentences
 from sweeps.space import Space, SpaceError
 
 if TYPE_CHECKING:
@@ -29,8 +30,12 @@ whichever is less."""
 class Source(Protocol):
     """Where the encoder comes from."""
 
+    @property
+    def causal(self) -> bool:
+        """Whether it is a decoder, or else a model of sentences (``sweeps.search.sentences``); nothing is loaded."""
+
     def __call__(self) -> tuple[Any, Any, str, Path]:
-        """A decoder, its tokenizer, the weights' fingerprint and a folder for embeddings."""
+        """The model, its tokenizer, the weights' fingerprint and a folder for embeddings."""
 
     def check(self) -> None:
         """Raise what the user should know if there is no such encoder, without loading it."""
@@ -60,7 +65,7 @@ class LanguageBO(Search):
     Args:
         space: the candidates.
         seed: of a first question without any history.
-        encoder: a decoder and its tokenizer.
+        encoder: a decoder, or with ``token=False`` a model of sentences, and its tokenizer.
         text: a name of ``texts/`` or a file.
         projection: False: one process, with one length scale, on the embedding itself.
         domain: False: no explanations and no relations.
@@ -113,6 +118,8 @@ class LanguageBO(Search):
         super().check()
         if self._language:
             self._source.check()
+            if self.token and not self._source.causal:
+                raise SpaceError(NO_TOKEN)
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
@@ -162,7 +169,8 @@ class LanguageBO(Search):
         if self._ready is None:
             if self._language:
                 model, tokenizer, fingerprint, folder = self._source()
-                encoder = Encoder(model, tokenizer, self._prompts, fingerprint, folder)
+                reader = Encoder if self._source.causal else Sentences
+                encoder = reader(model, tokenizer, self._prompts, fingerprint, folder)
                 table = encoder.table(self.token)
             else:
                 encoder, table = None, features.without_language(self._prompts.told)

@@ -88,6 +88,7 @@ class Prompts:
 
     Attributes:
         keys: what the lines tell, in their order.
+        explanations: of each key, empty where there is none.
     """
 
     def __init__(self, space: Space, text: Text, domain: bool = True, relations: bool = True) -> None:
@@ -97,8 +98,9 @@ class Prompts:
         given = [Relation.of(name, rule) for name, rule in text.relations.items()] if domain and relations else []
         self._relations = [each for each in given if each.holds({key: space.columns[key] for key in axes})]
         self.keys = self._ordered(axes)
-        parts = [text.task, *(text.axes.get(key, "") for key in self.keys)] if domain else []
-        self.head = "\n".join([*(part.strip() for part in parts if part), "The setting:"])
+        self.explanations = {key: text.axes.get(key, "").strip() if domain else "" for key in self.keys}
+        parts = [text.task.strip() if domain else "", *self.explanations.values()]
+        self.head = "\n".join([*(part for part in parts if part), "The setting:"])
 
     @cached_property
     def told(self) -> dict[str, "np.ndarray"]:
@@ -108,10 +110,10 @@ class Prompts:
 
     def lines(self, candidate: int) -> list[str]:
         """One line a key, each with its line break before it."""
-        return [texts[at[candidate]] for texts, at in self._written.values()]
+        return [texts[at[candidate]] for texts, at in self.lines_by_key.values()]
 
     @cached_property
-    def _written(self) -> dict[str, tuple[list[str], "np.ndarray"]]:
+    def lines_by_key(self) -> dict[str, tuple[list[str], "np.ndarray"]]:
         """For each key its different lines, and each candidate's."""
         import numpy as np
 

@@ -110,6 +110,8 @@ def test_the_table_is_kept_by_model_and_text(encoder, loaded, tmp_path, monkeypa
 class Source:
     """An encoder that is loaded already."""
 
+    causal = True
+
     def __init__(self, loaded, folder):
         self.parts = (*loaded[:3], folder)
 

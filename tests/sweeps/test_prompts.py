@@ -59,6 +59,12 @@ def test_the_head_explains_the_axes_that_there_are():
     assert Prompts(SPACE, text, domain=False).head == "The setting:"
 
 
+def test_each_key_has_its_explanation():
+    told, untold = Prompts(SPACE, Text(axes={"lr": " peak "})), Prompts(SPACE, Text(axes={"lr": "peak"}), domain=False)
+    assert told.explanations == {"rank": "", "variant.alpha": "", "lr": "peak", "batch_size": ""}
+    assert set(untold.explanations.values()) == {""} and list(untold.explanations) == untold.keys
+
+
 def test_a_text_of_ones_own(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("task: Bake a cake.\naxes: {lr: the oven's heat}\nnames: {lr: heat}\n")
