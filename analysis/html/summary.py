@@ -114,7 +114,7 @@ def gaps(panels: Sequence[dict[str, Any]], variants: Sequence[str], cells: dict[
         found.append(f"Unfinished grid: {_many(few, 'peak')} of fewer seeds than other points of the setting, marked †.")
     unvalidated = sum(all(math.isnan(peak["selected_mean"]) for peak in panel["peaks"]) for panel in panels)
     if unvalidated:
-        found.append(f"No validation scores{_in(unvalidated, total)}: peaks are chosen on test there, which flatters them.")
+        found.append(f"No validation scores{_in(unvalidated, total)}: such peaks are chosen on test, which flatters them.")
     edges = [f"{variants[p['variant']]} ({p['edge']})" for panel in panels for p in panel["peaks"] if p["edge"]]
     if edges:
         named = ", ".join(edges) if len(edges) <= 12 else f"{len(edges)} of {sum(len(p['peaks']) for p in panels)}"

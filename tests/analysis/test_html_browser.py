@@ -1,5 +1,6 @@
 """The report in headless Chromium: it renders without an error, sorts, filters, opens cells, and runs nothing of theirs."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -11,6 +12,7 @@ from analysis.html.data import tree
 from analysis.html.page import write as write_page
 from analysis.journals import Search
 from analysis.load import load_records
+from analysis.published import PUBLISHED
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install -e '.[dev]')")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -140,6 +142,45 @@ def test_long_tables_have_pages(show, write):
         click(browser, "#cells .pager button:last-child")
         assert len(cells(browser)) == expected and not set(cells(browser)) & set(first)
     assert browser.execute_script("return document.querySelector('#cells .pager button:last-child').disabled")
+
+
+def test_a_paper_s_cells_have_no_empty_columns(browser, tmp_path):
+    write_page(tree(load_records(PUBLISHED)), tmp_path / "report.html")
+    browser.get(f"file://{tmp_path / 'report.html'}")
+    heads = texts(browser, "#cells thead th")
+    assert "test %▼" in heads and not {"validation %", "training s"} & set(heads)
+
+
+def test_on_a_phone_the_way_to_a_cell_stays_in_view(show):
+    browser = show()
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+        scroll = "document.querySelector('#cells .scroll')"
+        assert browser.execute_script(f"return {scroll}.scrollWidth > {scroll}.clientWidth")
+        right = "document.querySelector('#cells tbody td a').getBoundingClientRect().right"
+        assert 0 < browser.execute_script(f"return {right}") < 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_twenty_thousand_cells_filter_and_sort_at_once(browser, runs, write, tmp_path):
+    for seed in range(4):
+        write("lora", 2e-3, seed, 0.5)
+    data = tree(load_records(runs))
+    cells = data["cells"]
+    cells["rows"] = [[hashlib.md5(str(i).encode()).hexdigest()[:16], *cells["rows"][i % 4][1:]] for i in range(20_000)]
+    cells["details"] = [cells["details"][i % 4] for i in range(20_000)]
+    write_page(data, tmp_path / "report.html")
+    browser.get(f"file://{tmp_path / 'report.html'}")
+    timed = """
+        const took = (act) => { const start = performance.now(); act(); document.body.offsetHeight; return performance.now() - start; };
+        const text = document.querySelector("#filter"), head = document.querySelector("#cells thead th:last-child button");
+        const filter = (words) => { text.value = words; text.dispatchEvent(new Event("input")); };
+        return [took(() => filter("seed=1 a")), took(() => filter("")), took(() => head.click()), took(() => head.click())];
+    """
+    assert max(browser.execute_script(timed)) < 300  # ms
 
 
 def test_the_legend_switches_variants(show):
