@@ -33,7 +33,8 @@ def summary(setting: dict[str, Any], cells: pd.DataFrame) -> str:
     named = ", ".join(
         f"{name} {100 * row[f'{kind}_mean']:.2f} % at lr {format_lr(row[f'{kind}_lr'])}" for name, row in ranked.iterrows()
     )
-    told = f"{model_and_task(setting)}, {hyperparameters(setting)}: {int(best['cells'].sum())} cells. "
+    count = int(best["cells"].sum())
+    told = f"{model_and_task(setting)}, {hyperparameters(setting)}: {count} cell{'' if count == 1 else 's'}. "
     told += f"Test score, {how}: {named}."
     if len(best) > 1:
         tuned = 100 * (ranked[f"{kind}_mean"].max() - ranked[f"{kind}_mean"].min())

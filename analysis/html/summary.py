@@ -46,7 +46,7 @@ def _peaks(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
         top = best[0]
         return (
             f"The highest test peak is that of {variants[top['variant']]}, {_percent(top['peak_mean'])} % at "
-            f"{format_lr(top['peak_lr'])}; all {len(several[0]['peaks'])} peaks lie within {_range(spreads)} points.{chosen}"
+            f"{format_lr(top['peak_lr'])}; {_all(len(several[0]['peaks']))} peaks lie within {_range(spreads)} points.{chosen}"
         )
     counts = Counter(variants[top["variant"]] for top in best).most_common(3)
     told = ", ".join(f"{name} in {count}" for name, count in counts)
@@ -60,13 +60,13 @@ def _verdicts(panels: Sequence[dict[str, Any]]) -> str:
     counts = Counter(row["verdict"] for row in rows)
     equal = counts["equivalent"] + counts["both"]
     differ = counts["different"] + counts["both"]
-    what = "variants" if len(panels) == 1 else "comparisons"
+    what = "variant" if len(panels) == 1 else "comparison"
     untested = sum(row["how"] == "" for row in rows)
     why = f", {untested} of them untested for want of seeds or completions" if untested else ""
-    ends = f"{counts['open']} are open: these data cannot tell{why}" if counts["open"] else "none is open"
+    ends = f"{_are(counts['open'])} open: these data cannot tell{why}" if counts["open"] else "none is open"
     return (
-        f"Of {len(rows)} {what}, {equal} are equivalent to LoRA within {100 * MARGIN:g} point (two one-sided tests at "
-        f"{100 * ALPHA:g} %), {differ} differ from it, and {ends}."
+        f"Of {_many(len(rows), what)}, {_are(equal)} equivalent to LoRA within {100 * MARGIN:g} point (two one-sided tests at "
+        f"{100 * ALPHA:g} %), {differ} differ{'s' * (differ == 1)} from it, and {ends}."
     )
 
 
@@ -114,7 +114,7 @@ def gaps(panels: Sequence[dict[str, Any]], variants: Sequence[str], cells: dict[
         found.append(f"Unfinished grid: {_many(few, 'peak')} of fewer seeds than other points of the setting, marked †.")
     unvalidated = sum(all(math.isnan(peak["selected_mean"]) for peak in panel["peaks"]) for panel in panels)
     if unvalidated:
-        found.append(f"No validation scores{_in(unvalidated, total)}: peaks are chosen on test there, which flatters them.")
+        found.append(f"No validation scores{_in(unvalidated, total)}: such peaks are chosen on test, which flatters them.")
     edges = [f"{variants[p['variant']]} ({p['edge']})" for panel in panels for p in panel["peaks"] if p["edge"]]
     if edges:
         named = ", ".join(edges) if len(edges) <= 12 else f"{len(edges)} of {sum(len(p['peaks']) for p in panels)}"
@@ -142,6 +142,14 @@ def _in(count: int, total: int) -> str:
 
 def _many(count: int, what: str) -> str:
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def _are(count: int) -> str:
+    return f"{count:,} {'is' if count == 1 else 'are'}"
+
+
+def _all(count: int) -> str:
+    return "both" if count == 2 else f"all {count}"
 
 
 def _spread(panel: dict[str, Any], key: str) -> float:

@@ -1,6 +1,10 @@
 """Weights & Biases: each cell a run, online or into files that `wandb sync` sends later."""
 
+import http.client
 import importlib.util
+import socket
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
 EXIT_CODES = {"complete": 0, "failed": 1, "diverged": 2}
 INTERRUPTED = 130
 NAME_LENGTH = 128  # W&B's limit
+ANSWER = 5.0  # seconds for the service's first answer
 
 
 @dataclass
@@ -56,7 +61,10 @@ class Wandb(Tracker):
 
         self._cell = cell
         mode = "offline" if _Service.down else self.mode
+        settings = wandb.setup(settings=wandb.Settings(silent=True)).settings
         try:
+            if (mode or settings.mode) == "online":
+                _reach(settings.base_url)
             self._run = self._open(mode)
         except wandb.errors.CommError as error:
             _Service.down = True
@@ -130,6 +138,25 @@ class _Service:
     """What this process knows of it: asked once in vain, it is not waited for again."""
 
     down = False
+
+
+def _reach(url: str) -> None:
+    """Ask the service once; W&B itself asks one that refuses again and again, for all of ``timeout``.
+
+    What else goes wrong, a proxy's or a certificate's trouble, is left to W&B, which has settings for it.
+
+    Raises:
+        CommError: nobody listens there, or there is no host of that name.
+    """
+    import wandb
+
+    try:
+        urllib.request.urlopen(url, timeout=ANSWER).close()
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, (ConnectionRefusedError, socket.gaierror)):
+            raise wandb.errors.CommError(f"no way to {url} ({error.reason.strerror})") from error
+    except (OSError, ValueError, http.client.HTTPException):
+        pass
 
 
 def _line(error: Exception) -> str:

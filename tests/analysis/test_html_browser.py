@@ -1,5 +1,6 @@
 """The report in headless Chromium: it renders without an error, sorts, filters, opens cells, and runs nothing of theirs."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -11,6 +12,7 @@ from analysis.html.data import tree
 from analysis.html.page import write as write_page
 from analysis.journals import Search
 from analysis.load import load_records
+from analysis.published import PUBLISHED
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install -e '.[dev]')")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -142,6 +144,46 @@ def test_long_tables_have_pages(show, write):
     assert browser.execute_script("return document.querySelector('#cells .pager button:last-child').disabled")
 
 
+def test_a_paper_s_cells_have_no_empty_columns(browser, tmp_path):
+    write_page(tree(load_records(PUBLISHED)), tmp_path / "report.html")
+    browser.get(f"file://{tmp_path / 'report.html'}")
+    heads = texts(browser, "#cells thead th")
+    assert "test %▼" in heads and not {"validation %", "training s"} & set(heads)
+
+
+def test_on_a_phone_the_way_to_a_cell_stays_in_view(show):
+    browser = show()
+    phone = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone)
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth") == 390
+        scroll = "document.querySelector('#cells .scroll')"
+        assert browser.execute_script(f"return {scroll}.scrollWidth > {scroll}.clientWidth")
+        right = "document.querySelector('#cells tbody td a').getBoundingClientRect().right"
+        assert 0 < browser.execute_script(f"return {right}") < 390
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_twenty_thousand_cells_filter_and_sort_at_once(browser, runs, write, tmp_path):
+    for seed in range(4):
+        write("lora", 2e-3, seed, 0.5)
+    data = tree(load_records(runs))
+    cells = data["cells"]
+    cells["rows"] = [[hashlib.md5(str(i).encode()).hexdigest()[:16], *cells["rows"][i % 4][1:]] for i in range(20_000)]
+    cells["details"] = [cells["details"][i % 4] for i in range(20_000)]
+    write_page(data, tmp_path / "report.html")
+    browser.get(f"file://{tmp_path / 'report.html'}")
+    timed = """
+        const took = (act) => { const start = performance.now(); act(); document.body.offsetHeight; return performance.now() - start; };
+        const text = document.querySelector("#filter"), head = document.querySelector("#cells thead th:last-child button");
+        const filter = (words) => { text.value = words; text.dispatchEvent(new Event("input")); };
+        return [took(() => filter("seed=1 a")), took(() => filter("")), took(() => head.click())];
+    """
+    fastest = [min(times) for times in zip(*(browser.execute_script(timed) for _ in range(4)), strict=True)]  # others may run
+    assert max(fastest) < 600  # ms, a quarter of it for 5,000
+
+
 def test_the_legend_switches_variants(show):
     browser = show()
     waits(browser, "document.querySelectorAll('.curve').length")
@@ -224,6 +266,19 @@ def test_one_model_and_task_of_many_is_shown_at_first(show, write):
         "const one = document.getElementById('group'); one.value = ''; one.dispatchEvent(new Event('change'))"
     )
     assert len(texts(browser, "#curves figcaption strong")) == 7
+
+
+def test_of_many_settings_those_with_most_cells_are_shown_at_first(show, write):
+    for batch in range(1, 31):
+        write("lora", 2e-3, 0, 0.5, config={"batch_size": 1000 + batch})
+    browser = show()
+    waits(browser, "document.querySelectorAll('#curves figure').length")
+    assert len(texts(browser, "#curves figure")) == len(texts(browser, "#peaks details")) == 24
+    assert any("batch size 16 " in told for told in texts(browser, "#curves figcaption"))  # the one of 12 cells
+    assert texts(browser, "#few") == ["Below: the 24 of 31 settings with the most cells. Show all 31"]
+    click(browser, "#few button")
+    assert len(texts(browser, "#curves figure")) == 31
+    assert browser.execute_script("return document.getElementById('few').hidden")
 
 
 def test_it_prints(show):

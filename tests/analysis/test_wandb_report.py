@@ -66,6 +66,12 @@ def test_no_common_learning_rate_no_spread_at_one(runs, write):
     assert "at one learning rate" not in summary(setting, cells)
 
 
+def test_one_cell_is_not_cells(runs, write):
+    write("lora", 1e-3, 0, 0.8)
+    [(setting, cells)] = settings(load_records(runs))
+    assert ": 1 cell. " in summary(setting, cells)
+
+
 def test_panels_table_and_runs(sweep, packages):
     frame = load_records(sweep)
     spec = specification(report(frame, "bench", "me"))

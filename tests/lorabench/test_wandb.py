@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -139,16 +140,31 @@ def test_what_went_wrong_is_marked(cell, tmp_path, monkeypatch, status, code):
 def test_a_service_that_is_down_is_asked_once_and_the_cells_are_logged_into_files(cell, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    online = [*SMALL, "tracker=wandb", "tracker.timeout=2"]
+    online = [*SMALL, "tracker=wandb"]
     made = [cell(*online), cell(*online, "seed=1")]
+    modes, init = [], wandb.init
+    monkeypatch.setattr(wandb, "init", lambda **words: modes.append(words["mode"]) or init(**words))
     for each in made:
         run.run(each)
         assert record_of(each)["status"] == "complete"
+    assert modes == ["offline", "offline"]  # online, W&B would try for all of tracker.timeout
     told = [line for line in capfd.readouterr().err.splitlines() if "wandb" in line]
     assert len(told) == 1
-    assert told[0].startswith("tracker=wandb: ")
+    assert told[0].startswith("tracker=wandb: no way to http://127.0.0.1:9 (Connection refused); ")
     assert told[0].endswith(f"from here on into files: `wandb sync {tmp_path}/wandb/offline-run-*` sends them")
     assert {read_run(file)["run"].run_id for file in files(tmp_path)} == {each.id for each in made}
+
+
+def test_a_service_that_answers_nothing_is_waited_for_once(cell, tmp_path, monkeypatch, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+        monkeypatch.setattr(tracker, "ANSWER", 0.5)
+        made = cell(*SMALL, "tracker=wandb", "tracker.timeout=2")
+        run.run(made)
+    assert record_of(made)["status"] == "complete"
+    assert capfd.readouterr().err.count("from here on into files") == 1
+    assert [read_run(file)["run"].run_id for file in files(tmp_path)] == [made.id]
 
 
 def test_without_a_login_nothing_is_trained(cell, tmp_path):

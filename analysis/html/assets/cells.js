@@ -9,6 +9,7 @@ function cellTable() {
     `lr=${formatLr(of(i, "lr"))}`, `seed=${of(i, "seed")}`, `rank=${where(i).rank}`, `batch=${where(i).batch_size}`].join(" ").toLowerCase());
   const several = (name) => new Set(places.map((one) => one[name])).size > 1;
   const placed = (head, name, write = String) => several(name) && { title: head, value: (i) => where(i)[name], cell: (i) => (where(i)[name] === null ? "all" : write(where(i)[name])), left: name === "source", rising: true };
+  const measured = (name) => rows.some((row) => isNumber(row[COLUMN[name]])); // a paper's cells have a test score alone
   const columns = [
     { title: "variant", left: true, value: (i) => of(i, "variant"), cell: (i) => variantName(of(i, "variant")), rising: true },
     several("model") || several("task") ? { title: "model · task", left: true, value: title } : false,
@@ -17,8 +18,8 @@ function cellTable() {
     { title: "seed", value: (i) => (of(i, "seed") < 0 ? null : of(i, "seed")), cell: (i) => (of(i, "seed") < 0 ? `${of(i, "n")} seeds` : of(i, "seed")), rising: true },
     { title: "status", left: true, value: (i) => of(i, "status"), cell: (i) => el("span", { class: `status ${of(i, "status")}` }, of(i, "status")) },
     { title: "test %", value: (i) => of(i, "test"), cell: (i) => score(of(i, "test"), of(i, "std")) },
-    { title: "validation %", value: (i) => of(i, "validation"), cell: (i) => percent(of(i, "validation")) },
-    { title: "training s", value: (i) => of(i, "seconds"), cell: (i) => number(of(i, "seconds")) },
+    measured("validation") && { title: "validation %", value: (i) => of(i, "validation"), cell: (i) => percent(of(i, "validation")) },
+    measured("seconds") && { title: "training s", value: (i) => of(i, "seconds"), cell: (i) => number(of(i, "seconds")) },
     { title: "cell", left: true, value: (i) => of(i, "id"), cell: (i) => el("a", { href: cellLink(i), class: "id" }, of(i, "id")) },
   ].filter(Boolean);
   const shown = table(columns, all, { page: PAGE, sort: columns.findIndex((column) => column.title === "test %"), down: true, label: "cells", noun: "cells", none: "no cell matches" });

@@ -1,4 +1,6 @@
 // A table that sorts by a click on a header, by pages where it is long.
+const WORDS = new Intl.Collator("en", { numeric: true }); // made once: localeCompare makes one at each call
+
 // A column: title, value (row → what sorts), cell (row → text or node; the value if missing), left, help.
 function table(columns, rows, options = {}) {
   let shown = rows, sorted = options.sort ?? null, down = options.down ?? false, page = 0;
@@ -32,7 +34,7 @@ function table(columns, rows, options = {}) {
     const [x, y] = [columns[sorted].value(a), columns[sorted].value(b)];
     if (x === null || x === undefined) return y === null || y === undefined ? 0 : 1; // what is missing comes last both ways
     if (y === null || y === undefined) return -1;
-    const order = isNumber(x) && isNumber(y) ? x - y : String(x).localeCompare(String(y), "en", { numeric: true });
+    const order = isNumber(x) && isNumber(y) ? x - y : WORDS.compare(String(x), String(y));
     return down ? -order : order;
   }
 
