@@ -94,7 +94,8 @@ class Encoder:
     def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
         """Embeddings of some candidates [n, width]."""
         with torch.no_grad():
-            return torch.cat([self._run(pack, token)[0 if token is None else 1] for _, pack in self._packs(candidates)])
+            found = [self._run(pack, token) for _, pack in self._packs(candidates)]
+        return torch.cat([ends if token is None else behind for ends, behind, _ in found])
 
     def with_token(self, candidates: Sequence[int]) -> "Tail":
         """The texts of some candidates computed but for the token, through which one can differentiate again and again."""
@@ -138,7 +139,7 @@ class Encoder:
 
     def _packs(self, candidates: Sequence[int]) -> Iterator[tuple[list[int], Pack]]:
         """Neighbours together, with their numbers."""
-        builder, at = _Builder(self._tokens), []
+        builder, at = _Builder(self._tokens), list[int]()
         for candidate in candidates:
             lines = self.prompts.lines(candidate)
             if at and builder.cost(lines) > PACK:
@@ -156,7 +157,7 @@ class Encoder:
 
     def _digest(self) -> str:
         space = self.prompts.space
-        content = [self.fingerprint, self.prompts.head, self.prompts.keys, space.digest, sorted(space.hidden)]
+        content: list[Any] = [self.fingerprint, self.prompts.head, self.prompts.keys, space.digest, sorted(space.hidden)]
         content.append([self.prompts.lines(i) for i in space.cover()])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 

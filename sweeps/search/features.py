@@ -16,8 +16,8 @@ Told = Mapping[str, np.ndarray]
 """For each line's key its value of each candidate [candidates], numbers or words."""
 
 RIDGE = 1e-8
-"""Of the readout, as a share of the embeddings' whole variance: as little as float32 embeddings bear. With 1e-4 the features tell
-but 80 to 90 % of the variance of lr and batch size, and the rest of them is noise in the kernel's distances."""
+"""Of the readout, as a share of the embeddings' whole variance: as little as float32 embeddings bear. With 1e-4 the features of
+lr and batch size tell but 80 % of their variance, and what they do not tell is noise in the kernel's distances."""
 
 WORDS = 3
 """Directions at most of an axis of words."""

@@ -153,7 +153,7 @@ class LanguageBO(Search):
         found = judged(inputs, phi[free] + moved)
         if token is not None:
             near = found.topk(min(SHORTLIST, len(free))).indices.tolist()
-            short = sorted(near, key=lambda i: self._prompts.lines(free[i]))  # neighbours begin alike
+            short = sorted(near, key=lambda i: self._prompts.lines(int(free[i])))  # neighbours begin alike
             encoder, read, _ = self._embeddings()
             exact = torch.from_numpy(read(encoder.embed(free[short].tolist(), token).numpy()))
             found, free = judged({name: each[short] for name, each in inputs.items()}, exact), free[short]
