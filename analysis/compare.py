@@ -50,7 +50,7 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     alike = defaultdict(list)  # only cells that differ in no more than lr are looked through for it
     for (*rest, lr, seed), b in right.items():
         alike[(*rest, seed)].append((lr, b))
-    options = {name for frame in (one, other) for name in frame if "." in name}
+    options = {name for frame in (one, other) for name in map(str, frame.columns) if "." in name}
     rows, unlike = [], set()
     for (*rest, lr, seed), a in left.items():
         near = [b for rate, b in alike[(*rest, seed)] if math.isclose(lr, rate, rel_tol=RELATIVE)]

@@ -143,7 +143,8 @@ def _problems(record: dict[str, Any]) -> float:
     if not isinstance(sets, dict):
         raise ValueError(f"metrics.test.sets is {sets!r}")
     counts = [each.get("n") if isinstance(each, dict) else None for each in sets.values()]
-    return float(sum(counts)) if all(isinstance(n, int) for n in counts) else math.nan
+    known = [n for n in counts if isinstance(n, int)]
+    return float(sum(known)) if len(known) == len(counts) else math.nan
 
 
 def _device(record: dict[str, Any]) -> str:
