@@ -33,12 +33,25 @@ def _parser() -> argparse.ArgumentParser:
     runs = argparse.ArgumentParser(add_help=False)
     runs.add_argument("runs", metavar="RUNS", type=Path, help="output_dir of a sweep: RUNS/<id>/record.json for each cell")
 
-    table = commands.add_parser("table", parents=[runs], help="print a table of a sweep, such as each variant's peak")
+    beside = argparse.ArgumentParser(add_help=False)
+    beside.add_argument(
+        "--published",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        const=PUBLISHED,
+        help="show published cells of the same models and tasks, too; without FOLDER those that come with this package",
+    )
+
+    table = commands.add_parser("table", parents=[runs, beside], help="print a table of a sweep, such as each variant's peak")
     table.add_argument("--kind", choices=KINDS, default="peaks", help="default: %(default)s")
     table.add_argument("--format", choices=(*STYLES, "csv"), default="text", help="default: %(default)s")
+    table.add_argument(
+        "--margin", metavar="POINTS", type=float, default=1.0, help="of --kind difference: equal within (default: %(default)g)"
+    )
     table.set_defaults(run=_table)
 
-    plot = commands.add_parser("plot", parents=[runs], help="draw a figure, such as accuracy over the learning rate")
+    plot = commands.add_parser("plot", parents=[runs, beside], help="draw a figure, such as accuracy over the learning rate")
     plot.add_argument("--kind", choices=FIGURES, default="lr_curves", help="default: %(default)s")
     plot.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/KIND.png)")
     plot.set_defaults(run=_plot)
@@ -74,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     proxy.set_defaults(run=_proxy)
 
     heuristics = commands.add_parser("heuristics", parents=[runs], help="test paper 1's rules of practice, and suggest a sweep")
+    heuristics.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
     heuristics.set_defaults(run=_heuristics)
 
     responses = commands.add_parser("responses", parents=[runs], help="show one problem's answers over learning rates")
@@ -112,11 +126,13 @@ def _wandb(options: argparse.Namespace) -> None:
 
 
 def _heuristics(options: argparse.Namespace) -> None:
+    from analysis.blocks import load_blocks
     from analysis.heuristics import findings, suggested, text
     from analysis.load import load_records
 
-    frame = load_records(options.runs)
-    print(text(findings(frame), suggested(frame)), end="")
+    frame, beside = load_records(options.runs), options.runs / "hessian"
+    hessian = options.hessian or (beside if beside.is_dir() else None)
+    print(text(findings(frame, load_blocks(hessian) if hessian else None), suggested(frame)), end="")
 
 
 def _responses(options: argparse.Namespace) -> None:
@@ -130,7 +146,8 @@ def _compare(options: argparse.Namespace) -> None:
     from analysis.compare import compare, text
     from analysis.load import load_records
 
-    print(text(compare(load_records(options.a), load_records(options.b)), (options.a.name, options.b.name)), end="")
+    one, other = (load_records(folder, wide=True) for folder in (options.a, options.b))
+    print(text(compare(one, other), (options.a.name, options.b.name)), end="")
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -149,10 +166,11 @@ def _proxy(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from analysis.load import load_records
+    from analysis.load import load_beside
     from analysis.tables import table
 
-    print(table(load_records(options.runs), options.kind, options.format), end="")
+    frame = load_beside(options.runs, options.published)
+    print(table(frame, options.kind, options.format, options.margin / 100), end="")
 
 
 def _plot(options: argparse.Namespace) -> None:
@@ -160,7 +178,7 @@ def _plot(options: argparse.Namespace) -> None:
     from analysis.plots import save
 
     path = options.out or options.runs / f"{options.kind}.png"
-    save(lambda: figure(options.kind, options.runs), path)
+    save(lambda: figure(options.kind, options.runs, options.published), path)
     print(path)
 
 

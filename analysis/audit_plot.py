@@ -14,15 +14,18 @@ BARS = {"tunes_lr": "tune the learning rate", "tunes_batch_size": "tune the batc
 
 
 def audit_figure(papers: pd.DataFrame) -> Figure:
-    """Bars: how many of the papers do each of the three, all, and none."""
+    """Bars: how many of the papers do each of the three, all, and none, and how many keep one learning rate."""
     from matplotlib.figure import Figure
 
     counts = {label: int(papers[name].sum()) for name, label in BARS.items()}
     together = papers[list(BARS)].sum(axis=1)
     counts |= {"all three": int((together == 3).sum()), "none of them": int((together == 0).sum())}
-    figure = Figure(figsize=(7, 2.8), layout="constrained")
+    counts["keep one learning rate"] = int((papers["tunes_lr"] == 0).sum())
+    figure = Figure(figsize=(7, 3.1), layout="constrained")
     axes = figure.add_subplot()
-    bars = axes.barh(list(counts), list(counts.values()), color=["#0072B2"] * 3 + ["#009E73", "#999999"], height=0.65)
+    bars = axes.barh(
+        list(counts), list(counts.values()), color=["#0072B2"] * 3 + ["#009E73", "#999999", "#999999"], height=0.65
+    )
     axes.bar_label(bars, padding=4)
     axes.set_xlim(0, len(papers))
     axes.invert_yaxis()

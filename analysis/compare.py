@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from analysis.equivalence import ALPHA, holm
@@ -35,7 +36,9 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a cell: `CELL`, `lr`, `seed` (-1: means), `a`, `b` (fractions), `difference` (b − a), `how` ("mcnemar",
         "proportions", "seeds" or "" where nothing tells the noise), `p`, `same` (to the last problem), `versions` and `device`
-        where they differ.
+        where they differ. `attrs["alone"]`: how many cells only A and only B have; `attrs["unlike"]`: settings in which
+        matched cells differ, which `CELL` does not hold (it names what differs within one set), where the frames are
+        `analysis.load.load_records(..., wide=True)`.
 
     Raises:
         AnalysisError: if the two have no cell in common.
@@ -44,15 +47,24 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
 
     means = bool((one["n"] > 1).any() or (other["n"] > 1).any())
     left, right = (_means(frame) if means else _cells(frame) for frame in (one, other))
-    rows = []
-    for key, a in left.items():
-        match = next((b for near, b in right.items() if _same(key, near)), None)
-        if match is not None:
-            rows.append(dict(zip([*CELL, "lr", "seed"], key, strict=True)) | _tested(a, match))
+    alike = defaultdict(list)  # only cells that differ in no more than lr are looked through for it
+    for (*rest, lr, seed), b in right.items():
+        alike[(*rest, seed)].append((lr, b))
+    options = {name for frame in (one, other) for name in map(str, frame.columns) if "." in name}
+    rows, unlike = [], set()
+    for (*rest, lr, seed), a in left.items():
+        near = [b for rate, b in alike[(*rest, seed)] if math.isclose(lr, rate, rel_tol=RELATIVE)]
+        if near:
+            unlike |= {
+                f"{name} {a.get(name)} | {near[0].get(name)}" for name in options if str(a.get(name)) != str(near[0].get(name))
+            }
+            rows.append(dict(zip([*CELL, "lr", "seed"], [*rest, lr, seed], strict=True)) | _tested(a, near[0]))
     if not rows:
         raise AnalysisError(f"no cell in common: A has {_told(one)}; B has {_told(other)}")
     found = pd.DataFrame(rows)
     found["p"] = holm(found["p"].tolist())
+    found.attrs["alone"] = (len(left) - len(rows), len(right) - len(rows))
+    found.attrs["unlike"] = sorted(unlike)
     return found
 
 
@@ -79,12 +91,6 @@ def _means(frame: pd.DataFrame) -> dict[tuple[Any, ...], Any]:
         told = {"test": row["test_mean"], "std": row["test_std"], "n": row["n"], "status": "complete"}
         found[(*_key(row), row["lr"], -1)] = told
     return found
-
-
-def _same(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    *a, lr_a, seed_a = one
-    *b, lr_b, seed_b = other
-    return a == b and seed_a == seed_b and math.isclose(lr_a, lr_b, rel_tol=RELATIVE)
 
 
 def _tested(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
@@ -145,17 +151,20 @@ def _told(frame: pd.DataFrame) -> str:
 
 def text(found: pd.DataFrame, names: tuple[str, str]) -> str:
     """A count and the cells that differ, the clearest first."""
-    differing = found[found["p"] < ALPHA].sort_values("p")
+    clear = found[found["p"] < ALPHA].sort_values("p")
     header = ["cell", "lr", "seed", f"A: {names[0]}", f"B: {names[1]}", "B - A", "p (Holm)", "by"]
-    rows = [_row(row) for row in differing.to_dict("records")]
+    rows = [_row(row) for row in clear.to_dict("records")]
     remarks = [
         f"{len(found)} cells in both; {int(found['same'].sum())} the same on every problem; {len(rows)} differ beyond noise."
     ]
+    if any(alone := found.attrs["alone"]):
+        remarks.append(f"Only in A: {alone[0]}; only in B: {alone[1]}.")
     if untested := int(found["p"].isna().sum()):
         remarks.append(f"Not tested, for nothing tells their noise: {untested}.")
     remarks.append(f"B - A: mean {100 * found['difference'].mean():+.2f} points, largest {_largest(found['difference']):+.2f}.")
-    for name in ("versions", "device"):
-        if name in found and (told := sorted(set(found[name].dropna()) - {""})):
+    differing = {name: sorted(set(found[name].dropna()) - {""}) for name in ("versions", "device") if name in found}
+    for name, told in ({"settings": found.attrs["unlike"]} | differing).items():
+        if told:
             remarks.append(f"Other {name}: {'; '.join(told[:3])}{' …' if len(told) > 3 else ''}.")
     notes = [f"p: McNemar, two proportions, or Welch over seeds, corrected for {len(found)} cells; listed below {ALPHA:g}."]
     rows = rows or [["none", "", "", "", "", "", "", ""]]

@@ -10,6 +10,7 @@ from analysis.equivalence import ALPHA, MARGIN, POWER
 from analysis.labels import format_lr, hyperparameters, model_and_task
 from analysis.options import SETTING
 from analysis.rendering import Block
+from analysis.stats import settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +24,8 @@ frame = differences
 
 def blocks(frame: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], list[str]]:
     """One block a setting with the reference."""
-    found = []
-    for key, rows in differences(frame, margin).groupby(SETTING, dropna=False):
+    found, compared = [], differences(frame, margin)
+    for key, rows in compared.groupby(SETTING, dropna=False):
         setting: dict[str, Any] = dict(zip(SETTING, key, strict=True))
         subtitle = f"{hyperparameters(setting)} · against {REFERENCE} at {format_lr(rows['reference_lr'].iloc[0])}"
         lines = [_row(row) for row in rows.to_dict("records")]
@@ -34,12 +35,14 @@ def blocks(frame: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], li
     notes = [
         "Points; each at the learning rate of its best validation score (of its best test score where there is none).",
         "95 %: for new seeds and new problems (Student's t of paired scores; of means over seeds by Welch where there are no "
-        "completions). these runs: for these trained models on new problems (bootstrap).",
+        "completions that reproduce the score). these runs: for these trained models on new problems (bootstrap).",
         f"p: of no difference, after Holm over the variants. p equal: of a difference of {100 * margin:g} points or more (two "
         f"one-sided tests). Verdict at {100 * ALPHA:g} %; both: a difference, and below {100 * margin:g} points.",
         f"needed: seeds of each to tell {100 * margin:g} points apart with power {POWER:g} on these problems; ∞: the problems "
         "are too few.",
     ]
+    if left := sum(1 for _ in settings(frame)) - len(found):
+        notes.append(f"Left out, settings without {REFERENCE} or with it alone: {left}.")
     return found, notes
 
 

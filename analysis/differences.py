@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from analysis import equivalence
 from analysis.errors import AnalysisError
 from analysis.examples import aligned
+from analysis.intervals import SAME
 from analysis.options import SETTING
 from analysis.paired import Difference, difference
 from analysis.palette import in_order
@@ -77,11 +78,11 @@ def _compared(cells: pd.DataFrame, best: Any, name: str, reference: str, margin:
             "problems_needed": equivalence.problems_needed(margin, found.components, found.seeds),
         }  # fmt: skip
     one, other = (best.loc[each, [f"{kind}_mean", f"{kind}_std", f"{kind}_n"]].astype(float) for each in (name, reference))
-    return row | _welch(one.tolist(), other.tolist())
+    return row | _welch(one.tolist(), other.tolist(), margin)
 
 
 def _paired(cells: pd.DataFrame, lrs: dict[str, float]) -> Difference | None:
-    """On the seeds that both have; None without completions. A diverged cell scores 0 on every problem."""
+    """On the seeds that both have; None where one diverged, or has no completions that reproduce its record's score."""
     import numpy as np
 
     name, reference = lrs
@@ -91,10 +92,16 @@ def _paired(cells: pd.DataFrame, lrs: dict[str, float]) -> Difference | None:
     if not shared or len(alive) < len(shared):
         return None  # a mean over seeds of which some diverged is no mean over problems
     arrays, _ = aligned([[str(paths[each].loc[seed, "path"]) for seed in shared] for each in lrs])
-    return difference([np.subtract(one, other) for one, other in zip(*arrays, strict=True)]) if arrays else None
+    if not arrays:
+        return None
+    means = [np.mean([scores.mean() for scores in of_model]) for of_model in arrays]
+    known = [np.mean([paths[each].loc[seed, "test"] for seed in shared]) for each in lrs]
+    if max(abs(a - b) for a, b in zip(means, known, strict=True)) > SAME:
+        return None  # a file that was cut short, or scored by another rule
+    return difference([np.subtract(one, other) for one, other in zip(*arrays, strict=True)])
 
 
-def _welch(one: list[float], other: list[float]) -> dict[str, Any]:
+def _welch(one: list[float], other: list[float], margin: float) -> dict[str, Any]:
     """From mean, standard deviation and number of seeds of each; no test where a deviation is unknown."""
     from scipy.stats import t
 
@@ -109,7 +116,9 @@ def _welch(one: list[float], other: list[float]) -> dict[str, Any]:
     df = stderr**4 / terms if terms else one[2] + other[2] - 2
     reach = stderr * float(t.ppf(0.975, df))
     p = 2 * float(t.sf(abs(value) / stderr, df)) if stderr else float(value == 0)
-    return row | {"how": "means", "stderr": stderr, "df": df, "low": value - reach, "high": value + reach, "p": p}
+    needed = equivalence.seeds_needed_unpaired(margin, one[1], other[1])
+    known = {"stderr": stderr, "df": df, "low": value - reach, "high": value + reach, "p": p}
+    return row | {"how": "means", "seeds_needed": needed} | known
 
 
 def honest_peaks(frame: pd.DataFrame) -> pd.DataFrame:

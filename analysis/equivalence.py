@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from analysis.paired import Components
 
@@ -91,14 +91,28 @@ def seeds_needed(delta: float, components: Components, problems: int, most: int 
         # Where seeds dominate the degrees of freedom are theirs; where problems do, this asks for a few too many.
         return _power(delta, variance, seeds - 1) >= POWER
 
-    # Each seed adds power, so halving finds the first that suffices.
-    if not enough(most):
-        return math.inf
-    low, high = 1, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return _first(enough, 1, most) if enough(most) else math.inf
+
+
+def seeds_needed_unpaired(delta: float, one: float, other: float, most: int = 1000) -> float:
+    """Seeds of each variant with which Welch's t-test finds a difference `delta` of their means with `POWER`.
+
+    Args:
+        delta: the difference.
+        one: standard deviation over seeds of the first variant.
+        other: of the second.
+        most: beyond it the answer is infinity; NaN where a deviation is unknown.
+    """
+    if math.isnan(one) or math.isnan(other):
+        return math.nan
+    total = one**2 + other**2
+    # Welch–Satterthwaite for equal numbers: df = (S − 1)·(σ₁² + σ₂²)²/(σ₁⁴ + σ₂⁴).
+    share = total**2 / (one**4 + other**4) if total else 2.0
+
+    def enough(seeds: int) -> bool:
+        return _power(delta, total / seeds, (seeds - 1) * share) >= POWER
+
+    return _first(enough, 1, most) if enough(most) else math.inf
 
 
 def problems_needed(delta: float, components: Components, seeds: int) -> float:
@@ -115,7 +129,11 @@ def problems_needed(delta: float, components: Components, seeds: int) -> float:
         high *= 2
         if high > 10**9:
             return math.inf
-    low = high // 2
+    return _first(enough, high // 2, high)
+
+
+def _first(enough: Callable[[int], bool], low: int, high: int) -> int:
+    """The first number above `low` that is enough, where `high` is: more never has less power."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(kind: str, runs: Path) -> Figure:
-    """Draw a kind of figure from an output directory.
+def figure(kind: str, runs: Path, published: Path | None = None) -> Figure:
+    """Draw a kind of figure from an output directory, with published cells beside its own if a folder of them is given.
 
     Raises:
         AnalysisError: if there is nothing there to draw.
@@ -26,9 +26,9 @@ def figure(kind: str, runs: Path) -> Figure:
         from analysis.published import audit
 
         return audit_figure(audit(runs / "audit.csv"))
-    from analysis.load import load_records
+    from analysis.load import load_beside
 
-    frame = load_records(runs)
+    frame = load_beside(runs, published)
     match kind:
         case "heatmap":
             from analysis.heatmap_plot import heatmap

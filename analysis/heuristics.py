@@ -6,7 +6,9 @@ differ in one axis alone gives one number, and the interval is the bootstrap's o
 
 from __future__ import annotations
 
+import logging
 import math
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.bests import DURATION, bests
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+
+log = logging.getLogger(__name__)
+
+OPTION = re.compile(r"(?:^|, )([\w.]+=(?!unset)[\w.+-]+)(?=,|$)")
+"""One option of a variant's name, `alpha=16`."""
 
 LEAST = 3
 """Fewer groups have no interval."""
@@ -41,8 +48,13 @@ class Finding(NamedTuple):
     expected: str
 
 
-def findings(frame: pd.DataFrame) -> list[Finding]:
-    """The rules that cells alone can tell: tuning gains, batch size, rank, duration. λmax: `python -m analysis sharpness`."""
+def findings(frame: pd.DataFrame, blocks: pd.DataFrame | None = None) -> list[Finding]:
+    """Tuning gains, batch size, λmax, rank, duration; a rule that these cells cannot tell has no groups.
+
+    Args:
+        frame: cells.
+        blocks: of `analysis.blocks.load_blocks`, for the rule of λmax.
+    """
     best = bests(frame, over=())
     best = best[best["mean"] > 0]  # where nothing is learned no learning rate is best
     gains = tuning_gains(frame)
@@ -54,6 +66,7 @@ def findings(frame: pd.DataFrame) -> list[Finding]:
         _finding("tune lr first", "the first less the second", [100 * (a - b) for a, b in gains], "above 0"),
         _finding("lr grows with batch size", "exponent of best lr over batch size", exponents(best, "batch_size"),
                  "0.5 (square root) to 1"),
+        _sharpness(frame, blocks),
         _finding("rank", "exponent of best lr over rank", exponents(best, "rank"), "below 0"),
         _finding("rank", "points of the peak with each doubling of the rank", changes(best, "rank"), "small, above 0"),
     ]  # fmt: skip
@@ -63,6 +76,23 @@ def findings(frame: pd.DataFrame) -> list[Finding]:
         _finding("duration", "points of the peak with each doubling", changes(trained, "duration"), "above 0"),
     ]
     return found
+
+
+def _sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None) -> Finding:
+    """The slopes of `analysis.sharpness.compare`; that of a single comparison has Student's t interval over its variants."""
+    from analysis.errors import AnalysisError
+    from analysis.sharpness import compare
+
+    slopes: list[Estimate] = []
+    try:
+        slopes = [] if blocks is None else [one.slope_alike for one in compare(frame, blocks)]
+    except AnalysisError as error:
+        log.warning("no rule of λmax: %s", error)
+    slopes = [one for one in slopes if not math.isnan(one.value)]
+    found = _finding(
+        "lr falls with sharpness", "exponent of best lr over λmax", [one.value for one in slopes], "-1 (lr ∝ 1/λmax)"
+    )
+    return found._replace(estimate=slopes[0]) if len(slopes) == 1 else found
 
 
 def tuning_gains(frame: pd.DataFrame) -> list[tuple[float, float]]:
@@ -137,15 +167,27 @@ def suggested(frame: pd.DataFrame, step: float = math.sqrt(math.sqrt(10))) -> li
             overrides = (
                 f"model={model} task={task} variant={variant.split()[0]} rank={row['rank']} batch_size={row['batch_size']}"
             )
-            found.append((f"{model} · {task}", lrs, f"{overrides} lr={','.join(map(format_lr, lrs))}"))
+            line = f"{overrides} lr={','.join(map(format_lr, lrs))}{_further(row, variant)}"
+            found.append((f"{model} · {task}", lrs, line))
     return found
+
+
+def _further(row: Any, variant: str) -> str:
+    """Overrides of what else the best cell was trained with, as far as one word says it."""
+    import pandas as pd
+
+    parts = [f"variant.{option}" for option in OPTION.findall(variant.partition(" ")[2])]
+    parts += [] if pd.isna(row["train_samples"]) else [f"train_samples={row['train_samples']}"]
+    parts += [] if row["epochs"] == 1 else [f"epochs={row['epochs']:g}"]
+    parts += ["model.weights=random"] if row["weights"] == "random" else []
+    return "".join(f" {part}" for part in parts)
 
 
 def text(found: Sequence[Finding], next_sweep: Sequence[tuple[str, list[float], str]]) -> str:
     """A table of the findings, and below it the next sweep's overrides."""
     from analysis.rendering import Block, render
 
-    rows = []
+    rows, remarks = [], []
     for one in found:
         value, low, high = one.estimate
         told = "-" if math.isnan(value) else f"{value:.2f}" + ("" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]")
@@ -154,9 +196,12 @@ def text(found: Sequence[Finding], next_sweep: Sequence[tuple[str, list[float], 
     copied = []
     for title in dict.fromkeys(title for title, _, _ in next_sweep):
         copied += [f"# {title}", *(f"python -m lorabench -m {line}" for other, _, line in next_sweep if other == title)]
+    if any("λmax" in one.what and not one.groups for one in found):
+        remarks.append("λmax needs records of python -m hessian for the same model and task: --hessian FOLDER.")
     notes = [
         "groups: curves of one variant and setting that differ in that axis alone; the interval is the bootstrap's over them. "
-        "Curves whose best learning rate is at the edge of those tried have no exponent.",
+        "Variants of one setting share its data, so for new models and tasks it is too narrow. Curves whose best learning rate "
+        "is at the edge of those tried have no exponent.",
         "Below: a next sweep, around the best learning rate of each variant, by factors of 10^(1/4).",
     ]
-    return render([Block("Rules of practice", "arXiv 2602.04998", header, "<<>><", rows, [], copied)], notes, "text")
+    return render([Block("Rules of practice", "arXiv 2602.04998", header, "<<>><", rows, remarks, copied)], notes, "text")

@@ -78,6 +78,33 @@ def load_records(directory: str | Path, proxies: bool = False, wide: bool = Fals
     return frame
 
 
+def load_beside(directory: str | Path, published: Path | None) -> pd.DataFrame:
+    """Own cells, and beside them the published ones of the same models and tasks, told apart by `source`.
+
+    Args:
+        directory: as of `load_records`.
+        published: a folder of published cells; None: own cells alone.
+
+    Raises:
+        AnalysisError: as of `load_records`, and if no published cell has a model and task of the own ones.
+    """
+    import pandas as pd
+
+    own = load_records(directory)
+    if published is None:
+        return own
+    theirs = load_records(published)
+    names = {tuple(pair) for pair in own[["model", "task"]].to_numpy()}
+    shared = theirs[[pair in names for pair in zip(theirs["model"], theirs["task"], strict=True)]]
+    shared = shared[~shared["source"].isin(set(own["source"]))]
+    if shared.empty:
+        told = ", ".join(sorted(f"{model} · {task}" for model, task in names))
+        raise AnalysisError(f"{published} has no cell of {told} to show beside the own ones")
+    both = pd.concat([own, shared], ignore_index=True)
+    both.attrs = dict(own.attrs)
+    return both
+
+
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
     """Options as columns, numbers as numbers."""
     named = {f"variant.{key}": value for key, value in row.get("variant_options", {}).items()}

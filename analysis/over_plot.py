@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from analysis.bests import bests
-from analysis.drawing import caption, casing, legend
+from analysis.drawing import caption, casing, legend, log_axis, spread
 from analysis.errors import AnalysisError
-from analysis.labels import hyperparameters, model_and_task
+from analysis.labels import format_lr, hyperparameters, model_and_task
 from analysis.options import SETTING
 from analysis.over_table import AXES
 from analysis.palette import in_order, styles
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+REACH = 0.1
+"""Powers of two by which the outermost variants stand beside their value of the axis."""
 
 LABELS = {"rank": "rank", "duration": "samples × epochs", "batch_size": "batch size"}
 
@@ -64,8 +67,11 @@ def over(frame: pd.DataFrame, axis: str) -> Figure:
 
 
 def _draw(peaks: Axes, lrs: Axes, cells: pd.DataFrame, style_of: dict[str, Any]) -> None:
-    for variant in in_order(cells["variant"]):
+    variants = in_order(cells["variant"])
+    for index, variant in enumerate(variants):
         curve, style = cells[cells["variant"] == variant].sort_values("x"), style_of[variant]
+        # Side by side, or equal learning rates would hide each other.
+        curve = curve.assign(x=curve["x"] * 2 ** spread(index, len(variants), REACH))
         line: dict[str, Any] = {"color": style.color, "linestyle": style.linestyle, "linewidth": 1.6, "path_effects": casing()}
         low, high = 100 * (curve["mean"] - curve["std"]), 100 * (curve["mean"] + curve["std"])
         peaks.plot(curve["x"], 100 * curve["mean"], **line, zorder=2)
@@ -84,5 +90,5 @@ def _draw(peaks: Axes, lrs: Axes, cells: pd.DataFrame, style_of: dict[str, Any])
         axes.spines[["top", "right"]].set_visible(False)
     peaks.tick_params(axis="x", labelbottom=False, length=0)
     peaks.set_ylabel("peak test accuracy (%)")
-    lrs.set_yscale("log")
+    log_axis(lrs, "y", cells["lr"], label=format_lr)
     lrs.set_ylabel("its learning rate")

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 PUBLISHED = Path(__file__).parent / "published"
 """The papers' numbers, which come with the package."""
 
+TUNED = ("tunes_lr", "tunes_batch_size", "compares_rank")
+"""Columns of the audit, 0 or 1."""
+
 COLUMNS = ("source", "model", "task", "variant", "rank", "batch_size", "train_samples", "seeds", "learning_rate", "mean", "std")
 
 
@@ -30,13 +33,16 @@ def read_published(directory: Path) -> list[dict[str, Any]]:
         where there is none. There is no validation score, no base model, and nothing of the cost.
 
     Raises:
-        AnalysisError: with file and line, if a value is no number, or the score of a cell is no percentage.
+        AnalysisError: with file and line, if a value is no number, a name is missing, or the score of a cell is no percentage.
     """
     import pandas as pd
 
     rows = []
     for path in sorted(path for path in directory.glob("*.csv") if _header(path)):
-        frame = pd.read_csv(path)
+        try:
+            frame = pd.read_csv(path)
+        except ValueError as error:
+            raise AnalysisError(f"{path}: {str(error).strip()}") from None
         for place, cell in enumerate(frame.to_dict("records"), start=2):
             try:
                 rows.append(_row(cell) | {"id": f"{path.stem}:{place}", "path": str(path)})
@@ -53,6 +59,8 @@ def _header(path: Path) -> bool:
 def _row(cell: Any) -> dict[str, Any]:
     mean, std, samples = float(cell["mean"]), float(cell["std"]), float(cell["train_samples"])
     lr, seeds = float(cell["learning_rate"]), cell["seeds"]
+    if empty := [name for name in ("source", "model", "task", "variant") if not isinstance(cell[name], str)]:
+        raise ValueError(f"{empty[0]} is {cell[empty[0]]}, not a name")
     if not 0 <= mean <= 100:
         raise ValueError(f"mean is {cell['mean']}, not a percentage")
     if not lr > 0:
@@ -89,8 +97,14 @@ def audit(path: Path = PUBLISHED / "audit.csv") -> pd.DataFrame:
     """Papers on LoRA variants and what they tune: one row a paper (arXiv 2602.04998, figure 2).
 
     Returns:
-        `method`, `arxiv`, `published` (months), `venue`, and 0 or 1 for `tunes_lr`, `tunes_batch_size`, `compares_rank`.
+        `method`, `arxiv`, `published` (months), `venue`, and 0 or 1 for each of `TUNED`.
+
+    Raises:
+        AnalysisError: if there is no such file.
     """
     import pandas as pd
 
-    return pd.read_csv(path)
+    try:
+        return pd.read_csv(path).astype(dict.fromkeys(TUNED, int))
+    except (OSError, ValueError, KeyError) as error:
+        raise AnalysisError(f"{path} is no table of papers and what they tune ({error}): pass analysis/published") from None

@@ -12,6 +12,9 @@ PART = ("train_fraction", "subset")
 AXES = ("lr", "batch_size", "rank", "seed", "train_samples", "epochs")
 """Top-level config keys that are axes of a sweep, besides the names of model, task and variant."""
 
+PARTS = {"training": dict, "evaluation": dict, "versions": dict, "git": dict, "metrics": dict, "identity": dict}
+"""What must be of this type where it is there."""
+
 
 def read_row(path: Path) -> dict[str, Any]:
     """Read one record.
@@ -33,6 +36,9 @@ def read_row(path: Path) -> dict[str, Any]:
     """
     record = _parse(path)
     _check_version(record)
+    for key, kind in PARTS.items():
+        if not isinstance(record.get(key), (kind, type(None))):
+            raise ValueError(f"{key} is a JSON {type(record[key]).__name__}, not {kind.__name__}")
     status = _get(record, "status", str)
     if status not in ("complete", "diverged", "failed"):
         raise ValueError(f"unknown status {status!r}")
@@ -105,7 +111,8 @@ def _part(record: dict[str, Any]) -> dict[str, Any]:
         return {"train_fraction": 1.0, "subset": "all"}
     fraction, subset = _positive(record, "identity.train_fraction"), _get(record, "identity.subset", dict)
     options = flat_options(subset, leave_out=("name", "_target_"))
-    return {"train_fraction": fraction, "subset": " ".join([subset["name"], *(f"{k}={v}" for k, v in options.items())])}
+    name = _get(record, "identity.subset.name", str)
+    return {"train_fraction": fraction, "subset": " ".join([name, *(f"{k}={v}" for k, v in options.items())])}
 
 
 def _get(record: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
@@ -128,8 +135,16 @@ def _cost(record: dict[str, Any], part: str, key: str) -> float:
 
 
 def _problems(record: dict[str, Any]) -> float:
-    sets = ((record.get("metrics") or {}).get("test") or {}).get("sets") or {}
-    return float(sum(each["n"] for each in sets.values())) if sets else math.nan
+    """NaN where it is not known."""
+    test = (record.get("metrics") or {}).get("test")
+    sets = test.get("sets") if isinstance(test, dict) else None
+    if not sets:
+        return math.nan
+    if not isinstance(sets, dict):
+        raise ValueError(f"metrics.test.sets is {sets!r}")
+    counts = [each.get("n") if isinstance(each, dict) else None for each in sets.values()]
+    known = [n for n in counts if isinstance(n, int)]
+    return float(sum(known)) if len(known) == len(counts) else math.nan
 
 
 def _device(record: dict[str, Any]) -> str:

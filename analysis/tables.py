@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis import cost_table, difference_table, grid_table, over_table, peak_table
+from analysis.equivalence import MARGIN
 from analysis.rendering import STYLES, Block, render
 
 if TYPE_CHECKING:
@@ -23,8 +25,8 @@ class Kind(NamedTuple):
         about: what it shows.
     """
 
-    blocks: Callable[[Any], tuple[list[Block], list[str]]]
-    frame: Callable[[Any], Any]
+    blocks: Callable[..., tuple[list[Block], list[str]]]
+    frame: Callable[..., Any]
     about: str
 
 
@@ -39,12 +41,16 @@ KINDS = {
 }
 
 
-def table(frame: pd.DataFrame, kind: str = "peaks", style: str = "text") -> str:
-    """A table of `KINDS` as text, Markdown, LaTeX or CSV (`style`)."""
+def table(frame: pd.DataFrame, kind: str = "peaks", style: str = "text", margin: float = MARGIN) -> str:
+    """A table of `KINDS` as text, Markdown, LaTeX or CSV (`style`); `margin` is the equivalence tests' of "difference"."""
+    chosen = KINDS[kind]
+    if kind == "difference":
+        numbers, drawn = partial(chosen.frame, margin=margin), partial(chosen.blocks, margin=margin)
+        chosen = chosen._replace(frame=numbers, blocks=drawn)
     if style == "csv":
-        return str(KINDS[kind].frame(frame).to_csv(index=False))
+        return str(chosen.frame(frame).to_csv(index=False))
     assert style in STYLES
-    return render(*KINDS[kind].blocks(frame), style)
+    return render(*chosen.blocks(frame), style)
 
 
 def percent(value: float, digits: int = 2) -> str:

@@ -89,3 +89,25 @@ def test_nothing_in_common_is_one_line(runs, write):
     write("lora")
     with pytest.raises(AnalysisError, match=r"no cell in common: A has 1 cells of tiny · arithmetic; B has 999 cells of"):
         compare(load_records(runs), load_records(PUBLISHED))
+
+
+def test_settings_that_only_differ_between_the_two_are_told(runs, answered, other):
+    """Within each set they are the same, so no column holds them."""
+    answered("lora", 2e-3, 0, [1.0, 0.0, 1.0], config={"trainer": {"warmup_ratio": 0.03}})
+    answered("lora", 2e-4, 0, [1.0, 0.0, 1.0], config={"trainer": {"warmup_ratio": 0.03}})
+    folder = other()
+    answered("lora", 2e-3, 0, [1.0, 0.0, 1.0], config={"trainer": {"warmup_ratio": 0.1}})
+    found = compare(*(load_records(each, wide=True) for each in (folder, runs)))
+    assert found.attrs["unlike"] == ["trainer.warmup_ratio 0.03 | 0.1"] and found.attrs["alone"] == (1, 0)
+    shown = text(found, ("A", "B"))
+    assert "Other settings: trainer.warmup_ratio 0.03 | 0.1." in shown and "Only in A: 1; only in B: 0." in shown
+
+
+def test_thousands_of_cells_are_matched_without_trying_every_pair(runs, write, monkeypatch):
+    for lr in (1e-3, 2e-3):
+        for seed in range(40):
+            write("lora", lr, seed, 0.5)
+    frame, tried = load_records(runs), []
+    monkeypatch.setattr("analysis.compare.math.isclose", lambda a, b, rel_tol: tried.append(a) or abs(a - b) <= rel_tol * a)
+    assert len(compare(frame, frame)) == 80
+    assert len(tried) == 80 * 2

@@ -1,5 +1,6 @@
 """Variants against LoRA on records with and without completions."""
 
+import gzip
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from scipy import stats
 
 from analysis.differences import differences, honest_peaks
+from analysis.equivalence import seeds_needed_unpaired
 from analysis.errors import AnalysisError
 from analysis.load import load_records
 from analysis.tables import table
@@ -108,3 +110,35 @@ def test_honest_peaks_of_complete_curves_only(runs, answered, write, generator):
     (row,) = honest_peaks(load_records(runs)).to_dict("records")
     assert row["variant"] == "lora" and row["optimism"] == pytest.approx(row["peak_mean"] - row["honest"])
     assert 0 < row["optimism"] < 0.1
+
+
+def test_completions_that_were_cut_short_are_not_compared(runs, answered, generator):
+    """Their common problems are others than those of the scores in the table."""
+    for name in ("lora", "dora"):
+        for seed in (0, 1):
+            path = answered(name, 2e-3, seed, drawn(generator, 0.5))
+    lines = gzip.open(path.parent / "completions.jsonl.gz", "rt").readlines()
+    with gzip.open(path.parent / "completions.jsonl.gz", "wt") as file:
+        file.writelines(lines[:50])
+    frame = load_records(runs)
+    (row,) = differences(frame).to_dict("records")
+    means = frame.groupby("variant")["test"].mean()
+    assert row["how"] == "means" and row["value"] == pytest.approx(means["dora"] - means["lora"])
+
+
+def test_means_over_seeds_tell_how_many_seeds_are_needed(runs, write):
+    for seed, score in enumerate([0.50, 0.52, 0.51]):
+        write("lora", 2e-3, seed, score)
+        write("dora", 2e-3, seed, score + 0.001)
+    (row,) = differences(load_records(runs), 0.02).to_dict("records")
+    assert row["seeds_needed"] == seeds_needed_unpaired(0.02, 0.01, 0.01)
+
+
+def test_settings_without_a_comparison_are_counted_and_the_margin_is_said(runs, write):
+    for seed in (0, 1):
+        write("lora", 2e-3, seed, 0.5 + seed / 100)
+        write("dora", 2e-3, seed, 0.5 + seed / 100)
+    write("lora", 2e-3, 0, 0.5, config={"rank": 64})
+    text = table(load_records(runs), "difference", margin=0.05)
+    assert "Left out, settings without lora or with it alone: 1." in text
+    assert "p equal: of a difference of 5 points or more" in text and "1 equivalent" in text

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from analysis import paired
-from analysis.equivalence import holm, problems_needed, seeds_needed, verdict
+from analysis.equivalence import holm, problems_needed, seeds_needed, seeds_needed_unpaired, verdict
 from analysis.paired import Components, difference
 
 DRAWS = 600
@@ -103,3 +103,13 @@ def test_problems_by_the_closed_form():
     expected = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2 * 0.25 / 0.02**2
     assert problems_needed(0.02, Components(math.nan, 0.25, math.nan), 1) == pytest.approx(expected, abs=2)
     assert problems_needed(0.01, Components(0.05**2, 0.25, 0.0), 3) == math.inf
+
+
+def test_the_unpaired_seeds_that_are_asked_for_find_the_difference():
+    seeds = int(seeds_needed_unpaired(0.01, 0.004, 0.008))
+    generator, found = np.random.default_rng(3), []
+    for n in (seeds, seeds - 2):
+        one, other = generator.normal(0.01, 0.004, (4000, n)), generator.normal(0, 0.008, (4000, n))
+        found.append((stats.ttest_ind(one, other, axis=1, equal_var=False).pvalue < 0.05).mean())
+    assert found[0] >= 0.78 and found[1] < 0.8
+    assert math.isnan(seeds_needed_unpaired(0.01, math.nan, 0.1)) and seeds_needed_unpaired(1e-4, 0.1, 0.1) == math.inf

@@ -1,10 +1,12 @@
 """Rules of practice on grids whose truth is known."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from analysis.bests import bests
+from analysis.correlation import Estimate
 from analysis.heuristics import changes, exponents, findings, suggested, text, tuning_gains
 from analysis.load import load_records
 
@@ -74,3 +76,27 @@ def test_text_has_every_finding_and_command(runs, write):
     shown = text(findings(frame), suggested(frame))
     assert "python -m lorabench -m model=tiny task=arithmetic variant=dora" in shown
     assert all(one.what in shown for one in findings(frame)) and "nan" not in shown
+
+
+def test_a_next_sweep_keeps_what_the_best_cell_was_trained_with(runs, write):
+    for alpha, score in ((8, 0.5), (16, 0.9)):
+        for lr in (1e-4, 1e-3, 1e-2):
+            write("lora", lr, 0, score, config={"variant": {"name": "lora", "alpha": alpha}, "epochs": 2})
+    lines = [line for _, _, line in suggested(load_records(runs))]
+    assert [line.partition(" variant.")[2] for line in lines] == [
+        "alpha=16 train_samples=2400 epochs=2", "alpha=8 train_samples=2400 epochs=2"
+    ]  # fmt: skip
+
+
+def test_the_rule_of_sharpness_is_a_gap_without_blocks_and_the_slope_with_them(runs, write, monkeypatch):
+    write()
+    frame = load_records(runs)
+    shown = text(findings(frame), suggested(frame))
+    assert "λmax needs records of python -m hessian" in shown
+    one = SimpleNamespace(slope_alike=Estimate(-0.5, -0.9, -0.1))
+    monkeypatch.setattr("analysis.sharpness.compare", lambda cells, blocks: [one])
+    (found,) = [each for each in findings(frame, frame) if "λmax" in each.what]
+    assert found.estimate == one.slope_alike and found.groups == 1
+    monkeypatch.setattr("analysis.sharpness.compare", lambda cells, blocks: [one] * 3)
+    (found,) = [each for each in findings(frame, frame) if "λmax" in each.what]
+    assert found.estimate == pytest.approx((-0.5, -0.5, -0.5)) and found.groups == 3

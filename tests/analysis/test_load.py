@@ -1,11 +1,15 @@
 """Which records are read, which are refused, and what is said about it."""
 
 import json
+import math
+import random
 
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.load import load_records
+from analysis.load import load_beside, load_records
+from analysis.published import PUBLISHED
+from analysis.record import read_row
 
 
 def test_one_row_a_cell(runs, write):
@@ -126,3 +130,45 @@ def test_errors_say_what_was_found(runs, write, caplog):
     path.write_text("{")
     with pytest.raises(AnalysisError, match=r"no readable record in .* \(1 skipped"):
         load_records(runs)
+
+
+def mutated(tree, generator):
+    """A copy of a JSON tree in which one value is of another type, or missing."""
+    copy = json.loads(json.dumps(tree))
+    node = copy
+    while True:
+        key = generator.choice(sorted(node))
+        if isinstance(node[key], dict) and node[key] and generator.random() < 0.7:
+            node = node[key]
+            continue
+        if generator.random() < 0.2:
+            del node[key]
+        else:
+            node[key] = generator.choice([None, [], [1], {}, {"a": 1}, "text", -1, True, float("nan")])
+        return copy
+
+
+def test_whatever_is_wrong_with_a_record_it_is_skipped_or_read(runs, write):
+    """500 records with one damaged value: each is a row or a reason in one line, and never a score out of range."""
+    good = json.loads(write(subset={"name": "random"}).read_text())
+    good |= {"versions": {"torch": "2"}, "git": {"commit": "a"}, "device": {"type": "cpu"}}
+    good["identity"] |= {"train_fraction": 0.5, "subset": {"name": "random"}}
+    path, generator, reasons = runs / "record.json", random.Random(0), []
+    for _ in range(500):
+        path.write_text(json.dumps(mutated(good, generator)))
+        try:
+            row = read_row(path)
+        except ValueError as error:
+            reasons.append(str(error))
+        else:
+            assert math.isnan(row["test"]) or 0 <= row["test"] <= 1
+    assert len(reasons) > 50 and not any("\n" in reason for reason in reasons)
+
+
+def test_published_cells_of_the_same_model_and_task_beside_own_ones(runs, write):
+    write("lora", 2e-4, 0, 0.5, config={"model": {"name": "gemma-3-1b"}, "task": {"name": "math"}})
+    assert len(load_beside(runs, None)) == 1
+    both = load_beside(runs, PUBLISHED)
+    assert set(both["model"]) == {"gemma-3-1b"} and both["source"].value_counts().to_dict() == {"arXiv 2602.04998": 180, "": 1}
+    with pytest.raises(AnalysisError, match="has no cell of gemma-3-1b · math to show beside the own ones"):
+        load_beside(runs, runs)

@@ -94,3 +94,15 @@ def test_equal_models_have_no_difference():
 def test_no_problems_or_other_seeds_are_refused(sets):
     with pytest.raises(ValueError, match="test sets with problems"):
         difference(sets)
+
+
+def test_a_bootstrap_over_three_seeds_and_their_problems_is_too_narrow():
+    """Why `Difference.interval` is Student's: both kinds on the same draws, with seeds that matter."""
+    generator, spread, draws, bootstrap = np.random.default_rng(5), (0.1, 0.3, 0.3), 250, 0
+    for _ in range(draws):
+        d = simulated(generator, 3, 200, *spread)
+        seeds, problems = (generator.multinomial(n, np.full(n, 1 / n), 300) / n for n in d.shape)
+        low, high = np.quantile(np.einsum("rs,si,ri->r", seeds, d, problems), [0.025, 0.975])
+        bootstrap += low <= 0 <= high
+    assert bootstrap / draws < 0.85
+    assert covered(3, 200, spread)[0] >= 0.91

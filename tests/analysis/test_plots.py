@@ -6,6 +6,7 @@ from matplotlib.image import imread
 
 from analysis.errors import AnalysisError
 from analysis.load import load_records
+from analysis.over_plot import over
 from analysis.palette import STYLES
 from analysis.plots import lr_curves, save_lr_curves
 
@@ -94,3 +95,16 @@ def test_a_peak_of_fewer_seeds_says_how_many(sweep, write):
 def test_degenerate_sweeps_are_drawn(runs, write, tmp_path):
     write("lora", 1e-3, 0, status="diverged", base=None)
     save_lr_curves(load_records(runs), tmp_path / "figure.png")
+
+
+def test_equal_learning_rates_over_the_rank_stand_side_by_side(runs, write):
+    for rank in (8, 64):
+        for variant in ("lora", "pissa", "dora"):
+            for lr, score in SCORES.items():
+                write(variant, lr, 0, score, config={"rank": rank})
+    _, lrs = over(load_records(runs), "rank").axes
+    lines = [line for line in lrs.lines if line.get_linestyle() != "None"]
+    starts = [line.get_xdata()[0] for line in lines]
+    assert len(set(starts)) == 3 and starts == pytest.approx([8] * 3, rel=0.08)
+    assert {tuple(line.get_ydata()) for line in lines} == {(2e-3, 2e-3)}
+    assert lrs.yaxis.get_major_formatter()(2e-3) == "2e-3"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from analysis.audit_plot import audit_figure
 from analysis.bests import bests, spread
 from analysis.errors import AnalysisError
 from analysis.load import load_records
@@ -91,7 +92,12 @@ def test_own_cells_and_published_ones_stay_apart(runs, write):
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [("mean", "104", "mean is 104"), ("mean", "x", "could not convert"), ("learning_rate", "-1", "learning_rate is -1")],
+    [
+        ("mean", "104", "mean is 104"),
+        ("mean", "x", "could not convert"),
+        ("learning_rate", "-1", "learning_rate is -1"),
+        ("variant", "", "variant is nan, not a name"),
+    ],
 )
 def test_a_bad_cell_is_named_by_file_and_line(tmp_path, column, value, message):
     header, first, *_ = (PUBLISHED / "lr_sweep.csv").read_text().splitlines()
@@ -100,6 +106,21 @@ def test_a_bad_cell_is_named_by_file_and_line(tmp_path, column, value, message):
     (tmp_path / "mine.csv").write_text("\n".join([header, first, ",".join(cells)]) + "\n")
     with pytest.raises(AnalysisError, match=rf"mine.csv, line 3: {message}"):
         load_records(tmp_path)
+
+
+def test_the_audits_figure_has_the_papers_counts_and_names_a_missing_file(runs):
+    bars = audit_figure(audit()).axes[0].patches
+    assert [bar.get_width() for bar in bars] == [18, 2, 40, 1, 18, 46]
+    with pytest.raises(AnalysisError, match=r"audit.csv is no table of papers"):
+        audit(runs / "audit.csv")
+
+
+def test_a_broken_csv_is_one_line(tmp_path):
+    header, first, *_ = (PUBLISHED / "lr_sweep.csv").read_text().splitlines()
+    (tmp_path / "mine.csv").write_text(f"{header}\n{first}\n{first},1,2\n")
+    with pytest.raises(AnalysisError, match=r"mine.csv: .*line 3") as caught:
+        load_records(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_other_csvs_are_none_of_ours(runs, write):
