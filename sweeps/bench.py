@@ -143,6 +143,7 @@ def main() -> None:
                 config = configured(name, changes, landscape.text)
                 made = digest(landscape, config)
                 make = instantiate(config["method"])
+                _check(make(landscape.space, chosen_seeds[0]))
                 for seed in chosen_seeds:
                     key = {"table": landscape.name, "method": label, "seed": seed, "budget": options.budget, "made": made}
                     keys.append(key)
@@ -156,6 +157,14 @@ def main() -> None:
     except SpaceError as error:
         print(f"sweeps.bench: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _check(method: Search) -> None:
+    """Raise SpaceError for what would stop a question later: the errors of an encoder are those of its own package."""
+    try:
+        method.check()
+    except Exception as error:
+        raise SpaceError(str(error)) from error
 
 
 def _is(run: dict[str, Any], key: dict[str, Any]) -> bool:

@@ -1,11 +1,14 @@
 """The table of a replay: simple regret with intervals over seeds, ranks, and what a question costs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from sweeps.landscapes import Landscape
+
+Statistic = Callable[..., Any]
+"""Of an array along ``axis``."""
 
 LEVEL = 0.95
 DRAWS = 10_000
@@ -18,20 +21,22 @@ def text(landscapes: Sequence[Landscape], runs: Sequence[dict[str, Any]], budget
     )
 
 
-def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval (percentiles, `LEVEL`) of the median over seeds."""
+def interval(values: Sequence[float], of: Statistic = np.median, seed: int = 0) -> tuple[float, float]:
+    """Bootstrap interval (percentiles, `LEVEL`) of the median, or another statistic, over seeds."""
     draws = np.random.default_rng(seed).choice(np.asarray(values, dtype=float), (DRAWS, len(values)))
-    low, high = np.quantile(np.median(draws, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(of(draws, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def difference(one: Sequence[float], other: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Median of ``one`` minus median of ``other``, with the bootstrap's interval over shared seeds (percentiles)."""
+def difference(
+    one: Sequence[float], other: Sequence[float], of: Statistic = np.median, seed: int = 0
+) -> tuple[float, float, float]:
+    """Median (or another statistic) of ``one`` minus that of ``other``, with the bootstrap's interval over shared seeds."""
     pairs = np.array([one, other], dtype=float)
     drawn = np.random.default_rng(seed).integers(len(one), size=(DRAWS, len(one)))
-    medians = np.median(pairs[:, drawn], axis=2)
-    low, high = np.quantile(medians[0] - medians[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    value = np.subtract(*np.median(pairs, axis=1))
+    found = of(pairs[:, drawn], axis=2)
+    low, high = np.quantile(found[0] - found[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    value = np.subtract(*of(pairs, axis=1))
     return float(value), float(low), float(high)
 
 
@@ -55,15 +60,15 @@ def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int, fo
     middle = max(budget // 2, 1)
     lines = [
         f"**{landscape.name}**: {len(landscape.space)} candidates, best {top:.4g} {landscape.unit}, "
-        f"{len(shared)} seeds. Median simple regret [95 %] in {landscape.unit}.",
+        f"{len(shared)} seeds. Simple regret [95 %] in {landscape.unit}, median over seeds; after the last evaluation also the mean.",
         "",
-        f"| method | after {middle} | after {budget} | mean rank | seconds a question, median (largest) |",
-        "| :-- | --: | --: | --: | --: |",
+        f"| method | after {middle} | after {budget} | its mean | mean rank | seconds a question, median (largest) |",
+        "| :-- | --: | --: | --: | --: | --: |",
     ]
     for method, rank in zip(methods, ranks, strict=True):
         halfway = [float(regrets[method][seed][middle - 1]) for seed in shared]
         seconds = [value for run in runs if run["method"] == method for value in run["seconds"]] or [0.0]
-        cells = [method, _cell(halfway), _cell(final[method]), f"{rank:.2f}"]
+        cells = [method, _cell(halfway), _cell(final[method]), _cell(final[method], np.mean), f"{rank:.2f}"]
         lines.append("| " + " | ".join([*cells, f"{np.median(seconds):.2f} ({max(seconds):.1f})"]) + " |")
     lines += _shares(runs)
     if len(methods) > 1:
@@ -83,16 +88,17 @@ def _shares(runs: Sequence[dict[str, Any]]) -> list[str]:
 
 def _against(focus: str, final: dict[str, list[float]]) -> list[str]:
     """What the method in focus lacks more, or less (negative), than each other one."""
-    lines = [f"Median regret of {focus} minus that of (p: Wilcoxon's signed ranks, one-sided, that it is not below):", ""]
+    lines = [f"Regret of {focus} minus that of (p: Wilcoxon's signed ranks, one-sided, that it is not below):", ""]
     for method in [each for each in final if each != focus]:
-        value, low, high = difference(final[focus], final[method])
-        lines.append(f"* {method}: {value:.3g} [{low:.3g}, {high:.3g}], p = {below(final[focus], final[method]):.3f}")
+        pair = final[focus], final[method]
+        median, mean = ("{:.3g} [{:.3g}, {:.3g}]".format(*difference(*pair, of)) for of in (np.median, np.mean))
+        lines.append(f"* {method}: median {median}, mean {mean}, p = {below(*pair):.3f}")
     return lines
 
 
-def _cell(values: Sequence[float]) -> str:
-    low, high = interval(values)
-    return f"{np.median(values):.3g} [{low:.3g}, {high:.3g}]"
+def _cell(values: Sequence[float], of: Statistic = np.median) -> str:
+    low, high = interval(values, of)
+    return f"{of(values):.3g} [{low:.3g}, {high:.3g}]"
 
 
 def _ranks(values: Sequence[float]) -> np.ndarray:

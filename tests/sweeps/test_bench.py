@@ -54,13 +54,14 @@ def test_the_table_tells_regret_rank_and_significance(landscape):
     random, good = (line for line in text.splitlines() if line.startswith(("| random", "| good")))
     assert "| 3.5 [" in random
     assert "| 0 [0, 0] | 1.00 |" in good and "| 17 [17, 17] |" in good
-    assert "* random: -3.5 [" in text and "p = 0.016" in text  # one of the 64 signs of six differences
-    assert "* good: 3.5 [" in bench_table.text([landscape], runs, 2, focus="random")
+    assert "* random: median -3.5 [" in text and "p = 0.016" in text  # one of the 64 signs of six differences
+    assert "* good: median 3.5 [" in bench_table.text([landscape], runs, 2, focus="random")
 
 
 def test_the_difference_of_medians_is_of_the_same_seeds():
     one, other = [1.0, 2.0, 3.0, 40.0, 50.0], [2.0, 3.0, 4.0, 41.0, 51.0]
     assert bench_table.difference(one, other) == (-1.0, -1.0, -1.0)
+    assert bench_table.difference(one, [*other[:-1], other[-1] + len(other)], np.mean)[0] == pytest.approx(-2)
     value, low, high = bench_table.difference(one, other[::-1])
     assert value == -1 and low < -10 and high > 10
 
@@ -114,6 +115,17 @@ def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):
         with pytest.raises(SystemExit):
             bench.main()
         assert message in capsys.readouterr().err
+
+
+def test_a_missing_encoder_is_one_line(landscape, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(landscapes, "read", lambda name, folder: landscape)
+    changed = "language_bo:method.encoder.model=none_such"
+    monkeypatch.setattr(
+        sys, "argv", ["bench", "--tables", "small", "--budget", "6", "--output", str(tmp_path / "x"), "--methods", changed]
+    )
+    with pytest.raises(SystemExit) as ended:
+        bench.main()
+    assert ended.value.code == 2 and "encoder none_such is none of" in capsys.readouterr().err
 
 
 def test_a_change_of_a_method_is_its_yaml_with_that_change():
