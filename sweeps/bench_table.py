@@ -60,7 +60,7 @@ def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int, fo
     middle = max(budget // 2, 1)
     lines = [
         f"**{landscape.name}**: {len(landscape.space)} candidates, best {top:.4g} {landscape.unit}, "
-        f"{len(shared)} seeds. Simple regret [95 %] in {landscape.unit}, median over seeds; after the last evaluation also the mean.",
+        f"{len(shared)} seeds. Simple regret [95 %] in {landscape.unit}, median over seeds, and at the end its mean.",
         "",
         f"| method | after {middle} | after {budget} | its mean | mean rank | seconds a question, median (largest) |",
         "| :-- | --: | --: | --: | --: | --: |",
