@@ -5,7 +5,7 @@ different ones are not will do, even one of random vectors (``without_language``
 between: the place of words, the directions beyond the axes', and how well a value that was left out is placed (``left_out``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +71,24 @@ def readout(embeddings: np.ndarray, told: Told) -> Readout:
         axes += [key] * targets.shape[1]
     matrix = np.concatenate(rows) if rows else np.zeros((0, x.shape[1]))
     return Readout(np.concatenate([matrix, _rest(x, gram, matrix)]), center, tuple(axes))
+
+
+def levelled(phi: np.ndarray, axes: Sequence[str], told: Told) -> np.ndarray:
+    """Features in which equal values are equal: each the mean over all candidates with that value of its key [candidates, …].
+
+    A language model's state also depends on how the values go together. What that adds to a feature of one axis is small beside
+    its range, but not beside the distance of neighbouring values, and a kernel's length scales follow it. The rest stays.
+
+    Args:
+        phi: φ of all candidates [candidates, features + rest].
+        axes: the keys of the features (``Readout.axes``).
+        told: see ``readout``.
+    """
+    found = phi.copy()
+    for i, key in enumerate(axes):
+        _, at = np.unique(told[key], return_inverse=True)
+        found[:, i] = (np.bincount(at, phi[:, i]) / np.bincount(at))[at]
+    return found
 
 
 def whole(embeddings: np.ndarray) -> Readout:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sweeps.search.deep import Member
 
-SHORTLIST = 24
+SHORTLIST = 12
 """Candidates whose embedding is computed with the fitted token; found by the embeddings with the token's start."""
 
 DIRECTIONS = 8
@@ -46,9 +46,9 @@ class LanguageBO(Search):
 
     Each candidate is a text: the domain's explanations, then its values and those of the relations between them
     (``sweeps.search.prompts``), then a learnable input vector, the token. x is the language model's last state there,
-    φ = P(x − c) the linear features in which the texts of all candidates tell axes and relations (``sweeps.search.features``),
-    z = ELU(Wφ + b) − 1 the learnable projection, f(z) a Matérn-5/2 process. Token, W, b and the process are fitted together to
-    the marginal likelihood.
+    φ = P(x − c) the linear features in which the texts of all candidates tell axes and relations, levelled
+    (``sweeps.search.features``), z = ELU(Wφ + b) − 1 the learnable projection, f(z) a Matérn-5/2 process. Token, W, b and the
+    process are fitted together to the marginal likelihood.
 
     Against overfitting to at most some 30 scores: W, b and token have priors that hold them where they start, in few
     dimensions; the process has BoTorch's priors; steps are few; every question fits anew from the same start, for a fit that
@@ -105,6 +105,7 @@ class LanguageBO(Search):
         self._prompts, self._source = Prompts(space, Text.read(text), domain, relations), encoder
         self._language = language
         self._ready: tuple[Any, Any, torch.Tensor] | None = None
+        self._levelled: torch.Tensor  # what levelling adds to the features of each candidate
         self._tails: dict[int, tuple[Any, torch.Tensor]] = {}
         self.arm = ""
 
@@ -155,7 +156,7 @@ class LanguageBO(Search):
             near = found.topk(min(SHORTLIST, len(free))).indices.tolist()
             short = sorted(near, key=lambda i: self._prompts.lines(int(free[i])))  # neighbours begin alike
             encoder, read, _ = self._embeddings()
-            exact = torch.from_numpy(read(encoder.embed(free[short].tolist(), token).numpy()))
+            exact = torch.from_numpy(read(encoder.embed(free[short].tolist(), token).numpy())) + self._levelled[free[short]]
             found, free = judged({name: each[short] for name, each in inputs.items()}, exact), free[short]
         return int(free[int(found.argmax())])
 
@@ -175,7 +176,10 @@ class LanguageBO(Search):
             else:
                 encoder, table = None, features.without_language(self._prompts.told)
             read = features.readout(table, self._prompts.told) if self.projection else features.whole(table)
-            self._ready = encoder, read, torch.from_numpy(read(table))
+            raw = read(table)
+            phi = features.levelled(raw, read.axes, self._prompts.told)
+            self._levelled = torch.from_numpy(phi - raw)
+            self._ready = encoder, read, torch.from_numpy(phi)
         return self._ready
 
     def _members(self, tried: list[int], scores: "torch.Tensor") -> tuple[list["Member"], "torch.Tensor | None", Any]:
@@ -201,7 +205,7 @@ class LanguageBO(Search):
             token = self._embeddings()[0].start + (steps @ fitted.shift).float()
             with torch.no_grad():
                 states = torch.cat([self._tails[each][0].states(token) for each in tried])
-            exact = torch.from_numpy(read(states.numpy()))
+            exact = torch.from_numpy(read(states.numpy())) + self._levelled[tried]
             moved = (exact - observed).mean(0)
             fitted = deep.attempt(lambda: deep.moved(linear, exact))
         found += [fitted]

@@ -226,3 +226,13 @@ def test_distances_are_kept_without_a_readout(told):
     assert np.square(x).sum(1).mean() == pytest.approx(1) and np.abs(x.mean(0)).max() < 1e-12
     ratio = np.linalg.norm(x[1:] - x[0], axis=1) / np.linalg.norm(embeddings[1:] - embeddings[0], axis=1)
     assert ratio == pytest.approx(ratio[0])
+
+
+def test_levelled_features_are_equal_where_values_are():
+    space = Space({"lr": ["1e-4", "1e-3", "1e-2"], "variant": ["lora", "pissa"]})
+    phi = np.random.default_rng(0).standard_normal((6, 3))
+    found = features.levelled(phi, ("lr", "variant"), space.columns)
+    for level in range(3):
+        np.testing.assert_allclose(found[2 * level : 2 * level + 2, 0], phi[2 * level : 2 * level + 2, 0].mean())
+    np.testing.assert_allclose(found[::2, 1], phi[::2, 1].mean())
+    np.testing.assert_array_equal(found[:, 2], phi[:, 2])
