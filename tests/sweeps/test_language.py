@@ -205,7 +205,9 @@ def test_the_question_is_the_candidate_of_the_largest_average_improvement(langua
     scores = torch.from_numpy(warped(filled(history)))
     members, fitted, _ = search._members([one.candidate for one in history], scores)
     encoder, read, phi = search._embeddings()
-    moved = phi if fitted is None else torch.from_numpy(read(encoder.embed(range(len(SPACE)), fitted).numpy())) + search._levelled
+    moved = (
+        phi if fitted is None else torch.from_numpy(read(encoder.embed(range(len(SPACE)), fitted).numpy())) + search._levelled
+    )
     assert (fitted is not None) == token
     total = np.zeros(len(SPACE))
     for one, share in zip(members, deep.weights(members).tolist(), strict=True):
