@@ -105,3 +105,16 @@ def test_one_seed_and_differing_base_scores_are_said(runs, write):
     text = render_table(load_records(runs))
     assert "untouched base model 1.00–2.00 %" in text
     assert "One seed only" in text
+
+
+@pytest.mark.parametrize(("kind", "axis"), [("rank", "rank"), ("batch", "batch_size"), ("duration", "train_samples")])
+def test_over_an_axis_score_and_learning_rate_are_columns_of_their_own(runs, write, kind, axis):
+    for variant, lr, score, value in [
+        ("lora", 2e-4, 0.09, 8), ("lora", 2e-3, 0.08, 8), ("lora", 2e-3, 0.5, 64), ("pissa", 6.3246e-4, 0.96, 8)
+    ]:  # fmt: skip
+        write(variant, lr, 0, score, config={axis: value})
+    told = render_table(load_records(runs), kind).splitlines()
+    _, lora, pissa = (line for line in told if line.startswith(("variant", "lora", "pissa")))
+    assert lora.split() == ["lora", "9.00", "2e-4", "(low)", "50.00", "2e-3", "(both)"]
+    assert pissa.split() == ["pissa", "96.00*", "6.325e-4", "(both)"]
+    assert lora.index("9.00") == pissa.index("96.00") + 1 and lora.index("2e-4") == pissa.index("6.325e-4")
