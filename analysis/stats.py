@@ -42,6 +42,12 @@ def setting_key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
     return tuple(None if pd.isna(row[key]) else row[key] for key in SETTING)
 
 
+def setting_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a row that make its setting; NaN where all samples are trained on (None is a column left out)."""
+    setting = {key: row[key] for key in SETTING}
+    return setting | ({"train_samples": math.nan} if setting["train_samples"] is None else {})
+
+
 def grouped(frame: pd.DataFrame, keys: Sequence[str]) -> list[list[dict[str, Any]]]:
     """Rows of each group as dicts, the groups by the order of their keys, the rows as in the frame."""
     found = defaultdict(list)
@@ -81,7 +87,7 @@ def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
     return means
 
 
-def peaks(frame: pd.DataFrame) -> pd.DataFrame:
+def peaks(frame: pd.DataFrame, within: float = BEST_RANGE) -> pd.DataFrame:
     """The best learning rate of each variant in each setting.
 
     Returns:
@@ -93,7 +99,7 @@ def peaks(frame: pd.DataFrame) -> pd.DataFrame:
         `edge`: "low", "high" or "both" if the test peak is at that end of the learning rates tried, where the true
         peak may lie outside, else "";
         `range_low`, `range_high`: the lowest and highest lr around the test peak such that all tried in between have a
-        mean of at least (1 − `BEST_RANGE`) · peak; NaN if the peak is 0;
+        mean of at least (1 − `within`) · peak; NaN if the peak is 0;
         `diverged`, `cells`: counts over all learning rates and seeds.
     """
     import pandas as pd
@@ -102,7 +108,7 @@ def peaks(frame: pd.DataFrame) -> pd.DataFrame:
     for curve in grouped(seed_means(frame), [*SETTING, "variant"]):  # by rising lr
         scores = [point["test_mean"] for point in curve]
         peak, selected = highest(scores), selected_by([point["validation_mean"] for point in curve])
-        low, high = _best_range(scores, peak)
+        low, high = _best_range(scores, peak, within)
         has_range = scores[peak] > 0
         rows.append(
             {key: curve[0][key] for key in [*SETTING, "variant"]}
@@ -143,9 +149,9 @@ def edge(index: int, length: int) -> str:
     return {0: "low", length - 1: "high"}.get(index, "")
 
 
-def _best_range(scores: list[float], peak: int) -> tuple[int, int]:
-    """First and last index of the run around `peak` whose scores are all within `BEST_RANGE` of it."""
-    floor = (1 - BEST_RANGE) * scores[peak] - 1e-12  # the rounding of the means must not push a score out
+def _best_range(scores: list[float], peak: int, within: float) -> tuple[int, int]:
+    """First and last index of the run around `peak` whose scores are all within the fraction `within` of it."""
+    floor = (1 - within) * scores[peak] - 1e-12  # the rounding of the means must not push a score out
     low = high = peak
     while low > 0 and scores[low - 1] >= floor:
         low -= 1

@@ -10,9 +10,8 @@ from analysis.differences import REFERENCE, UNCOMPARED, differences, honest_peak
 from analysis.errors import AnalysisError
 from analysis.intervals import Interval, interval
 from analysis.labels import hyperparameters, model_and_task
-from analysis.options import SETTING
 from analysis.palette import in_order
-from analysis.stats import by_setting, peaks, seed_means
+from analysis.stats import by_setting, peaks, seed_means, setting_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,9 +54,7 @@ def panels(frame: pd.DataFrame, variants: Sequence[str]) -> dict[tuple[Any, ...]
 
 
 def _panel(cells: Rows, means: Rows, number: dict[str, int]) -> dict[str, Any]:
-    first = {key: cells[0][key] for key in SETTING}
-    if first["train_samples"] is None:  # all of them; `hyperparameters` leaves out what is None
-        first["train_samples"] = math.nan
+    first = setting_of(cells[0])
     curves: dict[str, list[list[Any]]] = {}
     for row in means:  # by rising lr
         point = [row[key] for key in ("lr", "test_mean", "test_std", "n", "diverged")]
