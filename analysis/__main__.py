@@ -12,7 +12,7 @@ from analysis.published import PUBLISHED
 from analysis.rendering import STYLES
 
 FIGURES = ("lr_curves", "rank", "duration", "batch", "heatmap", "pareto", "search", "audit")
-KINDS = ("peaks", "grid", "batch", "rank", "duration", "difference", "cost")
+KINDS = ("peaks", "grid", "batch", "rank", "duration", "difference", "cross_fitted", "cost")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--format", choices=(*STYLES, "csv"), default="text", help="default: %(default)s")
     table.add_argument(
         "--margin", metavar="POINTS", type=float, default=1.0, help="of --kind difference: equal within (default: %(default)g)"
+    )
+    table.add_argument(
+        "--within",
+        metavar="PERCENT",
+        type=float,
+        default=1.0,
+        help="of --kind peaks: the best lr range reaches that far below the peak (default: %(default)g)",
     )
     table.set_defaults(run=_table)
 
@@ -170,7 +177,7 @@ def _table(options: argparse.Namespace) -> None:
     from analysis.tables import table
 
     frame = load_beside(options.runs, options.published)
-    print(table(frame, options.kind, options.format, options.margin / 100), end="")
+    print(table(frame, options.kind, options.format, options.margin / 100, options.within / 100), end="")
 
 
 def _plot(options: argparse.Namespace) -> None:

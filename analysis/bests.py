@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING
 
 from analysis.options import SETTING
-from analysis.stats import edge, seed_means
+from analysis.stats import edge, grouped, highest, seed_means, selected_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,17 +31,15 @@ def bests(frame: pd.DataFrame, over: Sequence[str] = ("batch_size",)) -> pd.Data
     means = seed_means(frame)
     keys = [key for key in SETTING if key not in over]
     rows = []
-    for key, cells in means.groupby([*keys, "variant"], dropna=False):
-        cells = cells.sort_values([*over, "lr"]).reset_index(drop=True)
-        best: Any = cells.loc[cells["test_mean"].argmax()]
-        same = cells[(cells[list(over)] == best[list(over)]).all(axis=1)] if over else cells
-        tried = sorted(same["lr"])
-        validated = bool(cells["validation_mean"].notna().all())
+    for cells in grouped(means.sort_values([*over, "lr"], kind="stable"), [*keys, "variant"]):
+        best = cells[highest([cell["test_mean"] for cell in cells])]
+        tried = sorted(cell["lr"] for cell in cells if all(cell[name] == best[name] for name in over))
+        selected = selected_by([cell["validation_mean"] for cell in cells])
         rows.append(
-            dict(zip([*keys, "variant"], key, strict=True))
+            {key: best[key] for key in [*keys, "variant"]}
             | {name: best[name] for name in over}
-            | {"lr": best["lr"], "mean": best["test_mean"], "std": best["test_std"], "n": int(best["n"])}
-            | {"selected_mean": cells["test_mean"][cells["validation_mean"].argmax()] if validated else float("nan")}
+            | {"lr": best["lr"], "mean": best["test_mean"], "std": best["test_std"], "n": best["n"]}
+            | {"selected_mean": math.nan if selected is None else cells[selected]["test_mean"]}
             | {"edge": edge(tried.index(best["lr"]), len(tried)), "cells": len(cells)}
         )
     found = pd.DataFrame(rows)

@@ -13,12 +13,15 @@ from analysis.options import SETTING
 from analysis.paired import Difference, difference
 from analysis.palette import in_order
 from analysis.selection import cross_fitted
-from analysis.stats import peaks, settings
+from analysis.stats import by_setting, grouped, peaks
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 REFERENCE = "lora"
+UNCOMPARED = "no setting has {} and another variant to compare with it"
 HOW = {"paired": "problems and seeds", "means": "seeds"}
 
 
@@ -43,13 +46,16 @@ def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, referen
     if not margin > 0:
         raise AnalysisError(f"the margin must be positive, not {margin:g}")
     rows: list[dict[str, Any]] = []
-    for setting, cells in settings(frame):
-        best = peaks(cells).set_index("variant")
-        if reference not in best.index or len(best) < 2:
+    cells = by_setting(frame[frame["status"] != "failed"])
+    for setting, of_setting in by_setting(peaks(frame)).items():
+        best = {row["variant"]: row for row in of_setting}
+        if reference not in best or len(best) < 2:
             continue
         found = [
-            setting | {"variant": name} | _compared(cells, best, name, reference, margin)
-            for name in in_order(best.index)
+            {key: of_setting[0][key] for key in SETTING}
+            | {"variant": name}
+            | _compared(cells[setting], best, name, reference, margin)
+            for name in in_order(best)
             if name != reference
         ]
         for row, p in zip(found, equivalence.holm([row["p"] for row in found]), strict=True):
@@ -57,15 +63,17 @@ def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, referen
             row |= {"p_different": p, "p_equivalent": verdict.p_equivalent, "verdict": verdict.word}
         rows += found
     if not rows:
-        raise AnalysisError(f"no setting has {reference} and another variant to compare with it")
+        raise AnalysisError(UNCOMPARED.format(reference))
     columns = [*SETTING, "variant", "lr", "reference_lr", "how", "value", "low", "high", "runs_low", "runs_high"]
     columns += ["p_different", "p_equivalent", "verdict", "seeds", "problems", "seeds_needed", "problems_needed"]
     return pd.DataFrame(rows)[columns]
 
 
-def _compared(cells: pd.DataFrame, best: Any, name: str, reference: str, margin: float) -> dict[str, Any]:
-    kind = "selected" if best.loc[[name, reference], "selected_lr"].notna().all() else "peak"
-    lrs = {each: float(best.loc[each, f"{kind}_lr"]) for each in (name, reference)}
+def _compared(
+    cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]], name: str, reference: str, margin: float
+) -> dict[str, Any]:
+    kind = "peak" if any(math.isnan(best[each]["selected_lr"]) for each in (name, reference)) else "selected"
+    lrs = {each: float(best[each][f"{kind}_lr"]) for each in (name, reference)}
     row: dict[str, Any] = {"lr": lrs[name], "reference_lr": lrs[reference]}
     found = _paired(cells, lrs)
     if found is not None:
@@ -77,25 +85,24 @@ def _compared(cells: pd.DataFrame, best: Any, name: str, reference: str, margin:
             "seeds_needed": equivalence.seeds_needed(margin, found.components, found.problems),
             "problems_needed": equivalence.problems_needed(margin, found.components, found.seeds),
         }  # fmt: skip
-    one, other = (best.loc[each, [f"{kind}_mean", f"{kind}_std", f"{kind}_n"]].astype(float) for each in (name, reference))
-    return row | _welch(one.tolist(), other.tolist(), margin)
+    one, other = ([float(best[each][f"{kind}_{what}"]) for what in ("mean", "std", "n")] for each in (name, reference))
+    return row | _welch(one, other, margin)
 
 
-def _paired(cells: pd.DataFrame, lrs: dict[str, float]) -> Difference | None:
+def _paired(cells: Sequence[dict[str, Any]], lrs: dict[str, float]) -> Difference | None:
     """On the seeds that both have; None where one diverged, or has no completions that reproduce its record's score."""
     import numpy as np
 
     name, reference = lrs
-    paths = {each: cells[(cells["variant"] == each) & (cells["lr"] == lrs[each])].set_index("seed") for each in lrs}
-    shared = sorted(set(paths[name].index) & set(paths[reference].index))
-    alive = [seed for seed in shared if all((paths[each].loc[seed, "status"] == "complete") for each in lrs)]
-    if not shared or len(alive) < len(shared):
+    of = {each: {row["seed"]: row for row in cells if (row["variant"], row["lr"]) == (each, lrs[each])} for each in lrs}
+    shared = sorted(of[name].keys() & of[reference].keys())
+    if not shared or any(of[each][seed]["status"] != "complete" for seed in shared for each in lrs):
         return None  # a mean over seeds of which some diverged is no mean over problems
-    arrays, _ = aligned([[str(paths[each].loc[seed, "path"]) for seed in shared] for each in lrs])
+    arrays, _ = aligned([[str(of[each][seed]["path"]) for seed in shared] for each in lrs])
     if not arrays:
         return None
     means = [np.mean([scores.mean() for scores in of_model]) for of_model in arrays]
-    known = [np.mean([paths[each].loc[seed, "test"] for seed in shared]) for each in lrs]
+    known = [np.mean([of[each][seed]["test"] for seed in shared]) for each in lrs]
     if max(abs(a - b) for a, b in zip(means, known, strict=True)) > SAME:
         return None  # a file that was cut short, or scored by another rule
     return difference([np.subtract(one, other) for one, other in zip(*arrays, strict=True)])
@@ -125,23 +132,21 @@ def honest_peaks(frame: pd.DataFrame) -> pd.DataFrame:
     """What each variant's choice of the best learning rate by test scores is worth on other seeds and problems.
 
     Returns:
-        One row a setting and variant that has completions of every learning rate and seed: `SETTING`, `variant`,
-        `peak_mean`, `honest` (`analysis.selection.cross_fitted`) and `optimism`, the difference.
+        One row a setting and variant that has several learning rates, and completions of every one and seed: `SETTING`,
+        `variant`, `peak_mean`, `honest` (`analysis.selection.cross_fitted`) and `optimism`, the difference.
     """
     import pandas as pd
 
     rows = []
-    for setting, cells in settings(frame):
-        for name in in_order(cells["variant"]):
-            curve = cells[cells["variant"] == name]
-            seeds = sorted(set(curve["seed"]))
-            table = curve.pivot_table("path", "lr", "seed", "first").reindex(columns=seeds)
-            if table.isna().any().any() or (curve["status"] != "complete").any():
-                continue
-            arrays, ids = aligned(table.to_numpy().tolist())
-            if arrays:
-                found = cross_fitted(arrays, ids)
-                rows.append(
-                    setting | {"variant": name, "peak_mean": found.peak, "honest": found.value, "optimism": found.optimism}
-                )
+    for curve in grouped(frame[frame["status"] != "failed"], [*SETTING, "variant"]):
+        paths = {(cell["lr"], cell["seed"]): str(cell["path"]) for cell in curve}
+        lrs, seeds = (sorted(set(values)) for values in zip(*paths, strict=True))
+        full = len(paths) == len(lrs) * len(seeds) and all(cell["status"] == "complete" for cell in curve)
+        if len(lrs) < 2 or not full:
+            continue
+        arrays, ids = aligned([[paths[lr, seed] for seed in seeds] for lr in lrs])
+        if arrays:
+            found = cross_fitted(arrays, ids)
+            known = {"peak_mean": found.peak, "honest": found.value, "optimism": found.optimism}
+            rows.append({key: curve[0][key] for key in [*SETTING, "variant"]} | known)
     return pd.DataFrame(rows, columns=[*SETTING, "variant", "peak_mean", "honest", "optimism"])

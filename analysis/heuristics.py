@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import math
 import re
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.bests import DURATION, bests
 from analysis.correlation import LEVEL, RESAMPLES, SEED, Estimate
 from analysis.options import SETTING
-from analysis.stats import seed_means
+from analysis.stats import grouped, seed_means
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,11 +104,14 @@ def tuning_gains(frame: pd.DataFrame) -> list[tuple[float, float]]:
     """
     keys = [key for key in SETTING if key != "batch_size"]
     found = []
-    for _, cells in seed_means(frame).groupby([*keys, "variant"], dropna=False):
-        table = cells.pivot_table("test_mean", "lr", "batch_size").dropna()
-        if min(table.shape) > 1:
-            peak: Any = table.max(axis=None)
-            found.append((float(peak - table.max(axis=1).mean()), float(peak - table.max(axis=0).mean())))
+    for cells in grouped(seed_means(frame), [*keys, "variant"]):
+        scores = {(cell["lr"], cell["batch_size"]): cell["test_mean"] for cell in cells}
+        batches = {batch for _, batch in scores}
+        lrs = [lr for lr in {lr for lr, _ in scores} if all((lr, batch) in scores for batch in batches)]
+        if min(len(lrs), len(batches)) > 1:
+            of_lrs = [max(scores[lr, batch] for batch in batches) for lr in lrs]
+            of_batches = [max(scores[lr, batch] for lr in lrs) for batch in batches]
+            found.append((max(of_lrs) - fmean(of_lrs), max(of_batches) - fmean(of_batches)))
     return found
 
 
@@ -132,7 +136,8 @@ def changes(best: pd.DataFrame, axis: str) -> list[float]:
 def _groups(best: pd.DataFrame, axis: str) -> list[pd.DataFrame]:
     apart = DURATION if axis == "duration" else [axis]
     keys = [key for key in SETTING if key not in apart]
-    return [one for _, one in best.groupby([*keys, "variant"], dropna=False) if one[axis].nunique() > 1]
+    several = best.groupby([*keys, "variant"], dropna=False)[axis].transform("nunique") > 1
+    return [one for _, one in best[several].groupby([*keys, "variant"], dropna=False)]
 
 
 def _finding(rule: str, what: str, values: Sequence[float], expected: str) -> Finding:

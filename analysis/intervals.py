@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from statistics import stdev
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.examples import aligned
 from analysis.paired import LEVEL, difference
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Sequence
 
 SAME = 1e-6
 """Completions whose mean is further from the records' than this are scored by another rule, and tell nothing of it."""
@@ -29,7 +30,7 @@ class Interval(NamedTuple):
 NONE = Interval(math.nan, math.nan, "")
 
 
-def interval(cells: pd.DataFrame, mean: float) -> Interval:
+def interval(cells: Sequence[dict[str, Any]], mean: float) -> Interval:
     """The interval of the mean score of cells that differ in their seeds alone.
 
     With completions on disk seeds and problems are both random (`analysis.paired`); else seeds alone, by Student's t, if there
@@ -39,25 +40,27 @@ def interval(cells: pd.DataFrame, mean: float) -> Interval:
         cells: rows of `analysis.load.load_records`, none of them failed.
         mean: their mean test score, which the completions must reproduce.
     """
-    if math.isnan(mean):
+    if math.isnan(mean) or not cells:
         return NONE
-    if (cells["status"] == "complete").all() and (cells["n"] == 1).all():
-        arrays, _ = aligned([[str(path) for path in cells["path"]]])
+    if all(cell["status"] == "complete" and cell["n"] == 1 for cell in cells):
+        arrays, _ = aligned([[str(cell["path"]) for cell in cells]])
         if arrays:
-            found = difference(arrays[0])
+            found = difference(arrays[0], resampled=False)
             if abs(found.value - mean) <= SAME:
                 low, high = found.interval()
                 return Interval(max(low, 0.0), min(high, 1.0), "problems and seeds" if found.seeds > 1 else "problems")
     return _of_seeds(cells, mean)
 
 
-def _of_seeds(cells: pd.DataFrame, mean: float) -> Interval:
+def _of_seeds(cells: Sequence[dict[str, Any]], mean: float) -> Interval:
     from scipy.stats import t
 
-    published = len(cells) == 1 and cells["n"].iloc[0] > 1  # a row that is a mean already
-    n = int(cells["n"].iloc[0]) if published else len(cells)
-    std = float(cells["test_std"].iloc[0]) if published else float(cells["test"].std())
-    if n < 2 or math.isnan(std):
+    published = len(cells) == 1 and cells[0]["n"] > 1  # a row that is a mean already
+    n = int(cells[0]["n"]) if published else len(cells)
+    if n < 2:
+        return NONE
+    std = float(cells[0]["test_std"]) if published else stdev(cell["test"] for cell in cells)
+    if math.isnan(std):
         return NONE
     reach = std / math.sqrt(n) * float(t.ppf((1 + LEVEL) / 2, n - 1))
     return Interval(max(mean - reach, 0.0), min(mean + reach, 1.0), "seeds")

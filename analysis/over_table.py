@@ -35,14 +35,14 @@ def of(axis: str) -> Callable[[pd.DataFrame], tuple[list[Block], list[str]]]:
             rows, spreads = [], []
             parts = [_only(cells, value) for value in values]
             for variant in in_order(cells["variant"]):
-                rows.append([variant, *(_cell(part, variant) for part in parts)])
+                rows.append([variant, *(cell for part in parts for cell in _cells(part, variant))])
             for value, part in zip(values, parts, strict=True):
                 if len(part) > 1:
                     spreads.append(f"{_written(value)}: {100 * spread(part):.2f}")
             remarks = [f"Spread of the variants (max - min), points: {'; '.join(spreads)}."] if spreads else []
-            header = ["variant", *map(_written, values)]
+            header = ["variant", *(title for value in values for title in (_written(value), "at lr"))]
             subtitle = hyperparameters(setting | dict.fromkeys(columns))
-            found.append(Block(model_and_task(setting), subtitle, header, "<" + ">" * len(values), rows, remarks))
+            found.append(Block(model_and_task(setting), subtitle, header, "<" + "><" * len(values), rows, remarks))
         return found, NOTES
 
     return blocks
@@ -64,13 +64,14 @@ def _only(cells: pd.DataFrame, value: dict[str, Any]) -> pd.DataFrame:
     return cells
 
 
-def _cell(part: pd.DataFrame, variant: str) -> str:
+def _cells(part: pd.DataFrame, variant: str) -> tuple[str, str]:
+    """Score and learning rate, blank where the variant was not run."""
     found = part[part["variant"] == variant]
     if found.empty:
-        return ""
+        return "", ""
     row = found.iloc[0]
-    text = f"{100 * row['mean']:.2f} at {format_lr(row['lr'])}" + (f" ({row['edge']})" if row["edge"] else "")
-    return Best(text) if row["mean"] == part["mean"].max() and len(part) > 1 else text
+    score, lr = f"{100 * row['mean']:.2f}", format_lr(row["lr"]) + (f" ({row['edge']})" if row["edge"] else "")
+    return (Best(score) if row["mean"] == part["mean"].max() and len(part) > 1 else score), lr
 
 
 def _written(value: dict[str, Any]) -> str:

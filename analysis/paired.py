@@ -49,9 +49,9 @@ class Difference(NamedTuple):
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Student's t interval for new seeds and new problems."""
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
-        reach = self.stderr * float(t.ppf((1 + level) / 2, self.df)) if self.stderr else 0.0
+        reach = self.stderr * float(stdtrit(self.df, (1 + level) / 2)) if self.stderr else 0.0
         return self.value - reach, self.value + reach
 
     def p(self) -> float:
@@ -63,7 +63,7 @@ class Difference(NamedTuple):
         return 2 * float(t.sf(abs(self.value) / self.stderr, self.df))
 
 
-def difference(sets: Sequence[np.ndarray]) -> Difference:
+def difference(sets: Sequence[np.ndarray], resampled: bool = True) -> Difference:
     """The mean of d over test sets, with its uncertainty.
 
     Seeds and problems are both random and crossed: every seed sees all problems. With V_s the variance of the seeds' means
@@ -75,6 +75,7 @@ def difference(sets: Sequence[np.ndarray]) -> Difference:
 
     Args:
         sets: for each test set, score of one model minus that of the other [seeds, problems].
+        resampled: False leaves `runs_low` and `runs_high` NaN, and takes a tenth of the time.
 
     Raises:
         ValueError: no problems, or sets of different numbers of seeds.
@@ -88,7 +89,7 @@ def difference(sets: Sequence[np.ndarray]) -> Difference:
     by_seed = np.mean([d.mean(1) for d in sets], axis=0)
     of_problems = [d.mean(0) for d in sets]
     v_problem = sum(_variance(m) / len(m) for m in of_problems) / k**2
-    low, high = _bootstrap(of_problems)
+    low, high = _bootstrap(of_problems) if resampled else (math.nan, math.nan)
     if s == 1:
         components = Components(math.nan, n * v_problem, math.nan)
         return Difference(float(by_seed[0]), math.sqrt(v_problem), max(n - k, 1), low, high, 1, n, components)

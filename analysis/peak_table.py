@@ -24,11 +24,11 @@ frame = peaks
 """For CSV."""
 
 
-def blocks(frame: pd.DataFrame) -> tuple[list[Block], list[str]]:
+def blocks(frame: pd.DataFrame, within: float = BEST_RANGE) -> tuple[list[Block], list[str]]:
     """One block a setting, and how to read the columns."""
     found = []
     for setting, cells in settings(frame):
-        best = peaks(cells).set_index("variant", drop=False)
+        best = peaks(cells, within).set_index("variant", drop=False)
         best = best.loc[in_order(best["variant"])]
         subtitle = hyperparameters(setting)
         if cells["base_test"].notna().any():
@@ -42,7 +42,7 @@ def blocks(frame: pd.DataFrame) -> tuple[list[Block], list[str]]:
             for line in (header, align, *rows):
                 del line[SELECTED]
         found.append(Block(model_and_task(setting), subtitle, header, "".join(align), rows, _remarks(best, means)))
-    return found, _footnotes(frame)
+    return found, _footnotes(frame, within)
 
 
 def _percent(scores: pd.Series) -> str:
@@ -86,14 +86,14 @@ def _remarks(best: pd.DataFrame, means: pd.DataFrame) -> list[str]:
     return remarks
 
 
-def _footnotes(frame: pd.DataFrame) -> list[str]:
+def _footnotes(frame: pd.DataFrame, within: float) -> list[str]:
     """How to read the columns, and what the numbers leave out."""
     best = peaks(frame)
     notes = ["test peak: best test score over the learning rates, as in the papers; chosen on test, so optimistic."]
     if best["selected_mean"].notna().any():
         notes.append("selected: test score at the learning rate with the best validation score; the fair one to compare.")
     notes += [
-        f"best lr range: around the test peak, test score within {BEST_RANGE:.0%} of it. ±: std over seeds.",
+        f"best lr range: around the test peak, test score within {100 * within:g}% of it. ±: std over seeds.",
         "edge: test peak at the lowest (low) or highest (high) lr tried, or the only one (both): the true "
         "peak may lie outside.",
     ]

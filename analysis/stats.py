@@ -6,12 +6,14 @@ Scores are fractions 0..1. Means are rounded to 12 decimals, so that scores that
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from analysis.options import SETTING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -25,6 +27,39 @@ def settings(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame
         yield dict(zip(SETTING, key, strict=True)), cells
 
 
+def by_setting(frame: pd.DataFrame) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
+    """Rows as dicts by the values of their setting, None for NA; of thousands of settings a frame each would take minutes."""
+    found = defaultdict(list)
+    for row in _records(frame):
+        found[setting_key(row)].append(row)
+    return dict(found)
+
+
+def setting_key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
+    """The values of a row's setting, None for NA: equal for rows of one setting."""
+    import pandas as pd
+
+    return tuple(None if pd.isna(row[key]) else row[key] for key in SETTING)
+
+
+def setting_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a row that make its setting; NaN where all samples are trained on (None is a column left out)."""
+    setting = {key: row[key] for key in SETTING}
+    return setting | ({"train_samples": math.nan} if setting["train_samples"] is None else {})
+
+
+def grouped(frame: pd.DataFrame, keys: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """Rows of each group as dicts, the groups by the order of their keys, the rows as in the frame."""
+    found = defaultdict(list)
+    for number, row in zip(frame.groupby(list(keys), dropna=False).ngroup(), _records(frame), strict=True):
+        found[number].append(row)
+    return [found[number] for number in sorted(found)]
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
 def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
     """Mean and spread over seeds; diverged cells count as 0, failed cells not at all.
 
@@ -35,22 +70,24 @@ def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
     """
     scored = frame[frame["status"] != "failed"].assign(diverged=frame["status"] == "diverged")
     scored["sum"] = scored["test"] * scored["n"]
+    scored["unknown"] = scored["test"].isna()
     means = scored.groupby([*SETTING, "variant", "lr"], dropna=False).agg(
         n=("n", "sum"),
         diverged=("diverged", "sum"),
-        sum=("sum", lambda values: values.sum(skipna=False)),
+        sum=("sum", "sum"),
+        unknown=("unknown", "any"),
         test_std=("test", "std"),
         published_std=("test_std", "first"),  # of a row that is a mean over seeds already
         validation_mean=("validation", "mean"),
     )
-    means["test_mean"] = means.pop("sum") / means["n"]
+    means["test_mean"] = (means.pop("sum") / means["n"]).mask(means.pop("unknown"))
     means["test_std"] = means["test_std"].fillna(means.pop("published_std"))
     means = means.round({"test_mean": 12, "validation_mean": 12}).reset_index()
     means["few_seeds"] = means["n"] < means.groupby(SETTING, dropna=False)["n"].transform("max")
     return means
 
 
-def peaks(frame: pd.DataFrame) -> pd.DataFrame:
+def peaks(frame: pd.DataFrame, within: float = BEST_RANGE) -> pd.DataFrame:
     """The best learning rate of each variant in each setting.
 
     Returns:
@@ -62,39 +99,47 @@ def peaks(frame: pd.DataFrame) -> pd.DataFrame:
         `edge`: "low", "high" or "both" if the test peak is at that end of the learning rates tried, where the true
         peak may lie outside, else "";
         `range_low`, `range_high`: the lowest and highest lr around the test peak such that all tried in between have a
-        mean of at least (1 − `BEST_RANGE`) · peak; NaN if the peak is 0;
+        mean of at least (1 − `within`) · peak; NaN if the peak is 0;
         `diverged`, `cells`: counts over all learning rates and seeds.
     """
     import pandas as pd
 
     rows = []
-    for key, curve in seed_means(frame).groupby([*SETTING, "variant"], dropna=False):
-        curve = curve.sort_values("lr").reset_index(drop=True)
-        # argmax returns the first maximum: on a tie the lowest lr.
-        peak = int(curve["test_mean"].argmax())
-        selected = int(curve["validation_mean"].argmax()) if curve["validation_mean"].notna().all() else None
-        low, high = _best_range(curve["test_mean"].tolist(), peak)
-        has_range = curve["test_mean"][peak] > 0
+    for curve in grouped(seed_means(frame), [*SETTING, "variant"]):  # by rising lr
+        scores = [point["test_mean"] for point in curve]
+        peak, selected = highest(scores), selected_by([point["validation_mean"] for point in curve])
+        low, high = _best_range(scores, peak, within)
+        has_range = scores[peak] > 0
         rows.append(
-            dict(zip([*SETTING, "variant"], key, strict=True))
+            {key: curve[0][key] for key in [*SETTING, "variant"]}
             | _point(curve, peak, "peak")
             | _point(curve, selected, "selected")
             | {
                 "edge": edge(peak, len(curve)),
-                "range_low": curve["lr"][low] if has_range else float("nan"),
-                "range_high": curve["lr"][high] if has_range else float("nan"),
-                "diverged": curve["diverged"].sum(),
-                "cells": curve["n"].sum(),
+                "range_low": curve[low]["lr"] if has_range else math.nan,
+                "range_high": curve[high]["lr"] if has_range else math.nan,
+                "diverged": sum(point["diverged"] for point in curve),
+                "cells": sum(point["n"] for point in curve),
             }
         )
     return pd.DataFrame(rows).astype({"train_samples": "Int64"})
 
 
-def _point(curve: pd.DataFrame, index: int | None, name: str) -> dict[str, object]:
+def highest(scores: Sequence[float]) -> int:
+    """Index of the first maximum, on a tie the lowest learning rate's; NaN counts for none."""
+    return max(range(len(scores)), key=lambda i: -math.inf if math.isnan(scores[i]) else scores[i])
+
+
+def selected_by(validation: Sequence[float]) -> int | None:
+    """Index of the best mean validation score, None where one is unknown."""
+    return None if any(map(math.isnan, validation)) else highest(validation)
+
+
+def _point(curve: Sequence[dict[str, Any]], index: int | None, name: str) -> dict[str, object]:
     columns = {"lr": "lr", "mean": "test_mean", "std": "test_std", "n": "n", "few_seeds": "few_seeds"}
     if index is None:
-        return {f"{name}_{short}": {"n": 0, "few_seeds": False}.get(short, float("nan")) for short in columns}
-    return {f"{name}_{short}": curve[column][index] for short, column in columns.items()}
+        return {f"{name}_{short}": {"n": 0, "few_seeds": False}.get(short, math.nan) for short in columns}
+    return {f"{name}_{short}": curve[index][column] for short, column in columns.items()}
 
 
 def edge(index: int, length: int) -> str:
@@ -104,9 +149,9 @@ def edge(index: int, length: int) -> str:
     return {0: "low", length - 1: "high"}.get(index, "")
 
 
-def _best_range(scores: list[float], peak: int) -> tuple[int, int]:
-    """First and last index of the run around `peak` whose scores are all within `BEST_RANGE` of it."""
-    floor = (1 - BEST_RANGE) * scores[peak] - 1e-12  # the rounding of the means must not push a score out
+def _best_range(scores: list[float], peak: int, within: float) -> tuple[int, int]:
+    """First and last index of the run around `peak` whose scores are all within the fraction `within` of it."""
+    floor = (1 - within) * scores[peak] - 1e-12  # the rounding of the means must not push a score out
     low = high = peak
     while low > 0 and scores[low - 1] >= floor:
         low -= 1

@@ -6,9 +6,11 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis import cost_table, difference_table, grid_table, over_table, peak_table
+from analysis import cost_table, cross_fitted_table, difference_table, grid_table, over_table, peak_table
 from analysis.equivalence import MARGIN
+from analysis.errors import AnalysisError
 from analysis.rendering import STYLES, Block, render
+from analysis.stats import BEST_RANGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,16 +39,31 @@ KINDS = {
     "rank": Kind(over_table.of("rank"), over_table.frame_of("rank"), "peaks over ranks"),
     "duration": Kind(over_table.of("duration"), over_table.frame_of("duration"), "peaks over samples and epochs"),
     "difference": Kind(difference_table.blocks, difference_table.frame, "each variant against LoRA, with equivalence tests"),
+    "cross_fitted": Kind(cross_fitted_table.blocks, cross_fitted_table.frame, "peaks beside what choosing them is worth"),
     "cost": Kind(cost_table.blocks, cost_table.frame, "time, memory, parameters and tokens"),
 }
 
 
-def table(frame: pd.DataFrame, kind: str = "peaks", style: str = "text", margin: float = MARGIN) -> str:
-    """A table of `KINDS` as text, Markdown, LaTeX or CSV (`style`); `margin` is the equivalence tests' of "difference"."""
+def table(
+    frame: pd.DataFrame, kind: str = "peaks", style: str = "text", margin: float = MARGIN, within: float = BEST_RANGE
+) -> str:
+    """A table of `KINDS`.
+
+    Args:
+        frame: cells.
+        kind: of `KINDS`.
+        style: of `STYLES`, or "csv".
+        margin: of "difference": that of the equivalence tests.
+        within: of "peaks": how far below the peak the best range of learning rates reaches, a fraction.
+
+    Raises:
+        AnalysisError: if `margin` or `within` has no meaning, or there is nothing to show.
+    """
+    if not 0 <= within < 1:
+        raise AnalysisError(f"the best range reaches from 0 to less than 100 percent below the peak, not {100 * within:g}")
     chosen = KINDS[kind]
-    if kind == "difference":
-        numbers, drawn = partial(chosen.frame, margin=margin), partial(chosen.blocks, margin=margin)
-        chosen = chosen._replace(frame=numbers, blocks=drawn)
+    options = {"difference": {"margin": margin}, "peaks": {"within": within}}.get(kind, {})
+    chosen = chosen._replace(frame=partial(chosen.frame, **options), blocks=partial(chosen.blocks, **options))
     if style == "csv":
         return str(chosen.frame(frame).to_csv(index=False))
     assert style in STYLES

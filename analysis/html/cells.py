@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.html.samples import Samples, told
 from analysis.record import flat_options
+from analysis.stats import setting_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +26,12 @@ LEFT_OUT = ("output_dir", "lr", "rank", "batch_size", "seed", "train_samples", "
 """Of a config: columns of the table, and a folder of the machine it ran on."""
 
 
-def cells(frame: pd.DataFrame, setting_of: dict[Any, int], variants: Sequence[str]) -> dict[str, Any]:
+def cells(frame: pd.DataFrame, settings: dict[tuple[Any, ...], int], variants: Sequence[str]) -> dict[str, Any]:
     """Every row of the frame, published and failed ones too.
 
     Args:
         frame: of `analysis.load.load_records`.
-        setting_of: the number of the setting of each row's index; a failed cell has none.
+        settings: the number of each setting, by its key (`analysis.stats.setting_key`); a failed cell has none.
         variants: numbered by their order.
     """
     number = {name: i for i, name in enumerate(variants)}
@@ -38,9 +39,10 @@ def cells(frame: pd.DataFrame, setting_of: dict[Any, int], variants: Sequence[st
     samples, details = Samples(len(own)), _Details()
     places: dict[tuple[Any, ...], int] = {}
     rows, found = [], []
-    for index, row in zip(frame.index, frame.to_dict("records"), strict=True):
+    for row in frame.to_dict("records"):
         place = places.setdefault(tuple(_plain(row[key]) for key in PLACE), len(places))
-        numbers = [place, setting_of.get(index), number[row["variant"]]]
+        setting = None if row["status"] == "failed" else settings[setting_key(row)]
+        numbers = [place, setting, number[row["variant"]]]
         known = [row[key] for key in ("lr", "seed", "n", "status", "test", "test_std", "validation")]
         rows.append([row["id"], *numbers, *known, _rounded(row["seconds"])])
         found.append(None if row["source"] else details.of(Path(row["path"])) | {"answers": samples.of(row["path"])})

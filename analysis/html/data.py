@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from analysis.equivalence import ALPHA, MARGIN, POWER
 from analysis.html import further
 from analysis.html.cells import cells
-from analysis.html.panels import panel
+from analysis.html.panels import panels
 from analysis.html.summary import gaps, summary
 from analysis.palette import in_order
-from analysis.stats import BEST_RANGE, settings
+from analysis.stats import BEST_RANGE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pandas as pd
 
@@ -36,15 +36,17 @@ def tree(
     """
     shown = _together(frame, published)
     variants = in_order(shown["variant"])
-    found = [(setting, of, panel(setting, of, variants)) for setting, of in settings(shown)]
+    found = panels(shown, variants)
     own_sources = set(frame["source"])
-    titles = _titles(found, own_sources)
+    titles = _titles(found.values(), own_sources)
     # What belongs to one model and task stands together, own before published.
-    found.sort(key=lambda one: (titles.index(one[2]["title"]), one[2]["source"] not in own_sources))
-    setting_of = {index: i for i, (_, of, _) in enumerate(found) for index in of.index}
-    panels = [one | {"own": one["source"] in own_sources, "group": titles.index(one["title"])} for _, _, one in found]
-    mine = [one for one in panels if one["own"]]
-    table = cells(shown, setting_of, variants)
+    order = sorted(found, key=lambda key: (titles.index(found[key]["title"]), found[key]["source"] not in own_sources))
+    number = {key: i for i, key in enumerate(order)}
+    shown_settings = [
+        found[key] | {"own": found[key]["source"] in own_sources, "group": titles.index(found[key]["title"])} for key in order
+    ]
+    mine = [one for one in shown_settings if one["own"]]
+    table = cells(shown, number, variants)
     counts = {"failed": int((frame["status"] == "failed").sum()), "skipped": int(frame.attrs.get("skipped", 0))}
     return {
         "title": _title(titles, mine),
@@ -57,7 +59,7 @@ def tree(
         "best_range": BEST_RANGE,
         "variants": further.drawn(variants),
         "groups": titles,
-        "settings": panels,
+        "settings": shown_settings,
         "cells": table,
         "sharpness": None if blocks is None else further.sharpness(frame, blocks),
         "searches": further.searches(searches) if searches else None,
@@ -75,10 +77,10 @@ def _together(frame: pd.DataFrame, published: pd.DataFrame | None) -> pd.DataFra
     return both.sort_values(["model", "task", "rank", "batch_size", "variant", "lr", "seed"], kind="stable")
 
 
-def _titles(found: Sequence[tuple[Any, Any, dict[str, Any]]], own: set[str]) -> list[str]:
+def _titles(found: Collection[dict[str, Any]], own: set[str]) -> list[str]:
     """Models with tasks, those with own cells first."""
-    mine = [one["title"] for _, _, one in found if one["source"] in own]
-    return list(dict.fromkeys([*mine, *(one["title"] for _, _, one in found)]))
+    mine = [one["title"] for one in found if one["source"] in own]
+    return list(dict.fromkeys([*mine, *(one["title"] for one in found)]))
 
 
 def _title(titles: Sequence[str], mine: Sequence[dict[str, Any]]) -> str:

@@ -2,91 +2,111 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from analysis import cost_table
-from analysis.differences import REFERENCE, differences, honest_peaks
+from analysis.differences import REFERENCE, UNCOMPARED, differences, honest_peaks
 from analysis.errors import AnalysisError
-from analysis.intervals import NONE, Interval, interval
+from analysis.intervals import Interval, interval
 from analysis.labels import hyperparameters, model_and_task
 from analysis.palette import in_order
-from analysis.stats import peaks, seed_means
+from analysis.stats import by_setting, peaks, seed_means, setting_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
+    Rows = Sequence[dict[str, Any]]
+
 PEAK = ["peak_lr", "peak_mean", "peak_std", "peak_n", "peak_few_seeds", "edge", "range_low", "range_high"]
 SELECTED = ["selected_lr", "selected_mean", "selected_std", "selected_n", "selected_few_seeds"]
 COST = ["cells", "parameters", "seconds_a_step", "tokens_a_second", "peak_memory", "evaluation_seconds", "hours"]
+DIFFERENCE = ["lr", "reference_lr", "how", "value", "low", "high", "runs_low", "runs_high", "p_different", "p_equivalent"]
+DIFFERENCE += ["verdict", "seeds", "problems", "seeds_needed", "problems_needed"]
 
 
-def panel(setting: dict[str, Any], cells: pd.DataFrame, variants: Sequence[str]) -> dict[str, Any]:
-    """One setting with its cells that have a score; `variants` are numbered by their order."""
-    number = {name: i for i, name in enumerate(variants)}
-    means = seed_means(cells)
-    best = peaks(cells).set_index("variant", drop=False)
-    found = {str(row["variant"]): row for row in honest_peaks(cells).to_dict("records")}
-    return {
-        "title": model_and_task(setting),
-        "subtitle": hyperparameters(setting),
-        "source": setting["source"],
-        "base": sorted(set(cells["base_test"].dropna())),
-        "seeds": int(means["n"].max()),
-        "cells": len(cells),
-        "curves": [
-            {"variant": number[name], "points": _points(means[means["variant"] == name])} for name in in_order(means["variant"])
-        ],
-        "peaks": [_peak(number, best.loc[name], cells, found.get(name)) for name in in_order(best.index)],
-        "differences": _differences(cells, number),
-        "costs": _costs(cells, number),
-        "devices": sorted(set(cells["device"].dropna()) - {""}) if "device" in cells else [],
-    }
+def panels(frame: pd.DataFrame, variants: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """What is shown of each setting, by its key (`analysis.stats.setting_key`).
 
+    Every statistic is computed once for the whole frame and then dealt out: a setting of its own for each of thousands of cells
+    is what a random search leaves.
 
-def _points(curve: pd.DataFrame) -> list[list[Any]]:
-    """`[lr, mean, std, seeds, diverged]` by rising learning rate."""
-    return curve.sort_values("lr")[["lr", "test_mean", "test_std", "n", "diverged"]].astype(object).to_numpy().tolist()
-
-
-def _peak(number: dict[str, int], row: Any, cells: pd.DataFrame, honest: dict[Any, Any] | None) -> dict[str, Any]:
-    name = row["variant"]
-    return {
-        "variant": number[name],
-        **{key: row[key] for key in (*PEAK, *SELECTED, "diverged")},
-        "peak_interval": _interval(cells, name, row["peak_lr"], row["peak_mean"]),
-        "selected_interval": _interval(cells, name, row["selected_lr"], row["selected_mean"]),
-        "honest": honest["honest"] if honest else None,
-        "optimism": honest["optimism"] if honest else None,
-    }
-
-
-def _interval(cells: pd.DataFrame, name: str, lr: float, mean: float) -> Interval:
-    at = cells[(cells["variant"] == name) & (cells["lr"] == lr)]
-    return interval(at, mean) if len(at) else NONE
-
-
-def _differences(cells: pd.DataFrame, number: dict[str, int]) -> dict[str, Any]:
-    """Rows, or the reason why there are none."""
+    Args:
+        frame: of `analysis.load.load_records`.
+        variants: numbered by their order.
+    """
+    scored = frame[frame["status"] != "failed"]
+    cells, means, best = by_setting(scored), by_setting(seed_means(scored)), by_setting(peaks(scored))
+    honest, costs = by_setting(honest_peaks(scored)), by_setting(cost_table.frame(scored))
     try:
-        found = differences(cells)
-    except AnalysisError as error:
-        return {"rows": [], "reason": str(error)}
-    kept = ["lr", "reference_lr", "how", "value", "low", "high", "runs_low", "runs_high", "p_different", "p_equivalent"]
-    kept += ["verdict", "seeds", "problems", "seeds_needed", "problems_needed"]
-    rows = [{"variant": number[row["variant"]]} | {key: row[key] for key in kept} for row in found.to_dict("records")]
-    return {"rows": rows, "reason": ""}
+        compared = by_setting(differences(scored))
+    except AnalysisError:
+        compared = {}
+    number = {name: i for i, name in enumerate(variants)}
+    return {
+        key: _panel(cells[key], rows, number)
+        | {"peaks": _peaks(best[key], cells[key], honest.get(key, []), number)}
+        | {"differences": _differences(compared.get(key, []), number), "costs": _costs(costs.get(key, []), number)}
+        for key, rows in means.items()
+    }
 
 
-def _costs(cells: pd.DataFrame, number: dict[str, int]) -> list[dict[str, Any]]:
-    costs = cost_table.frame(cells).set_index("variant")
-    if costs.empty:
-        return []
-    reference = costs["seconds_a_step"].get(REFERENCE)
+def _panel(cells: Rows, means: Rows, number: dict[str, int]) -> dict[str, Any]:
+    first = setting_of(cells[0])
+    curves: dict[str, list[list[Any]]] = {}
+    for row in means:  # by rising lr
+        point = [row[key] for key in ("lr", "test_mean", "test_std", "n", "diverged")]
+        curves.setdefault(row["variant"], []).append(point)
+    return {
+        "title": model_and_task(first),
+        "subtitle": hyperparameters(first),
+        "source": first["source"],
+        "base": sorted({cell["base_test"] for cell in cells if not math.isnan(cell["base_test"])}),
+        "seeds": int(max(row["n"] for row in means)),
+        "cells": len(cells),
+        "curves": [{"variant": number[name], "points": curves[name]} for name in in_order(curves)],
+        "devices": sorted({device for cell in cells if isinstance(device := cell.get("device"), str) and device}),
+    }
+
+
+def _peaks(best: Rows, cells: Rows, honest: Rows, number: dict[str, int]) -> list[dict[str, Any]]:
+    at: dict[tuple[str, float], list[dict[str, Any]]] = {}
+    for cell in cells:
+        at.setdefault((cell["variant"], cell["lr"]), []).append(cell)
+    fitted = {row["variant"]: row for row in honest}
+    found = []
+    for row in sorted(best, key=lambda row: number[row["variant"]]):
+        name = row["variant"]
+        peak, selected = (_interval(at, row, kind) for kind in ("peak", "selected"))
+        found.append(
+            {
+                "variant": number[name],
+                **{key: row[key] for key in (*PEAK, *SELECTED, "diverged")},
+                "peak_interval": peak,
+                "selected_interval": selected,
+                **{key: fitted[name][key] if name in fitted else None for key in ("honest", "optimism")},
+            }
+        )
+    return found
+
+
+def _interval(at: dict[tuple[str, float], list[dict[str, Any]]], row: dict[str, Any], kind: str) -> Interval:
+    return interval(at.get((row["variant"], row[f"{kind}_lr"]), []), row[f"{kind}_mean"])
+
+
+def _differences(compared: Rows, number: dict[str, int]) -> dict[str, Any]:
+    """Rows, or the reason why there are none."""
+    rows = [{"variant": number[row["variant"]]} | {key: row[key] for key in DIFFERENCE} for row in compared]
+    return {"rows": rows, "reason": "" if rows else UNCOMPARED.format(REFERENCE)}
+
+
+def _costs(costs: Rows, number: dict[str, int]) -> list[dict[str, Any]]:
+    reference = next((row["seconds_a_step"] for row in costs if row["variant"] == REFERENCE), None)
     return [
-        {"variant": number[name]}
-        | {key: costs.loc[name, key] for key in COST}
-        | {"relative": costs.loc[name, "seconds_a_step"] / reference if reference else None}
-        for name in in_order(costs.index)
+        {"variant": number[row["variant"]]}
+        | {key: row[key] for key in COST}
+        | {"relative": row["seconds_a_step"] / reference if reference else None}
+        for row in sorted(costs, key=lambda row: number[row["variant"]])
     ]

@@ -6,7 +6,9 @@ import html
 import json
 import math
 import re
+from collections import Counter
 
+import pandas as pd
 import pytest
 
 from analysis.__main__ import main
@@ -208,3 +210,34 @@ def test_a_page_that_cannot_be_written_is_one_line(runs, sweep, tmp_path, capsys
 def test_an_empty_folder_is_one_line(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert "no record in" in capsys.readouterr().err
+
+
+def test_settings_of_one_cell_need_no_frame_each(runs, write, complete, monkeypatch):
+    """A random search leaves thousands of settings: each statistic groups once, whatever their number."""
+    calls = Counter()
+    for owner, name in ((pd.DataFrame, "groupby"), (pd.DataFrame, "__getitem__"), (pd.Series, "__init__")):
+        original = getattr(owner, name)
+
+        def counted(*given, _name=name, _original=original, **named):
+            calls[_name] += 1
+            return _original(*given, **named)
+
+        monkeypatch.setattr(owner, name, counted)
+    monkeypatch.setattr("analysis.differences.cross_fitted", lambda *_: pytest.fail("one learning rate leaves no choice"))
+    needed = []
+    for start, end in ((0, 10), (10, 40)):
+        for i in range(start, end):
+            complete(write("lora", 1e-3 + 1e-5 * i, 0, 0.5, config={"trainer": {"warmup_ratio": i / 1000}}), 0.5)
+        frame = load_records(runs)
+        calls.clear()
+        assert len(tree(frame)["settings"]) == end
+        needed.append(dict(calls))
+    assert needed[0] == needed[1], "calls grow with the number of settings"
+
+
+def test_the_number_of_settings_changes_nothing_of_each(runs, write):
+    write("lora", 2e-4, 0, 0.5, config={"train_samples": None})
+    alone = tree(load_records(runs))["settings"][0]
+    write("lora", 2e-3, 0, 0.9, config={"rank": 64})
+    again = tree(load_records(runs))["settings"]
+    assert page.encoded(alone) in map(page.encoded, again) and "all samples" in alone["subtitle"]

@@ -25,7 +25,7 @@ def frame(scores, **columns):
             "path": ["nowhere/record.json"] * n,
         }
         | columns
-    )
+    ).to_dict("records")
 
 
 def test_of_seeds_is_students():
@@ -62,7 +62,7 @@ def answered(runs, write):
         ]
         with gzip.open(path.parent / "completions.jsonl.gz", "wt") as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
-    return load_records(runs), table
+    return load_records(runs).to_dict("records"), table
 
 
 def test_with_completions_problems_are_random_too(answered):
@@ -71,7 +71,7 @@ def test_with_completions_problems_are_random_too(answered):
     order = sorted(map(str, range(50)))
     expected = difference([table[:, [int(i) for i in order]].astype(float)]).interval()
     assert found[:2] == pytest.approx(expected) and found.how == "problems and seeds"
-    assert interval(cells[cells["seed"] == 0], float(table[0].mean())).how == "problems"
+    assert interval([cell for cell in cells if cell["seed"] == 0], float(table[0].mean())).how == "problems"
 
 
 def test_completions_of_another_score_are_not_used(answered):
@@ -81,4 +81,4 @@ def test_completions_of_another_score_are_not_used(answered):
 
 def test_a_diverged_seed_has_no_problems(answered):
     cells, _ = answered
-    assert interval(cells.assign(status=["complete", "complete", "diverged"]), 0.5).how == "seeds"
+    assert interval([*cells[:2], cells[2] | {"status": "diverged"}], 0.5).how == "seeds"

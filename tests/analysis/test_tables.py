@@ -5,6 +5,7 @@ import io
 
 import pytest
 
+from analysis.__main__ import main
 from analysis.labels import format_lr, format_score
 from analysis.load import load_records
 from analysis.tables import table as render_table
@@ -105,3 +106,49 @@ def test_one_seed_and_differing_base_scores_are_said(runs, write):
     text = render_table(load_records(runs))
     assert "untouched base model 1.00–2.00 %" in text
     assert "One seed only" in text
+
+
+@pytest.mark.parametrize(("kind", "axis"), [("rank", "rank"), ("batch", "batch_size"), ("duration", "train_samples")])
+def test_over_an_axis_score_and_learning_rate_are_columns_of_their_own(runs, write, kind, axis):
+    for variant, lr, score, value in [
+        ("lora", 2e-4, 0.09, 8), ("lora", 2e-3, 0.08, 8), ("lora", 2e-3, 0.5, 64), ("pissa", 6.3246e-4, 0.96, 8)
+    ]:  # fmt: skip
+        write(variant, lr, 0, score, config={axis: value})
+    told = render_table(load_records(runs), kind).splitlines()
+    _, lora, pissa = (line for line in told if line.startswith(("variant", "lora", "pissa")))
+    assert lora.split() == ["lora", "9.00", "2e-4", "(low)", "50.00", "2e-3", "(both)"]
+    assert pissa.split() == ["pissa", "96.00*", "6.325e-4", "(both)"]
+    assert lora.index("9.00") == pissa.index("96.00") + 1 and lora.index("2e-4") == pissa.index("6.325e-4")
+
+
+@pytest.mark.parametrize(("within", "told"), [(1.0, "2e-3"), (5.0, "6e-4..2e-3"), (100 / 3, "6e-4..6e-3")])
+def test_the_best_range_reaches_as_far_as_asked(runs, write, capsys, within, told):
+    for lr, score in ((2e-4, 0.1), (6e-4, 0.86), (2e-3, 0.9), (6e-3, 0.6)):
+        write("lora", lr, 0, score)
+    assert main(["table", str(runs), "--within", str(within)]) == 0
+    text = capsys.readouterr().out
+    assert f" {told}  " in text and f"test score within {within:g}% of it" in text
+
+
+@pytest.mark.parametrize("within", ["-1", "100", "nan"])
+def test_a_best_range_without_meaning_is_one_line(runs, write, capsys, within):
+    write()
+    assert main(["table", str(runs), "--within", within]) == 2
+    assert capsys.readouterr().err.startswith("analysis: the best range reaches from 0 to less than 100 percent")
+
+
+def test_what_choosing_a_peak_is_worth(runs, answered):
+    """Two cells that are right on alternate problems: which is best is chance, and the choice is worth no more than either."""
+    alternate = [float(i % 2) for i in range(41)]
+    answered("lora", 2e-4, 0, alternate)
+    answered("lora", 2e-3, 0, [1 - score for score in alternate])
+    answered("pissa", 2e-3, 0, alternate)
+    lines = render_table(load_records(runs), "cross_fitted").splitlines()
+    (row,) = (line.split() for line in lines if line.startswith(("lora", "pissa")))
+    (exact,) = csv.DictReader(io.StringIO(render_table(load_records(runs), "cross_fitted", "csv")))
+    assert row[:2] == ["lora", "51.22"] and float(row[2]) < 51.22
+    assert float(row[3]) == pytest.approx(100 * float(exact["optimism"]), abs=0.005) and float(row[3]) > 0
+
+
+def test_without_completions_no_choice_is_weighed(sweep):
+    assert render_table(load_records(sweep), "cross_fitted").strip().startswith("No variant has completions of several")

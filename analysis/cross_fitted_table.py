@@ -1,0 +1,40 @@
+"""The table of what choosing the best of many learning rates by test scores is worth on other seeds and problems."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from analysis.differences import honest_peaks
+from analysis.labels import hyperparameters, model_and_task
+from analysis.palette import in_order
+from analysis.rendering import Block
+from analysis.stats import by_setting, setting_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HEADER = ["variant", "test peak %", "cross-fitted %", "flattered by"]
+ALIGN = "<>>>"
+NOTES = [
+    "test peak: best mean test score over the learning rates, chosen by that score, so optimistic. cross-fitted: the same "
+    "choice made on other seeds and other problems than it is scored on. flattered by: the difference, in points.",
+    "With one seed the choice is made on other problems alone, and luck of training stays in.",
+    "Variants with one learning rate, or without completions of every cell, are left out.",
+]
+
+frame = honest_peaks
+"""For CSV."""
+
+
+def blocks(frame: pd.DataFrame) -> tuple[list[Block], list[str]]:
+    """One block a setting with completions of several learning rates."""
+    found = []
+    for rows in by_setting(honest_peaks(frame)).values():
+        of: dict[str, Any] = {row["variant"]: row for row in rows}
+        lines = [
+            # Adding 0 makes a rounded -0.0 a 0.
+            [name, *(f"{round(100 * of[name][key], 2) + 0.0:.2f}" for key in ("peak_mean", "honest", "optimism"))]
+            for name in in_order(of)
+        ]
+        found.append(Block(model_and_task(rows[0]), hyperparameters(setting_of(rows[0])), HEADER, ALIGN, lines, []))
+    return found, NOTES if found else ["No variant has completions of several learning rates, of every cell."]
