@@ -16,6 +16,7 @@ from typing import Any
 from sweeps import landscapes
 from sweeps.search import design
 from sweeps.search.base import Observation, Search
+from sweeps.search.prompts import Text
 from sweeps.space import Space, SpaceError
 
 
@@ -82,8 +83,10 @@ def digest(landscape: landscapes.Landscape, config: dict[str, Any]) -> str:
     """Hash of all that decides a replay but its seed and budget: table, settings, explanations and the methods' code."""
     found = hashlib.sha256(json.dumps([landscape.space.digest, landscape.text, config], sort_keys=True).encode())
     found.update(landscape.scores.tobytes())
+    if "text" in config["method"]:
+        found.update(repr(Text.read(config["method"]["text"])).encode())
     here = Path(__file__).parent
-    for file in sorted([*here.glob("search/*.py"), *here.glob("search/texts/*.yaml"), here / "space.py"]):
+    for file in sorted([*here.glob("search/*.py"), here / "space.py"]):
         found.update(file.read_bytes())
     return found.hexdigest()[:16]
 

@@ -164,7 +164,7 @@ def _levels(x: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 def _rest(x: np.ndarray, gram: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Principal directions of x without what the features explain, the first with range 2, the others in proportion."""
-    explained = np.linalg.pinv(matrix @ gram @ matrix.T) @ matrix @ gram  # least squares of x on the features
+    explained = np.linalg.pinv(matrix @ gram @ matrix.T, rcond=1e-10) @ matrix @ gram  # least squares; relations are collinear
     left = np.eye(x.shape[1]) - matrix.T @ explained  # [width, width], x @ left is what is not explained
     values, vectors = np.linalg.eigh(left.T @ gram @ left)
     first = vectors[:, ::-1][:, :REST].T

@@ -72,7 +72,7 @@ class LanguageBO(Search):
         relations: False: no relations.
         token: False: the state at the end of the text. A token is fitted through the projection.
         fallback: False: no model of the numbers.
-        language: False: random vectors, one a value, in the place of the language model; without a token. A control.
+        language: False: random vectors, one a value of each line, in place of the language model; without a token. A control.
 
     Attributes:
         arm: what the last question was asked by, "language" or "gp": the one with more of the weight in ``shares``.

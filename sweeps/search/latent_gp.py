@@ -2,7 +2,7 @@
 
 Paper 2 (arXiv 2602.11171) compares with an "LBO" that it does not define. Here it is ``language_bo`` with ``Space.encoded`` in
 the place of the text's features: the same projection, process, fit and acquisition, but one model and not the average of three,
-and a derived key such as alpha told by its factor.
+a derived key such as alpha told by its factor, and no relations.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,9 @@ class LatentGP(Search):
             return int(self.generator(history).integers(len(self.space)))
         points = 2 * torch.from_numpy(self.space.encoded) - 1
         scores = torch.from_numpy(warped(filled(history)))
-        member = deep.projected("latent_gp", points[[one.candidate for one in history]], scores, points.shape[1])
+        tried = points[[one.candidate for one in history]]
+        member = deep.attempt(lambda: deep.projected("latent_gp", tried, scores, points.shape[1]))
         free = np.flatnonzero(untried(self.space, history))
+        if member is None:  # the fit broke down
+            return int(self.generator(history).choice(free))
         return int(free[int(deep.log_improvement(member, points[free], float(scores.max())).argmax())])

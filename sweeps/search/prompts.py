@@ -70,7 +70,9 @@ def _parts(content: Any) -> dict[str, Any]:
         if wrong := [str(key) for key, value in each.items() if not (isinstance(key, str) and isinstance(value, str))]:
             raise ValueError(f"{part}.{wrong[0]} is no text")
     for name, rule in parts.get("relations", {}).items():
-        Relation.of(name, rule)
+        powers = Relation.of(name, rule).powers
+        if unknown := [key for key in powers if key not in parts.get("axes", {}) or key in parts["relations"]]:
+            raise ValueError(f"relations.{name}: {unknown[0]} is no hyperparameter that axes explains")
     return parts
 
 
@@ -94,8 +96,10 @@ class Prompts:
     def __init__(self, space: Space, text: Text, domain: bool = True, relations: bool = True) -> None:
         self.space, self._names = space, text.names
         seen = {name: key for key, names in space.derived.items() for name in names if name in space.hidden}
-        axes = [seen.get(key, key) for key in space.keys]
+        axes = list(dict.fromkeys(seen.get(key, key) for key in space.keys))
         given = [Relation.of(name, rule) for name, rule in text.relations.items()] if domain and relations else []
+        if taken := [each.name for each in given if each.name in space.columns]:
+            raise SpaceError(f"the text's relation {taken[0]} has the name of a key that is searched: give it another one")
         self._relations = [each for each in given if each.holds({key: space.columns[key] for key in axes})]
         self.keys = self._ordered(axes)
         self.explanations = {key: text.axes.get(key, "").strip() if domain else "" for key in self.keys}

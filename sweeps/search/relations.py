@@ -36,6 +36,8 @@ class Relation:
             if found is None or found[1] in powers:
                 raise ValueError(f"relations.{name}: {rule} is no product such as lr * rank / batch_size^0.5")
             powers[found[1]] = float(found[2] or 1) * (1 if sign == "*" else -1)
+        if len(powers) < 2 or not all(powers.values()):
+            raise ValueError(f"relations.{name}: {rule} relates less than two hyperparameters")
         return Relation(name, powers)
 
     def holds(self, axes: Mapping[str, "np.ndarray"]) -> bool:

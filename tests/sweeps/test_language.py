@@ -221,6 +221,15 @@ def test_the_question_is_the_candidate_of_the_largest_average_improvement(langua
     assert np.sort(total)[-2] < total.max() * (1 - 1e-3)  # one candidate is clearly the best, so the test can fail
 
 
+def test_equal_values_have_equal_features(language_bo):
+    search = language_bo(token=False)
+    _, read, phi = search._embeddings()
+    assert set(search._prompts.keys) == set(read.axes)
+    for column, key in zip(phi.numpy().T, read.axes, strict=False):
+        values, at = np.unique(search._prompts.told[key], return_inverse=True)
+        assert len(values) > 1 and all(np.ptp(column[at == i]) < 1e-9 for i in range(len(values)))
+
+
 def test_it_finds_a_ridge_sooner_than_chance(language_bo):
     from sweeps.search import design
     from sweeps.search.base import Observation

@@ -47,6 +47,7 @@ def test_values_are_told_as_a_reader_knows_them():
     assert lines == [
         "\nrank=16", "\nalpha=32", "\nlr=1e-3", "\nstep=2e-3", "\nrank_step=8e-3", "\nbatch_size=8", "\nnoise_step=3.54e-4",
     ]  # fmt: skip
+    assert Prompts(SPACE, Text.read("lora"), relations=False).keys == ["rank", "variant.alpha", "lr", "batch_size"]
     assert Prompts(SPACE, Text.read("lora"), domain=False).keys == ["rank", "variant.alpha", "lr", "batch_size"]
 
 
@@ -101,4 +102,4 @@ def test_the_shipped_text_tells_only_of_what_is_searched():
 def test_every_shipped_text_is_complete():
     for file in prompts.TEXTS.glob("*.yaml"):
         text = Text.read(file.stem)
-        assert text.task and text.axes and set(text.names) <= set(text.axes)
+        assert text.task and text.axes and set(text.names) | set(text.relations) <= set(text.axes)
