@@ -26,6 +26,9 @@ METHODS = {
 BAND = (0.25, 0.75)
 """Quantiles over seeds."""
 
+MARKED = 5
+"""Evaluations from one marker of a line to the next."""
+
 
 def progress(journals: pd.DataFrame) -> Figure:
     """One panel a space; line: median over seeds, band: `BAND`. A search that has ended counts on with its best."""
@@ -37,15 +40,16 @@ def progress(journals: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(6.4 * len(panels) + 1.3, 4.2), layout="constrained")
     for index, (_, runs) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), index + 1)
-        for name, style in style_of.items():
+        for place, (name, style) in enumerate(style_of.items()):
             of_method = runs[runs["method"] == name]
             if of_method.empty:
                 continue
             table = of_method.pivot_table("best", "number", "file").ffill()
             low, middle, high = (100 * table.quantile(q, axis=1) for q in (BAND[0], 0.5, BAND[1]))
             line: dict[str, Any] = {"color": style.color, "linestyle": style.linestyle, "linewidth": 1.8}
-            axes.plot(table.index, middle, **line, path_effects=casing(), zorder=3)
-            axes.fill_between(table.index, low, high, color=style.color, alpha=0.15, linewidth=0, step=None)
+            line |= {"marker": style.marker, "markevery": (place % MARKED, MARKED)}  # those of different methods apart
+            axes.plot(table.index, middle, **line, drawstyle="steps-post", path_effects=casing(), zorder=3)
+            axes.fill_between(table.index, low, high, color=style.color, alpha=0.15, linewidth=0, step="post")
         seeds = math.floor(runs.groupby("method")["file"].nunique().median())
         axes.set_title(f"{seeds} search{'es' if seeds > 1 else ''} a method", loc="left", fontsize=9, color=GREY)
         axes.set_xlabel("evaluations")
@@ -53,5 +57,7 @@ def progress(journals: pd.DataFrame) -> Figure:
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
-    figure.supxlabel("Line: median over seeds; band: the middle half.", x=0.01, ha="left", fontsize=8, color=GREY)
+    several = journals.groupby(["space", "method"])["file"].nunique().max() > 1
+    caption = "Line: median over seeds; band: the middle half." if several else "One search a method."
+    figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=GREY)
     return figure

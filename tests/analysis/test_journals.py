@@ -65,3 +65,20 @@ def test_what_is_no_journal_is_left_out_with_a_line(tmp_path, caplog, content):
 def test_without_a_score_or_a_folder_there_is_none(tmp_path):
     (tmp_path / "tpe-seed0.jsonl").write_text(lines(asked(0)))
     assert load_searches(tmp_path) == load_searches(tmp_path / "none") == []
+
+
+def test_the_best_so_far_is_drawn_in_steps_with_markers_apart(tmp_path):
+    from analysis.journals import load_journals
+    from analysis.search_plot import progress
+
+    folder = tmp_path / "search"
+    folder.mkdir()
+    rows = [row for n in range(6) for row in (asked(n), told(n, n / 10))]
+    for method in ("gp", "language_bo"):
+        header = HEADER | {"search": HEADER["search"] | {"method": method}}
+        (folder / f"{method}-seed1.jsonl").write_text(lines(*rows, header=header))
+    figure = progress(load_journals(tmp_path))
+    one, other = figure.axes[0].lines
+    assert {one.get_drawstyle(), other.get_drawstyle()} == {"steps-post"}
+    assert one.get_marker() != other.get_marker() and one.get_markevery() != other.get_markevery()
+    assert figure._supxlabel.get_text() == "One search a method."
