@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeps import landscapes
+from sweeps import landscapes, settings
 from sweeps.search import design
 from sweeps.search.base import Observation, Search
 from sweeps.search.prompts import Text
@@ -132,6 +132,8 @@ def main() -> None:
             raise SpaceError(f"--budget {options.budget} must be at least 1")
         if options.focus is not None and options.focus not in options.methods.split(","):
             raise SpaceError(f"--focus {options.focus} is none of --methods {options.methods}")
+        if options.output.is_dir():
+            raise SpaceError(f"--output {options.output} is a folder, not a file")
         chosen_seeds = seeds(options.seeds)
         found = _read(options.output)
         keys: list[dict[str, Any]] = []
@@ -145,7 +147,9 @@ def main() -> None:
                 name, *changes = label.split(":")
                 config = configured(name, changes, landscape.text)
                 made = digest(landscape, config)
+                settings.first_points(config["initial"], config["design"])
                 make = instantiate(config["method"])
+                settings.method(make, name, given=2)
                 _check(make(landscape.space, chosen_seeds[0]))
                 for seed in chosen_seeds:
                     key = {"table": landscape.name, "method": label, "seed": seed, "budget": options.budget, "made": made}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from sweeps.search.design import DESIGNS
 from sweeps.space import SpaceError
 
 PLAIN: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -50,6 +51,13 @@ def products(key: str, value: Any) -> None:
     """Raise SpaceError unless the value gives keys products of others, or is None."""
     if value is not None and not (isinstance(value, Mapping) and all(isinstance(rule, str) for rule in value.values())):
         raise _wrong(key, value, "null or keys with products of others, as {variant.alpha: rank * alpha_mult}")
+
+
+def first_points(initial: Any, kind: Any) -> None:
+    """Raise SpaceError unless they are a number of first points and a design."""
+    whole("initial", initial, 0)
+    if kind not in DESIGNS:
+        raise SpaceError(f"hydra.sweeper.design={_shown(kind)} is none of {', '.join(DESIGNS)}")
 
 
 def method(make: Callable[..., Any], name: str, given: int) -> None:

@@ -135,11 +135,9 @@ class SearchSweeper(GridSweeper):
         settings.text("journal", self.journal, "a file")
         settings.whole("budget", self.budget, 1)
         settings.whole("parallel", self.parallel, 1)
-        settings.whole("initial", self.initial, 0)
+        settings.first_points(self.initial, self.design)
         settings.whole("seed", self.seed, 0, self.LARGEST_SEED)
         settings.share("max_failure_rate", self.max_failure_rate)
-        if self.design not in design.DESIGNS:
-            raise SpaceError(f"hydra.sweeper.design={self.design} is none of {', '.join(design.DESIGNS)}")
         if self.journal_file.suffix == ".yaml":
             raise SpaceError(f"hydra.sweeper.journal={self.journal_file} must not end in .yaml, which its results do")
         settings.method(self.method, self.name, given=2)

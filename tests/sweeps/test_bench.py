@@ -109,6 +109,10 @@ def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):
         ("--methods", "grid", "--budget", "6"): "there is no method grid; available: gp, language_bo",
         ("--methods", "search", "--budget", "6"): "there is no method search",
         ("--methods", "gp:token=false", "--budget", "6"): "token=false changes nothing of gp; what there is: initial, design",
+        ("--methods", "random:design=foo", "--budget", "6"): "hydra.sweeper.design=foo is none of sobol, random",
+        ("--methods", "random:initial=x", "--budget", "6"): "hydra.sweeper.initial=x must be",
+        ("--methods", "language_bo:method.token=fales", "--budget", "6"): "hydra.sweeper.method.token=fales must be",
+        ("--methods", "random", "--output", str(tmp_path)): "is a folder, not a file",
         ("--methods", "rndom", "--budget", "6"): "there is no method rndom; available: gp, language_bo",
     }.items():
         monkeypatch.setattr(sys, "argv", ["bench", "--tables", "small", "--output", str(tmp_path / "x"), *arguments])
