@@ -13,6 +13,7 @@ process of its own. With --left-out, how well values that were left out are plac
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -50,13 +51,15 @@ def space(experiment: str) -> Space:
 
 def embedding(candidates: Space, encoder: str, sample: int) -> dict[str, float]:
     """Seconds of all candidates by the tree and of a sample by the plain way, and how far the two are apart."""
-    model, tokenizer, fingerprint, _ = Frozen(encoder)()
+    model, tokenizer, fingerprint, limit, kept = Frozen(encoder)()
     prompts = Prompts(candidates, Text.read("lora"))
     with tempfile.TemporaryDirectory() as folder:
-        tree = Encoder(model, tokenizer, prompts, fingerprint, Path(folder))
+        tree = Encoder(prompts, model, tokenizer, fingerprint, limit, Path(folder))
         started = time.perf_counter()
-        table = tree.table(token=False)
+        table = np.array(tree.table(token=False))
         seconds = time.perf_counter() - started
+        for file in Path(folder).iterdir():  # for the searches, which would compute it again
+            shutil.copy(file, kept)
     chosen = np.random.default_rng(0).choice(len(candidates), sample, replace=False).tolist()
     head = tokenizer(prompts.head)["input_ids"]
     texts = {
@@ -117,11 +120,11 @@ def main() -> None:
         for name, value in embedding(candidates, options.encoder, options.sample).items():
             print(f"* {name.replace('_', ' ')}: {value:.3g}")
     if options.left_out:
-        model, tokenizer, fingerprint, folder = Frozen(options.encoder)()
+        parts = Frozen(options.encoder)()
         for domain in (True, False):
             prompts = Prompts(candidates, Text.read("lora"), domain)
-            table = Encoder(model, tokenizer, prompts, fingerprint, folder).table(token=False)
-            found = features.left_out(table, prompts.told)
+            table = Encoder(prompts, *parts).table(token=False)
+            found = features.left_out(table, {key: prompts.told[key] for key in prompts.told if key in candidates.columns})
             print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_listed(found)}")
         random = features.left_out(features.without_language(prompts.told), prompts.told)
         print(f"* the same of random vectors: {_listed(random)}")

@@ -27,28 +27,28 @@ class Frozen:
 
     @property
     def causal(self) -> bool:
-        """Whether its tokens see only those before them, as a decoder's do; by its config, no weight is loaded."""
-        import torch
-        from transformers import AutoModel
+        """Whether its tokens see only those before them, as a decoder's do; by its config, no weight is loaded.
 
-        with torch.device("meta"):
-            model = AutoModel.from_config(models.architecture_config(self.spec()))
-        return any(getattr(module, "is_causal", False) for module in model.modules())
+        Raises:
+            UserError: no such model, it is not at hand, or it has an encoder and a decoder.
+        """
+        from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
-    def __call__(self) -> tuple[Any, Any, str, Path]:
-        """Return model (float32; of a causal one the decoder), tokenizer, the weights' fingerprint, a folder for embeddings.
+        config = models.architecture_config(self.spec())
+        if config.is_encoder_decoder:
+            raise UserError(f"encoder {self.model} is an encoder and a decoder ({config.model_type}); one of the two is needed")
+        masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)  # BERT can be either
+        return type(config) in MODEL_FOR_CAUSAL_LM_MAPPING and not masked
+
+    def __call__(self) -> tuple[Any, Any, str, int, Path]:
+        """Return model, tokenizer, the weights' fingerprint, the most tokens it reads, and a folder for embeddings.
+
+        The model is in float32; of a causal one it is the decoder, without the output layer.
 
         Raises:
             UserError: no such model, or its weights are not at hand.
         """
         return *_read(self), cache_dir("embeddings")
-
-    def check(self) -> None:
-        """Raise UserError if there is no such model or its weights are not at hand; nothing is loaded."""
-        spec = self.spec()
-        models.check(spec)
-        if spec.weights != "random":
-            models.locate(spec)
 
     def spec(self) -> ModelConfig:
         """What ``model`` names."""
@@ -70,20 +70,24 @@ class Frozen:
 
 
 @lru_cache(maxsize=1)
-def _read(encoder: Frozen) -> tuple[Any, Any, str]:
-    """Model, tokenizer and fingerprint, once for all searches of a process."""
+def _read(encoder: Frozen) -> tuple[Any, Any, str, int]:
+    """Model, tokenizer, fingerprint and limit, once for all searches of a process."""
     import torch
     from transformers import AutoModel, AutoTokenizer
     from transformers.utils import logging
 
     spec = encoder.spec()
+    models.check(spec)
     if encoder.causal:
         base = models.read(spec, torch.device("cpu"), torch.float32)
-        return base.model.get_decoder(), base.tokenizer, models.fingerprint(spec)
-    logging.disable_progress_bar()  # as in models.read
-    source = models.locate(spec)
-    model = AutoModel.from_pretrained(source, dtype=torch.float32, local_files_only=True)
-    return model, AutoTokenizer.from_pretrained(source, local_files_only=True), models.fingerprint(spec)
+        model, tokenizer = base.model.get_decoder(), base.tokenizer
+    else:
+        logging.disable_progress_bar()  # as in models.read
+        source = models.locate(spec)
+        model = AutoModel.from_pretrained(source, dtype=torch.float32, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    limit = min(models.max_length(model.config, tokenizer), tokenizer.model_max_length)  # RoBERTa counts two positions more
+    return model, tokenizer, models.fingerprint(spec), limit
 
 
 def _packaged(name: str, package: str, folder: str, install: str) -> ModelConfig:

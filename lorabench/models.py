@@ -36,11 +36,8 @@ class Base:
 
     @property
     def max_length(self) -> int:
-        """Tokens that the model takes: what its config states, or else its tokenizer, or else lm-eval's default."""
-        config = self.model.config.get_text_config()
-        stated = [getattr(config, key) for key in LENGTH_KEYS if hasattr(config, key)]
-        of_tokenizer = self.tokenizer.model_max_length
-        return int(stated[0] if stated else of_tokenizer if of_tokenizer < 1e9 else DEFAULT_LENGTH)
+        """See the function of this name."""
+        return max_length(self.model.config, self.tokenizer)
 
     def remember(self, names: list[str]) -> None:
         """Keep a copy in main memory of these weights, taken before any cell touches them."""
@@ -61,6 +58,14 @@ class Base:
         with torch.no_grad():
             for name, weight in weights.items():
                 parameters[name].copy_(weight)
+
+
+def max_length(config: Any, tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Tokens that a model takes: what its config states, or else its tokenizer, or else lm-eval's default."""
+    of_text = config.get_text_config()
+    stated = [getattr(of_text, key) for key in LENGTH_KEYS if hasattr(of_text, key)]
+    of_tokenizer = tokenizer.model_max_length
+    return int(stated[0] if stated else of_tokenizer if of_tokenizer < 1e9 else DEFAULT_LENGTH)
 
 
 def locate(spec: ModelConfig, download: bool = True) -> Path:

@@ -167,10 +167,12 @@ def main() -> None:
 
 
 def _check(method: Search) -> None:
-    """Raise SpaceError for what would stop a question later: the errors of an encoder are those of its own package."""
+    """Raise SpaceError for what would stop a question later, also for what an encoder raises, whose package is another's."""
     try:
         method.check()
     except Exception as error:
+        if type(error).__module__ == "builtins":  # no message for the user, but a fault
+            raise
         raise SpaceError(str(error)) from error
 
 

@@ -1,8 +1,7 @@
 """Embeddings of all candidates by a frozen language model: the texts form a tree, of which each node is computed once."""
 
 import hashlib
-import json
-import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,9 @@ from sweeps.space import SpaceError
 
 PACK = 768
 """Tokens of one pass beyond the head: as many nodes of the tree as fit go together, each seeing its ancestors alone."""
+
+AGREE = 1e-3
+"""Largest relative difference of a state that is computed with others from one alone."""
 
 Past = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer."""
@@ -46,23 +48,25 @@ class Encoder:
     beginnings of texts are equal beginnings of token sequences.
 
     Args:
+        prompts: the texts.
         model: a decoder from Transformers (``AutoModel``), float32, frozen.
         tokenizer: its tokenizer.
-        prompts: the texts.
         fingerprint: of the model's weights, for the cache of embeddings.
+        limit: tokens that it reads at most.
         cache: folder for embeddings.
 
     Raises:
-        SpaceError: a model whose attention does not take a mask of who sees whom.
+        SpaceError: explanations that leave the model no room for a candidate.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, prompts: Prompts, fingerprint: str, cache: Path) -> None:
-        if model.config._attn_implementation.rpartition("_")[2] != "sdpa":
-            raise SpaceError(f"the encoder's attention must be sdpa, not {model.config._attn_implementation}")
+    def __init__(self, prompts: Prompts, model: Any, tokenizer: Any, fingerprint: str, limit: int, cache: Path) -> None:
         self.model, self.tokenizer, self.prompts = model.eval().requires_grad_(False), tokenizer, prompts
-        self.fingerprint, self.cache = fingerprint, cache
+        self.fingerprint, self.limit, self.cache = fingerprint, limit, cache
         self._lines: dict[str, list[int]] = {}
-        ids = tokenizer(prompts.head, add_special_tokens=True)["input_ids"]
+        ids = tokenizer(prompts.head, add_special_tokens=True, verbose=False)["input_ids"]
+        lines = [max(map(len, map(self._tokens, texts))) for texts, _ in prompts.lines_by_key.values()]
+        if (length := len(ids) + sum(lines) + 1) > limit:  # one more for the token
+            raise SpaceError(f"the texts have up to {length} tokens, the encoder reads {limit}: shorten what is explained")
         with torch.no_grad():
             past = model(input_ids=torch.tensor([ids]), use_cache=True).past_key_values
         self._head = [(layer.keys, layer.values) for layer in past.layers]
@@ -90,6 +94,22 @@ class Encoder:
             return found.numpy()
 
         return kept(self.cache / f"{self._digest()}.npy", computed)[int(token)]
+
+    def check(self) -> None:
+        """Read a text with others and alone, for a model may heed neither positions nor who sees whom.
+
+        Raises:
+            SpaceError: the two differ.
+        """
+        order = sorted(self.prompts.space.cover(), key=self.prompts.lines)[-2:]
+        packed = self.embed(order, None)[-1]
+        head = self.tokenizer(self.prompts.head, add_special_tokens=True)["input_ids"]
+        ids = [*head, *(i for line in self.prompts.lines(order[-1]) for i in self._tokens(line))]
+        with torch.no_grad():
+            alone = self.model(input_ids=torch.tensor([ids])).last_hidden_state[0, -1]
+        if not float((packed - alone).norm()) < AGREE * float(alone.norm()):
+            kind = f"{type(self.model).__name__} with attention {self.model.config._attn_implementation}"
+            raise SpaceError(f"the encoder ({kind}) reads texts together otherwise than alone: it needs sdpa and position_ids")
 
     def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
         """Embeddings of some candidates [n, width]."""
@@ -156,21 +176,19 @@ class Encoder:
         return self._lines[line]
 
     def _digest(self) -> str:
-        space = self.prompts.space
-        content: list[Any] = [self.fingerprint, self.prompts.head, self.prompts.keys, space.digest, sorted(space.hidden)]
-        content.append([self.prompts.lines(i) for i in space.cover()])
-        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self.fingerprint} {self.prompts.digest}".encode()).hexdigest()[:16]
 
 
 def kept(file: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array of a file, which is computed and written first if there is none."""
+    """The array of a file, which is computed and written first if there is none; read from there as it is needed."""
     if not file.exists():
+        found = compute()
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}.part.npy")
-        np.save(part, compute())
-        part.replace(file)
-    found: np.ndarray = np.load(file)
-    return found
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:  # another process may write the same
+            np.save(Path(folder) / file.name, found)
+            (Path(folder) / file.name).replace(file)
+    mapped: np.ndarray = np.load(file, mmap_mode="r")
+    return mapped
 
 
 class Tail:

@@ -77,7 +77,8 @@ def levelled(phi: np.ndarray, axes: Sequence[str], told: Told) -> np.ndarray:
     """Features in which equal values are equal: each the mean over all candidates with that value of its key [candidates, …].
 
     A language model's state also depends on how the values go together. What that adds to a feature of one axis is small beside
-    its range, but not beside the distance of neighbouring values, and a kernel's length scales follow it. The rest stays.
+    its range, but not beside the distance of neighbouring values, and a kernel's length scales follow it. The rest stays. With
+    another token than its start, to which the same differences are added, equal values are equal but nearly.
 
     Args:
         phi: φ of all candidates [candidates, features + rest].

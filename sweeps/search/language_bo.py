@@ -1,8 +1,8 @@
 """Language-guided Bayesian optimisation (paper 2, arXiv 2602.11171): candidates in words, read by a frozen language model."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,11 +34,8 @@ class Source(Protocol):
     def causal(self) -> bool:
         """Whether it is a decoder, or else a model of sentences (``sweeps.search.sentences``); nothing is loaded."""
 
-    def __call__(self) -> tuple[Any, Any, str, Path]:
-        """The model, its tokenizer, the weights' fingerprint and a folder for embeddings."""
-
-    def check(self) -> None:
-        """Raise what the user should know if there is no such encoder, without loading it."""
+    def __call__(self) -> tuple[Any, Any, str, int, Path]:
+        """The model, its tokenizer, the weights' fingerprint, the most tokens it reads, and a folder for embeddings."""
 
 
 class LanguageBO(Search):
@@ -104,23 +101,22 @@ class LanguageBO(Search):
         self.projection, self.token, self.fallback = projection, token, fallback
         self._prompts, self._source = Prompts(space, Text.read(text), domain, relations), encoder
         self._language = language
-        self._ready: tuple[Any, Any, torch.Tensor] | None = None
+        self._ready: tuple[Any, torch.Tensor] | None = None
         self._levelled: torch.Tensor  # what levelling adds to the features of each candidate
         self._tails: dict[int, tuple[Any, torch.Tensor]] = {}
         self.arm = ""
 
     def fingerprint(self) -> dict[str, Any]:
         """The texts by their hash: a changed file is another search."""
-        lines = [self._prompts.lines(candidate) for candidate in self.space.cover()]
-        return {"text": hashlib.sha256(repr([self._prompts.head, lines]).encode()).hexdigest()[:16]}
+        return {"text": self._prompts.digest}
 
     def check(self) -> None:
-        """See ``Search.check``; the encoder's weights must be at hand."""
+        """See ``Search.check``; the encoder is loaded, and must be able to read the texts."""
         super().check()
         if self._language:
-            self._source.check()
             if self.token and not self._source.causal:
                 raise SpaceError(NO_TOKEN)
+            self._encoder.check()
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
@@ -143,7 +139,7 @@ class LanguageBO(Search):
         self.shares = {arm: sum(share for name, share in named if name == arm) for arm in ("language", "gp")}
         self.arm = max(self.shares, key=self.shares.__getitem__)
 
-        phi, incumbent = self._embeddings()[2], float(scores.max())
+        phi, incumbent = self._embeddings()[1], float(scores.max())
         inputs = {"gp": torch.from_numpy(self.space.encoded[free]), "language": phi[free]}
 
         def judged(inputs: dict[str, torch.Tensor], with_token: torch.Tensor) -> torch.Tensor:
@@ -155,31 +151,31 @@ class LanguageBO(Search):
         if token is not None:
             near = found.topk(min(SHORTLIST, len(free))).indices.tolist()
             short = sorted(near, key=lambda i: self._prompts.lines(int(free[i])))  # neighbours begin alike
-            encoder, read, _ = self._embeddings()
-            exact = torch.from_numpy(read(encoder.embed(free[short].tolist(), token).numpy())) + self._levelled[free[short]]
+            states = self._encoder.embed(free[short].tolist(), token).numpy()
+            exact = torch.from_numpy(self._embeddings()[0](states)) + self._levelled[free[short]]
             found, free = judged({name: each[short] for name, each in inputs.items()}, exact), free[short]
         return int(free[int(found.argmax())])
 
-    def _embeddings(self) -> tuple[Any, Any, "torch.Tensor"]:
-        """The encoder, the readout, and φ of all candidates with the token's start."""
+    @cached_property
+    def _encoder(self) -> Any:
+        from sweeps.search.encoder import Encoder
+
+        return (Encoder if self._source.causal else Sentences)(self._prompts, *self._source())
+
+    def _embeddings(self) -> tuple[Any, "torch.Tensor"]:
+        """The readout, and φ of all candidates with the token's start."""
         import torch
 
         from sweeps.search import features
-        from sweeps.search.encoder import Encoder
 
         if self._ready is None:
-            if self._language:
-                model, tokenizer, fingerprint, folder = self._source()
-                reader = Encoder if self._source.causal else Sentences
-                encoder = reader(model, tokenizer, self._prompts, fingerprint, folder)
-                table = encoder.table(self.token)
-            else:
-                encoder, table = None, features.without_language(self._prompts.told)
-            read = features.readout(table, self._prompts.told) if self.projection else features.whole(table)
+            told = self._prompts.told
+            table = self._encoder.table(self.token) if self._language else features.without_language(told)
+            read = features.readout(table, told) if self.projection else features.whole(table)
             raw = read(table)
-            phi = features.levelled(raw, read.axes, self._prompts.told)
+            phi = features.levelled(raw, read.axes, told)
             self._levelled = torch.from_numpy(phi - raw)
-            self._ready = encoder, read, torch.from_numpy(phi)
+            self._ready = read, torch.from_numpy(phi)
         return self._ready
 
     def _members(self, tried: list[int], scores: "torch.Tensor") -> tuple[list["Member"], "torch.Tensor | None", Any]:
@@ -188,7 +184,7 @@ class LanguageBO(Search):
 
         from sweeps.search import deep
 
-        _, read, phi = self._embeddings()
+        read, phi = self._embeddings()
         observed, k = phi[tried], len(read.axes)
         found, fitted = [], None
         if not self.projection:
@@ -202,7 +198,7 @@ class LanguageBO(Search):
         moved: Any = 0.0
         if fitted is not None and fitted.shift is not None and steps is not None:
             linear = fitted
-            token = self._embeddings()[0].start + (steps @ fitted.shift).float()
+            token = self._encoder.start + (steps @ fitted.shift).float()
             with torch.no_grad():
                 states = torch.cat([self._tails[each][0].states(token) for each in tried])
             exact = torch.from_numpy(read(states.numpy())) + self._levelled[tried]
@@ -218,16 +214,16 @@ class LanguageBO(Search):
         """Steps of the token by one prior deviation [width, t], and how each changes φ of the observations [n, inputs, t]."""
         import torch
 
-        encoder, read, phi = self._embeddings()
+        read, phi = self._embeddings()
         k = len(read.axes)
         for candidate in tried:  # one at a time: rounding must not depend on the others
             if candidate not in self._tails:
-                tail = encoder.with_token([candidate])
-                slopes = tail.slopes(encoder.start, torch.from_numpy(read.matrix[:k]).float())
+                tail = self._encoder.with_token([candidate])
+                slopes = tail.slopes(self._encoder.start, torch.from_numpy(read.matrix[:k]).float())
                 self._tails[candidate] = tail, slopes[0].double()
         found = torch.stack([self._tails[candidate][1] for candidate in tried])  # [n, k, width]
         _, sizes, directions = torch.linalg.svd(found.flatten(0, 1), full_matrices=False)
         unit = REACH * len(tried) ** 0.5 * k**0.5 / float(sizes[0].clamp(min=1e-12))
-        steps = directions[:DIRECTIONS].T * min(unit, LIMIT * float(encoder.start.norm()))
+        steps = directions[:DIRECTIONS].T * min(unit, LIMIT * float(self._encoder.start.norm()))
         changes = found @ steps
         return steps, torch.cat([changes, changes.new_zeros(len(tried), phi.shape[1] - k, steps.shape[1])], dim=1)

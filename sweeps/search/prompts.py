@@ -1,5 +1,7 @@
 """A candidate in words: what is known of the hyperparameters, then one line a value."""
 
+import hashlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +33,7 @@ class Text:
     task: str = ""
     axes: Mapping[str, str] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    relations: Mapping[str, str] = field(default_factory=dict)
+    relations: Mapping[str, Relation] = field(default_factory=dict)
 
     @staticmethod
     def read(name: str) -> "Text":
@@ -69,11 +71,11 @@ def _parts(content: Any) -> dict[str, Any]:
             raise ValueError(f"{part} is no mapping from keys to texts")
         if wrong := [str(key) for key, value in each.items() if not (isinstance(key, str) and isinstance(value, str))]:
             raise ValueError(f"{part}.{wrong[0]} is no text")
-    for name, rule in parts.get("relations", {}).items():
-        powers = Relation.of(name, rule).powers
-        if unknown := [key for key in powers if key not in parts.get("axes", {}) or key in parts["relations"]]:
+    relations = {name: Relation.of(name, rule) for name, rule in parts.get("relations", {}).items()}
+    for name, relation in relations.items():
+        if unknown := [key for key in relation.powers if key not in parts.get("axes", {}) or key in relations]:
             raise ValueError(f"relations.{name}: {unknown[0]} is no hyperparameter that axes explains")
-    return parts
+    return parts | {"relations": relations}
 
 
 class Prompts:
@@ -97,11 +99,14 @@ class Prompts:
         self.space, self._names = space, text.names
         seen = {name: key for key, names in space.derived.items() for name in names if name in space.hidden}
         axes = list(dict.fromkeys(seen.get(key, key) for key in space.keys))
-        given = [Relation.of(name, rule) for name, rule in text.relations.items()] if domain and relations else []
+        given = list(text.relations.values()) if domain and relations else []
         if taken := [each.name for each in given if each.name in space.columns]:
             raise SpaceError(f"the text's relation {taken[0]} has the name of a key that is searched: give it another one")
         self._relations = [each for each in given if each.holds({key: space.columns[key] for key in axes})]
         self.keys = self._ordered(axes)
+        shown = [self._names.get(key, key) for key in self.keys]
+        if alike := [name for name in shown if shown.count(name) > 1]:
+            raise SpaceError(f"two lines would both tell {alike[0]}=: give one of them another name in the text's names")
         self.explanations = {key: text.axes.get(key, "").strip() if domain else "" for key in self.keys}
         parts = [text.task.strip() if domain else "", *self.explanations.values()]
         self.head = "\n".join([*(part for part in parts if part), "The setting:"])
@@ -112,6 +117,13 @@ class Prompts:
         columns = self.space.columns | {each.name: each.values(self.space.columns) for each in self._relations}
         return {key: columns[key] for key in self.keys}
 
+    @cached_property
+    def digest(self) -> str:
+        """A hash of all candidates' texts: of the head, and of a line for each value."""
+        content: list[Any] = [self.head, self.keys, self.space.digest, sorted(self.space.hidden)]
+        content.append([self.lines(candidate) for candidate in self.space.cover()])
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
     def lines(self, candidate: int) -> list[str]:
         """One line a key, each with its line break before it."""
         return [texts[at[candidate]] for texts, at in self.lines_by_key.values()]
@@ -121,10 +133,10 @@ class Prompts:
         """For each key its different lines, and each candidate's."""
         import numpy as np
 
-        found = {}
+        found, relations = {}, {each.name for each in self._relations}
         for key, told in self.told.items():
             values, at = np.unique(told, return_inverse=True)
-            digits = 3 if any(key == each.name for each in self._relations) else 6
+            digits = 3 if key in relations else 6
             texts = [f"{value:.{digits}g}" if isinstance(value, float) else value for value in values.tolist()]
             alike = scientific(texts)
             found[key] = [f"\n{self._names.get(key, key)}={written(text, alike)}" for text in texts], at

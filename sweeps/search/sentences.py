@@ -22,16 +22,28 @@ class Sentences:
     last states over all tokens, as all-MiniLM-L6-v2's card gives it (MEAN in Reimers and Gurevych 2019, section 3).
 
     Args:
+        prompts: the texts; what the head tells besides explanations of keys is left out, for all lines would share it.
         model: a bidirectional model from Transformers (``AutoModel``), float32.
         tokenizer: its tokenizer.
-        prompts: the texts; what the head tells besides explanations of keys is left out, for all lines would share it.
         fingerprint: of the model's weights, for the cache of embeddings.
+        limit: tokens that it reads at most.
         cache: folder for embeddings.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, prompts: Prompts, fingerprint: str, cache: Path) -> None:
+    def __init__(self, prompts: Prompts, model: Any, tokenizer: Any, fingerprint: str, limit: int, cache: Path) -> None:
         self.model, self.tokenizer, self.prompts = model.eval().requires_grad_(False), tokenizer, prompts
-        self.fingerprint, self.cache = fingerprint, cache
+        self.fingerprint, self.limit, self.cache = fingerprint, limit, cache
+        lines = prompts.lines_by_key
+        self._texts = {key: [f"{prompts.explanations[key]}{line}".strip() for line in lines[key][0]] for key in lines}
+
+    def check(self) -> None:
+        """Raise SpaceError for a text that is longer than the model reads: cut, it would lose its end, the value."""
+        for key, texts in self._texts.items():
+            length = max(len(self.tokenizer(text, verbose=False)["input_ids"]) for text in texts)
+            if length > self.limit:
+                raise SpaceError(
+                    f"the text of {key} has {length} tokens, the encoder reads {self.limit}: shorten what explains {key}"
+                )
 
     def table(self, token: bool) -> "np.ndarray":
         """Embeddings of all candidates [candidates, width], float32; what they are sums of is cached.
@@ -45,30 +57,21 @@ class Sentences:
 
         if token:
             raise SpaceError(NO_TOKEN)
-        lines = self.prompts.lines_by_key
-        texts = {key: [f"{self.prompts.explanations[key]}{line}".strip() for line in lines[key][0]] for key in lines}
-        content = json.dumps([self.fingerprint, list(texts.values())])
+        self.check()
+        content = json.dumps([self.fingerprint, list(self._texts.values())])
         file = self.cache / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.npy"
-        units = kept(file, lambda: np.stack([self._unit(key, text) for key in texts for text in texts[key]]))
+        units = kept(file, lambda: np.stack([self._unit(text) for texts in self._texts.values() for text in texts]))
         found = np.zeros((len(self.prompts.space), units.shape[1]), dtype=np.float32)
-        for _, at in lines.values():
-            of_key, units = np.split(units, [at.max() + 1])
-            found += of_key[at]
+        first = 0  # of this key's texts
+        for texts, at in self.prompts.lines_by_key.values():
+            found += units[first + at]
+            first += len(texts)
         return found
 
-    def _unit(self, key: str, text: str) -> "np.ndarray":
+    def _unit(self, text: str) -> "np.ndarray":
         """u of a text [width]."""
         import torch
 
-        given = self.tokenizer(text, return_tensors="pt", verbose=False)
-        length, limit = given["input_ids"].shape[1], self._limit
-        if length > limit:  # cut, it would lose its end, the value
-            raise SpaceError(f"the text of {key} has {length} tokens, the encoder reads {limit}: shorten what explains {key}")
         with torch.no_grad():
-            mean = self.model(**given).last_hidden_state[0].mean(0)
+            mean = self.model(**self.tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)
         return torch.nn.functional.normalize(mean, dim=0).numpy()
-
-    @property
-    def _limit(self) -> int:
-        """Tokens that model and tokenizer take."""
-        return int(min(self.tokenizer.model_max_length, self.model.config.max_position_embeddings))

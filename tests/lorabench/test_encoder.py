@@ -15,7 +15,7 @@ from lorabench.schema import ModelConfig
 @pytest.mark.parametrize("name", ["OWNER/NAME", "smollm", "OWNER/NAME@", None])
 def test_another_name_is_one_line_with_those_that_there_are(name):
     with pytest.raises(UserError, match=rf"encoder {name} is none of all-minilm, .*, tiny, nor OWNER/NAME@COMMIT"):
-        Frozen(name).check()
+        Frozen(name)()
 
 
 @pytest.mark.parametrize("name", ["tiny", "smollm2-135m", "qwen3-0.6b", "gemma-3-1b", "llama-2-7b"])
@@ -24,20 +24,40 @@ def test_the_models_of_the_benchmark_are_causal(name, monkeypatch):
     assert Frozen(name).causal
 
 
-@pytest.mark.parametrize("decoder", [False, True])
-def test_whether_a_model_is_causal_is_in_its_config(decoder, tmp_path, monkeypatch):
-    from transformers import BertConfig
+@pytest.mark.parametrize(
+    ("kind", "changes", "causal"),
+    [
+        ("bert", {}, False),
+        ("bert", {"is_decoder": True}, True),
+        ("modernbert", {}, False),
+        ("mpnet", {}, False),
+        ("bloom", {}, True),
+        ("mpt", {}, True),
+        ("gpt2", {}, True),
+    ],
+)
+def test_whether_a_model_is_causal_is_in_its_config(kind, changes, causal, tmp_path, monkeypatch):
+    from transformers import AutoConfig
 
-    BertConfig(hidden_size=32, num_attention_heads=2, num_hidden_layers=1, is_decoder=decoder).save_pretrained(tmp_path)
-    monkeypatch.setattr(Frozen, "spec", lambda self: ModelConfig(name="bert", path=str(tmp_path)))
-    assert Frozen("bert").causal is decoder
+    AutoConfig.for_model(kind, **changes).save_pretrained(tmp_path)
+    monkeypatch.setattr(Frozen, "spec", lambda self: ModelConfig(name=kind, path=str(tmp_path)))
+    assert Frozen(kind).causal is causal
+
+
+def test_a_model_of_two_halves_is_refused(tmp_path, monkeypatch):
+    from transformers import AutoConfig
+
+    AutoConfig.for_model("t5").save_pretrained(tmp_path)
+    monkeypatch.setattr(Frozen, "spec", lambda self: ModelConfig(name="t5", path=str(tmp_path)))
+    with pytest.raises(UserError, match=r"^encoder t5 is an encoder and a decoder \(t5\); one of the two is needed$"):
+        Frozen("t5")()
 
 
 def test_a_packaged_encoder_that_is_absent_is_one_line(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     line = r"^encoder all-minilm: no Python package .* is installed; run `make install-minilm`$"
     with pytest.raises(UserError, match=line):
-        Frozen("all-minilm").check()
+        Frozen("all-minilm")()
 
 
 def test_a_plan_fetches_no_encoder(tmp_path):

@@ -210,6 +210,22 @@ def test_axes_are_read_from_the_embeddings(told):
     np.testing.assert_array_equal(read.matrix, again.matrix)
 
 
+def test_what_the_features_leave_is_uncorrelated_with_them_where_their_targets_are_collinear():
+    """As with relations: the logarithms of lr, rank and their product lie in a plane, and so do the directions that tell them."""
+    space = Space({"lr": ["1e-4", "1e-3", "1e-2"], "rank": ["1", "8", "64"], "word": ["a", "b"]})
+    columns = space.columns | {"step": space.columns["lr"] * space.columns["rank"] ** 2}
+    generator = np.random.default_rng(0)
+    embeddings = np.log(np.stack([columns["lr"], columns["rank"]], axis=1)) @ generator.normal(size=(2, 24))
+    embeddings += generator.normal(size=(len(space), 24))
+    read = features.readout(embeddings, columns)
+    k = len(read.axes)
+    phi = read(embeddings)
+    assert read.axes[-1] == "step" and np.linalg.matrix_rank(read.matrix[:k], tol=1e-6) == k - 1
+    told = phi[:, :k] - phi[:, :k].mean(0)
+    assert np.ptp(phi[:, k]) == pytest.approx(2)
+    assert np.abs(told.T @ phi[:, k:]).max() < 1e-6 * np.linalg.norm(told) * np.linalg.norm(phi[:, k:])
+
+
 def test_the_readout_does_not_hang_on_scale_or_direction_of_the_embeddings(told):
     space, embeddings = told
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(24, 24)))[0]

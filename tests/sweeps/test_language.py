@@ -15,10 +15,12 @@ SPACE = Space(
 
 @pytest.fixture(scope="module")
 def loaded():
-    """The embedded model as an encoder's parts, loaded once."""
+    """The embedded model as an encoder's parts, loaded once; its positions are rotary, and reach beyond the 1,024 it states."""
     from lorabench.encoder import Frozen
 
-    return Frozen("tiny")()
+    model, tokenizer, fingerprint, limit, folder = Frozen("tiny")()
+    assert limit == 1024
+    return model, tokenizer, fingerprint, 2048, folder
 
 
 @pytest.fixture
@@ -26,8 +28,7 @@ def encoder(loaded, tmp_path):
     """An encoder over ``SPACE`` with packs so short that several are needed."""
     from sweeps.search.encoder import Encoder
 
-    model, tokenizer, fingerprint, _ = loaded
-    return Encoder(model, tokenizer, Prompts(SPACE, Text.read("lora")), fingerprint, tmp_path)
+    return Encoder(Prompts(SPACE, Text.read("lora")), *loaded[:4], tmp_path)
 
 
 @pytest.fixture
@@ -92,10 +93,11 @@ def test_the_table_is_kept_by_model_and_text(encoder, loaded, tmp_path, monkeypa
     first = encoder.table(token=False)
     np.testing.assert_allclose(first, encoder.embed(range(len(SPACE)), None), rtol=1e-4, atol=1e-5)
     monkeypatch.setattr(Encoder, "_run", lambda *_: pytest.fail("computed again"))
-    np.testing.assert_array_equal(Encoder(*loaded[:2], encoder.prompts, loaded[2], tmp_path).table(token=False), first)
+    np.testing.assert_array_equal(Encoder(encoder.prompts, *loaded[:4], tmp_path).table(token=False), first)
+    assert [file.suffix for file in tmp_path.iterdir()] == [".npy"]
     for other in (
-        Encoder(*loaded[:2], encoder.prompts, "another model", tmp_path),
-        Encoder(*loaded[:2], Prompts(SPACE, Text.read("lora"), domain=False), loaded[2], tmp_path),
+        Encoder(encoder.prompts, *loaded[:2], "another model", loaded[3], tmp_path),
+        Encoder(Prompts(SPACE, Text.read("lora"), domain=False), *loaded[:4], tmp_path),
     ):
         with pytest.raises(pytest.fail.Exception):
             other.table(token=False)
@@ -113,13 +115,10 @@ class Source:
     causal = True
 
     def __init__(self, loaded, folder):
-        self.parts = (*loaded[:3], folder)
+        self.parts = (*loaded[:4], folder)
 
     def __call__(self):
         return self.parts
-
-    def check(self):
-        pass
 
 
 @pytest.fixture
@@ -204,11 +203,13 @@ def test_the_question_is_the_candidate_of_the_largest_average_improvement(langua
     asked = search.ask(history)
     scores = torch.from_numpy(warped(filled(history)))
     members, fitted, _ = search._members([one.candidate for one in history], scores)
-    encoder, read, phi = search._embeddings()
-    moved = (
-        phi if fitted is None else torch.from_numpy(read(encoder.embed(range(len(SPACE)), fitted).numpy())) + search._levelled
-    )
+    read, phi = search._embeddings()
     assert (fitted is not None) == token
+    moved = phi
+    if token:  # levelled with the differences at the token's start, which leave equal values equal there
+        encoder = search._encoder
+        raw, exact = (read(encoder.embed(range(len(SPACE)), each).numpy()) for each in (encoder.start, fitted))
+        moved = phi + torch.from_numpy(exact - raw)
     total = np.zeros(len(SPACE))
     for one, share in zip(members, deep.weights(members).tolist(), strict=True):
         inputs = torch.from_numpy(SPACE.encoded) if one.name == "gp" else phi if one.shift is None else moved
@@ -223,7 +224,7 @@ def test_the_question_is_the_candidate_of_the_largest_average_improvement(langua
 
 def test_equal_values_have_equal_features(language_bo):
     search = language_bo(token=False)
-    _, read, phi = search._embeddings()
+    read, phi = search._embeddings()
     assert set(search._prompts.keys) == set(read.axes)
     for column, key in zip(phi.numpy().T, read.axes, strict=False):
         values, at = np.unique(search._prompts.told[key], return_inverse=True)
@@ -272,13 +273,72 @@ def test_the_token_needs_the_projection_and_a_language_model(language_bo):
             language_bo(**wrong)
 
 
-def test_an_encoder_with_another_attention_is_refused(loaded, tmp_path, monkeypatch):
+def test_of_a_large_space_the_best_by_the_mean_change_are_judged_exactly(loaded, tmp_path, monkeypatch):
+    """More candidates than the shortlist, and a token that has moved: what is asked is the best of those judged exactly."""
+    pytest.importorskip("botorch", reason="pip install 'lorabench[search]' brings botorch")
+    from sweeps.search import deep
+    from sweeps.search.base import Observation
     from sweeps.search.encoder import Encoder
+    from sweeps.search.language_bo import SHORTLIST, LanguageBO
 
-    model, tokenizer, fingerprint, _ = loaded
-    monkeypatch.setattr(model.config, "_attn_implementation", "eager")
-    with pytest.raises(SpaceError, match="must be sdpa, not eager"):
-        Encoder(model, tokenizer, Prompts(SPACE, Text.read("lora")), fingerprint, tmp_path)
+    noise = np.random.default_rng(0)
+    history = [Observation(i, float(noise.standard_normal())) for i in (0, 9, 17, 25, 33, 21, 4, 29)]
+    search = LanguageBO(SPACE, 0, Source(loaded, tmp_path))
+    judged, embedded = [], []
+    average, embed = deep.log_average_improvement, Encoder.embed
+    monkeypatch.setattr(deep, "log_average_improvement", lambda *args: judged.append((args, average(*args))) or judged[-1][1])
+    monkeypatch.setattr(Encoder, "embed", lambda self, some, token: embedded.append((some, token)) or embed(self, some, token))
+    asked = search.ask(history)
+    [((_, _, inputs, _), near), (_, exact)] = judged
+    [(short, token)] = embedded
+    free = [i for i in range(len(SPACE)) if i not in {one.candidate for one in history}]
+    assert len(short) == SHORTLIST < len(free) and asked == short[int(exact.argmax())]
+    assert set(short) == {free[i] for i in near.topk(SHORTLIST).indices.tolist()}
+    # The mean change: what the token does to the observations' features on average, for all alike.
+    read, phi = search._embeddings()
+    tried = [one.candidate for one in history]
+    ends, starts = (read(embed(search._encoder, tried, each).numpy()) for each in (token, search._encoder.start))
+    change = ends - starts
+    members, *_ = search._members(tried, _scores(history))
+    [moved] = [each for each, one in zip(inputs, members, strict=True) if one.shift is not None]
+    np.testing.assert_allclose((moved - phi[free]).numpy(), np.tile(change.mean(0), (len(free), 1)), atol=1e-4)
+    assert np.abs(change.mean(0)).max() > 1e-3
+
+
+def _scores(history):
+    import torch
+
+    from sweeps.search.base import filled, warped
+
+    return torch.from_numpy(warped(filled(history)))
+
+
+@pytest.mark.parametrize("deaf", ["position_ids", "attention_mask"])
+def test_a_model_that_reads_texts_together_otherwise_than_alone_is_found_before_anything_runs(
+    loaded, tmp_path, monkeypatch, deaf
+):
+    pytest.importorskip("botorch", reason="pip install 'lorabench[search]' brings botorch")
+    from sweeps.search.language_bo import LanguageBO
+
+    model, forward = loaded[0], loaded[0].forward
+    LanguageBO(SPACE, 0, Source(loaded, tmp_path)).check()
+    monkeypatch.setattr(model, "forward", lambda **given: forward(**{k: v for k, v in given.items() if k != deaf}))
+    with pytest.raises(SpaceError, match=r"reads texts together otherwise than alone: it needs sdpa and position_ids$"):
+        LanguageBO(SPACE, 0, Source(loaded, tmp_path)).check()
+
+
+def test_a_text_that_is_too_long_is_found_before_anything_runs(loaded, tmp_path):
+    pytest.importorskip("botorch", reason="pip install 'lorabench[search]' brings botorch")
+    from sweeps.search.language_bo import LanguageBO
+
+    room = Source(loaded, tmp_path)
+    length = len(loaded[1](Prompts(SPACE, Text.read("lora")).head)["input_ids"])
+    for limit in (length, length + 5):
+        room.parts = (*loaded[:3], limit, tmp_path)
+        with pytest.raises(SpaceError, match=rf"up to \d+ tokens, the encoder reads {limit}: shorten what is explained$"):
+            LanguageBO(SPACE, 0, room).check()
+    room.parts = (*loaded[:3], length + 100, tmp_path)
+    LanguageBO(SPACE, 0, room).check()
 
 
 def test_another_text_is_another_search(language_bo, tmp_path):
@@ -297,8 +357,10 @@ def test_an_encoder_that_is_not_at_hand_is_found_before_anything_runs(monkeypatc
     from lorabench.errors import UserError
     from sweeps.search.language_bo import LanguageBO
 
+    LanguageBO(SPACE, 0, Frozen("tiny"), domain=False).check()
+    with pytest.raises(SpaceError, match=r"the encoder reads 1024"):
+        LanguageBO(SPACE, 0, Frozen("tiny")).check()
     monkeypatch.setattr(models, "read", lambda *_: pytest.fail("loaded"))
-    LanguageBO(SPACE, 0, Frozen("tiny")).check()
     with pytest.raises(UserError, match="encoder no_such is none of"):
         LanguageBO(SPACE, 0, Frozen("no_such")).check()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

