@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     report.set_defaults(run=_report)
 
     proxy = commands.add_parser("proxy", parents=[runs], help="compare cells of a part of the samples with full ones")
+    proxy.add_argument("--published", action="store_true", help="show the correlations that paper 2 found, too")
     proxy.set_defaults(run=_proxy)
 
     heuristics = commands.add_parser("heuristics", parents=[runs], help="test paper 1's rules of practice, and suggest a sweep")
@@ -169,7 +170,7 @@ def _proxy(options: argparse.Namespace) -> None:
     from analysis.load import load_records
     from analysis.proxies import agreements, text
 
-    print(text(agreements(load_records(options.runs, proxies=True))), end="")
+    print(text(agreements(load_records(options.runs, proxies=True)), options.published), end="")
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from analysis.correlation import LEVEL, RESAMPLES, SEED, Estimate, RankCorrelati
 from analysis.errors import AnalysisError
 from analysis.labels import model_and_task
 from analysis.options import SETTING
+from analysis.published import proxy_correlations
 from analysis.rendering import Block, render
 from analysis.sharpness import interval
 
@@ -30,6 +31,9 @@ NOTES = [
 ]
 APART = ["model", "task", "weights", "train_samples", "epochs", "options"]
 """Columns of which each value has a correlation of its own: more data, say, raise the score of any proxy."""
+
+TASKS = ("math", "code")
+"""Of the published correlations."""
 
 LEAST = 5
 """Fewer configurations tell nothing of a correlation."""
@@ -128,12 +132,18 @@ def _correlation(points: Any) -> Any:
     return np.where(flat, np.nan, np.clip((x * y).sum(-1), -1, 1))
 
 
-def text(found: Sequence[Agreement]) -> str:
-    """A table for each model and task, and what its columns mean."""
+def text(found: Sequence[Agreement], published: bool = False) -> str:
+    """A table for each model and task, if wanted that of paper 2 (arXiv 2602.11171, Llama-2-7B), and what the columns mean."""
     blocks = []
     for title in dict.fromkeys(one.title for one in found):
         rows = [_row(one) for one in found if one.title == title]
         blocks.append(Block(title, "proxies against full training", HEADER, "<>>>>>>>", rows, []))
+    if published:
+        papers = [
+            [row["subset"], f"{row['fraction']:g}", *(f"{row[f'corr_{task}']:.2f}" for task in TASKS)]
+            for row in proxy_correlations()
+        ]
+        blocks.append(Block("paper 2: llama-2-7b", "Pearson", ["subset", "fraction", *TASKS], "<>>>", papers, []))
     return render(blocks, NOTES, "text")
 
 

@@ -108,3 +108,10 @@ def audit(path: Path = PUBLISHED / "audit.csv") -> pd.DataFrame:
         return pd.read_csv(path).astype(dict.fromkeys(TUNED, int))
     except (OSError, ValueError, KeyError) as error:
         raise AnalysisError(f"{path} is no table of papers and what they tune ({error}): pass analysis/published") from None
+
+
+def proxy_correlations(path: Path = PUBLISHED / "proxy.csv") -> list[dict[str, Any]]:
+    """Correlations of proxies with full training (arXiv 2602.11171): `subset`, `fraction`, and `corr_math` and `corr_code`."""
+    import pandas as pd
+
+    return [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]

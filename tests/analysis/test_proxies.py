@@ -84,6 +84,14 @@ def test_the_command(grid, runs, capsys):
     assert "2 of 6" in line and "10.00" in line and "15 %" in line
 
 
+def test_the_papers_correlations_stand_beside_the_own_ones(grid, runs, capsys):
+    grid()
+    assert main(["proxy", str(runs), "--published"]) == 0
+    own, theirs = capsys.readouterr().out.split("paper 2: llama-2-7b")
+    assert "2 of 6" in own and "0.87" not in own
+    assert ["0.1", "0.87", "0.94"] in [line.split() for line in theirs.splitlines()]
+
+
 def test_what_cannot_be_compared_is_one_line(grid, runs, write):
     write_proxy(write, 1e-4, 0.5)
     with pytest.raises(AnalysisError, match="holds proxies only"):
