@@ -1,7 +1,8 @@
 """Paper 1's practical rules (arXiv 2602.04998) tested on any cells, each with its number and interval.
 
 Curves of different models, tasks and variants are not one sample, so nothing is fitted across them: each group of curves that
-differ in one axis alone gives one number, and the interval is the bootstrap's over groups.
+differ in one axis alone gives one number. Numbers of one model and task share its data, and the interval takes them for one
+cluster (`analysis.clusters`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import re
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from analysis import clusters
 from analysis.bests import DURATION, bests
-from analysis.correlation import LEVEL, RESAMPLES, SEED, Estimate
+from analysis.clusters import Member
+from analysis.correlation import LEVEL, Estimate
 from analysis.options import SETTING
 from analysis.stats import grouped, seed_means
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
 
@@ -27,9 +30,6 @@ log = logging.getLogger(__name__)
 OPTION = re.compile(r"(?:^|, )([\w.]+=(?!unset)[\w.+-]+)(?=,|$)")
 """One option of a variant's name, `alpha=16`."""
 
-LEAST = 3
-"""Fewer groups have no interval."""
-
 
 class Finding(NamedTuple):
     """One number of one rule.
@@ -37,8 +37,9 @@ class Finding(NamedTuple):
     Attributes:
         rule: what it is about.
         what: the number's name and unit.
-        estimate: the mean over groups with the bootstrap's interval; NaN where there is no group.
+        estimate: the mean over groups with its interval (`analysis.clusters.mean`); NaN where there is no group.
         groups: how many.
+        tasks: how many models and tasks they are of.
         expected: what the rule says.
     """
 
@@ -46,6 +47,7 @@ class Finding(NamedTuple):
     what: str
     estimate: Estimate
     groups: int
+    tasks: int
     expected: str
 
 
@@ -60,11 +62,11 @@ def findings(frame: pd.DataFrame, blocks: pd.DataFrame | None = None) -> list[Fi
     best = best[best["mean"] > 0]  # where nothing is learned no learning rate is best
     gains = tuning_gains(frame)
     found = [
-        _finding("tune lr first", "points lost at a random lr tried, batch size at its best", [100 * a for a, _ in gains],
+        _finding("tune lr first", "points lost at a random lr tried, batch size at its best", _points(gains, lambda a, b: a),
                  "more than of a random batch size"),
-        _finding("tune lr first", "points lost at a random batch size tried, lr at its best", [100 * b for _, b in gains],
+        _finding("tune lr first", "points lost at a random batch size tried, lr at its best", _points(gains, lambda a, b: b),
                  "little"),
-        _finding("tune lr first", "the first less the second", [100 * (a - b) for a, b in gains], "above 0"),
+        _finding("tune lr first", "the first less the second", _points(gains, lambda a, b: a - b), "above 0"),
         _finding("lr grows with batch size", "exponent of best lr over batch size", exponents(best, "batch_size"),
                  "0.5 (square root) to 1"),
         _sharpness(frame, blocks),
@@ -84,23 +86,25 @@ def _sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None) -> Finding:
     from analysis.errors import AnalysisError
     from analysis.sharpness import compare
 
-    slopes: list[Estimate] = []
+    compared = []
     try:
-        slopes = [] if blocks is None else [one.slope_alike for one in compare(frame, blocks)]
+        compared = [] if blocks is None else compare(frame, blocks)
     except AnalysisError as error:
         log.warning("no rule of λmax: %s", error)
-    slopes = [one for one in slopes if not math.isnan(one.value)]
-    found = _finding(
-        "lr falls with sharpness", "exponent of best lr over λmax", [one.value for one in slopes], "-1 (lr ∝ 1/λmax)"
-    )
-    return found._replace(estimate=slopes[0]) if len(slopes) == 1 else found
+    compared = [one for one in compared if not math.isnan(one.slope_alike.value)]
+    slopes = [Member(one.title, one.slope_alike.value) for one in compared]
+    found = _finding("lr falls with sharpness", "exponent of best lr over λmax", slopes, "-1 (lr ∝ 1/λmax)")
+    return found._replace(estimate=compared[0].slope_alike) if len(compared) == 1 else found
 
 
-def tuning_gains(frame: pd.DataFrame) -> list[tuple[float, float]]:
+def tuning_gains(frame: pd.DataFrame) -> list[tuple[tuple[str, str], float, float]]:
     """For each variant and setting with several batch sizes: what is lost at a random learning rate, and batch size.
 
     With P the best mean score of all, P − mean over the learning rates tried of the best over batch sizes; and the same the
     other way round. Only learning rates that every batch size has count; both hang on the span of the grid.
+
+    Returns:
+        Model and task, and the two, fractions.
     """
     keys = [key for key in SETTING if key != "batch_size"]
     found = []
@@ -111,11 +115,16 @@ def tuning_gains(frame: pd.DataFrame) -> list[tuple[float, float]]:
         if min(len(lrs), len(batches)) > 1:
             of_lrs = [max(scores[lr, batch] for batch in batches) for lr in lrs]
             of_batches = [max(scores[lr, batch] for lr in lrs) for batch in batches]
-            found.append((max(of_lrs) - fmean(of_lrs), max(of_batches) - fmean(of_batches)))
+            data = cells[0]["model"], cells[0]["task"]
+            found.append((data, max(of_lrs) - fmean(of_lrs), max(of_batches) - fmean(of_batches)))
     return found
 
 
-def exponents(best: pd.DataFrame, axis: str) -> list[float]:
+def _points(gains: Sequence[tuple[tuple[str, str], float, float]], which: Callable[[float, float], float]) -> list[Member]:
+    return [Member(data, 100 * which(of_lr, of_batch)) for data, of_lr, of_batch in gains]
+
+
+def exponents(best: pd.DataFrame, axis: str) -> list[Member]:
     """Slope of log best lr over log `axis` in each group of curves that differ in it alone.
 
     A best learning rate at the edge of those tried says only on which side the true one is; its curve is left out.
@@ -123,33 +132,33 @@ def exponents(best: pd.DataFrame, axis: str) -> list[float]:
     import numpy as np
 
     inside = best[best["edge"] == ""]
-    return [float(np.polyfit(np.log(one[axis].astype(float)), np.log(one["lr"]), 1)[0]) for one in _groups(inside, axis)]
+    return [
+        Member(data, float(np.polyfit(np.log(one[axis].astype(float)), np.log(one["lr"]), 1)[0]))
+        for data, one in _groups(inside, axis)
+    ]
 
 
-def changes(best: pd.DataFrame, axis: str) -> list[float]:
+def changes(best: pd.DataFrame, axis: str) -> list[Member]:
     """Points by which the peak changes when `axis` doubles, by least squares, in each group."""
     import numpy as np
 
-    return [float(100 * np.polyfit(np.log2(one[axis].astype(float)), one["mean"], 1)[0]) for one in _groups(best, axis)]
+    return [
+        Member(data, float(100 * np.polyfit(np.log2(one[axis].astype(float)), one["mean"], 1)[0]))
+        for data, one in _groups(best, axis)
+    ]
 
 
-def _groups(best: pd.DataFrame, axis: str) -> list[pd.DataFrame]:
+def _groups(best: pd.DataFrame, axis: str) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """Curves that differ in the axis alone, with their model and task."""
     apart = DURATION if axis == "duration" else [axis]
     keys = [key for key in SETTING if key not in apart]
     several = best.groupby([*keys, "variant"], dropna=False)[axis].transform("nunique") > 1
-    return [one for _, one in best[several].groupby([*keys, "variant"], dropna=False)]
+    groups = [one for _, one in best[several].groupby([*keys, "variant"], dropna=False)]
+    return [((one["model"].iloc[0], one["task"].iloc[0]), one) for one in groups]
 
 
-def _finding(rule: str, what: str, values: Sequence[float], expected: str) -> Finding:
-    import numpy as np
-
-    if not values:
-        return Finding(rule, what, Estimate(math.nan, math.nan, math.nan), 0, expected)
-    mean, low, high = float(np.mean(values)), math.nan, math.nan
-    if len(values) >= LEAST:
-        drawn = np.random.default_rng(SEED).choice(np.asarray(values), (RESAMPLES, len(values))).mean(axis=1)
-        low, high = (float(end) for end in np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    return Finding(rule, what, Estimate(mean, low, high), len(values), expected)
+def _finding(rule: str, what: str, values: Sequence[Member], expected: str) -> Finding:
+    return Finding(rule, what, clusters.mean(values), len(values), len({one.cluster for one in values}), expected)
 
 
 def suggested(frame: pd.DataFrame, step: float = math.sqrt(math.sqrt(10))) -> list[tuple[str, list[float], str]]:
@@ -196,17 +205,18 @@ def text(found: Sequence[Finding], next_sweep: Sequence[tuple[str, list[float], 
     for one in found:
         value, low, high = one.estimate
         told = "-" if math.isnan(value) else f"{value:.2f}" + ("" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]")
-        rows.append([one.rule, one.what, told, str(one.groups), one.expected])
-    header = ["rule", "number", f"mean [{LEVEL:.0%}]", "groups", "the rule says"]
+        rows.append([one.rule, one.what, told, str(one.groups), str(one.tasks), one.expected])
+    header = ["rule", "number", f"mean [{LEVEL:.0%}]", "groups", "tasks", "the rule says"]
     copied = []
     for title in dict.fromkeys(title for title, _, _ in next_sweep):
         copied += [f"# {title}", *(f"python -m lorabench -m {line}" for other, _, line in next_sweep if other == title)]
     if any("λmax" in one.what and not one.groups for one in found):
         remarks.append("λmax needs records of python -m hessian for the same model and task: --hessian FOLDER.")
     notes = [
-        "groups: curves of one variant and setting that differ in that axis alone; the interval is the bootstrap's over them. "
-        "Variants of one setting share its data, so for new models and tasks it is too narrow. Curves whose best learning rate "
-        "is at the edge of those tried have no exponent.",
+        "groups: curves of one variant and setting that differ in that axis alone; tasks: the models and tasks that they are "
+        f"of. From {clusters.LEAST} tasks on the interval is for other models and tasks (cluster-robust, Student's t); of "
+        "fewer it is the bootstrap's over groups and holds for these alone. Curves whose best learning rate is at the edge of those "
+        "tried have no exponent.",
         "Below: a next sweep, around the best learning rate of each variant, by factors of 10^(1/4).",
     ]
-    return render([Block("Rules of practice", "arXiv 2602.04998", header, "<<>><", rows, remarks, copied)], notes, "text")
+    return render([Block("Rules of practice", "arXiv 2602.04998", header, "<<>>><", rows, remarks, copied)], notes, "text")

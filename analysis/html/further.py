@@ -106,7 +106,7 @@ def rules(frame: pd.DataFrame) -> dict[str, Any]:
     return {
         "level": LEVEL,
         "findings": [
-            [one.rule, one.what, *one.estimate, one.groups, one.expected] for one in findings(frame)
+            [one.rule, one.what, *one.estimate, one.groups, one.tasks, one.expected] for one in findings(frame)
         ],
         "suggested": [[title, line] for title, _, line in suggested(frame)],
     }  # fmt: skip

@@ -30,9 +30,12 @@ def grid(
 def test_exponents_are_those_of_the_grid(runs, write):
     grid(write)
     best = bests(load_records(runs), over=())
-    assert exponents(best, "batch_size") == pytest.approx([0.5] * 6, abs=0.01)
-    assert exponents(best, "rank") == pytest.approx([-0.5] * 9, abs=0.26)  # one step of the grid is a factor of 2
-    assert changes(best, "rank") == pytest.approx([2.0] * 9, abs=0.7)
+    found, expected = exponents(best, "batch_size"), [0.5] * 6
+    assert {one.cluster for one in found} == {("tiny", "arithmetic")}
+    assert [one.value for one in found] == pytest.approx(expected, abs=0.01)
+    # One step of the grid is a factor of 2.
+    assert [one.value for one in exponents(best, "rank")] == pytest.approx([-0.5] * 9, abs=0.26)
+    assert [one.value for one in changes(best, "rank")] == pytest.approx([2.0] * 9, abs=0.7)
 
 
 def test_a_peak_at_the_edge_has_no_exponent(runs, write):
@@ -45,7 +48,8 @@ def test_tuning_gains_by_hand(runs, write):
     scores = {(1e-3, 8): 0.6, (1e-3, 16): 0.5, (1e-2, 8): 0.2, (1e-2, 16): 0.4}
     for (lr, batch), score in scores.items():
         write("lora", lr, 0, score, config={"batch_size": batch})
-    ((lr, batch),) = tuning_gains(load_records(runs))
+    ((data, lr, batch),) = tuning_gains(load_records(runs))
+    assert data == ("tiny", "arithmetic")
     assert lr == pytest.approx(0.6 - (0.6 + 0.4) / 2)
     assert batch == pytest.approx(0.6 - (0.6 + 0.5) / 2)
 
@@ -54,7 +58,7 @@ def test_findings_have_intervals_over_groups_and_gaps_where_nothing_is_known(run
     grid(write)
     found = {one.what: one for one in findings(load_records(runs))}
     batch = found["exponent of best lr over batch size"]
-    assert batch.groups == 6 and batch.estimate == pytest.approx((0.5, 0.5, 0.5))
+    assert (batch.groups, batch.tasks) == (6, 1) and batch.estimate == pytest.approx((0.5, 0.5, 0.5))
     assert found["the first less the second"].estimate.low > 0
     duration = found["exponent of best lr over samples × epochs"]
     assert duration.groups == 0 and math.isnan(duration.estimate.value)
@@ -93,7 +97,7 @@ def test_the_rule_of_sharpness_is_a_gap_without_blocks_and_the_slope_with_them(r
     frame = load_records(runs)
     shown = text(findings(frame), suggested(frame))
     assert "λmax needs records of python -m hessian" in shown
-    one = SimpleNamespace(slope_alike=Estimate(-0.5, -0.9, -0.1))
+    one = SimpleNamespace(title="tiny · arithmetic", slope_alike=Estimate(-0.5, -0.9, -0.1))
     monkeypatch.setattr("analysis.sharpness.compare", lambda cells, blocks: [one])
     (found,) = [each for each in findings(frame, frame) if "λmax" in each.what]
     assert found.estimate == one.slope_alike and found.groups == 1
