@@ -215,8 +215,8 @@ def text(found: Sequence[Finding], next_sweep: Sequence[tuple[str, list[float], 
     notes = [
         "groups: curves of one variant and setting that differ in that axis alone; tasks: the models and tasks that they are "
         f"of. From {clusters.LEAST} tasks on the interval is for other models and tasks (cluster-robust, Student's t); of "
-        "fewer it is the bootstrap's over groups and holds for these alone. Curves whose best learning rate is at the edge of those "
-        "tried have no exponent.",
+        "fewer it is the bootstrap's over groups and holds for these alone. Curves whose best learning rate is at the edge of "
+        "those tried have no exponent.",
         "Below: a next sweep, around the best learning rate of each variant, by factors of 10^(1/4).",
     ]
     return render([Block("Rules of practice", "arXiv 2602.04998", header, "<<>>><", rows, remarks, copied)], notes, "text")

@@ -24,13 +24,14 @@ class Search(NamedTuple):
     """One search.
 
     Attributes:
-        method: its name.
+        method: its name, and where searches of one problem differ in the method's settings, those: `language_bo token=false`.
         seed: of it.
         problem: what was searched, the same for searches that compare: model, task, axes.
         key: decides which searches compare.
         candidates: in the space.
         scores: of each evaluation in the order they were asked; NaN where it failed or is not answered.
         best: the overrides of the best evaluation.
+        settings: of the method, its texts and its first points.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Search(NamedTuple):
     candidates: int
     scores: list[float]
     best: list[str]
+    settings: dict[str, Any]
 
     def best_so_far(self) -> list[float]:
         """The highest score up to each evaluation; NaN before the first."""
@@ -64,15 +66,24 @@ def load_searches(directory: str | Path) -> list[Search]:
             continue
         if not all(map(math.isnan, search.scores)):
             found.append(search)
-    return found
+    return [one._replace(method=_label(one, found)) for one in found]
+
+
+def _label(search: Search, all_of_them: Sequence[Search]) -> str:
+    """The method, with the settings in which searches by it of the same problem differ."""
+    alike = [one.settings for one in all_of_them if (one.key, one.method) == (search.key, search.method)]
+    told = [
+        f"{key}={search.settings[key]}" for key in search.settings if any(one.get(key) != search.settings[key] for one in alike)
+    ]
+    return " ".join([search.method, *told])
 
 
 def load_journals(directory: str | Path) -> pd.DataFrame:
     """The searches of `directory/search`, or of `directory`, as one frame.
 
     Returns:
-        One row an evaluation: `space` (searches of one compare), `method`, `seed`, `file` (a number), `number` from 1 and
-        `best`, the highest score up to it.
+        One row an evaluation: `space` (searches of one compare), `problem`, its title, `method`, `seed`, `file` (a number),
+        `number` from 1 and `best`, the highest score up to it.
 
     Raises:
         AnalysisError: if there is none with a score.
@@ -82,7 +93,8 @@ def load_journals(directory: str | Path) -> pd.DataFrame:
     directory = Path(directory)
     folder = directory / "search" if (directory / "search").is_dir() else directory
     rows = [
-        {"space": one.key, "method": one.method, "seed": one.seed, "file": file, "number": number, "best": best}
+        {"space": one.key, "problem": one.problem, "method": one.method, "seed": one.seed, "file": file}
+        | {"number": number, "best": best}
         for file, one in enumerate(load_searches(folder))
         for number, best in enumerate(one.best_so_far(), 1)
     ]
@@ -113,11 +125,20 @@ def read_journal(content: str) -> Search:
         method=str(search["method"]),
         seed=int(search.get("seed", 0)),
         problem=_problem(search.get("config", {}), axes),
-        key=json.dumps([header["space"], search.get("config"), header.get("config of the values")], sort_keys=True),
+        key=json.dumps([header["space"], search.get("config"), search.get("config of the values")], sort_keys=True),
         candidates=math.prod(map(len, axes.values())),
         scores=scores,
         best=[] if best is None or math.isnan(scores[best]) else list(map(str, asked[best])),
+        settings=_settings(search),
     )
+
+
+def _settings(search: dict[str, Any]) -> dict[str, Any]:
+    """By key, as one writes them."""
+    first = {key: search[key] for key in ("initial", "design") if key in search}
+    prints = {f"{key} content": str(value)[:6] for key, value in search.get("fingerprint", {}).items()}
+    found = search.get("settings", {}) | first | prints
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in found.items()}
 
 
 def _problem(config: dict[str, Any], axes: dict[str, Sequence[str]]) -> str:

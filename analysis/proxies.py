@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.correlation import LEVEL, RESAMPLES, SEED, Estimate, RankCorrelation, rank_correlation
 from analysis.errors import AnalysisError
-from analysis.labels import model_and_task
+from analysis.labels import hyperparameters, model_and_task
 from analysis.options import SETTING
 from analysis.published import proxy_correlations
 from analysis.rendering import Block, render
@@ -43,7 +43,7 @@ class Agreement(NamedTuple):
     """Proxies of one kind against full training.
 
     Attributes:
-        title: model and task.
+        title: model, task and amount of data.
         subset: how the proxies' samples were chosen.
         fraction: of the samples.
         cells: configurations that have both.
@@ -78,13 +78,15 @@ def agreements(frame: pd.DataFrame) -> list[Agreement]:
         found = f"{len(proxies)} proxy cells and {len(full)} full ones"
         raise AnalysisError(f"{found}: a comparison needs both; run the same grid with train_fraction=0.1 and without")
     result, most = [], 0
-    for (model, task, *_, subset, _), cells in proxies.groupby([*APART, "subset", "train_fraction"], dropna=False):
+    for (*_, subset, _), cells in proxies.groupby([*APART, "subset", "train_fraction"], dropna=False):
         pairs = cells.merge(full, on=[*CONFIGURATION, "seed"], suffixes=("", "_full"))
         means = pairs.groupby(CONFIGURATION, dropna=False)[["validation", "seconds", "test_full", "seconds_full"]].mean()
         both = means.reset_index()
         most = max(most, len(both))
         if len(both) >= LEAST:
-            title = model_and_task({"model": model, "task": task, "weights": cells["weights"].iloc[0]})
+            setting: dict[str, Any] = {str(key): value for key, value in cells.iloc[0].items()}
+            of_data = hyperparameters(setting | {"rank": None, "batch_size": None, "source": ""})
+            title = f"{model_and_task(setting)} · {of_data}"
             result.append(_agreement(title, str(subset), float(cells["train_fraction"].iloc[0]), both))
     if not result:
         raise AnalysisError(f"only {most} configurations have both a proxy and a full cell; {LEAST} are the least")

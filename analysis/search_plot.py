@@ -51,7 +51,8 @@ def progress(journals: pd.DataFrame) -> Figure:
             axes.plot(table.index, middle, **line, drawstyle="steps-post", path_effects=casing(), zorder=3)
             axes.fill_between(table.index, low, high, color=style.color, alpha=0.15, linewidth=0, step="post")
         seeds = math.floor(runs.groupby("method")["file"].nunique().median())
-        axes.set_title(f"{seeds} search{'es' if seeds > 1 else ''} a method", loc="left", fontsize=9, color=GREY)
+        title = f"{runs['problem'].iloc[0]}\n{seeds} search{'es' if seeds > 1 else ''} a method"
+        axes.set_title(title, loc="left", fontsize=9, color=GREY)
         axes.set_xlabel("evaluations")
         axes.set_ylabel("best validation score so far (%)")
         axes.grid(color="#E5E5E5", linewidth=0.6)

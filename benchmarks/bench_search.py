@@ -45,7 +45,8 @@ def space(experiment: str) -> Space:
     """That of an experiment's params."""
     sweeper: Any = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").hydra.sweeper
     derived: Any = OmegaConf.to_container(sweeper.derived)
-    hidden = {name for rule in derived.values() for name in factors(rule) if name == "alpha_mult"}
+    config = OmegaConf.load(CONF / "config.yaml")
+    hidden = {name for rule in derived.values() for name in factors(rule) if name not in config}
     return Space({key: values.split(",") for key, values in sweeper.params.items()}, derived, hidden)
 
 
@@ -74,7 +75,8 @@ def embedding(candidates: Space, encoder: str, sample: int) -> dict[str, float]:
             for i in range(0, len(alike), BATCH):
                 part = alike[i : i + BATCH]
                 states = model(input_ids=torch.tensor([texts[each] for each in part])).last_hidden_state[:, -1]
-                apart = max(apart, float((states - torch.from_numpy(table[part])).norm(dim=1).max() / states.norm(dim=1).max()))
+                distance = (states - torch.from_numpy(table[part])).norm(dim=1) / states.norm(dim=1)
+                apart = max(apart, float(distance.max()))
     plain = time.perf_counter() - started
     return {
         "candidates": len(candidates),
@@ -141,7 +143,7 @@ def main() -> None:
             options.experiment,
         ]
         command += ["--encoder", options.encoder, "--budget", str(options.budget)]
-        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
         numbers = [f"{found[key]:.2f}" for key in ("median", "largest", "first", "gib")]
         print("| " + " | ".join([label, *numbers]) + " |", flush=True)
 

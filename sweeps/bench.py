@@ -5,6 +5,7 @@ end, and what is in the file is not run again, unless the table, the method or i
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import sys
@@ -16,7 +17,6 @@ from typing import Any
 from sweeps import landscapes, settings
 from sweeps.search import design
 from sweeps.search.base import Observation, Search
-from sweeps.search.prompts import Text
 from sweeps.space import Space, SpaceError
 
 
@@ -79,12 +79,14 @@ def seeds(text: str) -> range:
     raise SpaceError(f"--seeds {text} is neither a number of seeds nor FIRST-LAST")
 
 
-def digest(landscape: landscapes.Landscape, config: dict[str, Any]) -> str:
-    """Hash of all that decides a replay but its seed and budget: table, settings, explanations and the methods' code."""
-    found = hashlib.sha256(json.dumps([landscape.space.digest, landscape.text, config], sort_keys=True).encode())
+def digest(landscape: landscapes.Landscape, config: dict[str, Any], fingerprint: dict[str, Any]) -> str:
+    """Hash of all that decides a replay but its seed and budget.
+
+    That is table, settings, the method's ``fingerprint`` (texts and weights) and the methods' code.
+    """
+    content = [landscape.space.digest, landscape.text, config, fingerprint]
+    found = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     found.update(landscape.scores.tobytes())
-    if "text" in config["method"]:
-        found.update(repr(Text.read(config["method"]["text"])).encode())
     here = Path(__file__).parent
     for file in sorted([*here.glob("search/*.py"), here / "space.py"]):
         found.update(file.read_bytes())
@@ -146,11 +148,12 @@ def main() -> None:
             for label in options.methods.split(","):
                 name, *changes = label.split(":")
                 config = configured(name, changes, landscape.text)
-                made = digest(landscape, config)
                 settings.first_points(config["initial"], config["design"])
                 make = instantiate(config["method"])
                 settings.method(make, name, given=2)
-                _check(make(landscape.space, chosen_seeds[0]))
+                first = make(landscape.space, chosen_seeds[0])
+                _check(first)
+                made = digest(landscape, config, first.fingerprint())
                 for seed in chosen_seeds:
                     key = {"table": landscape.name, "method": label, "seed": seed, "budget": options.budget, "made": made}
                     keys.append(key)
@@ -183,7 +186,11 @@ def _is(run: dict[str, Any], key: dict[str, Any]) -> bool:
 def _read(file: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
-    return [json.loads(line) for line in file.read_text().splitlines() if line.endswith("}")]
+    found = []
+    for line in file.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):  # what a kill cut short is run again
+            found.append(json.loads(line))
+    return found
 
 
 def _append(file: Path, run: dict[str, Any]) -> None:

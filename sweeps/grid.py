@@ -229,7 +229,8 @@ class GridSweeper(Sweeper):
 
 
 def _text(value: Any) -> str:
-    return ",".join(str(v) for v in value) if isinstance(value, list | tuple) else str(value)
+    several = isinstance(value, Sequence) and not isinstance(value, str)  # OmegaConf's lists are no list
+    return ",".join(str(v) for v in value) if several else str(value)
 
 
 def reason(result: JobReturn) -> str:

@@ -31,7 +31,8 @@ class Promotion:
         count: configurations to promote; 0: none.
         full: overrides that make a proxy a full cell, in the place of what the proxy says of their keys.
         average: keys that make no other configuration, such as ``seed``: the proxies' scores are averaged over them, so that no
-            lucky one is promoted, and a configuration is run with all its values of them.
+            lucky one is promoted, and a configuration is run with all its values of them. A proxy without a score counts as
+            the worst that was measured; a configuration without any is not promoted.
         report: gets the full cells' configs and the proxies' scores, best proxy first, and tells the results.
     """
 
@@ -45,10 +46,13 @@ class Promotion:
 
         Proxies of several sizes or subsets have a full configuration in common, which is promoted once, by its best proxy.
         """
+        known = [_number(score) for score in scores]
+        worst = min((score for score in known if score is not None), default=0.0)
         groups: dict[tuple[str, ...], list[tuple[Sequence[str], float]]] = {}
-        for cell, score in zip(cells, scores, strict=True):
-            if isinstance(score, int | float) and score == score:
-                groups.setdefault(tuple(_without(cell, self.average)), []).append((cell, float(score)))
+        measured = {tuple(_without(cell, self.average)) for cell, score in zip(cells, known, strict=True) if score is not None}
+        for cell, score in zip(cells, known, strict=True):
+            if (configuration := tuple(_without(cell, self.average))) in measured:
+                groups.setdefault(configuration, []).append((cell, worst if score is None else score))
         chosen: dict[tuple[str, ...], list[Promoted]] = {}
         for configuration, members in sorted(groups.items(), key=lambda group: -fmean(score for _, score in group[1])):
             if len(chosen) == self.count:
@@ -60,6 +64,10 @@ class Promotion:
 
     def _in_full(self, cell: Sequence[str]) -> list[str]:
         return [*_without(cell, [_key(override) for override in self.full]), *self.full]
+
+
+def _number(score: Any) -> float | None:
+    return float(score) if isinstance(score, int | float) and score == score else None
 
 
 def _key(override: str) -> str:

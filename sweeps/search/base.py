@@ -80,7 +80,7 @@ def filled(history: Sequence[Observation]) -> list[float]:
 
 
 def warped(scores: Sequence[float]) -> "np.ndarray":
-    """Scores as a normal sample, [n]: zero mean, unit variance, the lower half's distance from the median cut.
+    """Standardised scores [n]: zero mean, unit variance, after the lower half's distance from the median is cut.
 
     Collapsed runs lie far below all others and say no more than that they are bad; a Gaussian process would spend its length
     scales on them. So a score below median − 2·(best − median) counts as that (winsorised), if the two differ.

@@ -14,10 +14,12 @@ from sweeps.search.prompts import Prompts
 from sweeps.space import SpaceError
 
 PACK = 768
-"""Tokens of one pass beyond the head: as many nodes of the tree as fit go together, each seeing its ancestors alone."""
+"""Tokens of one pass beyond the head: as many nodes of the tree as fit go together, each seeing its ancestors alone: long
+enough for the matrix products, short enough that the square of who sees whom stays small. Not tuned."""
 
 AGREE = 1e-3
-"""Largest relative difference of a state that is computed with others from one alone."""
+"""Largest relative difference of a state that is computed with others from one alone: far above float32's rounding, far below what a wrong
+position or mask does."""
 
 Past = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer."""
@@ -69,7 +71,7 @@ class Encoder:
             raise SpaceError(f"the texts have up to {length} tokens, the encoder reads {limit}: shorten what is explained")
         with torch.no_grad():
             past = model(input_ids=torch.tensor([ids]), use_cache=True).past_key_values
-        self._head = [(layer.keys, layer.values) for layer in past.layers]
+        self.head = [(layer.keys, layer.values) for layer in past.layers]
         self._length = len(ids)
         self.start = model.get_input_embeddings().weight[ids].mean(0)
 
@@ -112,7 +114,7 @@ class Encoder:
             raise SpaceError(f"the encoder ({kind}) reads texts together otherwise than alone: it needs sdpa and position_ids")
 
     def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
-        """Embeddings of some candidates [n, width]."""
+        """Embeddings of some candidates [n, width], with a token [width] or without one."""
         with torch.no_grad():
             found = [self._run(pack, token) for _, pack in self._packs(candidates)]
         return torch.cat([ends if token is None else behind for ends, behind, _ in found])
@@ -121,10 +123,14 @@ class Encoder:
         """The texts of some candidates computed but for the token, through which one can differentiate again and again."""
         packs = [pack for _, pack in self._packs(candidates)]
         with torch.no_grad():
-            return Tail(self, packs, [self._run(pack, None)[2] for pack in packs])
+            return Tail(self, packs, [self._behind_head(self._run(pack, None)[2]) for pack in packs])
+
+    def _behind_head(self, past: Past) -> Past:
+        """Copies of what is not the head's: a search keeps them of each observation, and the head's once."""
+        return [(keys[:, :, self._length :].clone(), values[:, :, self._length :].clone()) for keys, values in past]
 
     def _run(self, pack: Pack, token: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, Past]:
-        """States of the leaves, those of a token behind each (none without one), and keys and values of head and pack."""
+        """States of leaves, those of a token [width] behind each (none without one), and keys and values of head and pack."""
         t, n = len(pack.ids), len(pack.leaves)
         inputs, positions, sees = self.model.get_input_embeddings()(pack.ids), pack.positions, pack.sees
         if token is not None:
@@ -132,8 +138,8 @@ class Encoder:
             positions = torch.cat([positions, positions[pack.leaves] + 1])
             sees = torch.block_diag(sees, torch.eye(n, dtype=torch.bool)).bool()
             sees[t:, :t] = pack.sees[pack.leaves]
-        states, kept = self.forward(inputs, positions, sees, self._head)
-        return states[pack.leaves], states[t:], kept
+        states, cached = self.forward(inputs, positions, sees, self.head)
+        return states[pack.leaves], states[t:], cached
 
     def forward(
         self,
@@ -203,7 +209,11 @@ class Tail:
         found = []
         for pack, past, inputs in zip(self._packs, self._past, token.expand(sum(sizes), -1).split(sizes), strict=True):
             sees = torch.cat([pack.sees[pack.leaves], torch.eye(len(inputs), dtype=torch.bool)], dim=1)
-            found.append(self._encoder.forward(inputs, pack.positions[pack.leaves] + 1, sees, past)[0])
+            whole = [
+                (torch.cat([keys, own_keys], dim=2), torch.cat([values, own_values], dim=2))
+                for (keys, values), (own_keys, own_values) in zip(self._encoder.head, past, strict=True)
+            ]
+            found.append(self._encoder.forward(inputs, pack.positions[pack.leaves] + 1, sees, whole)[0])
         return torch.cat(found)
 
     def slopes(self, token: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:

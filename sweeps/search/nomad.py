@@ -13,7 +13,7 @@ from sweeps.space import Space, SpaceError
 ANSWER = "answer: "
 
 RUNS = 4
-"""After so many, each of which ended before it asked something new, the candidates are random."""
+"""After so many, each of which ended before it asked something new, the candidates are random. Not tuned."""
 
 
 EVALUATIONS = 10

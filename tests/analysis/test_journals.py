@@ -67,6 +67,30 @@ def test_without_a_score_or_a_folder_there_is_none(tmp_path):
     assert load_searches(tmp_path) == load_searches(tmp_path / "none") == []
 
 
+@pytest.mark.parametrize(
+    ("changed", "labels"),
+    [
+        ({"settings": {"token": False, "text": "lora"}}, ["tpe token=true", "tpe token=false"]),
+        ({"initial": 9}, ["tpe initial=5", "tpe initial=9"]),
+        ({"fingerprint": {"text": "fedcba9876543210"}}, ["tpe text content=012345", "tpe text content=fedcba"]),
+        ({"seed": 2}, ["tpe", "tpe"]),
+        ({"config of the values": "bbbb"}, ["tpe", "tpe"]),
+    ],
+)
+def test_searches_by_other_settings_are_told_apart_and_other_problems_are_not_pooled(tmp_path, changed, labels):
+    search = HEADER["search"] | {
+        "settings": {"token": True, "text": "lora"},
+        "fingerprint": {"text": "0123456789abcdef"},
+        "initial": 5,
+        "config of the values": "aaaa",
+    }
+    for name, one in (("a", search), ("b", search | changed)):
+        (tmp_path / f"{name}.jsonl").write_text(lines(asked(0), told(0, 0.5), header=HEADER | {"search": one}))
+    found = load_searches(tmp_path)
+    assert [one.method for one in found] == labels
+    assert (found[0].key == found[1].key) == ("config of the values" not in changed)
+
+
 def test_the_best_so_far_is_drawn_in_steps_with_markers_apart(tmp_path):
     from analysis.journals import load_journals
     from analysis.search_plot import progress

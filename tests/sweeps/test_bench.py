@@ -83,18 +83,19 @@ def test_what_was_replayed_is_not_replayed_again(landscape, tmp_path, monkeypatc
         return file.read_text()
 
     first = call(2)
-    file.write_text(first + '{"table": "small", "met')  # a replay that was killed while writing
+    file.write_text(first + '{"table": "small", "shares": [{"gp": 1.0}')  # a replay that was killed while writing
     assert call(2).startswith(first)
-    assert [json.loads(line)["seed"] for line in call(3).splitlines() if line.endswith("}")] == [0, 1, 2]
+    assert [json.loads(line)["seed"] for line in call(3).splitlines() if "scores" in line] == [0, 1, 2]
     assert "3 seeds" in capsys.readouterr().out
 
 
 def test_a_changed_table_or_method_is_replayed_again(landscape):
     config = bench.configured("random")
-    made = bench.digest(landscape, config)
+    made = bench.digest(landscape, config, {})
     other = Landscape("small", landscape.space, landscape.scores + 1, "lora", "points")
-    assert made == bench.digest(landscape, bench.configured("random"))
-    assert len({made, bench.digest(other, config), bench.digest(landscape, config | {"initial": 9})}) == 3
+    assert made == bench.digest(landscape, bench.configured("random"), {})
+    changed = [bench.digest(other, config, {}), bench.digest(landscape, config | {"initial": 9}, {})]
+    assert len({made, *changed, bench.digest(landscape, config, {"text": "edited"})}) == 4
 
 
 def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):

@@ -68,5 +68,12 @@ def test_a_lucky_seed_is_not_promoted():
     cells = [[f"lr={lr}", f"seed={seed}", "rank=8"] for lr in (1, 2) for seed in (0, 1, 2)]
     scores = [0.1, 0.95, 0.1, 0.6, float("nan"), 0.7]
     found = Promotion(1, ["train_fraction=1"], ["seed"]).choose(cells, scores)
-    assert [one.overrides for one in found] == [["lr=2", f"seed={seed}", "rank=8", "train_fraction=1"] for seed in (0, 2)]
-    assert [one.proxy for one in found] == pytest.approx([0.65, 0.65])
+    assert [one.overrides for one in found] == [["lr=2", f"seed={seed}", "rank=8", "train_fraction=1"] for seed in (0, 1, 2)]
+    assert [one.proxy for one in found] == pytest.approx([1.4 / 3] * 3)  # no score counts as the worst
+
+
+def test_a_seed_is_not_lucky_by_the_failure_of_the_others():
+    cells = [[f"lr={lr}", f"seed={seed}"] for lr in (1, 2, 3, 4) for seed in (0, 1, 2)]
+    scores = [0.8, 0.8, 0.8, None, None, 0.95, None, None, None, 0.1, 0.2, 0.3]
+    found = Promotion(4, [], ["seed"]).choose(cells, scores)
+    assert [one.overrides[0] for one in found] == ["lr=1"] * 3 + ["lr=2"] * 3 + ["lr=4"] * 3

@@ -79,17 +79,20 @@ def test_a_model_beats_chance(name):
     assert np.median(ranks) <= 3, ranks  # of 216; 20 random candidates reach the ninth place half the time
 
 
-def test_the_order_of_axis_values_does_not_matter_to_tpe_and_nomad():
+@pytest.mark.parametrize(("name", "module"), [("tpe", "optuna"), ("nomad", "PyNomad")])
+def test_the_order_of_axis_values_does_not_matter(name, module):
     """Listed ascending or not, numbers are ordered by what they are."""
-    pytest.importorskip("optuna", reason="pip install 'lorabench[search]' brings optuna")
+    pytest.importorskip(module, reason=f"pip install 'lorabench[search]' brings {module}")
+    from sweeps.search.nomad import Nomad
     from sweeps.search.tpe import TPE
 
+    make = {"tpe": TPE, "nomad": Nomad}[name]
     lrs = ["1e-4", "1e-3", "1e-2", "1e-1"]
     one, other = Space({"lr": lrs, "rank": ["4", "8"]}), Space({"lr": lrs[::-1], "rank": ["8", "4"]})
     mirrored = len(one) - 1
     history = [Observation(i, float(i == 3)) for i in (0, 3, 5)]
     flipped = [Observation(mirrored - one.candidate, one.score) for one in history]
-    assert mirrored - TPE(other, 0).ask(flipped) == TPE(one, 0).ask(history)
+    assert mirrored - make(other, 0).ask(flipped) == make(one, 0).ask(history)
 
 
 def test_what_is_missing_is_told_before_the_first_question(method, monkeypatch):

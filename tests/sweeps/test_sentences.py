@@ -140,7 +140,7 @@ def test_it_searches_and_an_interrupted_one_goes_on_to_the_same_question(random,
     running = LanguageBO(SPACE, 0, Source(random, tmp_path), token=False, **switches)
     for _ in range(3):
         candidate = running.ask(history)
-        assert candidate not in {one.candidate for one in history} and running.arm
+        assert candidate not in {one.candidate for one in history} and running.shares
         assert LanguageBO(SPACE, 0, Source(random, tmp_path), token=False, **switches).ask(history) == candidate
         history.append(Observation(candidate, -abs(candidate - 20) / 20))
 

@@ -2,10 +2,14 @@
 
 import ast
 import json
+from types import SimpleNamespace
 
 import pytest
 
-from sweeps.journal import held
+from sweeps.journal import Journal, held
+from sweeps.search.base import Search, untried
+from sweeps.space import Space
+from sweeps.sweeper import SearchSweeper
 
 TOLD = "hydra.sweeper.method._target_=app.Told"
 
@@ -77,6 +81,12 @@ def test_another_search_does_not_go_on_from_the_journal(app):
     assert len(app.calls()) == 3
 
 
+def test_values_may_be_a_list(app):
+    done = app("hydra.sweeper.budget=4", "hydra.sweeper.params={rank:[4,16],lr:[1e-4,3e-4]}")
+    assert done.returncode == 0, done.stderr
+    assert {call.split()[0] for call in app.calls()} == {"4", "16"}
+
+
 def test_the_order_of_axes_on_the_command_line_makes_no_other_search(app):
     assert app("hydra.sweeper.budget=2", "bad=1,2", "alpha=4,8").returncode == 0
     assert app("hydra.sweeper.budget=3", "alpha=4,8", "bad=1,2").returncode == 0
@@ -88,6 +98,33 @@ def test_a_second_process_on_a_journal_ends_with_one_line(app):
         done = app("hydra.sweeper.budget=3")
     assert done.returncode != 0 and "belongs to a search that is running" in done.stderr
     assert app.calls() == []
+
+
+def test_values_that_mean_another_config_make_another_search(app):
+    """The space is the same; what a value stands for beyond its own key is not."""
+    once = ("hydra.sweeper.budget=2", "bad=1,2", "alpha=4,8")
+    assert app(*once, "seed=${bad}").returncode == 0
+    done = app(*once, "seed=${alpha}")
+    assert done.returncode != 0 and "is of another search (config of the values" in done.stderr, done.stderr
+    assert len(app.calls()) == 2
+
+
+def test_candidates_asked_for_together_enter_the_model_with_the_median(tmp_path):
+    """Constant liar: the median of the scores told, failures apart."""
+    space, seen = Space({"lr": ["1", "2", "3", "4", "5", "6", "7"]}), []
+
+    class Spy(Search):
+        def ask(self, history):
+            seen.append([(one.candidate, one.score) for one in history])
+            return int(untried(space, history).argmax())
+
+    journal = Journal(tmp_path / "spy.jsonl", space, {})
+    for number, score in zip(journal.ask([0, 1, 2, 3]), (0.9, 0.1, None, 0.2), strict=True):
+        journal.tell(number, score, "" if score else "it failed")
+    sweeper = SimpleNamespace(parallel=3, budget=7)
+    assert SearchSweeper._ask(sweeper, journal, Spy(space, 0), []) == [4, 5, 6]
+    told = [(0, 0.9), (1, 0.1), (2, None), (3, 0.2)]
+    assert seen == [told, [*told, (4, 0.2)], [*told, (4, 0.2), (5, 0.2)]]
 
 
 def test_a_kill_within_a_batch_changes_no_question(app):
