@@ -18,8 +18,8 @@ PACK = 768
 enough for the matrix products, short enough that the square of who sees whom stays small. Not tuned."""
 
 AGREE = 1e-3
-"""Largest relative difference of a state that is computed with others from one alone: far above float32's rounding, far below what a wrong
-position or mask does."""
+"""Largest relative difference of a state that is computed with others from one alone: far above float32's rounding, and far below
+what a wrong position or mask does."""
 
 Past = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer."""
