@@ -23,7 +23,7 @@ def explained(error: BaseException, conf: Path, config: str = "config") -> str |
     """
     if isinstance(error, UserError):
         return str(error)
-    if type(error).__name__ in ("SweepFailed", "SpaceError"):  # of `sweeps`, which is not imported here
+    if type(error).__name__ in ("SweepFailed", "SweepError"):  # of `sweeps`, which is not imported here
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from sweeps import landscapes, settings
+from sweeps.errors import SweepError
 from sweeps.search import design
 from sweeps.search.base import Observation, Search
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 
 def methods() -> list[str]:
@@ -42,13 +43,13 @@ def configured(name: str, changes: Sequence[str] = (), text: str | None = None) 
         text: the explanations, for a method that reads them.
 
     Raises:
-        SpaceError: no such method, or a change of what it does not have.
+        SweepError: no such method, or a change of what it does not have.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     if name not in methods():
-        raise SpaceError(f"there is no method {name}; available: {', '.join(methods())}")
+        raise SweepError(f"there is no method {name}; available: {', '.join(methods())}")
     parts = [OmegaConf.load(_folder() / f"{each}.yaml") for each in ("search", name)]
     whole: Any = OmegaConf.merge(*parts)
     merged: Any = OmegaConf.masked_copy(whole, ["name", "initial", "design", "method"])
@@ -60,7 +61,7 @@ def configured(name: str, changes: Sequence[str] = (), text: str | None = None) 
             merged = OmegaConf.merge(merged, OmegaConf.from_dotlist([change]))
         except OmegaConfBaseException as error:
             keys = ", ".join(["initial", "design", *(f"method.{key}" for key in merged.method if not str(key).startswith("_"))])
-            raise SpaceError(f"{change} changes nothing of {name}; what there is: {keys}") from error
+            raise SweepError(f"{change} changes nothing of {name}; what there is: {keys}") from error
     chosen: Any = OmegaConf.to_container(merged, resolve=True)
     return chosen
 
@@ -69,14 +70,14 @@ def seeds(text: str) -> range:
     """``20``: seeds 0 to 19; ``10-19``: those.
 
     Raises:
-        SpaceError: neither.
+        SweepError: neither.
     """
     first, dash, last = text.partition("-")
     if first.isdecimal() and (not dash or last.isdecimal()):
         found = range(int(first), int(last) + 1) if dash else range(int(first))
         if len(found):
             return found
-    raise SpaceError(f"--seeds {text} is neither a number of seeds nor FIRST-LAST")
+    raise SweepError(f"--seeds {text} is neither a number of seeds nor FIRST-LAST")
 
 
 def digest(landscape: landscapes.Landscape, config: dict[str, Any], fingerprint: dict[str, Any]) -> str:
@@ -131,18 +132,18 @@ def main() -> None:
     options = parser.parse_args()
     try:
         if options.budget < 1:
-            raise SpaceError(f"--budget {options.budget} must be at least 1")
+            raise SweepError(f"--budget {options.budget} must be at least 1")
         if options.focus is not None and options.focus not in options.methods.split(","):
-            raise SpaceError(f"--focus {options.focus} is none of --methods {options.methods}")
+            raise SweepError(f"--focus {options.focus} is none of --methods {options.methods}")
         if options.output.is_dir():
-            raise SpaceError(f"--output {options.output} is a folder, not a file")
+            raise SweepError(f"--output {options.output} is a folder, not a file")
         chosen_seeds = seeds(options.seeds)
         found = _read(options.output)
         keys: list[dict[str, Any]] = []
         tables = [landscapes.read(name, options.data) for name in options.tables.split(",")]
         for landscape in tables:
             if options.budget > len(landscape.space):
-                raise SpaceError(
+                raise SweepError(
                     f"--budget {options.budget} is more than the {len(landscape.space)} candidates of {landscape.name}"
                 )
             for label in options.methods.split(","):
@@ -164,19 +165,19 @@ def main() -> None:
                         print(f"{landscape.name} {label} seed {seed}: {max(run['scores']):.4g}", file=sys.stderr, flush=True)
         chosen = [next(run for run in found if _is(run, key)) for key in keys]
         print(text(tables, chosen, options.budget, options.focus))
-    except SpaceError as error:
+    except SweepError as error:
         print(f"sweeps.bench: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 
 
 def _check(method: Search) -> None:
-    """Raise SpaceError for what would stop a question later, also for what an encoder raises, whose package is another's."""
+    """Raise SweepError for what would stop a question later, also for what an encoder raises, whose package is another's."""
     try:
         method.check()
     except Exception as error:
         if type(error).__module__ == "builtins":  # no message for the user, but a fault
             raise
-        raise SpaceError(str(error)) from error
+        raise SweepError(str(error)) from error
 
 
 def _is(run: dict[str, Any], key: dict[str, Any]) -> bool:

@@ -23,9 +23,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from sweeps import settings
+from sweeps.errors import SweepError
 from sweeps.progress import RESULTS, results, write
 from sweeps.promotion import Promoted, Promotion
-from sweeps.space import SpaceError, derive, factors, rules
+from sweeps.space import derive, factors, rules
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class GridSweeper(Sweeper):
         return jobs
 
     def check(self) -> None:
-        """Raise SpaceError for the first setting that cannot be."""
+        """Raise SweepError for the first setting that cannot be."""
         settings.swept("params", self.params)
         settings.products("derived", self.derived)
         settings.overrides("first_pass", self.first_pass)
@@ -125,7 +126,7 @@ class GridSweeper(Sweeper):
             elif override.is_discrete_sweep():
                 axes[key] = [str(value) for value in override.sweep_string_iterator()]
                 if not axes[key]:
-                    raise SpaceError(f"{key} has no values to choose from: {override.input_line}")
+                    raise SweepError(f"{key} has no values to choose from: {override.input_line}")
             else:
                 raise HydraException(f"{key}: {self.KIND} needs a list of values, not an interval; write {key}=1e-4,1e-3")
         return axes

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sweeps.errors import SweepError
 from sweeps.search.base import Observation
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 VERSION = 2
 START = f'{{"journal": {VERSION}, "space": "'  # of every header
@@ -40,7 +41,7 @@ def held(file: Path) -> Iterator[None]:
     """Keep a journal to this process; the lock ends with it, however it ends.
 
     Raises:
-        SpaceError: another process has it.
+        SweepError: another process has it.
     """
     from filelock import FileLock, Timeout
 
@@ -49,9 +50,9 @@ def held(file: Path) -> Iterator[None]:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        raise SpaceError(f"{file} belongs to a search that is running; wait for it, or give another seed or journal") from None
+        raise SweepError(f"{file} belongs to a search that is running; wait for it, or give another seed or journal") from None
     except OSError as error:
-        raise SpaceError(f"hydra.sweeper.journal={file} cannot be written ({error.strerror})") from error
+        raise SweepError(f"hydra.sweeper.journal={file} cannot be written ({error.strerror})") from error
     try:
         yield
     finally:
@@ -68,7 +69,7 @@ class Journal:
         search: what else decides the questions (method, seed, first points) and the answers (the config).
 
     Raises:
-        SpaceError: the file is of another search, or is none; it is left as it is.
+        SweepError: the file is of another search, or is none; it is left as it is.
     """
 
     file: Path
@@ -87,20 +88,20 @@ class Journal:
         try:
             content = self.file.read_bytes() if self.file.exists() else b""
         except OSError as error:
-            raise SpaceError(f"hydra.sweeper.journal={self.file} cannot be read ({error.strerror})") from error
+            raise SweepError(f"hydra.sweeper.journal={self.file} cannot be read ({error.strerror})") from error
         *lines, cut = content.split(b"\n")
         if not lines:
             if not (START.encode().startswith(cut) or cut.startswith(START.encode())):
-                raise SpaceError(self._none())
+                raise SweepError(self._none())
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.file.write_bytes(b"")  # at most a header that a kill cut: nothing was asked yet
             self._append(header)
             return
         found = self._read(lines[0], 1)
         if found.get("journal") != VERSION:
-            raise SpaceError(self._none())
+            raise SweepError(self._none())
         if different := _differences(found, header):
-            raise SpaceError(
+            raise SweepError(
                 f"{self.file} is of another search ({different}): go on with its settings, or give another "
                 "hydra.sweeper.journal"
             )
@@ -116,7 +117,7 @@ class Journal:
         try:
             return dict(json.loads(line))
         except (ValueError, TypeError):
-            raise SpaceError(self._none() if number == 1 else self._damaged(number)) from None
+            raise SweepError(self._none() if number == 1 else self._damaged(number)) from None
 
     def _damaged(self, number: int) -> str:
         return f"{self.file}: line {number} is damaged; give another hydra.sweeper.journal"
@@ -135,7 +136,7 @@ class Journal:
             case {"tell": int(told), "status": "failed", "score": None} if told in self.open():
                 self.trials[told] = Trial(self.trials[told].candidate, "failed", None, str(line.get("note", "")))
                 return
-        raise SpaceError(self._damaged(number))
+        raise SweepError(self._damaged(number))
 
     def ask(self, candidates: Sequence[int]) -> list[int]:
         """Note that candidates are to be evaluated together, in one line; return the trials' numbers.

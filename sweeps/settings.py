@@ -5,59 +5,59 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from sweeps.errors import SweepError
 from sweeps.search.design import DESIGNS
-from sweeps.space import SpaceError
 
 PLAIN: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
 def whole(key: str, value: Any, least: int, most: int | None = None) -> None:
-    """Raise SpaceError unless the value is a whole number within the bounds."""
+    """Raise SweepError unless the value is a whole number within the bounds."""
     if not is_a(int, value) or value < least or (most is not None and value > most):
         raise _wrong(key, value, f"a whole number of at least {least}" + ("" if most is None else f" and at most {most}"))
 
 
 def share(key: str, value: Any) -> None:
-    """Raise SpaceError unless the value is a part of one."""
+    """Raise SweepError unless the value is a part of one."""
     if not is_a(float, value) or not 0 <= value <= 1:
         raise _wrong(key, value, "a number between 0 and 1")
 
 
 def text(key: str, value: Any, what: str) -> None:
-    """Raise SpaceError unless the value is a text with something in it."""
+    """Raise SweepError unless the value is a text with something in it."""
     if not isinstance(value, str) or not value.strip():
         raise _wrong(key, value, what)
 
 
 def overrides(key: str, value: Any) -> None:
-    """Raise SpaceError unless the value is a list of overrides."""
+    """Raise SweepError unless the value is a list of overrides."""
     if not _texts(value) or not all("=" in one or one.startswith("~") for one in value):
         raise _wrong(key, value, "a list of overrides, as [train_fraction=1,subset=random], or []")
 
 
 def keys(key: str, value: Any) -> None:
-    """Raise SpaceError unless the value is a list of keys."""
+    """Raise SweepError unless the value is a list of keys."""
     if not _texts(value):
         raise _wrong(key, value, "a list of keys, as [seed], or []")
 
 
 def swept(key: str, value: Any) -> None:
-    """Raise SpaceError unless the value gives keys their values, or is None."""
+    """Raise SweepError unless the value gives keys their values, or is None."""
     if value is not None and not isinstance(value, Mapping):
         raise _wrong(key, value, "null or keys with their values, as {lr: '1e-4,1e-3'}")
 
 
 def products(key: str, value: Any) -> None:
-    """Raise SpaceError unless the value gives keys products of others, or is None."""
+    """Raise SweepError unless the value gives keys products of others, or is None."""
     if value is not None and not (isinstance(value, Mapping) and all(isinstance(rule, str) for rule in value.values())):
         raise _wrong(key, value, "null or keys with products of others, as {variant.alpha: rank * alpha_mult}")
 
 
 def first_points(initial: Any, kind: Any) -> None:
-    """Raise SpaceError unless they are a number of first points and a design."""
+    """Raise SweepError unless they are a number of first points and a design."""
     whole("initial", initial, 0)
     if kind not in DESIGNS:
-        raise SpaceError(f"hydra.sweeper.design={_shown(kind)} is none of {', '.join(DESIGNS)}")
+        raise SweepError(f"hydra.sweeper.design={_shown(kind)} is none of {', '.join(DESIGNS)}")
 
 
 def method(make: Callable[..., Any], name: str, given: int) -> None:
@@ -69,7 +69,7 @@ def method(make: Callable[..., Any], name: str, given: int) -> None:
         given: its first so many parameters are not for the config to set.
 
     Raises:
-        SpaceError: one that it has not, one that it lacks, or a plain value of another kind than it wants.
+        SweepError: one that it has not, one that it lacks, or a plain value of another kind than it wants.
     """
     if not isinstance(make, partial):
         return
@@ -77,17 +77,17 @@ def method(make: Callable[..., Any], name: str, given: int) -> None:
     for key, value in make.keywords.items():
         if key not in wanted:
             known = f"its settings: {', '.join(wanted)}" if wanted else "it has none"
-            raise SpaceError(f"hydra.sweeper.method.{key} is no setting of {name}; {known}")
+            raise SweepError(f"hydra.sweeper.method.{key} is no setting of {name}; {known}")
         kind = wanted[key].annotation
         if kind in PLAIN and not is_a(kind, value):
             raise _wrong(f"method.{key}", value, PLAIN[kind])
         if kind not in PLAIN and kind is not inspect.Parameter.empty and isinstance(value, tuple(PLAIN)):
-            raise SpaceError(
+            raise SweepError(
                 f"hydra.sweeper.method.{key}={_shown(value)} must be a node with a _target_; set one of its keys instead, "
                 f"hydra.sweeper.method.{key}.KEY"
             )
     if missing := [key for key, one in wanted.items() if one.default is one.empty and key not in make.keywords]:
-        raise SpaceError(f"hydra.sweeper.method.{missing[0]} is missing, which {name} needs")
+        raise SweepError(f"hydra.sweeper.method.{missing[0]} is missing, which {name} needs")
 
 
 def is_a(kind: type, value: Any) -> bool:
@@ -101,8 +101,8 @@ def _texts(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
 
 
-def _wrong(key: str, value: Any, what: str) -> SpaceError:
-    return SpaceError(f"hydra.sweeper.{key}={_shown(value)} must be {what}")
+def _wrong(key: str, value: Any, what: str) -> SweepError:
+    return SweepError(f"hydra.sweeper.{key}={_shown(value)} must be {what}")
 
 
 def _shown(value: Any) -> str:

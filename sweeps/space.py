@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sweeps.errors import SweepError
+
 if TYPE_CHECKING:
     import numpy as np
 
 LOG_RANGE = 10
 """A positive axis whose largest value is at least so many times its smallest is encoded by its logarithm."""
-
-
-class SpaceError(Exception):
-    """A space that cannot be searched; the message is for the user."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Space:
         hidden: axes that are no overrides themselves, as ``alpha_mult``.
 
     Raises:
-        SpaceError: no axis; an axis without values or with one twice; a derived key of what is no numeric axis.
+        SweepError: no axis; an axis without values or with one twice; a derived key of what is no numeric axis.
     """
 
     def __init__(
@@ -81,14 +79,14 @@ class Space:
     ) -> None:
         self.axes = tuple(Axis(key, tuple(texts)) for key, texts in axes.items())
         if not self.axes:
-            raise SpaceError("nothing to search: give values to choose from, as lr=1e-4,1e-3 or rank='range(1,9)'")
+            raise SweepError("nothing to search: give values to choose from, as lr=1e-4,1e-3 or rank='range(1,9)'")
         for axis in self.axes:
             if not axis.texts:
-                raise SpaceError(f"{axis.key} has no values to choose from")
+                raise SweepError(f"{axis.key} has no values to choose from")
             values = [_value(text) for text in axis.texts]
             if twice := [text for text, value in zip(axis.texts, values, strict=True) if values.count(value) > 1]:
                 alike = [text for text in dict.fromkeys(twice) if _value(text) == _value(twice[0])]
-                raise SpaceError(f"{axis.key} has {alike[0]} twice" + (f", also as {alike[1]}" if alike[1:] else ""))
+                raise SweepError(f"{axis.key} has {alike[0]} twice" + (f", also as {alike[1]}" if alike[1:] else ""))
         self.derived = rules(derived or {}, axes)
         self.hidden = frozenset(hidden)
 
@@ -189,14 +187,14 @@ def rules(derived: Mapping[str, str], axes: Mapping[str, Sequence[str]]) -> dict
     """The factors of each derived key.
 
     Raises:
-        SpaceError: a key that has values of its own, or one derived from what is no numeric axis.
+        SweepError: a key that has values of its own, or one derived from what is no numeric axis.
     """
     found = {key: factors(rule) for key, rule in derived.items()}
     for key, names in found.items():
         if key in axes:
-            raise SpaceError(f"{key} is both given and derived ({' * '.join(names)}): drop one of the two")
+            raise SweepError(f"{key} is both given and derived ({' * '.join(names)}): drop one of the two")
         if wrong := [name for name in names if Axis(name, tuple(axes.get(name, ["-"]))).numbers is None]:
-            raise SpaceError(f"{key} is derived from {', '.join(wrong)}, which is no axis of numbers here")
+            raise SweepError(f"{key} is derived from {', '.join(wrong)}, which is no axis of numbers here")
     return found
 
 

@@ -13,13 +13,14 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, OmegaConf
 
 from sweeps import settings
+from sweeps.errors import SweepError
 from sweeps.grid import GridSweeper, SweepFailed, is_number, reason, retry_later, score
 from sweeps.journal import Journal, flattened, held
 from sweeps.progress import RESULTS, Table, results, write
 from sweeps.promotion import Promoted
 from sweeps.search import design
 from sweeps.search.base import Observation, Search
-from sweeps.space import Space, SpaceError, factors, rules
+from sweeps.space import Space, factors, rules
 
 
 class SearchSweeper(GridSweeper):
@@ -76,7 +77,7 @@ class SearchSweeper(GridSweeper):
         self.check()
         fixed, space = self.space(arguments)
         if self.budget > len(space):
-            raise SpaceError(
+            raise SweepError(
                 f"hydra.sweeper.budget={self.budget} is more than the {len(space)} candidates; hydra/sweeper=grid runs them all"
             )
         method = self.method(space, self.seed)
@@ -139,7 +140,7 @@ class SearchSweeper(GridSweeper):
         settings.whole("seed", self.seed, 0, self.LARGEST_SEED)
         settings.share("max_failure_rate", self.max_failure_rate)
         if self.journal_file.suffix == ".yaml":
-            raise SpaceError(f"hydra.sweeper.journal={self.journal_file} must not end in .yaml, which its results do")
+            raise SweepError(f"hydra.sweeper.journal={self.journal_file} must not end in .yaml, which its results do")
         settings.method(self.method, self.name, given=2)
 
     def _expected(self, fixed: Sequence[str], space: Space) -> list[DictConfig]:

@@ -5,7 +5,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sweeps.space import Space, SpaceError
+from sweeps.errors import SweepError
+from sweeps.space import Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,11 +43,11 @@ class Search(ABC):
         """Find before the first evaluation what would stop a question later.
 
         Raises:
-            SpaceError: what the method needs is not at hand.
+            SweepError: what the method needs is not at hand.
         """
         if missing := [name for name in self.needs if importlib.util.find_spec(name) is None]:
             name = type(self).__module__.rpartition(".")[2]
-            raise SpaceError(f"the method {name} needs {', '.join(missing)}: pip install 'lorabench[search]'")
+            raise SweepError(f"the method {name} needs {', '.join(missing)}: pip install 'lorabench[search]'")
 
     def fingerprint(self) -> dict[str, Any]:
         """What decides the questions besides space, seed and settings, such as a file's content; of types that JSON knows."""

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from sweeps.errors import SweepError
 from sweeps.search.prompts import Prompts
-from sweeps.space import SpaceError
 
 PACK = 768
 """Tokens of one pass beyond the head: as many nodes of the tree as fit go together, each seeing its ancestors alone: long
 enough for the matrix products, short enough that the square of who sees whom stays small. Not tuned."""
 
 AGREE = 1e-3
-"""Largest relative difference of a state that is computed with others from one alone: far above float32's rounding, and far below
-what a wrong position or mask does."""
+"""Largest relative difference of a state that is computed with others from one alone: far above float32's rounding, and far
+below what a wrong position or mask does."""
 
 Past = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer."""
@@ -58,7 +58,7 @@ class Encoder:
         cache: folder for embeddings.
 
     Raises:
-        SpaceError: explanations that leave the model no room for a candidate.
+        SweepError: explanations that leave the model no room for a candidate.
     """
 
     def __init__(self, prompts: Prompts, model: Any, tokenizer: Any, fingerprint: str, limit: int, cache: Path) -> None:
@@ -68,7 +68,7 @@ class Encoder:
         ids = tokenizer(prompts.head, add_special_tokens=True, verbose=False)["input_ids"]
         lines = [max(map(len, map(self._tokens, texts))) for texts, _ in prompts.lines_by_key.values()]
         if (length := len(ids) + sum(lines) + 1) > limit:  # one more for the token
-            raise SpaceError(f"the texts have up to {length} tokens, the encoder reads {limit}: shorten what is explained")
+            raise SweepError(f"the texts have up to {length} tokens, the encoder reads {limit}: shorten what is explained")
         with torch.no_grad():
             past = model(input_ids=torch.tensor([ids]), use_cache=True).past_key_values
         self.head = [(layer.keys, layer.values) for layer in past.layers]
@@ -101,7 +101,7 @@ class Encoder:
         """Read a text with others and alone, for a model may heed neither positions nor who sees whom.
 
         Raises:
-            SpaceError: the two differ.
+            SweepError: the two differ.
         """
         order = sorted(self.prompts.space.cover(), key=self.prompts.lines)[-2:]
         packed = self.embed(order, None)[-1]
@@ -111,7 +111,7 @@ class Encoder:
             alone = self.model(input_ids=torch.tensor([ids])).last_hidden_state[0, -1]
         if not float((packed - alone).norm()) < AGREE * float(alone.norm()):
             kind = f"{type(self.model).__name__} with attention {self.model.config._attn_implementation}"
-            raise SpaceError(f"the encoder ({kind}) reads texts together otherwise than alone: it needs sdpa and position_ids")
+            raise SweepError(f"the encoder ({kind}) reads texts together otherwise than alone: it needs sdpa and position_ids")
 
     def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
         """Embeddings of some candidates [n, width], with a token [width] or without one."""

@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sweeps.errors import SweepError
 from sweeps.search.base import Observation, Search, filled, untried, warped
 from sweeps.search.prompts import Prompts, Text
 from sweeps.search.sentences import NO_TOKEN, Sentences
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 if TYPE_CHECKING:
     import torch
@@ -73,7 +74,7 @@ class LanguageBO(Search):
         language: False: random vectors, one a value of each line, in place of the language model; without a token. A control.
 
     Raises:
-        SpaceError: no such text, or a token without a projection or a language model.
+        SweepError: no such text, or a token without a projection or a language model.
     """
 
     needs = ("botorch",)
@@ -93,9 +94,9 @@ class LanguageBO(Search):
     ) -> None:
         super().__init__(space, seed)
         if token and not language:
-            raise SpaceError("method.language=false needs method.token=false: a token is the language model's")
+            raise SweepError("method.language=false needs method.token=false: a token is the language model's")
         if token and not projection:
-            raise SpaceError("method.projection=false needs method.token=false: the token is fitted through the projection")
+            raise SweepError("method.projection=false needs method.token=false: the token is fitted through the projection")
         self.projection, self.token, self.fallback = projection, token, fallback
         self._prompts, self._source = Prompts(space, Text.read(text), domain, relations), encoder
         self._language = language
@@ -112,7 +113,7 @@ class LanguageBO(Search):
         super().check()
         if self._language:
             if self.token and not self._source.causal:
-                raise SpaceError(NO_TOKEN)
+                raise SweepError(NO_TOKEN)
             self._encoder.check()
 
     def ask(self, history: Sequence[Observation]) -> int:

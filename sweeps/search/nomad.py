@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from sweeps.errors import SweepError
 from sweeps.search.base import Observation, Search, filled, untried
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 ANSWER = "answer: "
 
@@ -59,7 +60,7 @@ class Nomad(Search):
         """What NOMAD asks next, if anything, and what it met of the known before.
 
         Raises:
-            SpaceError: NOMAD crashed.
+            SweepError: NOMAD crashed.
         """
         question = {
             "sizes": [len(order) for order in self._orders.values()],
@@ -73,7 +74,7 @@ class Nomad(Search):
         answers = [line for line in ran.stdout.splitlines() if line.startswith(ANSWER)]
         if ran.returncode != 0 or not answers:
             told = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()[-1]
-            raise SpaceError(f"NOMAD crashed after {len(scores)} evaluations (exit code {ran.returncode}): {told}")
+            raise SweepError(f"NOMAD crashed after {len(scores)} evaluations (exit code {ran.returncode}): {told}")
         return json.loads(answers[-1].removeprefix(ANSWER))
 
     def _places(self, candidate: int) -> list[int]:

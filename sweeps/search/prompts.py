@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.errors import SweepError
 from sweeps.search.relations import Relation
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,7 @@ class Text:
         """Of ``texts/NAME.yaml``, or of a file.
 
         Raises:
-            SpaceError: no such file, or not of that form; one line.
+            SweepError: no such file, or not of that form; one line.
         """
         import yaml
 
@@ -51,7 +52,7 @@ class Text:
         except (OSError, ValueError, yaml.YAMLError) as error:
             known = ", ".join(sorted(each.stem for each in TEXTS.glob("*.yaml")))
             reason = " ".join(str(error).split())
-            raise SpaceError(
+            raise SweepError(
                 f"text={name} is neither one of {known} nor a yaml with task, axes, names and relations ({reason})"
             ) from error
 
@@ -101,12 +102,12 @@ class Prompts:
         axes = list(dict.fromkeys(seen.get(key, key) for key in space.keys))
         given = list(text.relations.values()) if domain and relations else []
         if taken := [each.name for each in given if each.name in space.columns]:
-            raise SpaceError(f"the text's relation {taken[0]} has the name of a key that is searched: give it another one")
+            raise SweepError(f"the text's relation {taken[0]} has the name of a key that is searched: give it another one")
         self._relations = [each for each in given if each.holds({key: space.columns[key] for key in axes})]
         self.keys = self._ordered(axes)
         shown = [self._names.get(key, key) for key in self.keys]
         if alike := [name for name in shown if shown.count(name) > 1]:
-            raise SpaceError(f"two lines would both tell {alike[0]}=: give one of them another name in the text's names")
+            raise SweepError(f"two lines would both tell {alike[0]}=: give one of them another name in the text's names")
         self.explanations = {key: text.axes.get(key, "").strip() if domain else "" for key in self.keys}
         parts = [text.task.strip() if domain else "", *self.explanations.values()]
         self.head = "\n".join([*(part for part in parts if part), "The setting:"])

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweeps.errors import SweepError
 from sweeps.search.prompts import Prompts
-from sweeps.space import SpaceError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,11 +37,11 @@ class Sentences:
         self._texts = {key: [f"{prompts.explanations[key]}{line}".strip() for line in lines[key][0]] for key in lines}
 
     def check(self) -> None:
-        """Raise SpaceError for a text that is longer than the model reads: cut, it would lose its end, the value."""
+        """Raise SweepError for a text that is longer than the model reads: cut, it would lose its end, the value."""
         for key, texts in self._texts.items():
             length = max(len(self.tokenizer(text, verbose=False)["input_ids"]) for text in texts)
             if length > self.limit:
-                raise SpaceError(
+                raise SweepError(
                     f"the text of {key} has {length} tokens, the encoder reads {self.limit}: shorten what explains {key}"
                 )
 
@@ -49,14 +49,14 @@ class Sentences:
         """Embeddings of all candidates [candidates, width], float32; what they are sums of is cached.
 
         Raises:
-            SpaceError: a token, or a text that is longer than the model reads.
+            SweepError: a token, or a text that is longer than the model reads.
         """
         import numpy as np
 
         from sweeps.search.encoder import kept
 
         if token:
-            raise SpaceError(NO_TOKEN)
+            raise SweepError(NO_TOKEN)
         self.check()
         content = json.dumps([self.fingerprint, list(self._texts.values())])
         file = self.cache / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.npy"

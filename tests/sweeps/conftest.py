@@ -16,7 +16,7 @@ import math, os, sys
 import hydra
 import numpy as np
 from sweeps.search.base import Search, untried
-from sweeps.space import SpaceError
+from sweeps.errors import SweepError
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg):
@@ -37,7 +37,7 @@ class Told(Search):  # its questions follow from every score it was told
 
     def check(self):
         if os.environ.get("MISSING"):
-            raise SpaceError("no encoder")
+            raise SweepError("no encoder")
 
     def fingerprint(self):
         return {"text": open("text.txt").read() if os.path.exists("text.txt") else ""}

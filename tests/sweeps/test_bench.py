@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from sweeps import bench, bench_table, landscapes
+from sweeps.errors import SweepError
 from sweeps.landscapes import Landscape
 from sweeps.search.base import Observation, Search
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 
 @pytest.fixture
@@ -135,10 +136,10 @@ def test_a_missing_encoder_is_one_line(landscape, tmp_path, monkeypatch, capsys)
 
 def test_a_change_of_a_method_is_its_yaml_with_that_change():
     assert bench.configured("language_bo", ["method.token=false"])["method"]["token"] is False
-    with pytest.raises(SpaceError, match="there is no method"):
+    with pytest.raises(SweepError, match="there is no method"):
         bench.configured("nothing")
     for wrong in ("token=false", "metod.token=false", "method.tokn=false", "budget=3"):
-        with pytest.raises(SpaceError, match=r"changes nothing of language_bo; what there is: initial, design, method\.text"):
+        with pytest.raises(SweepError, match=r"changes nothing of language_bo; what there is: initial, design, method\.text"):
             bench.configured("language_bo", [wrong])
 
 

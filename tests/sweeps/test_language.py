@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from sweeps.errors import SweepError
 from sweeps.search.prompts import Prompts, Text
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 SPACE = Space(
     {"rank": ["1", "4", "16"], "alpha_mult": ["0.5", "2"], "lr": ["1e-4", "0.0010", "5e-3"], "batch_size": ["8", "16"]},
@@ -269,7 +270,7 @@ def test_without_any_model_a_candidate_is_drawn(language_bo, monkeypatch):
 
 def test_the_token_needs_the_projection_and_a_language_model(language_bo):
     for wrong in ({"projection": False}, {"language": False}):
-        with pytest.raises(SpaceError, match=r"method\.token=false"):
+        with pytest.raises(SweepError, match=r"method\.token=false"):
             language_bo(**wrong)
 
 
@@ -323,7 +324,7 @@ def test_a_model_that_reads_texts_together_otherwise_than_alone_is_found_before_
     model, forward = loaded[0], loaded[0].forward
     LanguageBO(SPACE, 0, Source(loaded, tmp_path)).check()
     monkeypatch.setattr(model, "forward", lambda **given: forward(**{k: v for k, v in given.items() if k != deaf}))
-    with pytest.raises(SpaceError, match=r"reads texts together otherwise than alone: it needs sdpa and position_ids$"):
+    with pytest.raises(SweepError, match=r"reads texts together otherwise than alone: it needs sdpa and position_ids$"):
         LanguageBO(SPACE, 0, Source(loaded, tmp_path)).check()
 
 
@@ -335,7 +336,7 @@ def test_a_text_that_is_too_long_is_found_before_anything_runs(loaded, tmp_path)
     length = len(loaded[1](Prompts(SPACE, Text.read("lora")).head)["input_ids"])
     for limit in (length, length + 5):
         room.parts = (*loaded[:3], limit, tmp_path)
-        with pytest.raises(SpaceError, match=rf"up to \d+ tokens, the encoder reads {limit}: shorten what is explained$"):
+        with pytest.raises(SweepError, match=rf"up to \d+ tokens, the encoder reads {limit}: shorten what is explained$"):
             LanguageBO(SPACE, 0, room).check()
     room.parts = (*loaded[:3], length + 100, tmp_path)
     LanguageBO(SPACE, 0, room).check()
@@ -358,7 +359,7 @@ def test_an_encoder_that_is_not_at_hand_is_found_before_anything_runs(monkeypatc
     from sweeps.search.language_bo import LanguageBO
 
     LanguageBO(SPACE, 0, Frozen("tiny"), domain=False).check()
-    with pytest.raises(SpaceError, match=r"the encoder reads 1024"):
+    with pytest.raises(SweepError, match=r"the encoder reads 1024"):
         LanguageBO(SPACE, 0, Frozen("tiny")).check()
     monkeypatch.setattr(models, "read", lambda *_: pytest.fail("loaded"))
     with pytest.raises(UserError, match="encoder no_such is none of"):

@@ -2,9 +2,10 @@
 
 import pytest
 
+from sweeps.errors import SweepError
 from sweeps.search import prompts
 from sweeps.search.prompts import Prompts, Text, scientific, written
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 SPACE = Space(
     {"rank": ["1", "4", "16"], "alpha_mult": ["0.5", "2"], "lr": ["1e-4", "0.0010", "5e-3"], "batch_size": ["8", "16"]},
@@ -87,7 +88,7 @@ def test_what_is_no_text_is_said_in_one_line(tmp_path, content, reason):
     file = tmp_path / "mine.yaml"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(SpaceError, match="neither one of lora, mlp nor a yaml") as caught:
+    with pytest.raises(SweepError, match="neither one of lora, mlp nor a yaml") as caught:
         Text.read(str(file))
     assert reason in str(caught.value) and "\n" not in str(caught.value)
 
@@ -106,5 +107,5 @@ def test_every_shipped_text_is_complete():
 
 
 def test_two_lines_of_one_name_are_refused():
-    with pytest.raises(SpaceError, match=r"^two lines would both tell lr=: give one of them another name in the text's names$"):
+    with pytest.raises(SweepError, match=r"^two lines would both tell lr=: give one of them another name in the text's names$"):
         Prompts(SPACE, Text(names={"rank": "lr"}))

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from sweeps.errors import SweepError
 from sweeps.search.prompts import Prompts, Text
 from sweeps.search.relations import Relation
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 TEXT = Text(axes={"lr": "", "rank": "", "dropout": ""}, relations={"step": Relation.of("step", "lr * rank^0.5")})
 
@@ -47,7 +48,7 @@ def test_the_keys_of_relations_come_first():
 
 
 def test_a_relation_with_the_name_of_a_searched_key_is_refused():
-    with pytest.raises(SpaceError, match="relation step has the name of a key"):
+    with pytest.raises(SweepError, match="relation step has the name of a key"):
         Prompts(Space({"lr": ["1e-3", "1e-2"], "step": ["4", "8"]}), TEXT)
 
 
@@ -62,6 +63,6 @@ def test_a_relation_with_the_name_of_a_searched_key_is_refused():
 def test_a_text_with_a_wrong_relation_is_one_line(tmp_path, relations, reason):
     file = tmp_path / "mine.yaml"
     file.write_text(f"axes: {{lr: heat, rank: size}}\nrelations: {relations}\n")
-    with pytest.raises(SpaceError, match="neither one of lora, mlp nor a yaml") as caught:
+    with pytest.raises(SweepError, match="neither one of lora, mlp nor a yaml") as caught:
         Text.read(str(file))
     assert reason in str(caught.value) and "\n" not in str(caught.value)

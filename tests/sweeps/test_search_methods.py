@@ -6,9 +6,10 @@ import importlib.util
 import numpy as np
 import pytest
 
+from sweeps.errors import SweepError
 from sweeps.search import design
 from sweeps.search.base import Observation
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 SPACE = Space(
     {
@@ -101,7 +102,7 @@ def test_what_is_missing_is_told_before_the_first_question(method, monkeypatch):
     if not method.needs:
         method(SPACE, 0).check()
         return
-    with pytest.raises(SpaceError, match=f"{method.needs[0]}: pip install 'lorabench"):
+    with pytest.raises(SweepError, match=f"{method.needs[0]}: pip install 'lorabench"):
         method(SPACE, 0).check()
 
 
@@ -137,7 +138,7 @@ def test_a_crash_of_nomad_is_told(monkeypatch):
 
     history = [Observation(3, 0.5)]
     monkeypatch.setattr(nomad.sys, "executable", "/bin/false")
-    with pytest.raises(SpaceError, match=r"NOMAD crashed after 1 evaluations \(exit code 1\): it said nothing"):
+    with pytest.raises(SweepError, match=r"NOMAD crashed after 1 evaluations \(exit code 1\): it said nothing"):
         nomad.Nomad(SPACE, 0).ask(history)
 
 

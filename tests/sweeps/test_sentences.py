@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from sweeps.errors import SweepError
 from sweeps.search.prompts import Prompts, Text
 from sweeps.search.sentences import Sentences
-from sweeps.space import Space, SpaceError
+from sweeps.space import Space
 
 SPACE = Space(
     {"rank": ["1", "4", "16"], "alpha_mult": ["0.5", "2"], "lr": ["1e-4", "0.0010", "5e-3"], "variant": ["lora", "pissa"]},
@@ -100,7 +101,7 @@ def test_each_line_is_read_once_and_kept_by_model_and_text(random, tmp_path, mon
 def test_a_text_is_not_cut(random, tmp_path):
     long = Prompts(SPACE, Text(axes={"rank": "low " * 700}))
     with pytest.raises(
-        SpaceError, match=r"the text of rank has \d+ tokens, the encoder reads 600: shorten what explains rank$"
+        SweepError, match=r"the text of rank has \d+ tokens, the encoder reads 600: shorten what explains rank$"
     ):
         Sentences(long, *random, tmp_path).table(token=False)
     assert not list(tmp_path.iterdir())
@@ -123,9 +124,9 @@ def test_a_token_is_refused_before_anything_runs(random, tmp_path):
     from sweeps.search.language_bo import LanguageBO
 
     LanguageBO(SPACE, 0, Source(random, tmp_path), token=False).check()
-    with pytest.raises(SpaceError, match=r"needs method\.token=false"):
+    with pytest.raises(SweepError, match=r"needs method\.token=false"):
         LanguageBO(SPACE, 0, Source(random, tmp_path)).check()
-    with pytest.raises(SpaceError, match=r"needs method\.token=false"):
+    with pytest.raises(SweepError, match=r"needs method\.token=false"):
         Sentences(Prompts(SPACE, TEXT), *random, tmp_path).table(token=True)
 
 

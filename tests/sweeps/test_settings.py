@@ -6,10 +6,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from sweeps import settings
+from sweeps.errors import SweepError
 from sweeps.grid import GridSweeper
 from sweeps.search.base import Search
 from sweeps.search.random import Random
-from sweeps.space import SpaceError
 from sweeps.sweeper import SearchSweeper
 
 
@@ -79,12 +79,12 @@ def test_what_hydra_gives_passes():
     ],
 )
 def test_another_value_is_one_line(changed, line):
-    with pytest.raises(SpaceError, match=line) as caught:
+    with pytest.raises(SweepError, match=line) as caught:
         sweeper(**changed).check()
     assert "\n" not in str(caught.value)
 
 
 def test_a_grid_checks_its_own():
-    with pytest.raises(SpaceError, match="promote=-1 must be"):
+    with pytest.raises(SweepError, match="promote=-1 must be"):
         GridSweeper(None, print, [], promote=-1).check()
     assert not settings.is_a(int, 1.0) and settings.is_a(float, 1)

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
+from sweeps.errors import SweepError
 from sweeps.search import design
 from sweeps.search.base import Observation, filled, warped
-from sweeps.space import Axis, Space, SpaceError
+from sweeps.space import Axis, Space
 
 AXES = {
     "rank": ["1", "4", "16"],
@@ -94,7 +95,7 @@ def test_the_cover_has_every_value_and_no_candidate_twice(space):
     ],
 )
 def test_a_space_that_cannot_be_searched_is_one_line(axes, derived, word):
-    with pytest.raises(SpaceError, match=word) as caught:
+    with pytest.raises(SweepError, match=word) as caught:
         Space(axes, derived)
     assert "\n" not in str(caught.value)
 
