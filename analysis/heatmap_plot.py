@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from analysis.drawing import GREY
 from analysis.errors import AnalysisError
 from analysis.labels import format_lr, hyperparameters, model_and_task
 from analysis.options import SETTING
 from analysis.palette import in_order
-from analysis.plots import GREY
 from analysis.stats import seed_means
 
 if TYPE_CHECKING:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from analysis.drawing import casing, legend
+from analysis.drawing import GREY, casing, legend
 from analysis.palette import Style, styles
-from analysis.plots import GREY
 
 if TYPE_CHECKING:
     import pandas as pd

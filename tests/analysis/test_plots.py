@@ -1,5 +1,7 @@
 """The figure of learning-rate curves."""
 
+from itertools import pairwise
+
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
@@ -107,4 +109,49 @@ def test_equal_learning_rates_over_the_rank_stand_side_by_side(runs, write):
     starts = [line.get_xdata()[0] for line in lines]
     assert len(set(starts)) == 3 and starts == pytest.approx([8] * 3, rel=0.08)
     assert {tuple(line.get_ydata()) for line in lines} == {(2e-3, 2e-3)}
-    assert lrs.yaxis.get_major_formatter()(2e-3) == "2e-3"
+
+
+@pytest.mark.parametrize("batches", [(8, 32), (4, 8, 16, 32, 64)])
+def test_no_variant_hides_another_s_best_learning_rate(runs, write, batches):
+    for batch in batches:
+        for variant in STYLES:
+            for lr, score in SCORES.items():
+                write(variant, lr, 0, score, config={"batch_size": batch})
+    figure = over(load_records(runs), "batch_size")
+    figure.draw_without_rendering()
+    _, lrs = figure.axes
+    markers = [line for line in lrs.lines if line.get_linestyle() == "None"]
+    at = sorted(lrs.transData.transform(line.get_xydata()[0])[0] * 72 / figure.dpi for line in markers)
+    assert len(at) == len(STYLES) * len(batches)
+    assert min(b - a for a, b in pairwise(at)) > 6  # points, the size of a marker
+    assert lrs.bbox.x0 * 72 / figure.dpi < at[0] - 3 and at[-1] + 3 < lrs.bbox.x1 * 72 / figure.dpi
+
+
+def test_learning_rate_axes_are_labelled_at_the_tried_rates(runs, write):
+    for rank in (8, 64):
+        for lr, score in {1e-5: 0.0, 3.557e-4: 0.7, 6.325e-4: 0.8, 1.125e-3: 0.6}.items():
+            write("lora", lr, 0, score, config={"rank": rank})
+    frame = load_records(runs)
+    _, lrs = over(frame, "rank").axes
+    low, high = lrs.get_ylim()
+    assert low < 3.557e-4 and 1.125e-3 < high < 2e-3 and low > 1e-5  # one tried rate on each side of the best one
+    assert [label.get_text() for label in lrs.get_yticklabels()] == ["3.557e-4", "6.325e-4", "1.125e-3"]
+    _, bars, *_ = lr_curves(frame).axes
+    assert list(bars.get_xticks()) == [1e-5, 3.557e-4, 6.325e-4, 1.125e-3]
+    assert [label.get_text() for label in bars.get_xticklabels()] == ["1e-5", "3.557e-4", "", "1.125e-3"]  # no room for all
+
+
+def test_a_long_setting_is_wrapped_below_its_title(runs, write):
+    for decay in (0, 0.1):
+        write("lora", 2e-3, 0, 0.9, config={"trainer": {f"option_{i}": decay for i in range(9)}})
+    figure = lr_curves(load_records(runs))
+    figure.draw_without_rendering()
+    for axes in figure.axes[::2]:
+        words, title = next(text for text in axes.texts if "option_8" in text.get_text()), axes.title
+        title = next(child for child in (axes._left_title,) if child.get_text())
+        room = words.get_window_extent()
+        assert (
+            room.x1 < figure.bbox.x1
+            and room.y1 <= title.get_window_extent().y0
+            and title.get_window_extent().y1 < figure.bbox.y1
+        )
