@@ -23,7 +23,8 @@ BEYOND = 3.0
 """A logarithmic axis reaches at most this factor beyond the values for the sake of their error bars."""
 
 GREY, INK = "#555555", "#222222"
-LINE_WIDTH = 1.3
+LINE_WIDTH, HOLLOW = 1.3, 1.8
+"""Points; `HOLLOW` is the ring of a marker that is not filled."""
 CHARACTERS_AN_INCH = 17.5
 """Of a caption."""
 SMALL_AN_INCH, LINE_HEIGHT = 14, 11.5
@@ -32,14 +33,11 @@ SMALL_AN_INCH, LINE_HEIGHT = 14, 11.5
 
 def marker(style: Style, size: float, hollow: bool = False) -> dict[str, Any]:
     """Matplotlib's keywords of a variant's marker without a line."""
-    return {
-        "linestyle": "none",
-        "marker": style.marker,
-        "markersize": size,
-        "markerfacecolor": "white" if hollow else style.color,
-        "markeredgecolor": style.color if hollow else INK,
-        "markeredgewidth": 1.8 if hollow else 0.5,
-    }
+    drawn: dict[str, Any] = {"linestyle": "none", "marker": style.marker, "markersize": size}
+    if hollow:
+        edge = {"markerfacecolor": "white", "markeredgecolor": style.color, "markeredgewidth": HOLLOW}
+        return drawn | edge | {"path_effects": casing(width=HOLLOW)}
+    return drawn | {"markerfacecolor": style.color, "markeredgecolor": INK, "markeredgewidth": 0.5}
 
 
 def points(axes: Axes, x: pd.Series[Any], y: pd.Series[Any], low: pd.Series[Any], high: pd.Series[Any], style: Style) -> None:

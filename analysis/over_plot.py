@@ -112,8 +112,8 @@ def _draw(upper: Axes, lower: Axes, cells: pd.DataFrame, style_of: dict[str, Sty
         line: dict[str, Any] = {"color": style.color, "linestyle": style.linestyle, "zorder": 2}
         low, high = 100 * (curve["mean"] - curve["std"]), 100 * (curve["mean"] + curve["std"])
         upper.plot(curve["x"], 100 * curve["mean"], **line, linewidth=1.6, path_effects=casing())
-        upper.vlines(curve["x"], low, high, color=style.color, linewidth=1.2, zorder=2)
-        lower.plot(curve["x"], curve["lr"], **line, linewidth=0.9)
+        upper.vlines(curve["x"], low, high, color=style.color, linewidth=1.2, path_effects=casing(width=1.2), zorder=2)
+        lower.plot(curve["x"], curve["lr"], **line, linewidth=0.9, path_effects=casing(width=0.9))
         for row in curve.to_dict("records"):
             drawn = marker(style, MARKER, hollow=bool(row["edge"]))
             upper.plot(row["x"], 100 * row["mean"], **drawn, zorder=3)

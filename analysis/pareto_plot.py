@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.cost_table import frame as costs
-from analysis.drawing import GREY, caption, legend, marker, title
+from analysis.drawing import GREY, caption, casing, legend, marker, title
 from analysis.errors import AnalysisError
 from analysis.labels import hyperparameters, model_and_task
 from analysis.palette import in_order, styles
@@ -79,7 +79,7 @@ def pareto(frame: pd.DataFrame) -> Figure:
             style = style_of[point.variant]
             if not math.isnan(point.std):
                 low, high = 100 * (point.score - point.std), 100 * (point.score + point.std)
-                axes.vlines(point.cost, low, high, color=style.color, linewidth=1.2, zorder=2)
+                axes.vlines(point.cost, low, high, color=style.color, linewidth=1.2, path_effects=casing(width=1.2), zorder=2)
             axes.plot(point.cost, 100 * point.score, **marker(style, 8), zorder=3)
         title(axes, model_and_task(setting), hyperparameters(setting), WIDTH)
         axes.set_xlabel("training of one cell, median (s)")

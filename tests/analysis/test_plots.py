@@ -1,16 +1,21 @@
 """The figure of learning-rate curves."""
 
-from itertools import pairwise
+from itertools import combinations, pairwise
 
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
+from matplotlib.text import Text
 
+from analysis.drawing import INK, marker
 from analysis.errors import AnalysisError
+from analysis.heatmap_plot import heatmap
 from analysis.load import load_records
 from analysis.over_plot import over
 from analysis.palette import STYLES
 from analysis.plots import lr_curves, save_lr_curves
+from analysis.search_plot import progress
 
 SCORES = {2e-4: 0.1, 6e-4: 0.8, 2e-3: 0.9, 6e-3: 0.4}
 
@@ -147,11 +152,52 @@ def test_a_long_setting_is_wrapped_below_its_title(runs, write):
     figure = lr_curves(load_records(runs))
     figure.draw_without_rendering()
     for axes in figure.axes[::2]:
-        words, title = next(text for text in axes.texts if "option_8" in text.get_text()), axes.title
-        title = next(child for child in (axes._left_title,) if child.get_text())
-        room = words.get_window_extent()
-        assert (
-            room.x1 < figure.bbox.x1
-            and room.y1 <= title.get_window_extent().y0
-            and title.get_window_extent().y1 < figure.bbox.y1
-        )
+        words = next(text for text in axes.texts if "option_8" in text.get_text()).get_window_extent()
+        title = next(text for text in axes.findobj(Text) if text.get_text() == axes.get_title("left")).get_window_extent()
+        assert words.x1 < figure.bbox.x1 and words.y1 <= title.y0 and title.y1 < figure.bbox.y1
+
+
+def words_of(figure):
+    """Rooms of all words of a drawn figure, in pixels."""
+    figure.draw_without_rendering()
+    shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    return {text.get_text(): text.get_window_extent() for text in shown}
+
+
+@pytest.mark.parametrize("variants", [["pissa"], list(STYLES), [f"lora alpha={2**i}, dropout=0.{i}" for i in range(8)]])
+def test_a_heat_map_s_titles_are_whole_and_apart(runs, write, variants):
+    for variant in variants:
+        for batch in (8, 16):
+            for lr, score in SCORES.items():
+                write(variant, lr, 0, score, config={"batch_size": batch})
+    figure = heatmap(load_records(runs))
+    assert figure.get_figwidth() < 16
+    words = words_of(figure)
+    assert all(figure.bbox.x0 <= room.x0 and room.x1 <= figure.bbox.x1 for room in words.values())
+    titles = [room for text, room in words.items() if text.replace("\n", " ").split(" 90.00")[0].strip() in variants]
+    assert len(titles) == len(variants)
+    assert not any(one.overlaps(other) for one, other in combinations(titles, 2))
+    assert "learning rate" in words
+
+
+def test_the_axis_of_a_search_s_progress_leaves_room_for_late_differences():
+    paths = {"random": [0.02] + 11 * [0.80], "tpe": [0.02] + 5 * [0.80] + 6 * [0.84]}
+    rows = [
+        {"space": "s", "method": name, "file": name, "number": number, "best": best}
+        for name, scores in paths.items()
+        for number, best in enumerate(scores, 1)
+    ]
+    figure = progress(pd.DataFrame(rows))
+    low, high = figure.axes[0].get_ylim()
+    assert 75 < low < 80 and 84 < high < 90
+    assert "may be below it" in figure._supxlabel.get_text().replace("\n", " ")
+    level = progress(pd.DataFrame([row | {"best": 0.5 + row["number"] / 100} for row in rows]))
+    assert level.axes[0].get_ylim()[0] < 51 and "below it" not in level._supxlabel.get_text()
+
+
+def test_light_colours_are_outlined():
+    """Loft's yellow on white is lost in print without a dark line around it."""
+    for hollow in (True, False):
+        drawn = marker(STYLES["loft"], 6, hollow=hollow)
+        outlines = [effect for effect in drawn.get("path_effects", []) if effect._gc["foreground"] == INK]
+        assert outlines or drawn["markeredgecolor"] == INK
