@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.errors import AnalysisError
+from analysis.options import write_out
+from analysis.record import flat_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,18 +21,22 @@ log = logging.getLogger(__name__)
 
 VERSION = 2
 
+NO_SETTINGS = ("method", "seed", "config")
+"""Parts of a journal's search that are told elsewhere."""
+
 
 class Search(NamedTuple):
     """One search.
 
     Attributes:
-        method: its name.
+        method: its name; of `load_searches` with the settings in which searches of one method and `key` differ.
         seed: of it.
         problem: what was searched, the same for searches that compare: model, task, axes.
         key: decides which searches compare.
         candidates: in the space.
         scores: of each evaluation in the order they were asked; NaN where it failed or is not answered.
         best: the overrides of the best evaluation.
+        settings: of the method.
     """
 
     method: str
@@ -40,6 +46,7 @@ class Search(NamedTuple):
     candidates: int
     scores: list[float]
     best: list[str]
+    settings: dict[str, str] = {}  # noqa: RUF012
 
     def best_so_far(self) -> list[float]:
         """The highest score up to each evaluation; NaN before the first."""
@@ -64,7 +71,14 @@ def load_searches(directory: str | Path) -> list[Search]:
             continue
         if not all(map(math.isnan, search.scores)):
             found.append(search)
-    return found
+    return _named_apart(found)
+
+
+def _named_apart(searches: list[Search]) -> list[Search]:
+    """`language_bo token=true` beside `language_bo token=false`: as seeds of one method they would be averaged."""
+    rows: list[dict[str, Any]] = [one._asdict() for one in searches]
+    write_out(rows, "settings", "differing", lambda row: (row["key"], row["method"]))
+    return [one._replace(method=f"{one.method} {row['differing']}".rstrip()) for one, row in zip(searches, rows, strict=True)]
 
 
 def load_journals(directory: str | Path) -> pd.DataFrame:
@@ -116,6 +130,7 @@ def read_journal(content: str) -> Search:
         key=json.dumps([header["space"], search.get("config"), header.get("config of the values")], sort_keys=True),
         candidates=math.prod(map(len, axes.values())),
         scores=scores,
+        settings={key.removeprefix("settings."): value for key, value in flat_options(search, NO_SETTINGS).items()},
         best=[] if best is None or math.isnan(scores[best]) else list(map(str, asked[best])),
     )
 

@@ -6,21 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from analysis.drawing import GREY, caption, casing, legend
-from analysis.palette import Style, styles
+from analysis.palette import method_styles
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-METHODS = {
-    "random": Style("#999999", "s", ":"),
-    "tpe": Style("#56B4E9", "v", "--"),
-    "gp": Style("#0072B2", "o", "-"),
-    "latent_gp": Style("#009E73", "d", "--"),
-    "nomad": Style("#CC79A7", "X", "-."),
-    "language_bo": Style("#D55E00", "^", "-"),
-}
-"""The known methods, in the order of a legend."""
 
 BAND = (0.25, 0.75)
 """Quantiles over seeds."""
@@ -37,8 +27,7 @@ def progress(journals: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
 
     panels = list(journals.groupby("space"))
-    unknown = styles(name for name in journals["method"] if name not in METHODS)
-    style_of = {name: style for name, style in (METHODS | unknown).items() if name in set(journals["method"])}
+    style_of = method_styles(journals["method"])
     below = False
     figure = Figure(figsize=(6.4 * len(panels) + 1.3, 4.2), layout="constrained")
     for index, (_, runs) in enumerate(panels):

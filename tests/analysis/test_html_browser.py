@@ -165,6 +165,29 @@ def test_on_a_phone_the_way_to_a_cell_stays_in_view(show):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_long_names_are_whole_or_shortened_and_never_widen_the_page(browser, runs, write, complete, tmp_path):
+    names = [f"lora alpha={2**i}, dropout=0.{i}, target_modules=q_proj" for i in range(3)]
+    for seed in (0, 1):
+        for name in ("lora", *names):
+            for lr, test in ((2e-4, 0.8), (2e-3, 0.9)):
+                complete(write(name, lr, seed, test), test)
+    write_page(tree(load_records(runs)), tmp_path / "report.html")
+    try:
+        for width in (390, 1400):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            browser.get(f"file://{tmp_path / 'report.html'}")
+            waits(browser, "document.querySelector('#differences svg.chart .name')")
+            assert browser.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+            cut = """return [...document.querySelectorAll("svg.chart text")].filter((one) => {
+                const [text, chart] = [one, one.ownerSVGElement].map((each) => each.getBoundingClientRect());
+                return text.left < chart.left - 1 || text.right > chart.right + 1; }).map((one) => one.textContent)"""
+            assert browser.execute_script(cut) == []
+            assert set(names) <= set(texts(browser, "#differences svg.chart .name title"))
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_twenty_thousand_cells_filter_and_sort_at_once(browser, runs, write, tmp_path):
     for seed in range(4):
         write("lora", 2e-3, seed, 0.5)
@@ -301,6 +324,7 @@ def test_sharpness_and_searches_have_their_sections(show, tmp_path):
     browser = show(blocks=load_blocks(tmp_path / "hessian"), searches=searches)
     waits(browser, "document.querySelector('#sharpness svg.chart')")
     assert texts(browser, "#sharpness svg.chart .name") == ["lora", "pissa"]
+    assert texts(browser, "#sharpness svg.chart .tick")[-1] == "2e-3"  # the learning rate, though no other tick is near
     assert texts(browser, "#sharpness tbody td:nth-child(2)") == ["1.50", "8.50"]
     assert waits(browser, "document.querySelectorAll('#search svg.chart').length") == 1
     assert texts(browser, "#search tbody td:nth-child(5)") == ["50.00", "60.00"]
