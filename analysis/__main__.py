@@ -161,7 +161,7 @@ def _export(options: argparse.Namespace) -> None:
     from analysis.export import export
     from analysis.load import load_records
 
-    columns = options.columns.split(",") if options.columns else None
+    columns = None if options.columns is None else options.columns.split(",")
     print(f"{options.out}: {export(load_records(options.runs, wide=True), options.out, columns)} cells")
 
 
