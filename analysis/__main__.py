@@ -34,13 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> _Parser:
     parser = _Parser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    runs = argparse.ArgumentParser(add_help=False)
+    runs = _Parser(add_help=False)
     runs.add_argument("runs", metavar="RUNS", type=Path, help="output_dir of a sweep: RUNS/<id>/record.json for each cell")
 
-    beside = argparse.ArgumentParser(add_help=False)
+    beside = _Parser(add_help=False)
     beside.add_argument(
         "--published",
         metavar="FOLDER",
