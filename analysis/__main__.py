@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from analysis.errors import AnalysisError
 from analysis.published import PUBLISHED
@@ -13,6 +14,12 @@ from analysis.rendering import STYLES
 
 FIGURES = ("lr_curves", "rank", "duration", "batch", "heatmap", "pareto", "search", "audit")
 KINDS = ("peaks", "grid", "batch", "rank", "duration", "difference", "cross_fitted", "cost")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """A mistake is one line, as everywhere; the usage is what --help is for."""
+        self.exit(2, f"{self.prog.removeprefix('python -m ')}: {message} (see --help)\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,13 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m analysis", description=__doc__)
+def _parser() -> _Parser:
+    parser = _Parser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    runs = argparse.ArgumentParser(add_help=False)
+    runs = _Parser(add_help=False)
     runs.add_argument("runs", metavar="RUNS", type=Path, help="output_dir of a sweep: RUNS/<id>/record.json for each cell")
 
-    beside = argparse.ArgumentParser(add_help=False)
+    beside = _Parser(add_help=False)
     beside.add_argument(
         "--published",
         metavar="FOLDER",
@@ -162,7 +169,7 @@ def _export(options: argparse.Namespace) -> None:
     from analysis.export import export
     from analysis.load import load_records
 
-    columns = options.columns.split(",") if options.columns else None
+    columns = None if options.columns is None else options.columns.split(",")
     print(f"{options.out}: {export(load_records(options.runs, wide=True), options.out, columns)} cells")
 
 

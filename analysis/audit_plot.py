@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.plots import GREY
+from analysis.drawing import GREY
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""What the figures of sharpness share: points with error bars in a variant's style, logarithmic axes, legend, caption."""
+"""What figures share: markers, lines and error bars in a variant's style, logarithmic axes, titles, legend, caption."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from analysis.labels import format_lr
-from analysis.plots import GREY, INK, marker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -23,9 +22,22 @@ if TYPE_CHECKING:
 BEYOND = 3.0
 """A logarithmic axis reaches at most this factor beyond the values for the sake of their error bars."""
 
-LINE_WIDTH = 1.3
+GREY, INK = "#555555", "#222222"
+LINE_WIDTH, HOLLOW = 1.3, 1.8
+"""Points; `HOLLOW` is the ring of a marker that is not filled."""
 CHARACTERS_AN_INCH = 17.5
 """Of a caption."""
+SMALL_AN_INCH, LINE_HEIGHT = 14, 11.5
+"""Characters of small text below a title, and its height in points."""
+
+
+def marker(style: Style, size: float, hollow: bool = False) -> dict[str, Any]:
+    """Matplotlib's keywords of a variant's marker without a line."""
+    drawn: dict[str, Any] = {"linestyle": "none", "marker": style.marker, "markersize": size}
+    if hollow:
+        edge = {"markerfacecolor": "white", "markeredgecolor": style.color, "markeredgewidth": HOLLOW}
+        return drawn | edge | {"path_effects": casing(width=HOLLOW)}
+    return drawn | {"markerfacecolor": style.color, "markeredgecolor": INK, "markeredgewidth": 0.5}
 
 
 def points(axes: Axes, x: pd.Series[Any], y: pd.Series[Any], low: pd.Series[Any], high: pd.Series[Any], style: Style) -> None:
@@ -36,11 +48,11 @@ def points(axes: Axes, x: pd.Series[Any], y: pd.Series[Any], low: pd.Series[Any]
     axes.plot(x, y, **marker(style, 5), zorder=3)
 
 
-def casing(color: str = INK) -> list[AbstractPathEffect]:
+def casing(color: str = INK, width: float = LINE_WIDTH) -> list[AbstractPathEffect]:
     """A thin outline: dark, without which light colours are lost on white paper, or light over dark points."""
     from matplotlib.patheffects import withStroke
 
-    return [withStroke(linewidth=LINE_WIDTH + 0.5, foreground=color)]
+    return [withStroke(linewidth=width + 0.5, foreground=color)]
 
 
 def spread(index: int, count: int, reach: float) -> float:
@@ -77,7 +89,8 @@ def log_axis(
     (axes.set_xlim if name == "x" else axes.set_ylim)(low / margin, high * margin)
     axis = axes.xaxis if name == "x" else axes.yaxis
     decades = math.log10(high / low)
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,), numticks=12))
+    subs = range(1, 10) if decades < 0.7 else (1, 2, 5) if decades < 2.5 else (1,)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda value, _: label(value)))
     axis.set_minor_formatter(NullFormatter())
     axes.grid(color="#E5E5E5", linewidth=0.6)
@@ -85,14 +98,47 @@ def log_axis(
     axes.set_axisbelow(True)
 
 
-def legend(style_of: dict[str, Style]) -> list[Line2D]:
+def lr_ticks(axes: Axes, name: str, tried: Iterable[float], room: float) -> None:
+    """Ticks of a logarithmic axis at the learning rates tried, written where nothing else is, the shortest numbers first.
+
+    Args:
+        axes: whose limits are set.
+        name: "x" or "y".
+        tried: learning rates; those outside the limits are left out.
+        room: how many characters ("x") or lines ("y") the axis is long.
+    """
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    low, high = axes.get_xlim() if name == "x" else axes.get_ylim()
+    places = {lr: room * math.log(lr / low) / math.log(high / low) for lr in sorted(set(tried)) if low <= lr <= high}
+    written: dict[float, float] = {}
+    for lr in sorted(places, key=lambda lr: len(format_lr(lr))):
+        half = (len(format_lr(lr)) + 1) / 2 if name == "x" else 0.5
+        if all(abs(places[lr] - places[other]) >= half + taken for other, taken in written.items()):
+            written[lr] = half
+    axis.set_ticks(list(places), [format_lr(lr) if lr in written else "" for lr in places])
+    axis.set_ticks([], minor=True)
+    axis.set_tick_params(labelsize=9)
+
+
+def title(axes: Axes, words: str, below: str | Sequence[str], width: float, lines: int = 0) -> None:
+    """A title in bold and small grey lines below it: text wrapped to `width` inches, or ready lines; at least `lines` high."""
+    from matplotlib.transforms import ScaledTranslation
+
+    wrapped = textwrap.wrap(below, int(SMALL_AN_INCH * width)) if isinstance(below, str) else below
+    height = LINE_HEIGHT * max(lines, len(wrapped))
+    axes.set_title(words, loc="left", fontsize=11, fontweight="bold", pad=height + 7)
+    above = axes.transAxes + ScaledTranslation(0, (height + 4) / 72, axes.figure.dpi_scale_trans)
+    axes.text(0, 1, "\n".join(wrapped), transform=above, va="top", fontsize=8.5, color=GREY, linespacing=1.15)
+
+
+def legend(style_of: dict[str, Style], width: float = LINE_WIDTH) -> list[Line2D]:
     """A line with its marker for each variant."""
     from matplotlib.lines import Line2D
 
     lines = []
     for variant, style in style_of.items():
-        line: dict[str, Any] = marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": LINE_WIDTH}
-        lines.append(Line2D([], [], label=variant, path_effects=casing(), **line))
+        line: dict[str, Any] = marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": width}
+        lines.append(Line2D([], [], label=variant, path_effects=casing(width=width), **line))
     return lines
 
 

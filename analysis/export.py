@@ -29,7 +29,9 @@ def export(frame: pd.DataFrame, path: Path, columns: Sequence[str] | None = None
     if path.suffix.lower() not in SUFFIXES:
         raise AnalysisError(f"cannot export to {path}: its name must end in {' or '.join(SUFFIXES)}")
     if unknown := [name for name in columns or () if name not in frame]:
-        raise AnalysisError(f"no column {', '.join(unknown)}; there are {', '.join(frame.columns)}")
+        raise AnalysisError(
+            f"no column {', '.join(name or repr(name) for name in unknown)}; there are {', '.join(frame.columns)}"
+        )
     chosen = frame[list(columns)].sort_values(list(columns), kind="stable") if columns else frame
     try:
         if path.suffix.lower() == ".csv":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
+from analysis.drawing import GREY
 from analysis.errors import AnalysisError
 from analysis.labels import format_lr, hyperparameters, model_and_task
 from analysis.options import SETTING
 from analysis.palette import in_order
-from analysis.plots import GREY
 from analysis.stats import seed_means
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 
 COLORS = "cividis"
 """Made for colour-blind readers, and its lightness alone tells the order in print."""
+
+MAPS = 6
+"""Side by side; further variants stand below them."""
+
+HEIGHT, TITLE, NARROWEST = 2.1, 0.5, 5.2
+"""Inches: of a row of maps, of a setting's title, and the least width."""
+
+BOLD_AN_INCH, SMALL_AN_INCH = 11.0, 13.0
+"""Characters of a setting's title, and of a map's."""
 
 
 def heatmap(frame: pd.DataFrame) -> Figure:
@@ -37,27 +47,33 @@ def heatmap(frame: pd.DataFrame) -> Figure:
     ]
     if not found:
         raise AnalysisError("no setting was run with more than one batch size")
-    widest = max(cells["variant"].nunique() for _, cells in found)
+    widest = min(MAPS, max(cells["variant"].nunique() for _, cells in found))
     most = max(cells["lr"].nunique() for _, cells in found)
-    figure = Figure(figsize=(max(0.24 * most, 2) * widest + 1.6, 2.35 * len(found) + 0.4), layout="constrained")
-    rows = figure.subfigures(len(found), 1, squeeze=False)[:, 0]
-    for part, (setting, cells) in zip(rows, found, strict=True):
+    lines = [math.ceil(cells["variant"].nunique() / widest) for _, cells in found]
+    # One map alone would be narrower than its title.
+    map_width = max(0.24 * most, 2.0)
+    width = max(map_width * widest + 1.6, NARROWEST)
+    figure = Figure(figsize=(width, HEIGHT * sum(lines) + TITLE * len(found)), layout="constrained")
+    rows = figure.subfigures(len(found), 1, squeeze=False, height_ratios=[HEIGHT * n + TITLE for n in lines])[:, 0]
+    for part, (setting, cells), n in zip(rows, found, lines, strict=True):
         title = f"{model_and_task(setting)} · {hyperparameters(setting | {'batch_size': None})}"
+        title = textwrap.fill(title, int(BOLD_AN_INCH * width))
         part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         variants = in_order(cells["variant"])
-        panels = part.subplots(1, widest, squeeze=False)[0]
+        panels = list(part.subplots(n, widest, squeeze=False).flat)
         image = None
-        for axes, variant in zip(panels, variants, strict=False):
-            image = _draw(axes, cells, variant, first=variant == variants[0])
+        for index, (axes, variant) in enumerate(zip(panels, variants, strict=False)):
+            image = _draw(axes, cells, variant, first=index % widest == 0, last=index + widest >= len(variants))
+            axes.set_title(textwrap.fill(axes.get_title("left"), int(SMALL_AN_INCH * map_width)), fontsize=9, loc="left")
         for axes in panels[len(variants) :]:
             axes.set_visible(False)
-        bar = part.colorbar(image, ax=list(panels), pad=0.01, aspect=12)
+        bar = part.colorbar(image, ax=panels, pad=0.01, aspect=12 * n)
         bar.set_label("test accuracy (%)", fontsize=8)
         bar.ax.tick_params(labelsize=8)
     return figure
 
 
-def _draw(axes: Axes, cells: pd.DataFrame, variant: str, first: bool) -> Any:
+def _draw(axes: Axes, cells: pd.DataFrame, variant: str, first: bool, last: bool) -> Any:
     from matplotlib.patches import Rectangle
 
     lrs, batches = sorted(set(cells["lr"])), sorted(set(cells["batch_size"]))
@@ -65,11 +81,16 @@ def _draw(axes: Axes, cells: pd.DataFrame, variant: str, first: bool) -> Any:
     values = 100 * table.to_numpy(dtype=float)
     image = axes.imshow(values, origin="lower", aspect="auto", cmap=COLORS, vmin=0, vmax=100 * cells["test_mean"].max())
     best = divmod(int(_first_largest(values)), len(lrs))
-    axes.add_patch(Rectangle((best[1] - 0.5, best[0] - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2))
+    frame = Rectangle(
+        (best[1] - 0.5, best[0] - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2, clip_on=False, zorder=3
+    )
+    axes.add_patch(frame)
     axes.set_title(f"{variant}  {values[best]:.2f}", fontsize=9, loc="left")
     axes.set_xticks(range(len(lrs)), [format_lr(lr) for lr in lrs], rotation=90, fontsize=6.5)
     axes.set_yticks(range(len(batches)), [str(batch) for batch in batches] if first else [""] * len(batches), fontsize=8)
     axes.tick_params(length=0)
+    if last:
+        axes.set_xlabel("learning rate", fontsize=8, color=GREY)
     if first:
         axes.set_ylabel("batch size", fontsize=8, color=GREY)
     return image

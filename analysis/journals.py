@@ -86,11 +86,13 @@ def load_journals(directory: str | Path) -> pd.DataFrame:
         `number` from 1 and `best`, the highest score up to it.
 
     Raises:
-        AnalysisError: if there is none with a score.
+        AnalysisError: if there is no such directory, or none with a score.
     """
     import pandas as pd
 
     directory = Path(directory)
+    if not directory.is_dir():
+        raise AnalysisError(f"{directory} is not a directory: pass the output_dir of a search (runs by default)")
     folder = directory / "search" if (directory / "search").is_dir() else directory
     rows = [
         {"space": one.key, "problem": one.problem, "method": one.method, "seed": one.seed, "file": file}

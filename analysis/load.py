@@ -52,7 +52,7 @@ def load_records(directory: str | Path, proxies: bool = False, wide: bool = Fals
             log.warning("skipped %s: %s", path, error)
             skipped += 1
     if not rows:
-        raise AnalysisError(f"no readable record in {directory} ({len(paths)} skipped, see above): delete them and rerun")
+        raise AnalysisError(f"no readable record in {directory} ({len(paths)} skipped, for the reasons above)")
 
     if not proxies and (count := sum(row["train_fraction"] < 1 for row in rows)):
         if count == len(rows):

@@ -54,6 +54,17 @@ SPARE = [
 """Styles for variants that are not in `STYLES`."""
 
 
+METHODS = {
+    "random": Style("#999999", "s", ":"),
+    "tpe": Style("#56B4E9", "v", "--"),
+    "gp": Style("#0072B2", "o", "-"),
+    "latent_gp": Style("#009E73", "d", "--"),
+    "nomad": Style("#CC79A7", "X", "-."),
+    "language_bo": Style("#D55E00", "^", "-"),
+}
+"""The known search methods, in the order of a legend."""
+
+
 def in_order(variants: Iterable[str]) -> list[str]:
     """Known variants in the order of `STYLES`, then the others by name."""
     rank = {name: index for index, name in enumerate(STYLES)}
@@ -79,3 +90,9 @@ def styles(variants: Iterable[str]) -> dict[str, Style]:
         taken.add(index)
         chosen[name] = SPARE[index]
     return chosen
+
+
+def method_styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each search method, the known ones in order, then the others as `styles` has them."""
+    wanted = set(names)
+    return {name: style for name, style in METHODS.items() if name in wanted} | styles(wanted - set(METHODS))

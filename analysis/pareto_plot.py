@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from analysis.cost_table import frame as costs
-from analysis.drawing import caption, legend
+from analysis.drawing import GREY, caption, casing, legend, marker, title
 from analysis.errors import AnalysisError
 from analysis.labels import hyperparameters, model_and_task
 from analysis.palette import in_order, styles
-from analysis.plots import COLUMNS, GREY, marker
+from analysis.plots import COLUMNS
 from analysis.stats import peaks, settings
 
 if TYPE_CHECKING:
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from matplotlib.figure import Figure
+
+
+WIDTH = 5.6
+"""Inches of a panel."""
 
 
 class Point(NamedTuple):
@@ -66,7 +70,7 @@ def pareto(frame: pd.DataFrame) -> Figure:
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     style_of = styles(point.variant for _, found in panels for point in found)
-    figure = Figure(figsize=(5.6 * columns + 1.3, 4.2 * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH * columns + 1.3, 4.2 * rows), layout="constrained")
     for index, (setting, found) in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
         best = front(found)
@@ -75,10 +79,9 @@ def pareto(frame: pd.DataFrame) -> Figure:
             style = style_of[point.variant]
             if not math.isnan(point.std):
                 low, high = 100 * (point.score - point.std), 100 * (point.score + point.std)
-                axes.vlines(point.cost, low, high, color=style.color, linewidth=1.2, zorder=2)
+                axes.vlines(point.cost, low, high, color=style.color, linewidth=1.2, path_effects=casing(width=1.2), zorder=2)
             axes.plot(point.cost, 100 * point.score, **marker(style, 8), zorder=3)
-        axes.set_title(f"{model_and_task(setting)}\n", loc="left", fontsize=11, fontweight="bold")
-        axes.text(0, 1.02, hyperparameters(setting), transform=axes.transAxes, fontsize=8.5, color=GREY)
+        title(axes, model_and_task(setting), hyperparameters(setting), WIDTH)
         axes.set_xlabel("training of one cell, median (s)")
         axes.set_ylabel("test accuracy (%)")
         axes.grid(color="#E5E5E5", linewidth=0.6)

@@ -10,8 +10,9 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.drawing import GREY, casing, legend, lr_ticks, marker, title
 from analysis.errors import AnalysisError
-from analysis.labels import format_lr, hyperparameters, model_and_task
+from analysis.labels import hyperparameters, model_and_task
 from analysis.palette import Style, in_order, styles
 from analysis.stats import BEST_RANGE, peaks, seed_means, settings
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
-    from matplotlib.patheffects import AbstractPathEffect
 
 SUFFIXES = (".png", ".pdf", ".svg")
 COLUMNS = 3
@@ -30,7 +29,8 @@ COLUMNS = 3
 WIDTH, CURVES, BAR, MARGIN = 6.4, 3.8, 0.16, 1.2
 """Inches: width of a panel; heights of its curves, of one variant's bar, and of its title and axis labels."""
 LINE_WIDTH = 1.8
-GREY, INK = "#555555", "#222222"
+CHARACTERS = 76
+"""Of learning rates below a panel."""
 BASE_LINE: dict[str, Any] = {"color": GREY, "linestyle": (0, (6, 4)), "linewidth": 0.8}
 CAPTION = (
     "Large marker: test peak, hollow where it is at the edge of the learning rates tried.  "
@@ -63,6 +63,7 @@ def save(draw: Callable[[], Figure], path: Path) -> None:
 def lr_curves(frame: pd.DataFrame) -> Figure:
     """All settings of `frame`, with one legend."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     panels = list(settings(frame))
     columns = min(COLUMNS, len(panels))
@@ -77,9 +78,11 @@ def lr_curves(frame: pd.DataFrame) -> Figure:
         bars = figure.add_subplot(cell[1], sharex=curves)
         _draw_curves(curves, cells, style_of)
         _draw_best_ranges(bars, cells, style_of)
-        curves.set_title(f"{model_and_task(setting)}\n", loc="left", fontsize=11, fontweight="bold")
-        curves.text(0, 1.02, hyperparameters(setting), transform=curves.transAxes, fontsize=8.5, color=GREY)
-    figure.legend(handles=_legend(style_of, frame), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
+        title(curves, model_and_task(setting), hyperparameters(setting), WIDTH)
+    handles = legend(style_of, LINE_WIDTH)
+    if frame["base_test"].notna().any():
+        handles.append(Line2D([], [], label="base model", **BASE_LINE))
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
     figure.supxlabel(CAPTION, x=0.01, ha="left", fontsize=8, color=GREY)
     return figure
 
@@ -89,9 +92,8 @@ def _draw_curves(axes: Axes, cells: pd.DataFrame, style_of: dict[str, Style]) ->
     for variant in in_order(best.index):
         style, peak, curve = style_of[variant], best.loc[variant], means[means["variant"] == variant]
         lr, mean, std = curve["lr"], 100 * curve["test_mean"], 100 * curve["test_std"]
-        axes.plot(
-            lr, mean, color=style.color, linestyle=style.linestyle, linewidth=LINE_WIDTH, path_effects=_casing(), zorder=2
-        )
+        line: dict[str, Any] = {"color": style.color, "linestyle": style.linestyle, "linewidth": LINE_WIDTH}
+        axes.plot(lr, mean, **line, path_effects=casing(width=LINE_WIDTH), zorder=2)
         axes.plot(lr, mean, **marker(style, 5), zorder=3)
         # NaN, the spread of one seed, leaves a gap in the band.
         axes.fill_between(
@@ -132,46 +134,7 @@ def _draw_best_ranges(axes: Axes, cells: pd.DataFrame, style_of: dict[str, Style
     axes.set_xlabel("learning rate")
     axes.grid(axis="x", color="#E5E5E5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    _log_axis(axes, cells["lr"].min(), cells["lr"].max())
-
-
-def _log_axis(axes: Axes, low: float, high: float) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
+    tried = sorted(set(cells["lr"]))
     axes.set_xscale("log")
-    axes.set_xlim(low / 1.25, high * 1.25)
-    decades = math.log10(high / low)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 3 else (1,)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda lr, _: format_lr(lr)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def marker(style: Style, size: float, hollow: bool = False) -> dict[str, Any]:
-    """Matplotlib's keywords of a variant's marker without a line."""
-    return {
-        "linestyle": "none",
-        "marker": style.marker,
-        "markersize": size,
-        "markerfacecolor": "white" if hollow else style.color,
-        "markeredgecolor": style.color if hollow else INK,
-        "markeredgewidth": 1.8 if hollow else 0.5,
-    }
-
-
-def _casing() -> list[AbstractPathEffect]:
-    """A thin dark outline, without which light colours are lost on white paper."""
-    from matplotlib.patheffects import withStroke
-
-    return [withStroke(linewidth=LINE_WIDTH + 0.4, foreground=INK)]
-
-
-def _legend(style_of: dict[str, Style], frame: pd.DataFrame) -> list[Line2D]:
-    from matplotlib.lines import Line2D
-
-    lines = []
-    for variant, style in style_of.items():
-        line: dict[str, Any] = marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": LINE_WIDTH}
-        lines.append(Line2D([], [], label=variant, path_effects=_casing(), **line))
-    if frame["base_test"].notna().any():
-        lines.append(Line2D([], [], label="base model", **BASE_LINE))
-    return lines
+    axes.set_xlim(tried[0] / 1.25, tried[-1] * 1.25)
+    lr_ticks(axes, "x", tried, CHARACTERS)

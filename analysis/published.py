@@ -100,13 +100,15 @@ def audit(path: Path = PUBLISHED / "audit.csv") -> pd.DataFrame:
         `method`, `arxiv`, `published` (months), `venue`, and 0 or 1 for each of `TUNED`.
 
     Raises:
-        AnalysisError: if there is no such file.
+        AnalysisError: if there is no such file, or it is another table.
     """
     import pandas as pd
 
     try:
         return pd.read_csv(path).astype(dict.fromkeys(TUNED, int))
-    except (OSError, ValueError, KeyError) as error:
+    except OSError as error:
+        raise AnalysisError(f"cannot read {path} ({error.strerror}): pass analysis/published") from None
+    except (ValueError, KeyError) as error:
         raise AnalysisError(f"{path} is no table of papers and what they tune ({error}): pass analysis/published") from None
 
 

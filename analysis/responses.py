@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.errors import AnalysisError
 from analysis.examples import completions, scores
-from analysis.labels import format_lr
+from analysis.labels import format_lr, hyperparameters
+from analysis.options import SETTING
 from analysis.palette import in_order
 
 if TYPE_CHECKING:
@@ -38,19 +39,19 @@ class Problem(NamedTuple):
     answers: list[Answer]
 
 
-def telling(frame: pd.DataFrame) -> tuple[str, str]:
-    """Set and id of the problem on which the cells disagree the most.
+def telling(frame: pd.DataFrame, set: str | None = None) -> tuple[str, str, str]:
+    """Task, test set and id of the problem on which the cells disagree the most, of one test set if `set` names it.
 
     Raises:
         AnalysisError: if no cell has completions.
     """
-    totals: dict[tuple[str, str], list[float]] = {}
-    for path in frame["path"]:
+    totals: dict[tuple[str, str, str], list[float]] = {}
+    for task, path in zip(frame["task"], frame["path"], strict=True):
         for name, of_set in scores(str(path)).items():
-            for one, score in of_set.items():
-                totals.setdefault((name, one), []).append(score)
+            for one, score in of_set.items() if set in (None, name) else ():
+                totals.setdefault((str(task), name, one), []).append(score)
     if not totals:
-        raise AnalysisError("no cell has completions of test problems beside its record")
+        raise AnalysisError(f"no cell has completions of test problems{f' of {set}' if set else ''} beside its record")
     most = max(map(len, totals.values()))
     return min((key for key in totals if len(totals[key]) == most), key=lambda key: (abs(sum(totals[key]) / most - 0.5), key))
 
@@ -64,24 +65,39 @@ def problem(frame: pd.DataFrame, id: str | None = None, set: str | None = None) 
         set: the test set, needed where several have the id.
 
     Raises:
-        AnalysisError: if no cell has it.
+        AnalysisError: if no cell has it, or different problems have this id.
     """
     if id is None:
-        set, id = telling(frame)
-    found: Problem | None = None
+        task, set, id = telling(frame, set)
+        frame = frame[frame["task"] == task]
+    varied = [name for name in SETTING if frame[name].nunique(dropna=False) > 1]
+    found: dict[tuple[str, str, str, str], Problem] = {}
     for variant in in_order(frame["variant"]):
-        for row in frame[frame["variant"] == variant].sort_values(["rank", "batch_size", "lr", "seed"]).to_dict("records"):
+        for row in frame[frame["variant"] == variant].sort_values([*SETTING, "lr", "seed"]).to_dict("records"):
             for one in completions(row["path"]):
                 if str(one["id"]) == id and set in (None, str(one["set"])):
-                    if found is None:
-                        found = Problem(str(one["set"]), id, str(one["prompt"]), str(one["gold"]), [])
-                    setting = f"rank {row['rank']} · batch {row['batch_size']}"
+                    key = (str(row["task"]), str(one["set"]), str(one["prompt"]), str(one["gold"]))
+                    asked = found.setdefault(key, Problem(key[1], id, key[2], key[3], []))
                     score = float(one.get("score") or 0.0)
-                    found.answers.append(Answer(variant, row["lr"], setting, row["seed"], score, str(one["completion"])))
-                    break
-    if found is None:
+                    answer = Answer(variant, row["lr"], _setting(row, varied), row["seed"], score, str(one["completion"]))
+                    asked.answers.append(answer)
+    if not found:
         raise AnalysisError(f"no cell has a completion of the test problem {id}" + (f" of {set}" if set else ""))
-    return found
+    if len(found) > 1:
+        where = ", ".join(dict.fromkeys(f"{task} (set {name})" for task, name, *_ in found))
+        raise AnalysisError(
+            f"{len(found)} different test problems have the id {id}, in {where}: choose one with --set, or one task"
+        )
+    return next(iter(found.values()))
+
+
+def _setting(row: dict[Any, Any], varied: list[str]) -> str:
+    """Rank and batch size, and what else is not the same for all cells."""
+    parts = [str(row["model"])] if "model" in varied else []
+    parts += [f"{row['weights']} weights"] if "weights" in varied else []
+    told: dict[str, Any] = {name: row[name] for name in ("train_samples", "epochs") if name in varied}
+    more = hyperparameters(told | {"options": row["options"], "source": row["source"]})
+    return " · ".join([*parts, f"rank {row['rank']}", f"batch {row['batch_size']}", *([more] if more else [])])
 
 
 def text(one: Problem) -> str:

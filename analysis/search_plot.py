@@ -5,26 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from analysis.drawing import casing, legend
-from analysis.palette import Style, styles
-from analysis.plots import GREY
+from analysis.drawing import GREY, caption, casing, legend
+from analysis.palette import method_styles
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-METHODS = {
-    "random": Style("#999999", "s", ":"),
-    "tpe": Style("#56B4E9", "v", "--"),
-    "gp": Style("#0072B2", "o", "-"),
-    "latent_gp": Style("#009E73", "d", "--"),
-    "nomad": Style("#CC79A7", "X", "-."),
-    "language_bo": Style("#D55E00", "^", "-"),
-}
-"""The known methods, in the order of a legend."""
-
 BAND = (0.25, 0.75)
 """Quantiles over seeds."""
+
+START = 1 / 6
+"""Of the evaluations: where all scores of the first ones are far lower, they would leave no room for the differences later."""
 
 MARKED = 5
 """Evaluations from one marker of a line to the next."""
@@ -35,11 +27,12 @@ def progress(journals: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
 
     panels = list(journals.groupby("space"))
-    unknown = styles(name for name in journals["method"] if name not in METHODS)
-    style_of = {name: style for name, style in (METHODS | unknown).items() if name in set(journals["method"])}
+    style_of = method_styles(journals["method"])
+    below = False
     figure = Figure(figsize=(6.4 * len(panels) + 1.3, 4.2), layout="constrained")
     for index, (_, runs) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), index + 1)
+        bottoms = list[float]()
         for place, (name, style) in enumerate(style_of.items()):
             of_method = runs[runs["method"] == name]
             if of_method.empty:
@@ -49,16 +42,23 @@ def progress(journals: pd.DataFrame) -> Figure:
             line: dict[str, Any] = {"color": style.color, "linestyle": style.linestyle, "linewidth": 1.8}
             line |= {"marker": style.marker, "markevery": (place % MARKED, MARKED)}  # those of different methods apart
             axes.plot(table.index, middle, **line, drawstyle="steps-post", path_effects=casing(), zorder=3)
+            bottoms.append(low.iloc[min(round(START * len(low)), len(low) - 1)])
             axes.fill_between(table.index, low, high, color=style.color, alpha=0.15, linewidth=0, step="post")
         seeds = math.floor(runs.groupby("method")["file"].nunique().median())
         title = f"{runs['problem'].iloc[0]}\n{seeds} search{'es' if seeds > 1 else ''} a method"
         axes.set_title(title, loc="left", fontsize=9, color=GREY)
         axes.set_xlabel("evaluations")
+        bottom, top = min(bottoms, default=math.nan), axes.dataLim.y1
+        if bottom - axes.dataLim.y0 > top - bottom > 0:
+            axes.set_ylim(bottom - 0.15 * (top - bottom), top + 0.05 * (top - bottom))
+            below = True
         axes.set_ylabel("best validation score so far (%)")
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
     several = journals.groupby(["space", "method"])["file"].nunique().max() > 1
-    caption = "Line: median over seeds; band: the middle half." if several else "One search a method."
-    figure.supxlabel(caption, x=0.01, ha="left", fontsize=8, color=GREY)
+    told = "Line: median over seeds; band: the middle half." if several else "One search a method."
+    if below:
+        told += "  The axis starts at the scores after a sixth of the evaluations; earlier ones may be below it."
+    caption(figure, told)
     return figure

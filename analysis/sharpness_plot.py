@@ -7,10 +7,11 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from analysis.drawing import caption, log_axis, written
+from analysis.drawing import GREY, caption, log_axis, marker, title, written
 from analysis.labels import format_lr
 from analysis.palette import LineStyle, Style, styles
-from analysis.plots import GREY, INK, marker, save
+from analysis.placing import Mark, place_words
+from analysis.plots import save
 from analysis.sharpness import Comparison, interval
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.transforms import Bbox, Transform
 
 COLUMNS, PANEL = 2, (5.6, 4.8)
 """Panels side by side; inches of one."""
@@ -31,11 +31,8 @@ CAPTION = (
 CHARACTERS = 72
 """Of a line below a title."""
 
-SIZE, AIR = 9, 16
-"""Points: width of a marker, with some air; pixels: between a label and what is not its own, both sides together."""
-
-PLACES = [(radius, angle) for radius in (9, 16, 24, 34, 46, 60) for angle in (0, 180, 90, 270, 45, 135, 225, 315)]
-"""Where a label may stand, from its marker: points and degrees, the best first."""
+SIZE = 9
+"""Points: width of a marker, with some air."""
 
 
 def save_sharpness(comparisons: list[Comparison], path: Path) -> None:
@@ -54,16 +51,11 @@ def figure(comparisons: list[Comparison]) -> Figure:
     panels = list(drawn.subplots(rows, columns, squeeze=False).flat)
     for axes in panels[len(comparisons) :]:
         axes.set_visible(False)
-    for axes, one in zip(panels, comparisons, strict=False):
+    below = [_below(one) for one in comparisons]
+    most = max(map(len, below))
+    for index, (axes, one) in enumerate(zip(panels, comparisons, strict=False)):
         _lines(axes, one)
-        below = [*textwrap.wrap(one.subtitle, CHARACTERS), one.measured]
-        if one.rank.orders:
-            below.append(f"ρ = {interval(one.rank.rho)}, p = {one.rank.p:.2g}; slope {interval(one.slope)}")
-        if one.unlike and one.rank_alike.orders:
-            words = f"without {', '.join(one.unlike)}: ρ = {interval(one.rank_alike.rho)}; slope {interval(one.slope_alike)}"
-            below += textwrap.wrap(words, CHARACTERS)
-        axes.set_title(one.title + "\n" * len(below), loc="left", fontsize=11, fontweight="bold")
-        axes.text(0, 1.02, "\n".join(below), transform=axes.transAxes, fontsize=8.5, color=GREY)
+        title(axes, one.title, below[index], PANEL[0], most)
     caption(drawn, CAPTION)
     # Labels are placed where they are free, for which everything else must have its place.
     drawn.draw_without_rendering()
@@ -71,6 +63,17 @@ def figure(comparisons: list[Comparison]) -> Figure:
     for axes, one in zip(panels, comparisons, strict=False):
         _markers(axes, one, style_of)
     return drawn
+
+
+def _below(one: Comparison) -> list[str]:
+    """Lines below a title."""
+    below = [*textwrap.wrap(one.subtitle, CHARACTERS), *textwrap.wrap(one.measured, CHARACTERS)]
+    if one.rank.orders:
+        below.append(f"ρ = {interval(one.rank.rho)}, p = {one.rank.p:.2g}; slope {interval(one.slope)}")
+    if one.unlike and one.rank_alike.orders:
+        words = f"without {', '.join(one.unlike)}: ρ = {interval(one.rank_alike.rho)}; slope {interval(one.slope_alike)}"
+        below += textwrap.wrap(words, CHARACTERS)
+    return below
 
 
 def _lines(axes: Axes, one: Comparison) -> None:
@@ -95,48 +98,15 @@ def _markers(axes: Axes, one: Comparison, style_of: dict[str, Style]) -> None:
     from matplotlib.transforms import Bbox, ScaledTranslation
 
     pixels = axes.figure.dpi / 72
-    marks: list[tuple[str, tuple[float, float], Transform]] = []
-    taken: list[Bbox] = []
+    lines, marks = list(axes.lines), list[Mark]()
     for variant, sharpness, lr, edge in one.points.itertuples(index=False):
         x, y = axes.transData.transform((sharpness, lr)) - SIZE * pixels / 2
         shifts = (SIZE * step * sign for step in itertools.count() for sign in (1, -1))  # points: 0, 9, -9, 18, …
         for shift in shifts:
             room = Bbox.from_bounds(x, y + shift * pixels, SIZE * pixels, SIZE * pixels)
-            if not room.padded(-0.5).count_overlaps(taken):
+            if not room.padded(-0.5).count_overlaps([mark.room for mark in marks]):
                 break
         place = axes.transData + ScaledTranslation(0, shift / 72, axes.figure.dpi_scale_trans)
         axes.plot(sharpness, lr, **marker(style_of[variant], 7.5, hollow=bool(edge)), transform=place, zorder=3)
-        marks.append((variant, (sharpness, lr), place))
-        taken.append(room)
-    for index, mark in enumerate(marks):
-        taken.append(_label(axes, *mark, taken[:index] + taken[index + 1 :]))
-
-
-def _label(axes: Axes, word: str, point: tuple[float, float], place: Transform, taken: list[Bbox]) -> Bbox:
-    """Write a word beside its marker, apart from what else is taken; far from it with a thin line. Returns its room."""
-    from matplotlib.patheffects import withStroke
-    from matplotlib.text import Text
-
-    for radius, angle in PLACES:
-        right, up = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        text = axes.annotate(
-            word,
-            point,
-            (radius * right, radius * up),
-            xycoords=place,
-            textcoords="offset points",
-            ha="center" if abs(right) < 0.1 else "left" if right > 0 else "right",
-            va="center" if abs(up) < 0.1 else "bottom" if up > 0 else "top",
-            fontsize=8.5,
-            color=INK,
-            path_effects=[withStroke(linewidth=2, foreground="white")],
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.6, "shrinkB": 4} if radius > 12 else None,
-        )
-        text.get_window_extent()  # puts the words in their place; what it returns includes the thin line
-        room = Text.get_window_extent(text)
-        inside = axes.bbox.x0 <= room.x0 and room.x1 <= axes.bbox.x1 and axes.bbox.y0 <= room.y0 and room.y1 <= axes.bbox.y1
-        apart = not room.expanded(1 + AIR / room.width, 1).count_overlaps(taken)
-        if (inside and apart) or (radius, angle) == PLACES[-1]:
-            break
-        text.remove()
-    return room
+        marks.append(Mark(variant, (sharpness, lr), place, room))
+    place_words(axes, marks, [line.get_transform().transform(line.get_xydata()).tolist() for line in lines])

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings, matrices_in_order, sequences
-from analysis.drawing import caption, casing, legend, log_axis, points, spread
+from analysis.drawing import GREY, INK, caption, casing, legend, log_axis, marker, points, spread
 from analysis.labels import model_and_task
 from analysis.palette import Style, in_order, styles
-from analysis.plots import GREY, INK, marker
 from hessian.report import by_layer
 from lorabench.errors import UserError
 

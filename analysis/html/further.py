@@ -12,7 +12,7 @@ from analysis.heuristics import findings, suggested
 from analysis.html.samples import LONGEST, cut
 from analysis.labels import model_and_task
 from analysis.options import SETTING
-from analysis.palette import in_order, styles
+from analysis.palette import in_order, method_styles, styles
 from analysis.responses import problem
 from analysis.sharpness import compare, results
 
@@ -35,8 +35,11 @@ def dashes(style: Style) -> str:
 
 def drawn(names: Sequence[str]) -> list[dict[str, str]]:
     """Names with their colours, markers and dashes, in order."""
-    found = styles(names).items()
-    return [{"name": name, "color": one.color, "marker": one.marker, "dash": dashes(one)} for name, one in found]
+    return _looks(styles(names))
+
+
+def _looks(found: dict[str, Style]) -> list[dict[str, str]]:
+    return [{"name": name, "color": one.color, "marker": one.marker, "dash": dashes(one)} for name, one in found.items()]
 
 
 def sharpness(frame: pd.DataFrame, blocks: pd.DataFrame) -> dict[str, Any]:
@@ -98,7 +101,7 @@ def searches(found: Sequence[Search]) -> dict[str, Any]:
                 ],
             }
         )
-    return {"methods": drawn([one.method for one in found]), "panels": panels}
+    return {"methods": _looks(method_styles(one.method for one in found)), "panels": panels}
 
 
 def rules(frame: pd.DataFrame) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.__main__ import main
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -46,6 +48,23 @@ def test_nothing_to_show_is_one_line_and_exit_code_2(runs, command, missing):
     assert result.stdout == ""
     assert result.stderr.startswith("analysis: ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["plot", "runs", "--kind", "nope"], "analysis plot: argument --kind: invalid choice: 'nope'"),
+        (["table", "runs", "--margin", "x"], "analysis table: argument --margin: invalid float value: 'x'"),
+        (["nope"], "analysis: argument COMMAND: invalid choice: 'nope'"),
+        (["compare", "runs"], "analysis compare: the following arguments are required: B"),
+    ],
+)
+def test_a_wrong_option_is_one_line_and_exit_code_2(capsys, arguments, line):
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    assert exit.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(line) and error.endswith("(see --help)\n") and error.count("\n") == 1
 
 
 def loaded_modules(code):

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from analysis.__main__ import main
 from analysis.errors import AnalysisError
 from analysis.export import export
 from analysis.load import load_records
@@ -33,5 +34,7 @@ def test_bad_input(runs, write, tmp_path):
         export(frame, tmp_path / "x.xlsx")
     with pytest.raises(AnalysisError, match="no column rnk; there are id, path"):
         export(frame, tmp_path / "x.csv", ["rnk"])
+    assert main(["export", str(runs), "--out", str(tmp_path / "x.csv"), "--columns", ""]) == 2  # and not all columns
+    assert not (tmp_path / "x.csv").exists()
     with pytest.raises(AnalysisError, match="cannot write"):
         export(frame, tmp_path / "no" / "x.csv")

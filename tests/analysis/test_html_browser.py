@@ -1,6 +1,7 @@
 """The report in headless Chromium: it renders without an error, sorts, filters, opens cells, and runs nothing of theirs."""
 
 import hashlib
+import itertools
 import json
 import math
 import shutil
@@ -165,6 +166,29 @@ def test_on_a_phone_the_way_to_a_cell_stays_in_view(show):
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_long_names_are_whole_or_shortened_and_never_widen_the_page(browser, runs, write, complete, tmp_path):
+    names = [f"lora alpha={2**i}, dropout=0.{i}, target_modules=q_proj" for i in range(3)]
+    for seed in (0, 1):
+        for name in ("lora", *names):
+            for lr, test in ((2e-4, 0.8), (2e-3, 0.9)):
+                complete(write(name, lr, seed, test), test)
+    write_page(tree(load_records(runs)), tmp_path / "report.html")
+    try:
+        for width in (390, 1400):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            browser.get(f"file://{tmp_path / 'report.html'}")
+            waits(browser, "document.querySelector('#differences svg.chart .name')")
+            assert browser.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+            cut = """return [...document.querySelectorAll("svg.chart text")].filter((one) => {
+                const [text, chart] = [one, one.ownerSVGElement].map((each) => each.getBoundingClientRect());
+                return text.left < chart.left - 1 || text.right > chart.right + 1; }).map((one) => one.textContent)"""
+            assert browser.execute_script(cut) == []
+            assert set(names) <= set(texts(browser, "#differences svg.chart .name title"))
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def test_twenty_thousand_cells_filter_and_sort_at_once(browser, runs, write, tmp_path):
     for seed in range(4):
         write("lora", 2e-3, seed, 0.5)
@@ -286,8 +310,9 @@ def test_it_prints(show):
     assert len(browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]) > 20_000
 
 
-def test_sharpness_and_searches_have_their_sections(show, tmp_path):
-    for variant, value in (("lora", 1.0), ("pissa", 8.0)):
+def measured(folder, **variants):
+    """Two blocks of each variant, of λmax as given and one more."""
+    for variant, value in variants.items():
         for layer in (0, 1):
             record = {
                 "schema_version": 1, "kind": "hessian_block", "model": "tiny", "task": "arithmetic", "variant": variant,
@@ -295,8 +320,12 @@ def test_sharpness_and_searches_have_their_sections(show, tmp_path):
                 "converged": True, "data": {"stderr": 0.1}, "growth": [], "weights": "pretrained", "sequences": 8,
                 "identity": {"model": "sha256:" + "a" * 64, "samples": 8, "variant": {"name": variant}},
             }  # fmt: skip
-            (tmp_path / "hessian").mkdir(exist_ok=True)
-            (tmp_path / "hessian" / f"{variant}{layer}.json").write_text(json.dumps(record))
+            folder.mkdir(exist_ok=True)
+            (folder / f"{variant}{layer}.json").write_text(json.dumps(record))
+
+
+def test_sharpness_and_searches_have_their_sections(show, tmp_path):
+    measured(tmp_path / "hessian", lora=1.0, pissa=8.0)
     searches = [Search("tpe", s, "tiny · lr (3)", "k", 3, [math.nan, 0.5, 0.4 + s / 5], ["lr=2e-3"]) for s in (0, 1)]
     browser = show(blocks=load_blocks(tmp_path / "hessian"), searches=searches)
     waits(browser, "document.querySelector('#sharpness svg.chart')")
@@ -304,3 +333,21 @@ def test_sharpness_and_searches_have_their_sections(show, tmp_path):
     assert texts(browser, "#sharpness tbody td:nth-child(2)") == ["1.50", "8.50"]
     assert waits(browser, "document.querySelectorAll('#search svg.chart').length") == 1
     assert texts(browser, "#search tbody td:nth-child(5)") == ["50.00", "60.00"]
+
+
+def test_sharpness_of_variants_alike_is_readable(browser, runs, write, tmp_path):
+    """Three variants of one best learning rate that is no round number, two of them of one λmax."""
+    for variant in ("lora", "rslora", "pissa"):
+        for lr, score in ((3.557e-4, 0.5), (6.325e-4, 0.9), (1.125e-3, 0.4)):
+            write(variant, lr, 0, score)
+    measured(tmp_path / "hessian", lora=1.0, rslora=1.0, pissa=1.1)
+    write_page(tree(load_records(runs), blocks=load_blocks(tmp_path / "hessian")), tmp_path / "report.html")
+    browser.get(f"file://{tmp_path / 'report.html'}")
+    waits(browser, "document.querySelector('#sharpness svg.chart')")
+    assert "6.325e-4" in texts(browser, "#sharpness svg.chart .tick")
+    rooms = """return ["path", "circle", "rect", ".name", "g > .axis"].flatMap((one) => [...document.querySelectorAll(`#sharpness svg.chart > ${one}`)])
+        .map((one) => one.getBoundingClientRect()).map((r) => [r.left, r.right - 2, r.top, r.bottom - 2])"""
+    found = browser.execute_script(rooms)
+    assert len(found) == 3 + 3 + 2  # markers, names, titles of the axes
+    for one, other in itertools.combinations(found, 2):
+        assert one[0] >= other[1] or other[0] >= one[1] or one[2] >= other[3] or other[2] >= one[3]

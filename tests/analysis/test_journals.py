@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from analysis.journals import load_searches, read_journal
+from analysis.errors import AnalysisError
+from analysis.journals import load_journals, load_searches, read_journal
 
 HEADER = {
     "journal": 2,
@@ -106,3 +107,27 @@ def test_the_best_so_far_is_drawn_in_steps_with_markers_apart(tmp_path):
     assert {one.get_drawstyle(), other.get_drawstyle()} == {"steps-post"}
     assert one.get_marker() != other.get_marker() and one.get_markevery() != other.get_markevery()
     assert figure._supxlabel.get_text() == "One search a method."
+
+
+def test_searches_of_one_method_with_other_settings_are_not_its_seeds(tmp_path):
+    for token, score in (("true", 0.9), ("false", 0.5)):
+        for seed in (0, 1):
+            search = HEADER["search"] | {
+                "method": "language_bo",
+                "seed": seed,
+                "settings": {"token": token == "true", "text": "lora"},
+            }
+            (tmp_path / f"{token}-seed{seed}.jsonl").write_text(
+                lines(asked(0), told(0, score), header=HEADER | {"search": search})
+            )
+    (tmp_path / "tpe.jsonl").write_text(lines(asked(0), told(0, 0.1)))
+    found = [(one.method, one.seed, one.scores) for one in load_searches(tmp_path)]
+    off, on = "language_bo token=false", "language_bo token=true"
+    assert found == [(off, 0, [0.5]), (off, 1, [0.5]), ("tpe", 1, [0.1]), (on, 0, [0.9]), (on, 1, [0.9])]
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name in ("file", "nothing"):
+        with pytest.raises(AnalysisError, match=f"{name} is not a directory"):
+            load_journals(tmp_path / name)

@@ -128,7 +128,7 @@ def test_errors_say_what_was_found(runs, write, caplog):
     with pytest.raises(AnalysisError, match=r"no score in .*, cells that failed: 1; see"):
         load_records(runs)
     path.write_text("{")
-    with pytest.raises(AnalysisError, match=r"no readable record in .* \(1 skipped"):
+    with pytest.raises(AnalysisError, match=r"no readable record in .* \(1 skipped, for the reasons above\)$"):
         load_records(runs)
 
 

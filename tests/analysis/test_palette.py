@@ -1,6 +1,8 @@
 """One look per variant."""
 
-from analysis.palette import SPARE, STYLES, in_order, styles
+from analysis.html.further import searches
+from analysis.journals import Search
+from analysis.palette import METHODS, SPARE, STYLES, in_order, method_styles, styles
 
 KNOWN = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "dora", "gralora", "randlora", "loft"]
 
@@ -29,3 +31,11 @@ def test_unknown_variants_get_spare_styles_by_name():
     # A pinned value: the style must not change from one process to the next.
     assert styles(["mine"])["mine"] == SPARE[11]
     assert set(styles([*names, "one too many"]).values()) == set(SPARE)
+
+
+def test_search_methods_look_the_same_in_figure_and_report():
+    found = method_styles(["tpe", "gp", "mine", "tpe"])
+    assert list(found) == ["tpe", "gp", "mine"] and found["mine"] in SPARE
+    assert len({style.color for style in METHODS.values()}) == len({style.marker for style in METHODS.values()}) == len(METHODS)
+    report = searches([Search(name, 0, "tiny", "k", 3, [0.5], []) for name in ("gp", "tpe")])["methods"]
+    assert [(one["name"], one["color"]) for one in report] == [(name, METHODS[name].color) for name in ("tpe", "gp")]

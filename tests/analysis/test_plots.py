@@ -1,14 +1,21 @@
 """The figure of learning-rate curves."""
 
+from itertools import combinations, pairwise
+
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
+from matplotlib.text import Text
 
+from analysis.drawing import INK, marker
 from analysis.errors import AnalysisError
+from analysis.heatmap_plot import heatmap
 from analysis.load import load_records
 from analysis.over_plot import over
 from analysis.palette import STYLES
 from analysis.plots import lr_curves, save_lr_curves
+from analysis.search_plot import progress
 
 SCORES = {2e-4: 0.1, 6e-4: 0.8, 2e-3: 0.9, 6e-3: 0.4}
 
@@ -107,4 +114,90 @@ def test_equal_learning_rates_over_the_rank_stand_side_by_side(runs, write):
     starts = [line.get_xdata()[0] for line in lines]
     assert len(set(starts)) == 3 and starts == pytest.approx([8] * 3, rel=0.08)
     assert {tuple(line.get_ydata()) for line in lines} == {(2e-3, 2e-3)}
-    assert lrs.yaxis.get_major_formatter()(2e-3) == "2e-3"
+
+
+@pytest.mark.parametrize("batches", [(8, 32), (4, 8, 16, 32, 64)])
+def test_no_variant_hides_another_s_best_learning_rate(runs, write, batches):
+    for batch in batches:
+        for variant in STYLES:
+            for lr, score in SCORES.items():
+                write(variant, lr, 0, score, config={"batch_size": batch})
+    figure = over(load_records(runs), "batch_size")
+    figure.draw_without_rendering()
+    _, lrs = figure.axes
+    markers = [line for line in lrs.lines if line.get_linestyle() == "None"]
+    at = sorted(lrs.transData.transform(line.get_xydata()[0])[0] * 72 / figure.dpi for line in markers)
+    assert len(at) == len(STYLES) * len(batches)
+    assert min(b - a for a, b in pairwise(at)) > 6  # points, the size of a marker
+    assert lrs.bbox.x0 * 72 / figure.dpi < at[0] - 3 and at[-1] + 3 < lrs.bbox.x1 * 72 / figure.dpi
+
+
+def test_learning_rate_axes_are_labelled_at_the_tried_rates(runs, write):
+    for rank in (8, 64):
+        for lr, score in {1e-5: 0.0, 3.557e-4: 0.7, 6.325e-4: 0.8, 1.125e-3: 0.6}.items():
+            write("lora", lr, 0, score, config={"rank": rank})
+    frame = load_records(runs)
+    _, lrs = over(frame, "rank").axes
+    low, high = lrs.get_ylim()
+    assert low < 3.557e-4 and 1.125e-3 < high < 2e-3 and low > 1e-5  # one tried rate on each side of the best one
+    assert [label.get_text() for label in lrs.get_yticklabels()] == ["3.557e-4", "6.325e-4", "1.125e-3"]
+    _, bars, *_ = lr_curves(frame).axes
+    assert list(bars.get_xticks()) == [1e-5, 3.557e-4, 6.325e-4, 1.125e-3]
+    assert [label.get_text() for label in bars.get_xticklabels()] == ["1e-5", "3.557e-4", "", "1.125e-3"]  # no room for all
+
+
+def test_a_long_setting_is_wrapped_below_its_title(runs, write):
+    for decay in (0, 0.1):
+        write("lora", 2e-3, 0, 0.9, config={"trainer": {f"option_{i}": decay for i in range(9)}})
+    figure = lr_curves(load_records(runs))
+    figure.draw_without_rendering()
+    for axes in figure.axes[::2]:
+        words = next(text for text in axes.texts if "option_8" in text.get_text()).get_window_extent()
+        title = next(text for text in axes.findobj(Text) if text.get_text() == axes.get_title("left")).get_window_extent()
+        assert words.x1 < figure.bbox.x1 and words.y1 <= title.y0 and title.y1 < figure.bbox.y1
+
+
+def words_of(figure):
+    """Rooms of all words of a drawn figure, in pixels."""
+    figure.draw_without_rendering()
+    shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    return {text.get_text(): text.get_window_extent() for text in shown}
+
+
+@pytest.mark.parametrize("variants", [["pissa"], list(STYLES), [f"lora alpha={2**i}, dropout=0.{i}" for i in range(8)]])
+def test_a_heat_map_s_titles_are_whole_and_apart(runs, write, variants):
+    for variant in variants:
+        for batch in (8, 16):
+            for lr, score in SCORES.items():
+                write(variant, lr, 0, score, config={"batch_size": batch})
+    figure = heatmap(load_records(runs))
+    assert figure.get_figwidth() < 16
+    words = words_of(figure)
+    assert all(figure.bbox.x0 <= room.x0 and room.x1 <= figure.bbox.x1 for room in words.values())
+    titles = [room for text, room in words.items() if text.replace("\n", " ").split(" 90.00")[0].strip() in variants]
+    assert len(titles) == len(variants)
+    assert not any(one.overlaps(other) for one, other in combinations(titles, 2))
+    assert "learning rate" in words
+
+
+def test_the_axis_of_a_search_s_progress_leaves_room_for_late_differences():
+    paths = {"random": [0.02] + 11 * [0.80], "tpe": [0.02] + 5 * [0.80] + 6 * [0.84]}
+    rows = [
+        {"space": "s", "method": name, "file": name, "number": number, "best": best}
+        for name, scores in paths.items()
+        for number, best in enumerate(scores, 1)
+    ]
+    figure = progress(pd.DataFrame(rows))
+    low, high = figure.axes[0].get_ylim()
+    assert 75 < low < 80 and 84 < high < 90
+    assert "may be below it" in figure._supxlabel.get_text().replace("\n", " ")
+    level = progress(pd.DataFrame([row | {"best": 0.5 + row["number"] / 100} for row in rows]))
+    assert level.axes[0].get_ylim()[0] < 51 and "below it" not in level._supxlabel.get_text()
+
+
+def test_light_colours_are_outlined():
+    """Loft's yellow on white is lost in print without a dark line around it."""
+    for hollow in (True, False):
+        drawn = marker(STYLES["loft"], 6, hollow=hollow)
+        outlines = [effect for effect in drawn.get("path_effects", []) if effect._gc["foreground"] == INK]
+        assert outlines or drawn["markeredgecolor"] == INK

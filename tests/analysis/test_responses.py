@@ -1,5 +1,7 @@
 """One problem's answers side by side."""
 
+import gzip
+
 import pytest
 
 from analysis.errors import AnalysisError
@@ -17,7 +19,7 @@ def sweep(runs, answered):
 
 
 def test_the_problem_on_which_cells_disagree_is_shown_unless_one_is_named(sweep):
-    assert telling(sweep) == ("arithmetic", "test/1")
+    assert telling(sweep) == ("arithmetic", "arithmetic", "test/1")
     assert problem(sweep).prompt == "Q1?"
     assert problem(sweep, "test/2").gold == "2"
 
@@ -42,3 +44,28 @@ def test_bad_input(sweep, runs, write):
     examples.scores.cache_clear()
     with pytest.raises(AnalysisError, match="no cell has completions"):
         problem(sweep)
+
+
+def test_problems_of_other_tasks_are_never_mixed(sweep, runs, answered):
+    """The sets and ids of the two tasks are alike, their problems are not."""
+    for lr in (2e-4, 2e-3, 6e-3, 2e-2, 6e-2):
+        path = answered("lora", lr, 0, [1.0, 0.0], config={"task": {"name": "code"}}).parent / "completions.jsonl.gz"
+        other = gzip.decompress(path.read_bytes()).replace(b'"Q', b'"Code Q')
+        path.write_bytes(gzip.compress(other))
+    both = load_records(runs)
+    shown = problem(both)
+    assert shown.prompt.startswith("Code") and len(shown.answers) == 5  # the task with most answers
+    with pytest.raises(
+        AnalysisError, match=r"2 different test problems have the id test/0, in (arithmetic|code) \(set arithmetic\)"
+    ):
+        problem(both, "test/0")
+    with pytest.raises(AnalysisError, match="no cell has completions of test problems of other beside its record"):
+        problem(both, set="other")
+
+
+def test_answers_say_what_sets_their_cells_apart(runs, answered):
+    for samples in (100, 200):
+        for model in ("tiny", "small"):
+            answered("lora", 2e-3, 0, [1.0], config={"train_samples": samples, "model": {"name": model}})
+    settings = {answer.setting for answer in problem(load_records(runs)).answers}
+    assert settings == {f"{m} · rank 8 · batch 16 · {n} samples" for m in ("tiny", "small") for n in (100, 200)}

@@ -19,6 +19,7 @@ from analysis.blocks import load_blocks
 from analysis.correlation import rank_correlation, slope
 from analysis.errors import AnalysisError
 from analysis.load import load_records
+from analysis.palette import STYLES
 from analysis.sharpness import OWN_OPTIMIZER, compare, interval, text
 from analysis.sharpness_plot import figure, save_sharpness
 from lorabench.schema import register
@@ -341,6 +342,40 @@ def test_labels_and_markers_stay_apart(runs, write, tmp_path):
     for room in labels.values():
         assert axes.bbox.x0 <= room.x0 and room.x1 <= axes.bbox.x1
         assert not any(room.contains(*centre) for centre in centres.values())
+
+
+def test_a_label_is_nearest_to_its_own_marker_and_off_the_lines(runs, write, tmp_path):
+    """Five variants of one learning rate in a row, and one so low that the fitted line runs through the row."""
+    names = ["lora", "rslora", "pissa", "milora", "olora"]
+    for index, variant in enumerate(names):
+        write(variant, 2e-3, 0, 0.9)
+        block(tmp_path / "hessian", variant, 0, 0.5 * 1.5**index)
+    write("dora", 2e-4, 0, 0.9)
+    block(tmp_path / "hessian", "dora", 0, 1.1)
+    drawn = figure(compare(load_records(runs), load_blocks(tmp_path / "hessian")))
+    (axes,) = drawn.get_axes()
+    drawn.draw_without_rendering()
+    labels = {child.get_text(): Text.get_window_extent(child) for child in axes.get_children() if isinstance(child, Annotation)}
+    marks = [line for line in axes.lines if line.get_linestyle() == "None"]
+    centres = {line.get_marker(): line.get_transform().transform(line.get_xydata())[0] for line in marks}
+    lines = [line.get_path().transformed(line.get_transform()) for line in axes.lines if line not in marks]
+    for name, room in labels.items():
+        away = {mark: np.hypot(*(at - np.clip(at, room.min, room.max))) for mark, at in centres.items()}
+        assert min(away, key=away.get) == STYLES[name].marker, name
+        assert not any(line.intersects_bbox(room, filled=False) for line in lines), name
+
+
+def test_titles_of_a_row_stand_at_one_height(sweep, blocks, write):
+    for variant, lr in itertools.product(("lora", "pissa"), (2e-4, 2e-3)):  # two variants: no correlation, so fewer lines
+        write(variant, lr, 0, 0.9 if lr > 1e-3 else 0.1, config={"batch_size": 128})
+    drawn = figure(compare(load_records(sweep), load_blocks(blocks)))
+    drawn.draw_without_rendering()
+    one, other = (axes.findobj(lambda text: isinstance(text, Text) and text.get_weight() == "bold")[0] for axes in drawn.axes)
+    assert one.get_window_extent().y0 == pytest.approx(other.get_window_extent().y0)
+    lines = [axes.texts[0].get_text().count("\n") for axes in drawn.axes]
+    assert lines[0] != lines[1]
+    for axes in drawn.axes:  # and the lines end above the axes
+        assert axes.texts[0].get_window_extent().y0 >= axes.bbox.y1
 
 
 def test_the_figure_has_the_points_and_the_three_slopes(sweep, blocks):
