@@ -93,6 +93,14 @@ def styles(variants: Iterable[str]) -> dict[str, Style]:
 
 
 def method_styles(names: Iterable[str]) -> dict[str, Style]:
-    """A style for each search method, the known ones in order, then the others as `styles` has them."""
+    """A style for each search method, the known ones in order, then the others as `styles` has them.
+
+    A method with settings, `gp initial=9`, has the method's colour and a marker and line of its own, from `SPARE` in order.
+    """
     wanted = set(names)
-    return {name: style for name, style in METHODS.items() if name in wanted} | styles(wanted - set(METHODS))
+    known = {name: style for name, style in METHODS.items() if name in wanted}
+    for method, style in METHODS.items():
+        settings = sorted(name for name in wanted if name.startswith(f"{method} "))
+        looks = dict.fromkeys((spare.marker, spare.linestyle) for spare in SPARE)
+        known |= {name: Style(style.color, *look) for name, look in zip(settings, looks, strict=False)}
+    return known | styles(wanted - set(known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from analysis.drawing import GREY, caption, casing, legend
@@ -45,8 +46,8 @@ def progress(journals: pd.DataFrame) -> Figure:
             bottoms.append(low.iloc[min(round(START * len(low)), len(low) - 1)])
             axes.fill_between(table.index, low, high, color=style.color, alpha=0.15, linewidth=0, step="post")
         seeds = math.floor(runs.groupby("method")["file"].nunique().median())
-        title = f"{runs['problem'].iloc[0]}\n{seeds} search{'es' if seeds > 1 else ''} a method"
-        axes.set_title(title, loc="left", fontsize=9, color=GREY)
+        words = [*textwrap.wrap(runs["problem"].iloc[0], 72), f"{seeds} search{'es' if seeds > 1 else ''} a method"]
+        axes.set_title("\n".join(words), loc="left", fontsize=9, color=GREY)
         axes.set_xlabel("evaluations")
         bottom, top = min(bottoms, default=math.nan), axes.dataLim.y1
         if bottom - axes.dataLim.y0 > top - bottom > 0:
@@ -59,6 +60,6 @@ def progress(journals: pd.DataFrame) -> Figure:
     several = journals.groupby(["space", "method"])["file"].nunique().max() > 1
     told = "Line: median over seeds; band: the middle half." if several else "One search a method."
     if below:
-        told += "  The axis starts at the scores after a sixth of the evaluations; earlier ones may be below it."
+        told += " The axis starts at the scores after a sixth of the evaluations; earlier ones may be below it."
     caption(figure, told)
     return figure

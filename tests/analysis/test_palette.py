@@ -36,6 +36,9 @@ def test_unknown_variants_get_spare_styles_by_name():
 def test_search_methods_look_the_same_in_figure_and_report():
     found = method_styles(["tpe", "gp", "mine", "tpe"])
     assert list(found) == ["tpe", "gp", "mine"] and found["mine"] in SPARE
+    of_one = method_styles(["gp initial=5", "gp initial=9", "gp"])
+    assert {style.color for style in of_one.values()} == {METHODS["gp"].color}
+    assert len({style.marker for style in of_one.values()}) == 3
     assert len({style.color for style in METHODS.values()}) == len({style.marker for style in METHODS.values()}) == len(METHODS)
-    report = searches([Search(name, 0, "tiny", "k", 3, [0.5], []) for name in ("gp", "tpe")])["methods"]
+    report = searches([Search(name, 0, "tiny", "k", 3, [0.5], [], {}) for name in ("gp", "tpe")])["methods"]
     assert [(one["name"], one["color"]) for one in report] == [(name, METHODS[name].color) for name in ("tpe", "gp")]

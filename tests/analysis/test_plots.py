@@ -183,7 +183,7 @@ def test_a_heat_map_s_titles_are_whole_and_apart(runs, write, variants):
 def test_the_axis_of_a_search_s_progress_leaves_room_for_late_differences():
     paths = {"random": [0.02] + 11 * [0.80], "tpe": [0.02] + 5 * [0.80] + 6 * [0.84]}
     rows = [
-        {"space": "s", "method": name, "file": name, "number": number, "best": best}
+        {"space": "s", "problem": "tiny", "method": name, "file": name, "number": number, "best": best}
         for name, scores in paths.items()
         for number, best in enumerate(scores, 1)
     ]
