@@ -326,7 +326,7 @@ def measured(folder, **variants):
 
 def test_sharpness_and_searches_have_their_sections(show, tmp_path):
     measured(tmp_path / "hessian", lora=1.0, pissa=8.0)
-    searches = [Search("tpe", s, "tiny · lr (3)", "k", 3, [math.nan, 0.5, 0.4 + s / 5], ["lr=2e-3"]) for s in (0, 1)]
+    searches = [Search("tpe", s, "tiny · lr (3)", "k", 3, [math.nan, 0.5, 0.4 + s / 5], ["lr=2e-3"], {}) for s in (0, 1)]
     browser = show(blocks=load_blocks(tmp_path / "hessian"), searches=searches)
     waits(browser, "document.querySelector('#sharpness svg.chart')")
     assert texts(browser, "#sharpness svg.chart .name") == ["lora", "pissa"]
