@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,6 +35,8 @@ APART = ["model", "task", "weights", "train_samples", "epochs", "options"]
 
 TASKS = ("math", "code")
 """Of the published correlations."""
+
+log = logging.getLogger(__name__)
 
 LEAST = 5
 """Fewer configurations tell nothing of a correlation."""
@@ -83,7 +86,12 @@ def agreements(frame: pd.DataFrame) -> list[Agreement]:
         means = pairs.groupby(CONFIGURATION, dropna=False)[["validation", "seconds", "test_full", "seconds_full"]].mean()
         both = means.reset_index()
         most = max(most, len(both))
-        if len(both) >= LEAST:
+        if len(both) < LEAST:
+            part = float(cells["train_fraction"].iloc[0])
+            log.warning(
+                "left out %s %g: %d configurations have a full cell, too; %d are the least", subset, part, len(both), LEAST
+            )
+        else:
             setting: dict[str, Any] = {str(key): value for key, value in cells.iloc[0].items()}
             of_data = hyperparameters(setting | {"rank": None, "batch_size": None, "source": ""})
             title = f"{model_and_task(setting)} · {of_data}"

@@ -135,8 +135,7 @@ def main() -> None:
             raise SweepError(f"--budget {options.budget} must be at least 1")
         if options.focus is not None and options.focus not in options.methods.split(","):
             raise SweepError(f"--focus {options.focus} is none of --methods {options.methods}")
-        if options.output.is_dir():
-            raise SweepError(f"--output {options.output} is a folder, not a file")
+        _writable(options.output)
         chosen_seeds = seeds(options.seeds)
         found = _read(options.output)
         keys: list[dict[str, Any]] = []
@@ -182,6 +181,17 @@ def _check(method: Search) -> None:
 
 def _is(run: dict[str, Any], key: dict[str, Any]) -> bool:
     return all(run.get(k) == v for k, v in key.items())
+
+
+def _writable(file: Path) -> None:
+    """Raise SweepError for a file that the runs could not be appended to, before the first one."""
+    if file.is_dir():
+        raise SweepError(f"--output {file} is a folder, not a file")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("a").close()
+    except OSError as error:
+        raise SweepError(f"--output {file} cannot be written: {error.strerror}") from error
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

@@ -71,6 +71,8 @@ def method(make: Callable[..., Any], name: str, given: int) -> None:
     Raises:
         SweepError: one that it has not, one that it lacks, or a plain value of another kind than it wants.
     """
+    if not callable(make):
+        raise SweepError(f"hydra.sweeper.method={_shown(make)} is no method: choose one with hydra/sweeper=NAME")
     if not isinstance(make, partial):
         return
     wanted = dict(list(inspect.signature(make.func).parameters.items())[given:])

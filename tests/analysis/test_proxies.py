@@ -84,6 +84,15 @@ def test_the_command(grid, runs, capsys):
     assert "2 of 6" in line and "10.00" in line and "15 %" in line
 
 
+def test_too_few_of_one_kind_are_said(grid, runs, write, caplog):
+    grid()
+    part = {"train_fraction": 0.1, "subset": {"_target_": "x", "name": "tsds"}}
+    for lr in LRS[:2]:
+        write(lr=lr, config=part, metrics={"validation": {"mean": 0.5, "sets": {}}})
+    assert len(agreements(load_records(runs, proxies=True))) == 1
+    assert "left out tsds 0.1: 2 configurations have a full cell, too; 5 are the least" in caplog.text
+
+
 def test_the_papers_correlations_stand_beside_the_own_ones(grid, runs, capsys):
     grid()
     assert main(["proxy", str(runs), "--published"]) == 0

@@ -115,6 +115,7 @@ def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):
         ("--methods", "random:initial=x", "--budget", "6"): "hydra.sweeper.initial=x must be",
         ("--methods", "language_bo:method.token=fales", "--budget", "6"): "hydra.sweeper.method.token=fales must be",
         ("--methods", "random", "--output", str(tmp_path)): "is a folder, not a file",
+        ("--methods", "random", "--output", str(tmp_path / "x" / "y")): "cannot be written: ",
         ("--methods", "rndom", "--budget", "6"): "there is no method rndom; available: gp, language_bo",
     }.items():
         monkeypatch.setattr(sys, "argv", ["bench", "--tables", "small", "--output", str(tmp_path / "x"), *arguments])

@@ -65,6 +65,7 @@ def test_what_hydra_gives_passes():
         ({"full": ["train_fraction"]}, "must be a list of overrides"),
         ({"first_pass": None}, "hydra.sweeper.first_pass=null must be a list of overrides"),
         ({"average": [1]}, r"hydra.sweeper.average=\[1\] must be a list of keys"),
+        ({"method": "random"}, "hydra.sweeper.method=random is no method: choose one with hydra/sweeper=NAME"),
         ({"method": partial(Random, tokn=False)}, "hydra.sweeper.method.tokn is no setting of random; it has none"),
         (
             {"method": partial(Method, tokn=False)},
