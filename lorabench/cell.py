@@ -62,12 +62,12 @@ class Cell:
     @cached_property
     def model(self) -> ModelConfig:
         """The base model's settings."""
-        return ModelConfig(**self.config["model"])
+        return _settings(ModelConfig, self.config, "model")
 
     @cached_property
     def trainer(self) -> TrainerConfig:
         """The training loop's settings."""
-        return TrainerConfig(**self.config["trainer"])
+        return _settings(TrainerConfig, self.config, "trainer")
 
     @cached_property
     def task(self) -> "Task":
@@ -225,3 +225,11 @@ def check_output(folder: str) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UserError(f"output_dir={folder} cannot be written ({error.strerror}); give another folder") from error
+
+
+def _settings(kind: Any, config: dict[str, Any], group: str) -> Any:
+    """A group's dataclass; OmegaConf lets `+GROUP.KEY` through."""
+    known = [each.name for each in fields(kind)]
+    if unknown := [key for key in config[group] if key not in known]:
+        raise UserError(f"unknown key '{group}.{unknown[0]}'; {nearest(unknown[0], known)}")
+    return kind(**config[group])

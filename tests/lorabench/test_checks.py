@@ -41,6 +41,8 @@ from lorabench.plan import preflight
         (["task=math", "task.sets=[gsm]"], "task.sets=gsm: task=math has no such test set; available: gsm8k, math"),
         (["task=math", "task.sets=gsm8k"], r"task.sets must be a list; write task.sets=\[gsm8k\]"),
         (["+batchsize=4"], "unknown key 'batchsize'; did you mean 'batch_size'"),
+        (["+trainer.warmup=1"], "unknown key 'trainer.warmup'; did you mean 'warmup_ratio'"),
+        (["+model.hubs=a"], "unknown key 'model.hubs'; did you mean 'hub'"),
         (["variant.rank=4"], "variant.rank=4 is not rank=8; use rank=4"),
         (["variant.alpha=nan"], "variant.alpha=nan must be positive"),
         (["variant.target_modules=q_proj"], r"write variant.target_modules=\[q_proj\]"),
