@@ -71,9 +71,7 @@ def _parser() -> _Parser:
     plot.set_defaults(run=_plot)
 
     sharpness = commands.add_parser("sharpness", parents=[runs], help="compare the best learning rates with λmax")
-    sharpness.add_argument(
-        "--hessian", metavar="FOLDER", type=Path, required=True, help="output_dir of python -m hessian, such as runs/hessian"
-    )
+    sharpness.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
     sharpness.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/sharpness.png)")
     sharpness.set_defaults(run=_sharpness)
 
@@ -118,6 +116,7 @@ def _parser() -> _Parser:
     export = commands.add_parser("export", parents=[runs], help="write all cells as one CSV or Parquet")
     export.add_argument("--out", metavar="FILE", type=Path, required=True, help=".csv or .parquet")
     export.add_argument("--columns", help="which, with commas (default: all)")
+    export.add_argument("--proxies", action="store_true", help="cells of a part of the samples, too")
     export.set_defaults(run=_export)
 
     wandb = commands.add_parser("wandb", parents=[runs], help="the report of peaks for W&B, on its server or as a file")
@@ -170,7 +169,9 @@ def _export(options: argparse.Namespace) -> None:
     from analysis.load import load_records
 
     columns = None if options.columns is None else options.columns.split(",")
-    print(f"{options.out}: {export(load_records(options.runs, wide=True), options.out, columns)} cells")
+    print(
+        f"{options.out}: {export(load_records(options.runs, wide=True, proxies=options.proxies), options.out, columns)} cells"
+    )
 
 
 def _proxy(options: argparse.Namespace) -> None:
@@ -212,7 +213,7 @@ def _sharpness(options: argparse.Namespace) -> None:
     from analysis.sharpness_plot import save_sharpness
 
     path = options.out or options.runs / "sharpness.png"
-    comparisons = compare(load_records(options.runs), load_blocks(options.hessian))
+    comparisons = compare(load_records(options.runs), load_blocks(options.hessian or options.runs / "hessian"))
     save_sharpness(comparisons, path)
     print(text(comparisons))
     print(path)

@@ -44,7 +44,7 @@ def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, referen
     import pandas as pd
 
     if not margin > 0:
-        raise AnalysisError(f"the margin must be positive, not {margin:g}")
+        raise AnalysisError(f"the margin must be positive, not {100 * margin:g} points")
     rows: list[dict[str, Any]] = []
     cells = by_setting(frame[frame["status"] != "failed"])
     for setting, of_setting in by_setting(peaks(frame)).items():

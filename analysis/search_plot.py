@@ -26,6 +26,7 @@ MARKED = 5
 def progress(journals: pd.DataFrame) -> Figure:
     """One panel a space; line: median over seeds, band: `BAND`. A search that has ended counts on with its best."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     panels = list(journals.groupby("space"))
     style_of = method_styles(journals["method"])
@@ -49,6 +50,7 @@ def progress(journals: pd.DataFrame) -> Figure:
         words = [*textwrap.wrap(runs["problem"].iloc[0], 72), f"{seeds} search{'es' if seeds > 1 else ''} a method"]
         axes.set_title("\n".join(words), loc="left", fontsize=9, color=GREY)
         axes.set_xlabel("evaluations")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         bottom, top = min(bottoms, default=math.nan), axes.dataLim.y1
         if bottom - axes.dataLim.y0 > top - bottom > 0:
             axes.set_ylim(bottom - 0.15 * (top - bottom), top + 0.05 * (top - bottom))

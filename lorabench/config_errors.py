@@ -53,6 +53,10 @@ def explained(error: BaseException, conf: Path, config: str = "config") -> str |
             return f"unknown key '{unknown}'; {_nearest_key(unknown, keys)}"
         told = next((line for line in lines if line.startswith("Value ")), lines[0] if lines else type(error).__name__)
         return f"{full_key}: {told}" if full_key else told
+    if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
+        return (
+            "--cfg, --info and -m each stand alone: --cfg job without -m shows one cell, --cfg hydra -p hydra.sweeper the axes"
+        )
     if isinstance(error, OSError) and error.filename:
         # Hydra makes the output folder before any of our checks can run.
         given = next((a.partition("=")[2] for a in sys.argv[1:] if a.startswith("output_dir=")), "runs")

@@ -1,6 +1,8 @@
 """A frozen language model for the search of ``sweeps``, which knows nothing of this package but what a config names."""
 
+import contextlib
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,7 +36,8 @@ class Frozen:
         """
         from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
-        config = models.architecture_config(self.spec())
+        with _told_of_the_encoder():
+            config = models.architecture_config(self.spec())
         if config.is_encoder_decoder:
             raise UserError(f"encoder {self.model} is an encoder and a decoder ({config.model_type}); one of the two is needed")
         masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)  # BERT can be either
@@ -69,6 +72,16 @@ class Frozen:
         raise UserError(f"encoder {self.model} is none of {known}, nor OWNER/NAME@COMMIT")
 
 
+@contextlib.contextmanager
+def _told_of_the_encoder() -> Iterator[None]:
+    """Errors of ``models`` advise keys of the model that is trained."""
+    try:
+        yield
+    except UserError as error:
+        line = str(error).partition(", or give model.path")[0]
+        raise UserError(line if line.startswith("encoder") else f"encoder: {line}") from error
+
+
 @lru_cache(maxsize=1)
 def _read(encoder: Frozen) -> tuple[Any, Any, str, int]:
     """Model, tokenizer, fingerprint and limit, once for all searches of a process."""
@@ -77,8 +90,12 @@ def _read(encoder: Frozen) -> tuple[Any, Any, str, int]:
     from transformers.utils import logging
 
     spec = encoder.spec()
-    models.check(spec)
-    if encoder.causal:
+    causal = encoder.causal
+    with _told_of_the_encoder():
+        models.check(spec)
+        if spec.weights != "random":
+            models.locate(spec)
+    if causal:
         base = models.read(spec, torch.device("cpu"), torch.float32)
         model, tokenizer = base.model.get_decoder(), base.tokenizer
     else:

@@ -97,7 +97,8 @@ class Progress:
     def cell_done(self, cell: "Cell", record: dict[str, Any], fresh: bool) -> None:
         """Report a finished cell, trained now or before (``fresh`` false)."""
         self.done += 1
-        place = f"[{self.done}/{self.total}] " if self.total else ""
+        # More than the grid has cells, where the best of it are then run in full.
+        place = f"[{self.done}/{max(self.done, self.total)}] " if self.total else ""
         if record["metrics"]:
             scores = " ".join(f"{split} {100 * found['mean']:.1f}" for split, found in record["metrics"].items())
         else:

@@ -81,6 +81,7 @@ class GridSweeper(Sweeper):
         """Check and run the grid; None when the preflight said not to run it."""
         self.check()
         cells = self.expand(arguments)
+        self._check_promotion(cells, len(cells))
         if not self.preflight(self.compose(cells)):
             return None
         jobs = self.launch(cells)
@@ -101,6 +102,19 @@ class GridSweeper(Sweeper):
         settings.whole("promote", self.promotion.count, 0)
         settings.overrides("full", self.promotion.full)
         settings.keys("average", self.promotion.average)
+
+    def _check_promotion(self, cells: Sequence[Sequence[str]], count: int) -> None:
+        """Compose one full cell before anything runs; ``count``: of cells that there will be to choose from."""
+        if self.promotion.count > count:
+            raise SweepError(
+                f"hydra.sweeper.promote={self.promotion.count} is more than the {count} cells that it chooses from"
+            )
+        if not self.promotion.count:
+            return
+        self.compose([one.overrides for one in replace(self.promotion, count=1).choose(cells[:1], [0.0])])
+        unknown = [key for key in self.promotion.average if OmegaConf.select(self.job_config, key) is None]
+        if unknown:
+            raise SweepError(f"hydra.sweeper.average={unknown[0]} is no key of the config")
 
     def expand(self, arguments: Sequence[str]) -> list[list[str]]:
         """Return the override strings of every cell, the last axis varying fastest."""

@@ -189,13 +189,16 @@ def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         keys = [key for key in {**axes, **mine} if axes.get(key) != mine.get(key)]
         return "another space: " + ", ".join(keys or ["derived keys or the order of the axes"])
     theirs, ours = flattened(found.get("search", {})), flattened(wanted["search"])
-    different = [
-        _difference(key, str(theirs.get(key)), str(ours.get(key)))
-        for key in {**ours, **theirs}
-        if key not in ours or key not in theirs or theirs[key] != ours[key]
-    ]
+    keys = [key for key in {**ours, **theirs} if key not in ours or key not in theirs or theirs[key] != ours[key]]
+    # What a user has set stands first: no copy of it in the method's settings, no class, and short keys before what they bring.
+    named = [key for key in keys if not key.endswith("_target_") and key.removeprefix("settings.") not in set(keys) - {key}]
+    different = [_difference(key, str(theirs.get(key)), str(ours.get(key))) for key in sorted(named or keys, key=_depth)]
     more = [f"and {len(different) - SHOWN} more"] if len(different) > SHOWN else []
     return ", ".join([*different[:SHOWN], *more])
+
+
+def _depth(key: str) -> int:
+    return key.count(".")
 
 
 def _difference(key: str, found: str, wanted: str) -> str:

@@ -93,6 +93,10 @@ class Space:
     def __len__(self) -> int:
         return math.prod(len(axis.texts) for axis in self.axes)
 
+    def __str__(self) -> str:
+        """``lr 5 × rank 3``: how many values each axis has."""
+        return " × ".join(f"{axis.key} {len(axis.texts)}" for axis in self.axes)
+
     @property
     def keys(self) -> tuple[str, ...]:
         """The axes' keys."""
@@ -194,7 +198,9 @@ def rules(derived: Mapping[str, str], axes: Mapping[str, Sequence[str]]) -> dict
         if key in axes:
             raise SweepError(f"{key} is both given and derived ({' * '.join(names)}): drop one of the two")
         if wrong := [name for name in names if Axis(name, tuple(axes.get(name, ["-"]))).numbers is None]:
-            raise SweepError(f"{key} is derived from {', '.join(wrong)}, which is no axis of numbers here")
+            raise SweepError(
+                f"{key} is derived from {', '.join(wrong)}, which is no axis of numbers here; such a key is a product of axes"
+            )
     return found
 
 

@@ -81,13 +81,20 @@ class SearchSweeper(GridSweeper):
                 f"hydra.sweeper.budget={self.budget} is more than the {len(space)} candidates; hydra/sweeper=grid runs them all"
             )
         method = self.method(space, self.seed)
-        configs = self.compose([[*fixed, *space.overrides(candidate)] for candidate in space.cover()])
+        cover = [[*fixed, *space.overrides(candidate)] for candidate in space.cover()]
+        configs = self.compose(cover)
+        self._check_promotion(cover, self.budget)
         promotion = f", then the best {self.promotion.count} in full" if self.promotion.count else ""
         print(
-            f"{self.name}: {self.budget} evaluations of {len(space)} candidates{promotion}; checked are the {len(configs)} "
-            "that show every value",
+            f"{self.name}: {self.budget} evaluations of {len(space)} candidates ({space}){promotion}; checked are the "
+            f"{len(configs)} that show every value",
             file=sys.stderr,
         )
+        launcher = type(self.launcher).__name__
+        if self.parallel > 1 and launcher == "BasicLauncher":
+            print(
+                f"hydra.sweeper.parallel={self.parallel}: one after another, unless hydra/launcher is another", file=sys.stderr
+            )
         if not self.preflight(configs, expected=partial(self._expected, fixed, space)):
             return None
         method.check()  # may fetch what the method needs, which a plan does not
@@ -96,7 +103,7 @@ class SearchSweeper(GridSweeper):
 
     def _search(self, method: Search, fixed: Sequence[str], journal: Journal) -> list[JobReturn]:
         """The loop: what an interruption left open, then batch after batch, then the promotion."""
-        space, table = journal.space, Table(journal.space, self.budget)
+        space, table = journal.space, Table(journal.space, max(self.budget, len(journal.trials)))
         points = design.first(space, self.design, self.seed, min(self.initial, self.budget))
         for trial in journal.trials:
             table.row(trial)

@@ -1,6 +1,7 @@
 """Language-guided Bayesian optimisation (paper 2, arXiv 2602.11171): candidates in words, read by a frozen language model."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -115,6 +116,9 @@ class LanguageBO(Search):
             if self.token and not self._source.causal:
                 raise SweepError(NO_TOKEN)
             self._encoder.check()
+            if self._prompts.told_alone:
+                told = ", ".join(self._prompts.told_alone)
+                print(f"language_bo: the text does not explain {told}, told by its values alone", file=sys.stderr)
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""

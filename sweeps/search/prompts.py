@@ -109,6 +109,7 @@ class Prompts:
         if alike := [name for name in shown if shown.count(name) > 1]:
             raise SweepError(f"two lines would both tell {alike[0]}=: give one of them another name in the text's names")
         self.explanations = {key: text.axes.get(key, "").strip() if domain else "" for key in self.keys}
+        self._explains = domain and bool(text.axes)
         parts = [text.task.strip() if domain else "", *self.explanations.values()]
         self.head = "\n".join([*(part for part in parts if part), "The setting:"])
 
@@ -117,6 +118,12 @@ class Prompts:
         """For each key what its line tells of each candidate [candidates]: numbers, or words."""
         columns = self.space.columns | {each.name: each.values(self.space.columns) for each in self._relations}
         return {key: columns[key] for key in self.keys}
+
+    @property
+    def told_alone(self) -> list[str]:
+        """Keys that a text with explanations has none of; of a text without any, and with ``domain=False``, none."""
+        unknown = [key for key in self.keys if not self.explanations[key]]
+        return unknown if self._explains else []
 
     @cached_property
     def digest(self) -> str:

@@ -27,6 +27,15 @@ def test_chosen_columns_in_their_order_sorted(runs, write, tmp_path):
     assert (tmp_path / "x.csv").read_text() == "rank,lr,test\n8,0.0002,0.9\n8,0.002,0.9\n"
 
 
+def test_proxies_are_exported_when_asked_for(runs, write, tmp_path):
+    write("lora", 2e-3, 0, 0.9)
+    part = {"train_fraction": 0.1, "subset": {"_target_": "x", "name": "random"}}
+    write("lora", 2e-3, 0, config=part, metrics={"validation": {"mean": 0.5, "sets": {}}})
+    for more, fractions in (([], [1]), (["--proxies"], [0.1, 1])):
+        assert main(["export", str(runs), "--out", str(tmp_path / "x.csv"), *more]) == 0
+        assert sorted(pd.read_csv(tmp_path / "x.csv")["train_fraction"]) == fractions
+
+
 def test_bad_input(runs, write, tmp_path):
     write()
     frame = load_records(runs, wide=True)

@@ -67,4 +67,6 @@ def test_a_plan_fetches_no_encoder(tmp_path):
     assert plan.returncode == 0 and plan.stdout.startswith("1 cell, chosen"), plan.stderr
     run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert run.returncode == 2
-    assert run.stderr.splitlines()[-1].startswith(("lorabench: model=nobody/nothing: cannot get", "lorabench: the method"))
+    assert run.stderr.splitlines()[-1].startswith(
+        ("lorabench: encoder: model=nobody/nothing: cannot get", "lorabench: the method")
+    )

@@ -62,6 +62,11 @@ def test_nothing_that_was_written_changes(tmp_path):
         ({"settings": {}}, "settings.token True instead of None"),
         ({"config": {"lr": 0.2, "task.name": "math"}}, "config.lr 0.1 instead of 0.2"),
         ({"config": {"lr": 0.1, "task.name": "sha256:" + "0" * 64}}, r"\(config.task.name differs\)"),
+        # What a user changed comes before what follows from it, once and without classes.
+        (
+            {"initial": 9, "settings": {"token": True, "initial": 9}, "config": {"subset._target_": "X", "lr": 0.2}},
+            r"\(initial None instead of 9, config.lr 0.1 instead of 0.2, config.task.name",
+        ),
         ({"config": {"a": 1, "b": 2, "c": 3}}, "config.c None instead of 3, and 2 more"),
     ],
 )

@@ -77,3 +77,15 @@ def test_a_seed_is_not_lucky_by_the_failure_of_the_others():
     scores = [0.8, 0.8, 0.8, None, None, 0.95, None, None, None, 0.1, 0.2, 0.3]
     found = Promotion(4, [], ["seed"]).choose(cells, scores)
     assert [one.overrides[0] for one in found] == ["lr=1"] * 3 + ["lr=2"] * 3 + ["lr=4"] * 3
+
+
+@pytest.mark.parametrize("method", ["random", "grid"])
+def test_what_cannot_be_promoted_is_found_before_anything_runs(app, method):
+    given = ["lr=3e-4,1e-3", "rank=8,16"] + ([] if method == "grid" else ["hydra.sweeper.budget=3"])
+    for wrong, line in {
+        ("hydra.sweeper.promote=1", "hydra.sweeper.full=['wole=true']"): "wole",
+        ("hydra.sweeper.promote=1", "hydra.sweeper.average=[sed]"): "hydra.sweeper.average=sed is no key of the config",
+        ("hydra.sweeper.promote=5",): f"hydra.sweeper.promote=5 is more than the {4 if method == 'grid' else 3} cells that it",
+    }.items():
+        done = app(*given, *wrong, method=method)
+        assert done.returncode != 0 and line in done.stderr and app.calls() == []

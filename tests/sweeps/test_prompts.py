@@ -109,3 +109,10 @@ def test_every_shipped_text_is_complete():
 def test_two_lines_of_one_name_are_refused():
     with pytest.raises(SweepError, match=r"^two lines would both tell lr=: give one of them another name in the text's names$"):
         Prompts(SPACE, Text(names={"rank": "lr"}))
+
+
+def test_keys_without_an_explanation_are_known():
+    assert Prompts(SPACE, Text.read("lora")).told_alone == []
+    half = Prompts(SPACE, Text(axes={"lr": "the step", "rnak": "a misspelling"}))
+    assert half.told_alone == [key for key in half.keys if key != "lr"]
+    assert Prompts(SPACE, Text(task="hi")).told_alone == Prompts(SPACE, Text.read("lora"), domain=False).told_alone == []

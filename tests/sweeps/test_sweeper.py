@@ -207,7 +207,7 @@ def test_a_journal_of_another_space_is_refused_and_kept(app):
 def test_a_plan_asks_nothing(app):
     done = app("plan=true", "hydra.sweeper.budget=5")
     assert done.returncode == 0
-    assert "random: 5 evaluations of 25 candidates; checked are the 9 that show every value" in done.stderr
+    assert "random: 5 evaluations of 25 candidates (lr 5 × rank 5); checked are the 9 that show every value" in done.stderr
     checked = [line.split() for line in (app.folder / "checked.txt").read_text().splitlines()]
     assert len(checked) == 9 and {len(set(column)) for column in zip(*checked, strict=True)} == {5}
     assert app.calls() == [] and not (app.folder / "out" / "search").exists()
