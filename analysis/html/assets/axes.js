@@ -21,6 +21,18 @@ function log(low, high, from, to, label = formatLr) {
   return { at: (v) => from + (Math.log(v / low) / span) * (to - from), ticks: ticks.length ? ticks : [low, high], label, low, high };
 }
 
+const CHARACTER = 6.5; // pixels of a tick's label
+
+// A logarithmic scale with ticks at the values tried, written where there is room, the shortest numbers first (as drawing.lr_ticks).
+function logTried(tried, low, high, from, to) {
+  const scale = log(low, high, from, to), ticks = [...new Set(tried)].sort((a, b) => a - b), written = [];
+  const half = (v) => (CHARACTER * (formatLr(v).length + 1)) / 2;
+  for (const v of ticks.slice().sort((a, b) => formatLr(a).length - formatLr(b).length)) {
+    if (written.every((other) => Math.abs(scale.at(v) - scale.at(other)) >= half(v) + half(other))) written.push(v);
+  }
+  return { ...scale, ticks, label: (v) => (written.includes(v) ? formatLr(v) : "") };
+}
+
 const plain = (v) => (v >= 1e-3 && v < 1e4 ? String(Number(v.toPrecision(3))) : formatLr(v));
 
 // Grid, tick labels and axis titles; `box` is {left, right, top, bottom} in pixels.

@@ -48,7 +48,7 @@ function curveChart(index, setting, width) {
   const strip = 13, height = Math.min(430, Math.max(270, width * 0.42)), inner = { left: 58, right: width - 14, top: 12, bottom: height };
   const rows = setting.curves.length, full = height + 12 + strip * rows + 44;
   const high = Math.min(1, Math.max(...tops, ...setting.base, 0.01) * 1.04), low = near ? Math.max(0, Math.max(...all.map((point) => point[1])) - BEST) : 0;
-  const x = log(Math.min(...lrs) / 1.2, Math.max(...lrs) * 1.2, inner.left, inner.right);
+  const x = logTried(lrs, Math.min(...lrs) / 1.2, Math.max(...lrs) * 1.2, inner.left, inner.right);
   const y = linear(100 * low, 100 * high, inner.bottom, inner.top);
   const clip = `clip-${index}`;
   const place = (lr, value) => [x.at(lr), y.at(100 * value)];

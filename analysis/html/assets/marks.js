@@ -16,9 +16,14 @@ const SHAPES = {
   h: regular(6, 0, [1.1]), H: regular(6, Math.PI / 6, [1.1]), 8: regular(8, Math.PI / 8, [1.1]),
 };
 
-// A marker of radius r; hollow ones stand for what is less certain.
-function mark(style, x, y, r, hollow = false, attributes = {}) {
-  const paint = { fill: hollow ? "#fff" : style.color, stroke: hollow ? style.color : INK, "stroke-width": hollow ? 1.6 : 0.6, ...attributes };
+// A marker of radius r; hollow ones stand for what is less certain. The thin dark outline keeps light colours visible on paper.
+function mark(style, x, y, r, hollow = false) {
+  if (!hollow) return outline(style, x, y, r, { fill: style.color, stroke: INK, "stroke-width": 0.6 });
+  return svg("g", { class: "hollow" }, outline(style, x, y, r, { fill: "none", stroke: INK, "stroke-width": 2.6 }),
+    outline(style, x, y, r, { fill: "#fff", stroke: style.color, "stroke-width": 1.6 }));
+}
+
+function outline(style, x, y, r, paint) {
   const shape = SHAPES[style.marker];
   if (!shape) return svg("circle", { cx: x, cy: y, r, ...paint });
   const d = shape.map(([dx, dy], i) => `${i ? "L" : "M"}${(x + r * dx).toFixed(2)} ${(y + r * dy).toFixed(2)}`).join("");

@@ -2,10 +2,10 @@
 function sharpnessSection() {
   const { comparisons, blocks, reason } = DATA.sharpness;
   const parts = comparisons.map((one) => el("div", { class: "setting" }, el("h3", {}, one.title, el("span", { class: "sub" }, one.subtitle)),
-    drawn((width) => scatter(one, Math.min(width, 760)), { class: "drawing scatter" }), el("ul", { class: "remarks" }, one.remarks.map((remark) => el("li", {}, remark)))));
+    legendOf(one), drawn((width) => scatter(one, Math.min(width, 760)), { class: "drawing scatter" }), el("ul", { class: "remarks" }, one.remarks.map((remark) => el("li", {}, remark)))));
   if (reason) parts.push(gap(`No comparison with learning rates: ${reason}.`));
   for (const one of blocks) {
-    const style = Object.fromEntries(DATA.sharpness.variants.map((each) => [each.name, each]));
+    const style = sharpStyles();
     const columns = [{ title: "variant", left: true, rising: true, value: (row) => DATA.sharpness.variants.findIndex((each) => each.name === row[0]), cell: (row) => el("span", { class: "variant" }, swatch(style[row[0]], false), row[0]) },
       ...one.matrices.map((name, k) => ({ title: name, value: (row) => row[k + 1], cell: (row) => number(row[k + 1]) }))];
     parts.push(el("div", { class: "setting" }, el("h3", {}, "Median λmax over layers", el("span", { class: "sub" }, one.title)), table(columns, one.rows, { label: "median λmax" }).node,
@@ -14,8 +14,15 @@ function sharpnessSection() {
   return section("sharpness", "Sharpness", "λmax is the largest Hessian eigenvalue of an adapter block at the start of training. Where sharper variants want lower learning rates, the points fall from left to right; dashed: lr ∝ 1/λ, dotted: lr ∝ 1/√λ. Hollow: the best learning rate is at the edge of those tried. Markers that would hide each other are moved up and down.", parts);
 }
 
+const sharpStyles = () => Object.fromEntries(DATA.sharpness.variants.map((each) => [each.name, each]));
+
+function legendOf(one) {
+  const style = sharpStyles();
+  return el("div", { class: "legend" }, one.points.map((p) => el("span", { class: "variant" }, swatch(style[p.variant], false), p.variant)));
+}
+
 function scatter(one, width) {
-  const style = Object.fromEntries(DATA.sharpness.variants.map((each) => [each.name, each]));
+  const style = sharpStyles();
   const box = { left: 90, right: width - 20, top: 12, bottom: 330 }, xs = one.points.map((p) => p.sharpness), ys = one.points.map((p) => p.lr);
   const x = log(Math.min(...xs) / 1.6, Math.max(...xs) * 1.9, box.left, box.right, plain), y = log(Math.min(...ys) / 1.5, Math.max(...ys) * 1.5, box.bottom, box.top);
   const mean = (values) => Math.exp(values.reduce((sum, v) => sum + Math.log(v), 0) / values.length), centre = [mean(xs), mean(ys)];
@@ -28,18 +35,8 @@ function scatter(one, width) {
     const places = one.points.flatMap((_, k) => [12 * k, -12 * k]).map((dy) => [x.at(p.sharpness), y.at(p.lr) - dy]);
     spotsOf.set(p, places.find(free) || places[0]);
   }
-  const taken = [];
-  const labels = one.points.slice().sort((a, b) => a.sharpness - b.sharpness).map((p) => {
-    const [px, py] = spotsOf.get(p), wide = 7 * p.variant.length, room = (dx, dy) => [px + (dx < 0 ? -10 - wide : dx > 0 ? 10 : -wide / 2), py + dy - 8, wide, 14];
-    // The first place beside the marker that no other label or marker has.
-    const meets = ([a, b, w, h]) => taken.some(([c, d, v, g]) => a < c + v && c < a + w && b < d + g && d < b + h) || [...spotsOf].some(([q, [qx, qy]]) => q !== p && qx + 6 > a && qx - 6 < a + w && qy + 6 > b && qy - 6 < b + h);
-    const spots = [[1, 0], [-1, 0], [0, -15], [0, 15], ...[-14, 14, -26, 26, -38, 38].flatMap((dy) => [[1, dy], [-1, dy]])].map((one) => room(...one)).filter(([a, , w]) => a > box.left && a + w < box.right + 20);
-    const spot = spots.find((each) => !meets(each)) || spots[0] || room(1, 0);
-    taken.push(spot);
-    return svg("text", { x: spot[0], y: spot[1] + 12, class: "name" }, p.variant);
-  });
   return chart(width, 376, { role: "img", "aria-label": `Best learning rate over median λmax, ${one.title}` },
     svg("defs", {}, svg("clipPath", { id: "clip-sharpness" }, svg("rect", { x: box.left, y: box.top, width: box.right - box.left, height: box.bottom - box.top }))),
     frame(box, x, y, { x: "median λmax", y: "best learning rate" }), fall(-1, { "stroke-dasharray": "7 5" }), fall(-0.5, { "stroke-dasharray": "1.5 4" }),
-    isNumber(one.slope) ? fall(one.slope, { "stroke-width": 1.4 }) : null, one.points.map((p) => mark(style[p.variant], ...spotsOf.get(p), 5.5, p.edge !== "")), labels);
+    isNumber(one.slope) ? fall(one.slope, { "stroke-width": 1.4 }) : null, one.points.map((p) => mark(style[p.variant], ...spotsOf.get(p), 5.5, p.edge !== "")));
 }
