@@ -99,6 +99,11 @@ def _parser() -> _Parser:
     proxy.add_argument("--published", action="store_true", help="show the correlations that paper 2 found, too")
     proxy.set_defaults(run=_proxy)
 
+    search = commands.add_parser("search", parents=[runs], help="compare searches by method (RUNS/search)")
+    search.add_argument("--format", choices=STYLES, default="text", help="default: %(default)s")
+    search.add_argument("--published", action="store_true", help="show paper 2's results, too")
+    search.set_defaults(run=_search)
+
     heuristics = commands.add_parser("heuristics", parents=[runs], help="test paper 1's rules of practice, and suggest a sweep")
     heuristics.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
     heuristics.set_defaults(run=_heuristics)
@@ -179,6 +184,13 @@ def _proxy(options: argparse.Namespace) -> None:
     from analysis.proxies import agreements, text
 
     print(text(agreements(load_records(options.runs, proxies=True)), options.published), end="")
+
+
+def _search(options: argparse.Namespace) -> None:
+    from analysis.journals import searches_of
+    from analysis.search_table import text
+
+    print(text(searches_of(options.runs), options.published, options.format), end="")
 
 
 def _table(options: argparse.Namespace) -> None:

@@ -78,31 +78,37 @@ def _label(search: Search, all_of_them: Sequence[Search]) -> str:
     return " ".join([search.method, *told])
 
 
-def load_journals(directory: str | Path) -> pd.DataFrame:
-    """The searches of `directory/search`, or of `directory`, as one frame.
-
-    Returns:
-        One row an evaluation: `space` (searches of one compare), `problem`, its title, `method`, `seed`, `file` (a number),
-        `number` from 1 and `best`, the highest score up to it.
+def searches_of(directory: str | Path) -> list[Search]:
+    """The searches of `directory/search`, or of `directory`.
 
     Raises:
         AnalysisError: if there is no such directory, or none with a score.
     """
-    import pandas as pd
-
     directory = Path(directory)
     if not directory.is_dir():
         raise AnalysisError(f"{directory} is not a directory: pass the output_dir of a search (runs by default)")
     folder = directory / "search" if (directory / "search").is_dir() else directory
-    rows = [
+    found = load_searches(folder)
+    if not found:
+        raise AnalysisError(f"no journal of a search with a score in {folder}")
+    return found
+
+
+def load_journals(directory: str | Path) -> pd.DataFrame:
+    """`searches_of` as one frame.
+
+    Returns:
+        One row an evaluation: `space` (searches of one compare), `problem`, its title, `method`, `seed`, `file` (a number),
+        `number` from 1 and `best`, the highest score up to it.
+    """
+    import pandas as pd
+
+    return pd.DataFrame(
         {"space": one.key, "problem": one.problem, "method": one.method, "seed": one.seed, "file": file}
         | {"number": number, "best": best}
-        for file, one in enumerate(load_searches(folder))
+        for file, one in enumerate(searches_of(directory))
         for number, best in enumerate(one.best_so_far(), 1)
-    ]
-    if not rows:
-        raise AnalysisError(f"no journal of a search with a score in {folder}")
-    return pd.DataFrame(rows)
+    )
 
 
 def read_journal(content: str) -> Search:
@@ -126,7 +132,7 @@ def read_journal(content: str) -> Search:
     return Search(
         method=str(search["method"]),
         seed=int(search.get("seed", 0)),
-        problem=_problem(search.get("config", {}), axes),
+        problem=" · ".join(filter(None, [header.get("title"), " × ".join(f"{key} ({len(axes[key])})" for key in axes)])),
         key=json.dumps([header["space"], search.get("config"), search.get("config of the values")], sort_keys=True),
         candidates=math.prod(map(len, axes.values())),
         scores=scores,
@@ -141,9 +147,3 @@ def _settings(search: dict[str, Any]) -> dict[str, Any]:
     prints = {f"{key} content": str(value)[:6] for key, value in search.get("fingerprint", {}).items()}
     found = search.get("settings", {}) | first | prints
     return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in found.items()}
-
-
-def _problem(config: dict[str, Any], axes: dict[str, Sequence[str]]) -> str:
-    """`tiny · arithmetic · lr (3) × rank (3)`."""
-    named = [str(config[key]) for key in ("model.name", "task.name") if config.get(key)]
-    return " · ".join([*named, " × ".join(f"{key} ({len(values)})" for key, values in axes.items())])

@@ -67,6 +67,7 @@ class Journal:
         file: JSON lines: the header says of which search; then what was asked, a batch a line, and each answer.
         space: its candidates.
         search: what else decides the questions (method, seed, first points) and the answers (the config).
+        title: names of model and task, for who reads the file; a search is the same by another name.
 
     Raises:
         SweepError: the file is of another search, or is none; it is left as it is.
@@ -75,12 +76,14 @@ class Journal:
     file: Path
     space: Space
     search: dict[str, Any]
+    title: str = ""
     trials: list[Trial] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         header = {
             "journal": VERSION,
             "space": self.space.digest,
+            "title": self.title,
             "axes": {axis.key: list(axis.texts) for axis in self.space.axes},
             "search": self.search,
         }

@@ -99,7 +99,8 @@ class SearchSweeper(GridSweeper):
             return None
         method.check()  # may fetch what the method needs, which a plan does not
         with held(self.journal_file):
-            return self._search(method, fixed, Journal(self.journal_file, space, self._identity(method, configs)))
+            journal = Journal(self.journal_file, space, self._identity(method, configs), _title(configs))
+            return self._search(method, fixed, journal)
 
     def _search(self, method: Search, fixed: Sequence[str], journal: Journal) -> list[JobReturn]:
         """The loop: what an interruption left open, then batch after batch, then the promotion."""
@@ -202,6 +203,12 @@ class SearchSweeper(GridSweeper):
                 "again: mend the cause and give another hydra.sweeper.journal (finished cells are not trained again), or a "
                 "larger max_failure_rate"
             )
+
+
+def _title(configs: Sequence[DictConfig]) -> str:
+    """`tiny · arithmetic`: names of model and task, where an application has such."""
+    names = [dict.fromkeys(OmegaConf.select(config, key) for config in configs) for key in ("model.name", "task.name")]
+    return " · ".join(", ".join(map(str, found)) for found in names if None not in found)
 
 
 def no_answer(job: JobReturn) -> str:

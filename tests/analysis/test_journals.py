@@ -11,8 +11,9 @@ from analysis.journals import load_journals, load_searches, read_journal
 HEADER = {
     "journal": 2,
     "space": "e723e6ac24b82390",
+    "title": "tiny · arithmetic",
     "axes": {"lr": ["0.0006", "0.002"], "rank": ["4", "8", "16"]},
-    "search": {"method": "tpe", "seed": 1, "config": {"model.name": "tiny", "task.name": "arithmetic"}},
+    "search": {"method": "tpe", "seed": 1, "config": {"epochs": 1}},
 }
 
 
