@@ -13,11 +13,12 @@ from analysis.stats import by_setting, setting_of
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADER = ["variant", "test peak %", "cross-fitted %", "flattered by"]
-ALIGN = "<>>>"
+HEADER = ["variant", "test peak %", "cross-fitted %", "95 %", "flattered by"]
+ALIGN = "<>>>>"
 NOTES = [
     "test peak: best mean test score over the learning rates, chosen by that score, so optimistic. cross-fitted: the same "
-    "choice made on other seeds and other problems than it is scored on. flattered by: the difference, in points.",
+    "choice made on other seeds and other problems than it is scored on, with its interval for new seeds (of several) and "
+    "problems. flattered by: the difference, in points. A run that diverged solves no problem.",
     "With one seed the choice is made on other problems alone, and luck of training stays in.",
     "Variants with one learning rate, or without completions of every cell, are left out.",
 ]
@@ -32,8 +33,13 @@ def blocks(frame: pd.DataFrame) -> tuple[list[Block], list[str]]:
     for rows in by_setting(honest_peaks(frame)).values():
         of: dict[str, Any] = {row["variant"]: row for row in rows}
         lines = [
-            # Adding 0 makes a rounded -0.0 a 0.
-            [name, *(f"{round(100 * of[name][key], 2) + 0.0:.2f}" for key in ("peak_mean", "honest", "optimism"))]
+            [
+                name,
+                f"{100 * of[name]['peak_mean']:.2f}",
+                f"{100 * of[name]['honest']:.2f}",
+                f"[{100 * max(of[name]['low'], 0):.2f}, {100 * min(of[name]['high'], 1):.2f}]",
+                f"{round(100 * of[name]['optimism'], 2) + 0.0:.2f}",  # adding 0 makes a rounded -0.0 a 0
+            ]
             for name in in_order(of)
         ]
         found.append(Block(model_and_task(rows[0]), hyperparameters(setting_of(rows[0])), HEADER, ALIGN, lines, []))

@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from analysis.differences import REFERENCE, differences
-from analysis.equivalence import ALPHA, MARGIN, POWER
+from analysis.equivalence import ALPHA, MARGIN
 from analysis.labels import format_lr, hyperparameters, model_and_task
 from analysis.options import SETTING
-from analysis.rendering import Block
+from analysis.power import POWER
+from analysis.rendering import Block, probability
 from analysis.stats import settings
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 HEADER = ["variant", "at lr", "difference", "95 %", "95 %, these runs", "p", "p equal", "verdict", "seeds", "needed"]
 ALIGN = "<<>>>>><>>"
+
+ONE_SEED = "†"
+"""Beside a verdict."""
 
 frame = differences
 """For CSV."""
@@ -31,19 +35,33 @@ def blocks(frame: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], li
         lines = [_row(row) for row in rows.to_dict("records")]
         counts = rows["verdict"].value_counts()
         told = [f"{counts[word]} {word}" for word in ("equivalent", "both", "different", "open") if word in counts]
-        found.append(Block(model_and_task(setting), subtitle, HEADER, ALIGN, lines, [f"Verdicts: {', '.join(told)}."]))
+        remarks = [f"Verdicts: {', '.join(told)}.", *_remarks(rows)]
+        found.append(Block(model_and_task(setting), subtitle, HEADER, ALIGN, lines, remarks))
     notes = [
         "Points; each at the learning rate of its best validation score (of its best test score where there is none).",
         "95 %: for new seeds and new problems (Student's t of paired scores; of means over seeds by Welch where there are no "
         "completions that reproduce the score). these runs: for these trained models on new problems (bootstrap).",
-        f"p: of no difference, after Holm over the variants. p equal: of a difference of {100 * margin:g} points or more (two "
-        f"one-sided tests). Verdict at {100 * ALPHA:g} %; both: a difference, and below {100 * margin:g} points.",
+        f"p: of no difference. p equal: of a difference of {100 * margin:g} points or more (two one-sided tests: they are the "
+        "90 % interval's, so that the 95 % one may reach a little beyond). Both after Holm over the variants. Verdict at "
+        f"{100 * ALPHA:g} %; both: a difference, and below {100 * margin:g} points.",
         f"needed: seeds of each to tell {100 * margin:g} points apart with power {POWER:g} on these problems; ∞: the problems "
         "are too few.",
     ]
     if left := sum(1 for _ in settings(frame)) - len(found):
         notes.append(f"Left out, settings without {REFERENCE} or with it alone: {left}.")
     return found, notes
+
+
+def _remarks(rows: pd.DataFrame) -> list[str]:
+    """What the verdicts of a setting do not cover."""
+    remarks = []
+    if one := rows[(rows["how"] == "paired") & (rows["seeds"] == 1)]["variant"].tolist():
+        remarks.append(f"{ONE_SEED}: one seed ({', '.join(one)}), so interval and verdict are of these trained models alone.")
+    if left := int(rows["left_out"].sum()):
+        remarks.append(f"Seeds that one of both has alone, left out: {left}.")
+    if (rows["chosen"] == "test").any():
+        remarks.append("Learning rates chosen by test score: who tried more of them has an advantage that p does not know of.")
+    return remarks
 
 
 def _row(row: dict[Any, Any]) -> list[str]:
@@ -60,8 +78,8 @@ def _row(row: dict[Any, Any]) -> list[str]:
         points("value"),
         points("low", "high"),
         points("runs_low", "runs_high"),
-        *("-" if math.isnan(row[name]) else f"{row[name]:.3f}" for name in ("p_different", "p_equivalent")),
-        row["verdict"],
+        *(probability(row[name]) for name in ("p_different", "p_equivalent")),
+        row["verdict"] + (ONE_SEED if row["how"] == "paired" and row["seeds"] == 1 else ""),
         str(int(row["seeds"])),
         "-" if math.isnan(needed) else "∞" if math.isinf(needed) else str(int(needed)),
     ]

@@ -120,7 +120,7 @@ def proxy_correlations(path: Path = PUBLISHED / "proxy.csv") -> list[dict[str, A
 
 
 def search_results(path: Path = PUBLISHED / "search.csv") -> list[dict[str, Any]]:
-    """Results of paper 2 (arXiv 2602.11171): `table`, `method` and accuracies in percent (`mt_bench`: points), NaN where none."""
+    """Results of paper 2 (arXiv 2602.11171): `table`, `method` and accuracies in percent (`mt_bench`: points)."""
     import pandas as pd
 
     return [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]

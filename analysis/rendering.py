@@ -56,6 +56,11 @@ def number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3g}"
 
 
+def probability(p: float) -> str:
+    """Three digits, `< 0.001` below them, `-` for NaN."""
+    return "-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def _listed(lines: Sequence[str], marked: bool) -> list[str]:
     return [f"- {line}" if marked else textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines]
 

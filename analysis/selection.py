@@ -19,11 +19,13 @@ class Honest(NamedTuple):
     Attributes:
         peak: the best cell's mean score, chosen by it: too high.
         value: the same choice made on other seeds and other problems than it is scored on.
+        sets: the scores behind `value`, of each test set [seeds, problems].
         chosen: how often each cell was chosen, shares.
     """
 
     peak: float
     value: float
+    sets: list[np.ndarray]
     chosen: list[float]
 
     @property
@@ -49,17 +51,16 @@ def cross_fitted(cells: Sequence[Sequence[np.ndarray]], ids: Sequence[Sequence[s
     folds = [np.array([zlib.crc32(one.encode()) % FOLDS for one in each]) for each in ids]
     means = np.array([[each.mean(1) for each in cell] for cell in cells]).mean(1)  # [cells, seeds]
     peak = float(means.mean(1).max())
-    total, weight, chosen = 0.0, 0.0, np.zeros(len(cells))
+    scores, chosen = [np.zeros_like(each) for each in cells[0]], np.zeros(len(cells))
     for s in range(seeds):
         others = [seed for seed in range(seeds) if seed != s] or [0]
         for f in range(FOLDS):
             known = [np.mean([_mean(cell[k][others][:, folds[k] != f]) for k in sets]) for cell in cells]
             best = int(np.argmax(known))
-            sizes = np.array([(folds[k] == f).mean() for k in sets])  # of the set's problems in this fold
-            total += float(sum(size * _mean(cells[best][k][s, folds[k] == f]) for k, size in zip(sets, sizes, strict=True)))
-            weight += float(sizes.sum())
-            chosen[best] += sizes.sum()
-    return Honest(peak, total / weight, list(chosen / weight))
+            for k in sets:
+                scores[k][s, folds[k] == f] = cells[best][k][s, folds[k] == f]
+                chosen[best] += (folds[k] == f).mean() / (seeds * len(ids))
+    return Honest(peak, float(np.mean([each.mean() for each in scores])), scores, chosen.tolist())
 
 
 def _mean(values: np.ndarray) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from analysis.equivalence import ALPHA, MARGIN, POWER
+from analysis.equivalence import ALPHA, MARGIN
 from analysis.html import further
 from analysis.html.cells import cells
 from analysis.html.panels import panels
 from analysis.html.summary import gaps, summary
 from analysis.palette import in_order
+from analysis.power import POWER
 from analysis.stats import BEST_RANGE
 
 if TYPE_CHECKING:

@@ -85,9 +85,50 @@ def test_the_bootstrap_agrees_with_scipys():
     assert (found.runs_low, found.runs_high) == pytest.approx((known.low, known.high), abs=0.02)
 
 
-def test_equal_models_have_no_difference():
-    found = difference([np.zeros((3, 50))])
-    assert (found.value, found.stderr, found.p(), found.interval()) == (0, 0, 1, (0, 0))
+def test_models_that_answer_alike_may_differ_on_other_problems():
+    """The end of the interval is the score test's: t² m(1 − m) / N = m²."""
+    for seeds in (1, 3):
+        found = difference([np.zeros((seeds, 50))])
+        end = stats.t.ppf(0.975, 49) ** 2 / 50
+        assert (found.value, found.stderr, found.p()) == (0, 0, 1)
+        assert found.interval() == pytest.approx((-end / (1 + end), end / (1 + end)))
+
+
+def test_models_of_which_one_alone_solves_each_problem_have_mcnemars_p():
+    found = difference([np.ones((1, 5))])
+    assert found.p() == pytest.approx(stats.binomtest(5, 5).pvalue)
+    low, high = found.interval()
+    assert 0.3 < low < 0.5 and high == pytest.approx(1)
+
+
+@pytest.mark.parametrize("right", [0, 3, 100, 161, 164])
+def test_the_interval_of_one_models_score_reaches_as_far_as_wilsons(right):
+    scores = np.repeat([1.0, 0.0], [right, 164 - right])[None]
+    low, high = difference([scores]).interval()
+    known = stats.binomtest(right, 164).proportion_ci(method="wilson")
+    assert low <= known.low + 1e-3 and high >= known.high - 1e-3
+    if right in (0, 164):
+        assert (max(low, 0), high) == pytest.approx((known.low, known.high), abs=2e-3)
+
+
+@pytest.mark.parametrize("truth", [0.98, 0.5])
+def test_the_interval_of_one_models_score_holds_the_truth(truth):
+    generator, covered = np.random.default_rng(1), 0
+    for _ in range(400):
+        low, high = difference([(generator.random((1, 164)) < truth).astype(float)], resampled=False).interval()
+        covered += low <= truth <= high
+    assert covered / 400 >= 0.92
+
+
+@pytest.mark.parametrize(("better", "worse"), [(0.01, 0.0), (0.02, 0.01), (0.2, 0.1)])
+@pytest.mark.parametrize(("seeds", "problems"), [(1, 50), (1, 164), (3, 164)])
+def test_the_interval_holds_the_truth_where_few_problems_differ(seeds, problems, better, worse):
+    generator, covered = np.random.default_rng(2), 0
+    for _ in range(400):
+        d = generator.choice([1.0, -1.0, 0.0], p=[better, worse, 1 - better - worse], size=(1, problems))
+        low, high = difference([np.repeat(d, seeds, 0)], resampled=False).interval()
+        covered += low <= better - worse <= high
+    assert covered / 400 >= 0.92
 
 
 @pytest.mark.parametrize("sets", [[], [np.zeros((0, 3))], [np.zeros((2, 0))], [np.zeros((2, 3)), np.zeros((3, 3))]])

@@ -22,6 +22,12 @@ def test_equal_cells_have_a_peak_above_their_truth_and_an_honest_score_at_it():
     assert np.mean(honest) == pytest.approx(0.5, abs=3 * np.std(honest) / 60**0.5)
 
 
+def test_luck_on_problems_is_not_counted_with_one_seed():
+    generator = np.random.default_rng(4)
+    honest = [cross_fitted([[(generator.random((1, 200)) < 0.5) * 1.0] for _ in range(20)], ids(200)).value for _ in range(60)]
+    assert np.mean(honest) == pytest.approx(0.5, abs=3 * np.std(honest) / 60**0.5)
+
+
 def test_luck_of_a_seed_is_not_counted():
     """Cells that differ by the chance of training alone: choosing on the same seeds would keep their luck."""
     generator = np.random.default_rng(1)
@@ -38,6 +44,7 @@ def test_a_clear_best_cell_loses_nothing():
     assert found.value == pytest.approx(0.9)
     assert found.chosen == pytest.approx([0, 1, 0])
     assert found.optimism == pytest.approx(0)
+    assert found.sets[0].tolist() == [[0.9] * 50] * 2
 
 
 def test_sets_count_alike():

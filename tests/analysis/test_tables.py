@@ -8,6 +8,7 @@ import pytest
 from analysis.__main__ import main
 from analysis.labels import format_lr, format_score
 from analysis.load import load_records
+from analysis.published import PUBLISHED
 from analysis.tables import table as render_table
 
 
@@ -147,8 +148,27 @@ def test_what_choosing_a_peak_is_worth(runs, answered):
     (row,) = (line.split() for line in lines if line.startswith(("lora", "pissa")))
     (exact,) = csv.DictReader(io.StringIO(render_table(load_records(runs), "cross_fitted", "csv")))
     assert row[:2] == ["lora", "51.22"] and float(row[2]) < 51.22
-    assert float(row[3]) == pytest.approx(100 * float(exact["optimism"]), abs=0.005) and float(row[3]) > 0
+    assert float(row[-1]) == pytest.approx(100 * float(exact["optimism"]), abs=0.005) and float(row[-1]) > 0
 
 
 def test_without_completions_no_choice_is_weighed(sweep):
     assert render_table(load_records(sweep), "cross_fitted").strip().startswith("No variant has completions of several")
+
+
+@pytest.mark.parametrize(
+    ("kind", "title", "spread"),
+    [
+        ("grid", "gemma-3-1b · math\nrank 128 · 100000 samples", "Spread of 5 variants (max - min): 0.52 points."),
+        ("peaks", "llama-2-7b · math\nrank 128 · batch size 128", "Spread of 5 variants (max - min): test peak 0.43 points."),
+        ("peaks", "llama-2-7b · code\nrank 128 · batch size 128", "Spread of 5 variants (max - min): test peak 1.75 points."),
+    ],
+)
+def test_paper_1s_spreads_stand_below_its_tables(kind, title, spread):
+    (block,) = [part for part in render_table(load_records(PUBLISHED), kind).split("\n\n\n") if part.startswith(title)]
+    assert spread in block.splitlines()
+
+
+def test_of_the_published_peaks_four_are_shown_to_be_equal_and_none_to_differ():
+    rows = csv.DictReader(io.StringIO(render_table(load_records(PUBLISHED), "difference", "csv")))
+    verdicts = [row["verdict"] for row in rows if row["how"] == "means"]
+    assert (len(verdicts), verdicts.count("equivalent"), verdicts.count("open")) == (28, 4, 24)
