@@ -1,19 +1,28 @@
-"""From records of finished cells to tables and figures.
+"""From records of finished cells to tables, figures and reports.
 
-The records on disk are the only interface to training: this package imports neither torch nor `lorabench`.
+The records on disk are the only interface to training: this package imports neither torch nor `lorabench`. Imports point from the
+end of this list to its start.
 
-    record.py   one record.json → one row, checked
-    load.py     a folder of records → one DataFrame, one row a cell
-    options.py  keeps cells apart that differ in anything but the sweep's axes
-    stats.py    seed means, peaks, best ranges: pure functions on that frame
-    labels.py   how a learning rate, a score and a setting are written
-    palette.py  the fixed order, colour, marker and line style of every variant
-    tables.py   the peak table as text, Markdown or CSV
-    plots.py    accuracy over learning rate
+Reading
+    record, load        one record.json → one row, checked; a folder of them → one DataFrame, one row a cell
+    options             keeps cells apart that differ in anything but the sweep's axes
+    published           the papers' cells as the same frame (`published/*.csv`)
+    examples            scores of single problems, from the completions beside a record
+    blocks, journals    Hessian records; journals of searches
 
-    blocks.py           a folder of Hessian records → one DataFrame, one row a block
-    sharpness.py        best learning rate over λmax, with correlation.py and sharpness_plot.py
-    drawing.py, rendering.py    what figures and tables of both kinds share
+Statistics
+    stats, bests        seed means, peaks, best ranges; a curve's best learning rates
+    equivalence, power  tests of a difference too small to matter; seeds and problems that a study needs
+    paired, intervals   a difference of two models, the score of one, with their intervals
+    selection           what choosing the best of many cells is worth
+    differences         each variant against LoRA, by all of the above
+    correlation, clusters, sharpness, proxies, heuristics, compare      the questions of the commands of those names
 
-    report.py           a folder of records → one HTML page (html/), with intervals.py and journals.py
+Showing
+    labels, rendering   how numbers and settings are written; tables as text, Markdown or LaTeX
+    tables, *_table     kinds of tables, one a file
+    palette, drawing    the order, colour, marker and line of every variant; what figures share
+    figures, *_plot     kinds of figures, one a file
+    responses, export, wandb_report     answers side by side; CSV and Parquet; the report for Weights & Biases
+    report, html        a folder of records → one HTML page
 """
