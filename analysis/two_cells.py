@@ -53,7 +53,7 @@ def _paired(ones: Sequence[Row], others: Sequence[Row]) -> Row | None:
 
     cells = [*ones, *others]
     fingerprints = {row.get("task.fingerprint") for row in cells}
-    if any(row["status"] != "complete" for row in cells) or len(fingerprints) > 1 or not isinstance(fingerprints.pop(), str):
+    if len(fingerprints) > 1 or not isinstance(fingerprints.pop(), str):
         return None
     known = [scores(str(row["path"])) for row in cells]
     problems = [{name: of_set.keys() for name, of_set in each.items()} for each in known]

@@ -78,6 +78,7 @@ def test_own_seeds_against_published_means(runs, write):
     assert found["p"].iloc[0] > 0.5 and found["p"].iloc[1] < 0.01
     shown = text(found, ("ours", "paper"))
     assert "A: ours" in shown and "2 cells in both" in shown and "1 differ beyond noise" in shown
+    assert "Means over seeds: by the noise of training (Welch)" in shown and "shared seed" not in shown
 
 
 def test_nothing_in_common_is_one_line(runs, write):
@@ -132,6 +133,17 @@ def test_other_values_of_an_option_that_varies_are_no_common_cell(runs, write, o
     write(config={"trainer": {"warmup_ratio": 0.2}})
     with pytest.raises(AnalysisError, match="no cell in common"):
         compared(folder, runs)
+
+
+def test_a_cell_that_diverged_in_one_alone_differs_and_is_not_the_same(runs, write, answered, other):
+    answered("lora", 2e-3, 0, [1.0, 0.0] * 20)
+    write("pissa", 2e-3, 0, status="diverged", metrics={"validation": None, "test": None})
+    folder = other()
+    for variant in ("lora", "pissa"):
+        write(variant, 2e-3, 0, status="diverged", metrics={"validation": None, "test": None})
+    shown = text(compared(folder, runs), ("A", "B"))
+    assert "2 cells in both; 0 the same on every problem; 1 differ beyond noise." in shown
+    assert "Diverged in both: 1." in shown and "-50.00" in shown
 
 
 def test_only_shared_seeds_are_tested(runs, answered, other):

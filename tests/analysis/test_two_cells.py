@@ -92,11 +92,11 @@ def test_other_problems_are_not_paired(cell):
     assert row["how"] == "proportions" and not row["same"] and row["p"] == 1
 
 
-def test_another_fingerprint_of_the_task_is_not_paired(cell):
-    one = cell({"a": right(10, 20)})
-    for fingerprint in ("sha256:c", float("nan"), None):
-        row = by_problems([one], [cell({"a": right(10, 20)}, fingerprint=fingerprint)])
-        assert row["how"] == "proportions" and not row["same"]
+@pytest.mark.parametrize(("one", "other"), [("sha256:b", "sha256:c"), ("sha256:b", None), (None, None), (np.nan, np.nan)])
+def test_without_the_same_fingerprint_of_the_task_nothing_is_paired(cell, one, other):
+    cells = [[cell({"a": right(10, 20)}, fingerprint=each)] for each in (one, other)]
+    row = by_problems(*cells)
+    assert row["how"] == "proportions" and not row["same"]
 
 
 def test_other_sets_are_not_tested(cell):

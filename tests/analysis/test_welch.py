@@ -40,7 +40,8 @@ def test_an_unknown_deviation_of_several_values():
 
 
 def test_no_variance_is_no_certainty():
-    equal = side([0.9, 0.9, 0.9])  # their deviation is not 0 but 1e-16
+    equal = side([0.7, 0.7, 0.7])  # their deviation is not 0 but 1e-16
+    assert equal.std > 0
     assert welch(equal, Side(0.5, 0.0, 3)) is None and welch(equal, equal) is None
     assert welch(equal, Side(0.5, math.nan, 1), shared=True) is None
     assert welch(Side(0.5, math.nan, 1), Side(0.6, math.nan, 1), shared=True) is None
