@@ -163,9 +163,9 @@ def _responses(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from analysis.compare import compare, text
-    from analysis.load import load_records
+    from analysis.load import load_together
 
-    one, other = (load_records(folder, wide=True) for folder in (options.a, options.b))
+    one, other = load_together([options.a, options.b], wide=True)
     print(text(compare(one, other), (options.a.name, options.b.name)), end="")
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.equivalence import ALPHA, holm
 from analysis.errors import AnalysisError
-from analysis.examples import scores
 from analysis.labels import format_lr, model_and_task
-from analysis.options import SETTING
+from analysis.options import SETTING, short
 from analysis.rendering import Block, number, render
+from analysis.two_cells import by_means, by_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,129 +19,103 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CELL = [key for key in SETTING if key not in ("source", "options")] + ["options", "variant"]
-"""Columns that the same cell has in both, besides learning rate and seed."""
+"""Columns that the same cell has in both, besides the learning rate."""
 
 RELATIVE = 1e-3
 """Learning rates so near are the same: papers round them."""
+
+MEANS = -1
+"""Seed of a row that is a mean over seeds."""
+
+NOISE = {
+    "one seed": "One shared seed: by the noise of the test problems (McNemar, proportions); another training is not in it.",
+    "several": "Several shared seeds: by the noise of training and of the test problems.",
+    "seeds": "Means over seeds: by the noise of training (Welch); that of the test problems is not in it.",
+}
 
 
 def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """Cells that both have, and whether their test scores differ beyond noise.
 
-    Own cells are matched by seed. If both left completions, the test is McNemar's exact one over their common problems, where
-    the scores are right or wrong; else the two-sided z-test of two proportions of that many problems. Where one side is a mean
-    over seeds (published), the other's seeds are averaged, and the test is Welch's, by the standard deviations over seeds; with
-    a single seed on a side, the other side's deviation stands for both. p is Holm's over all cells.
+    A cell is a variant of a setting at a learning rate, with the seeds that both have; it is tested once, over all of them
+    (`analysis.two_cells.by_problems`). Where either side holds means over seeds (published), the other's seeds are averaged,
+    and the test is of means (`analysis.two_cells.by_means`). p is Holm's over all cells.
+
+    Args:
+        one: A, of `analysis.load.load_together([A, B], wide=True)`: what names a cell must be the same in both.
+        other: B.
 
     Returns:
-        One row a cell: `CELL`, `lr`, `seed` (-1: means), `a`, `b` (fractions), `difference` (b − a), `how` ("mcnemar",
-        "proportions", "seeds" or "" where nothing tells the noise), `p`, `same` (to the last problem), `versions` and `device`
-        where they differ. `attrs["alone"]`: how many cells only A and only B have; `attrs["unlike"]`: settings in which
-        matched cells differ, which `CELL` does not hold (it names what differs within one set), where the frames are
-        `analysis.load.load_records(..., wide=True)`.
+        One row a cell: `CELL`, `lr`, the columns of `analysis.two_cells`, and `versions` and `device` where they differ.
+        `attrs["alone"]`: how many seeds of cells only A and only B have; `attrs["unlike"]`: settings in which matched cells
+        differ, which name no cell as neither set varies them.
 
     Raises:
         AnalysisError: if the two have no cell in common.
     """
     import pandas as pd
 
-    means = bool((one["n"] > 1).any() or (other["n"] > 1).any())
+    means = any((frame["seed"] == MEANS).any() for frame in (one, other))
     left, right = (_means(frame) if means else _cells(frame) for frame in (one, other))
     alike = defaultdict(list)  # only cells that differ in no more than lr are looked through for it
-    for (*rest, lr, seed), b in right.items():
-        alike[(*rest, seed)].append((lr, b))
-    options = {name for frame in (one, other) for name in map(str, frame.columns) if "." in name}
-    rows, unlike = [], set()
-    for (*rest, lr, seed), a in left.items():
-        near = [b for rate, b in alike[(*rest, seed)] if math.isclose(lr, rate, rel_tol=RELATIVE)]
-        if near:
-            unlike |= {
-                f"{name} {a.get(name)} | {near[0].get(name)}" for name in options if str(a.get(name)) != str(near[0].get(name))
-            }
-            rows.append(dict(zip([*CELL, "lr", "seed"], [*rest, lr, seed], strict=True)) | _tested(a, near[0]))
+    for (key, lr), seeds in right.items():
+        alike[key].append((lr, seeds))
+    options = sorted({name for frame in (one, other) for name in map(str, frame.columns) if "." in name})
+    rows, unlike, matched = [], set(), 0
+    for (key, lr), ours in left.items():
+        theirs = next((seeds for rate, seeds in alike[key] if math.isclose(lr, rate, rel_tol=RELATIVE)), {})
+        if shared := sorted(ours.keys() & theirs.keys()):
+            pairs = [(ours[seed], theirs[seed]) for seed in shared]
+            matched += len(pairs)
+            unlike |= {f"{name} {told}" for name in options for told in _differing(name, pairs)}
+            rows.append(dict(zip([*CELL, "lr"], [*key, lr], strict=True)) | (_of_means if means else _tested)(pairs))
     if not rows:
         raise AnalysisError(f"no cell in common: A has {_told(one)}; B has {_told(other)}")
     found = pd.DataFrame(rows)
     found["p"] = holm(found["p"].tolist())
-    found.attrs["alone"] = (len(left) - len(rows), len(right) - len(rows))
+    found.attrs["alone"] = tuple(sum(map(len, cells.values())) - matched for cells in (left, right))
     found.attrs["unlike"] = sorted(unlike)
     return found
 
 
-def _key(row: Any) -> list[Any]:
-    return [None if value is None or value != value else value for value in (_plain(row[name]) for name in CELL)]
-
-
-def _plain(value: Any) -> Any:
+def _key(row: Any) -> tuple[Any, ...]:
     import pandas as pd
 
-    return None if value is pd.NA else value
+    return tuple(None if pd.isna(row[name]) else row[name] for name in CELL)
 
 
-def _cells(frame: pd.DataFrame) -> dict[tuple[Any, ...], Any]:
-    rows = frame[frame["status"] != "failed"].to_dict("records")
-    return {(*_key(row), row["lr"], row["seed"]): row for row in rows}
-
-
-def _means(frame: pd.DataFrame) -> dict[tuple[Any, ...], Any]:
-    from analysis.stats import seed_means
-
-    found = {}
-    for row in seed_means(frame).to_dict("records"):
-        told = {"test": row["test_mean"], "std": row["test_std"], "n": row["n"], "status": "complete"}
-        found[(*_key(row), row["lr"], -1)] = told
+def _cells(frame: pd.DataFrame) -> dict[tuple[Any, float], dict[int, Any]]:
+    found: dict[tuple[Any, float], dict[int, Any]] = defaultdict(dict)
+    for row in frame[frame["status"] != "failed"].to_dict("records"):
+        found[_key(row), row["lr"]][row["seed"]] = row
     return found
 
 
-def _tested(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    row: dict[str, Any] = {"a": a["test"], "b": b["test"], "difference": b["test"] - a["test"], "same": False}
-    if "std" in a:
-        return row | _by_seeds(a, b)
-    for name in ("versions", "device"):
-        row[name] = "" if a[name] == b[name] else f"{a[name]} | {b[name]}"
-    if a["status"] == b["status"] == "diverged":
-        return row | {"how": "mcnemar", "p": 1.0, "same": True}
-    ours, theirs = scores(str(a["path"])), scores(str(b["path"]))
-    pairs = [(ours[k][i], theirs[k][i]) for k in ours.keys() & theirs.keys() for i in ours[k].keys() & theirs[k].keys()]
-    if pairs and all(score in (0, 1) for pair in pairs for score in pair):
-        from scipy.stats import binomtest
+def _means(frame: pd.DataFrame) -> dict[tuple[Any, float], dict[int, Any]]:
+    from analysis.stats import seed_means
 
-        up, down = sum(x < y for x, y in pairs), sum(x > y for x, y in pairs)
-        p = binomtest(up, up + down).pvalue if up + down else 1.0
-        return row | {"how": "mcnemar", "p": float(p), "same": up + down == 0}
-    return row | _by_problems(a, b)
+    return {(_key(row), row["lr"]): {MEANS: row} for row in seed_means(frame).to_dict("records")}
 
 
-def _by_problems(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    from scipy.stats import norm
-
-    if math.isnan(a["problems"]) or math.isnan(b["problems"]):
-        return {"how": "", "p": math.nan}
-    n, m = a["problems"], b["problems"]
-    pooled = (a["test"] * n + b["test"] * m) / (n + m)
-    stderr = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-    p = 2 * float(norm.sf(abs(b["test"] - a["test"]) / stderr)) if stderr else float(a["test"] == b["test"])
-    return {"how": "proportions", "p": p}
+def _of_means(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    return by_means(*pairs[0])
 
 
-def _by_seeds(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
-    from scipy.stats import t
+def _tested(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    ones, others = zip(*pairs, strict=True)
+    where = {name: "; ".join(sorted(_differing(name, pairs))) for name in ("versions", "device")}
+    return by_problems(ones, others) | where
 
-    known = [(side["std"], side["n"]) for side in (a, b) if side["n"] > 1 and not math.isnan(side["std"])]
-    if not known:
-        return {"how": "", "p": math.nan}
-    parts = []
-    for side in (a, b):
-        std = side["std"] if side["n"] > 1 and not math.isnan(side["std"]) else known[0][0]
-        parts.append(std**2 / side["n"])
-    stderr = math.sqrt(sum(parts))
-    if len(known) == 1:
-        df = known[0][1] - 1
-    else:
-        terms = sum(part**2 / (n - 1) for part, (_, n) in zip(parts, known, strict=True))
-        df = stderr**4 / terms if terms else sum(n for _, n in known) - 2
-    p = 2 * float(t.sf(abs(b["test"] - a["test"]) / stderr, df)) if stderr else float(a["test"] == b["test"])
-    return {"how": "seeds", "p": p}
+
+def _differing(name: str, pairs: list[tuple[Any, Any]]) -> set[str]:
+    """What A and B have of a column, where it differs."""
+    found = {(ours.get(name), theirs.get(name)) for ours, theirs in pairs}
+    told = {(_shown(a), _shown(b)) for a, b in found if a != b}
+    return {f"{a} | {b}" for a, b in told if a != b}  # two that are unset are none
+
+
+def _shown(value: Any) -> str:
+    return "unset" if value is None or value != value else short(str(value))
 
 
 def _told(frame: pd.DataFrame) -> str:
@@ -152,13 +126,15 @@ def _told(frame: pd.DataFrame) -> str:
 def text(found: pd.DataFrame, names: tuple[str, str]) -> str:
     """A count and the cells that differ, the clearest first."""
     clear = found[found["p"] < ALPHA].sort_values("p")
-    header = ["cell", "lr", "seed", f"A: {names[0]}", f"B: {names[1]}", "B - A", "p (Holm)", "by"]
+    header = ["cell", "lr", "seeds", f"A: {names[0]}", f"B: {names[1]}", "B - A", "p (Holm)", "by"]
     rows = [_row(row) for row in clear.to_dict("records")]
     remarks = [
         f"{len(found)} cells in both; {int(found['same'].sum())} the same on every problem; {len(rows)} differ beyond noise."
     ]
+    if diverged := int((found["how"] == "diverged").sum()):
+        remarks.append(f"Diverged in both: {diverged}.")
     if any(alone := found.attrs["alone"]):
-        remarks.append(f"Only in A: {alone[0]}; only in B: {alone[1]}.")
+        remarks.append(f"Only in A: {alone[0]}; only in B: {alone[1]} (each seed counted).")
     if untested := int(found["p"].isna().sum()):
         remarks.append(f"Not tested, for nothing tells their noise: {untested}.")
     remarks.append(f"B - A: mean {100 * found['difference'].mean():+.2f} points, largest {_largest(found['difference']):+.2f}.")
@@ -166,9 +142,16 @@ def text(found: pd.DataFrame, names: tuple[str, str]) -> str:
     for name, told in ({"settings": found.attrs["unlike"]} | differing).items():
         if told:
             remarks.append(f"Other {name}: {'; '.join(told[:3])}{' …' if len(told) > 3 else ''}.")
-    notes = [f"p: McNemar, two proportions, or Welch over seeds, corrected for {len(found)} cells; listed below {ALPHA:g}."]
+    notes = [f"p is corrected for {len(found)} cells; listed below {ALPHA:g}.", *_noise(found)]
     rows = rows or [["none", "", "", "", "", "", "", ""]]
     return render([Block("Cells that differ", "test scores in percent", header, "<<>>>>><", rows, remarks)], notes, "text")
+
+
+def _noise(found: pd.DataFrame) -> list[str]:
+    """What noise the tests cover, of those that were made."""
+    tests = found[["how", "seeds"]].drop_duplicates().itertuples(index=False)
+    kinds = {"seeds" if how == "seeds" else "several" if seeds > 1 else "one seed" for how, seeds in tests if how}
+    return [told for kind, told in NOISE.items() if kind in kinds]
 
 
 def _largest(values: Iterable[float]) -> float:
@@ -177,6 +160,14 @@ def _largest(values: Iterable[float]) -> float:
 
 def _row(row: dict[Any, Any]) -> list[str]:
     setting = f"{model_and_task(row)} · {row['variant']} · rank {row['rank']} · batch {row['batch_size']}"
-    seed = "-" if row["seed"] < 0 else str(row["seed"])
+    setting += f" · {row['options']}" if row["options"] else ""
     scores = [f"{100 * row[name]:.2f}" for name in ("a", "b")]
-    return [setting, format_lr(row["lr"]), seed, *scores, f"{100 * row['difference']:+.2f}", number(row["p"]), row["how"]]
+    return [
+        setting,
+        format_lr(row["lr"]),
+        str(row["seeds"]),
+        *scores,
+        f"{100 * row['difference']:+.2f}",
+        number(row["p"]),
+        row["how"],
+    ]

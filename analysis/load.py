@@ -12,6 +12,8 @@ from analysis.published import is_published, read_published
 from analysis.record import PART, read_row
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 log = logging.getLogger(__name__)
@@ -34,9 +36,37 @@ def load_records(directory: str | Path, proxies: bool = False, wide: bool = Fals
     Raises:
         AnalysisError: if the directory does not exist or holds no record with a score.
     """
+    return load_together([directory], proxies, wide)[0]
+
+
+def load_together(directories: Sequence[str | Path], proxies: bool = False, wide: bool = False) -> list[pd.DataFrame]:
+    """As `load_records`, of several folders whose cells are to be matched.
+
+    An option that differs within any of them is written out in all; one that differs only from folder to folder in none.
+    """
+    read = [_read(Path(directory), proxies, wide) for directory in directories]
+    for number, (scored, _, _) in enumerate(read):
+        for row in scored:
+            row["folder"] = number
+    both = separate([row for scored, _, _ in read for row in scored])
+    return [
+        _frame(both[both["folder"] == number].drop(columns="folder"), failed, skipped)
+        for number, (_, failed, skipped) in enumerate(read)
+    ]
+
+
+def _frame(cells: pd.DataFrame, failed: list[dict[str, Any]], skipped: int) -> pd.DataFrame:
     import pandas as pd
 
-    directory = Path(directory)
+    # Failed cells take part in nothing but a count.
+    frame = pd.concat([_without_duplicates(cells), pd.DataFrame(failed)], ignore_index=True)
+    frame["train_samples"] = frame["train_samples"].astype("Int64")
+    frame.attrs["skipped"] = skipped
+    return frame
+
+
+def _read(directory: Path, proxies: bool, wide: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+    """Rows with a score, failed rows, and how many records were skipped."""
     if not directory.is_dir():
         raise AnalysisError(f"{directory} is not a directory: pass the output_dir of a sweep (runs by default)")
     paths = sorted(directory.glob("*/record.json"))
@@ -68,14 +98,10 @@ def load_records(directory: str | Path, proxies: bool = False, wide: bool = Fals
             f"no score in {directory}, cells that failed: {len(rows)}; see the error in {rows[0]['path']} and rerun"
         )
 
-    # Failed cells take part in nothing but a count.
-    failed = pd.DataFrame([row for row in rows if row["status"] == "failed"])
-    if len(failed):
-        log.warning("left out failed cells: %d, the error of the first is in %s", len(failed), failed["path"].iloc[0])
-    frame = pd.concat([_without_duplicates(separate(scored)), failed], ignore_index=True)
-    frame["train_samples"] = frame["train_samples"].astype("Int64")
-    frame.attrs["skipped"] = skipped
-    return frame
+    failed = [row for row in rows if row["status"] == "failed"]
+    if failed:
+        log.warning("left out failed cells: %d, the error of the first is in %s", len(failed), failed[0]["path"])
+    return scored, failed, skipped
 
 
 def load_beside(directory: str | Path, published: Path | None) -> pd.DataFrame:

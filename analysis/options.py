@@ -40,17 +40,21 @@ def _setting(row: dict[str, Any]) -> Hashable:
 
 
 def write_out(rows: list[dict[str, Any]], source: str, target: str, group_by: Callable[[dict[str, Any]], Hashable]) -> None:
-    """Set `row[target]` to the `key=value`s of `row[source]` that are not the same in all rows of its group."""
+    """Set `row[target]` to the `key=value`s of `row[source]` that are not the same in all rows of its group.
+
+    Where rows come from several folders (`row["folder"]`), not the same in all rows of one of them.
+    """
     groups = defaultdict(list)
     for row in rows:
         groups[group_by(row)].append(row)
     for group in groups.values():
         keys = sorted({key for row in group for key in row[source]})
-        differing = [key for key in keys if len({row[source].get(key) for row in group}) > 1]
+        folders = {row.get("folder") for row in group}
+        differing = [key for key in keys if len({(row.get("folder"), row[source].get(key)) for row in group}) > len(folders)]
         for row in group:
-            row[target] = ", ".join(f"{key}={_short(row[source].get(key, 'unset'))}" for key in differing)
+            row[target] = ", ".join(f"{key}={short(row[source].get(key, 'unset'))}" for key in differing)
 
 
-def _short(value: str) -> str:
+def short(value: str) -> str:
     """Hashes by their first 8 hex digits; a fingerprint may hold several."""
     return re.sub(r"(sha256:[0-9a-f]{8})[0-9a-f]+", r"\1", value)
