@@ -14,9 +14,11 @@ Statistics
     stats, bests        seed means, peaks, best ranges; a curve's best learning rates
     equivalence, power  tests of a difference too small to matter; seeds and problems that a study needs
     paired, intervals   a difference of two models, the score of one, with their intervals
+    welch               a difference of two means from their deviations
     selection           what choosing the best of many cells is worth
     differences         each variant against LoRA, by all of the above
-    correlation, clusters, sharpness, proxies, heuristics, compare      the questions of the commands of those names
+    correlation, clusters, sharpness, proxies, heuristics      the questions of the commands of those names
+    compare, two_cells  two sets of results, cell by cell
 
 Showing
     labels, rendering   how numbers and settings are written; tables as text, Markdown or LaTeX

@@ -14,6 +14,7 @@ from analysis.paired import Difference, difference
 from analysis.palette import in_order
 from analysis.selection import Honest, cross_fitted
 from analysis.stats import by_setting, grouped, peaks
+from analysis.welch import Side, welch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,8 +92,8 @@ def _compared(
             "seeds_needed": power.seeds_needed(margin, found.components, found.problems),
             "problems_needed": power.problems_needed(margin, found.components, found.seeds),
         }  # fmt: skip
-    one, other = ([float(best[each][f"{kind}_{what}"]) for what in ("mean", "std", "n")] for each in (name, reference))
-    return row | _welch(one, other, margin)
+    one, other = (Side(*(float(best[each][f"{kind}_{what}"]) for what in ("mean", "std", "n"))) for each in (name, reference))
+    return row | _of_means(one, other, margin)
 
 
 def _paired(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> Difference | None:
@@ -111,11 +112,8 @@ def _paired(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) ->
     return difference([np.subtract(one, other) for one, other in zip(*arrays, strict=True)])
 
 
-def _welch(one: list[float], other: list[float], margin: float) -> dict[str, Any]:
-    """From mean, standard deviation and number of seeds of each; no test where a deviation is unknown, or both are 0."""
-    from scipy.stats import t
-
-    value = one[0] - other[0]
+def _of_means(one: Side, other: Side, margin: float) -> dict[str, Any]:
+    """By Welch's test; none where a deviation is unknown, or both are 0."""
     unknown = (
         "low",
         "high",
@@ -127,18 +125,16 @@ def _welch(one: list[float], other: list[float], margin: float) -> dict[str, Any
         "problems_needed",
         "problems",
     )
-    row: dict[str, Any] = dict.fromkeys(unknown, math.nan) | {"how": "", "value": value, "seeds": min(one[2], other[2])}
-    parts = [std**2 / n for _, std, n in (one, other)]
-    stderr = math.sqrt(sum(parts))
-    if not stderr > 0 or row["seeds"] < 2:
+    row: dict[str, Any] = dict.fromkeys(unknown, math.nan)
+    row |= {"how": "", "value": one.mean - other.mean, "seeds": min(one.n, other.n)}
+    found = welch(one, other)
+    if found is None:
         return row
-    df = stderr**4 / sum(part**2 / (n - 1) for part, (_, _, n) in zip(parts, (one, other), strict=True))
-    reach = stderr * float(t.ppf(0.975, df))
+    low, high = found.interval()
     return row | {
-        "how": "means", "low": value - reach, "high": value + reach,
-        "p_different": 2 * float(t.sf(abs(value) / stderr, df)),
-        "p_equivalent": equivalence.tost(value, stderr, df, margin),
-        "seeds_needed": power.seeds_needed_unpaired(margin, one[1], other[1]),
+        "how": "means", "low": low, "high": high, "p_different": found.p,
+        "p_equivalent": equivalence.tost(found.value, found.stderr, found.df, margin),
+        "seeds_needed": power.seeds_needed_unpaired(margin, one.std, other.std),
     }  # fmt: skip
 
 
