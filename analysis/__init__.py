@@ -1,7 +1,7 @@
 """From records of finished cells to tables, figures and reports.
 
-The records on disk are the only interface to training: this package imports neither torch nor `lorabench`. Imports point from the
-end of this list to its start.
+The records on disk are the only interface to training: this package imports neither torch nor `lorabench`. Imports point from
+the end of this list to its start.
 
 Reading
     record, load        one record.json → one row, checked; a folder of them → one DataFrame, one row a cell

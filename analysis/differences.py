@@ -92,7 +92,10 @@ def _compared(
             "seeds_needed": power.seeds_needed(margin, found.components, found.problems),
             "problems_needed": power.problems_needed(margin, found.components, found.seeds),
         }  # fmt: skip
-    one, other = (Side(*(float(best[each][f"{kind}_{what}"]) for what in ("mean", "std", "n"))) for each in (name, reference))
+    one, other = (
+        Side(float(best[each][f"{kind}_mean"]), float(best[each][f"{kind}_std"]), int(best[each][f"{kind}_n"]))
+        for each in (name, reference)
+    )
     return row | _of_means(one, other, margin)
 
 
