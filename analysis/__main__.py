@@ -145,13 +145,14 @@ def _wandb(options: argparse.Namespace) -> None:
 
 
 def _heuristics(options: argparse.Namespace) -> None:
-    from analysis.blocks import load_blocks
-    from analysis.heuristics import findings, suggested, text
+    from analysis.blocks import blocks_of
+    from analysis.heuristics import findings
+    from analysis.heuristics_table import text
     from analysis.load import load_records
+    from analysis.suggestions import suggested
 
-    frame, beside = load_records(options.runs), options.runs / "hessian"
-    hessian = options.hessian or (beside if beside.is_dir() else None)
-    print(text(findings(frame, load_blocks(hessian) if hessian else None), suggested(frame)), end="")
+    frame = load_records(options.runs)
+    print(text(findings(frame, *blocks_of(options.runs, options.hessian)), suggested(frame)), end="")
 
 
 def _responses(options: argparse.Namespace) -> None:

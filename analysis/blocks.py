@@ -113,6 +113,23 @@ def load_blocks(directory: str | Path) -> pd.DataFrame:
     return best.drop(columns=["setting_options", "variant_options", "suffix"]).sort_values(block).reset_index(drop=True)
 
 
+def blocks_of(runs: Path, asked: Path | None) -> tuple[pd.DataFrame | None, str]:
+    """The blocks of a folder that was asked for, else of `runs/hessian`; or None, and why there are none.
+
+    Raises:
+        AnalysisError: of `load_blocks`, for the folder asked for. Of the other, nobody's wish, it is a warning.
+    """
+    if asked is not None:
+        return load_blocks(asked), ""
+    if not any((runs / "hessian").glob("*.json")):
+        return None, ""
+    try:
+        return load_blocks(runs / "hessian"), ""
+    except AnalysisError as error:
+        log.warning("no sharpness: %s", error)
+        return None, "no record of RUNS/hessian can be read"
+
+
 def block_settings(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Each setting, as `{column: value}`, with its blocks."""
     for key, blocks in frame.groupby(SETTING):

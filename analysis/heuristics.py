@@ -7,16 +7,14 @@ cluster (`analysis.clusters`).
 
 from __future__ import annotations
 
-import logging
 import math
-import re
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from analysis import clusters
-from analysis.bests import DURATION, bests
+from analysis.bests import bests
 from analysis.clusters import Member
-from analysis.correlation import LEVEL, Estimate
+from analysis.correlation import Estimate
 from analysis.options import SETTING
 from analysis.stats import grouped, seed_means
 
@@ -25,10 +23,13 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-log = logging.getLogger(__name__)
+NAMES = {"batch_size": "batch size", "rank": "rank", "train_samples": "samples", "epochs": "epochs"}
 
-OPTION = re.compile(r"(?:^|, )([\w.]+=(?!unset)[\w.+-]+)(?=,|$)")
-"""One option of a variant's name, `alpha=16`."""
+ALIKE = "no two curves differ in that axis alone, by known numbers"
+AT_EDGE = "curves differ in that axis, but not two of them with a best learning rate inside of those tried"
+UNCROSSED = "no variant was run with the same two learning rates at two batch sizes"
+UNMEASURED = "it needs records of python -m hessian for the same model and task (--hessian FOLDER)"
+"""Why a rule has no number."""
 
 
 class Finding(NamedTuple):
@@ -41,6 +42,7 @@ class Finding(NamedTuple):
         groups: how many.
         tasks: how many models and tasks they are of.
         expected: what the rule says.
+        reason: why there is no group, "" where there is one.
     """
 
     rule: str
@@ -49,51 +51,51 @@ class Finding(NamedTuple):
     groups: int
     tasks: int
     expected: str
+    reason: str
 
 
-def findings(frame: pd.DataFrame, blocks: pd.DataFrame | None = None) -> list[Finding]:
-    """Tuning gains, batch size, λmax, rank, duration; a rule that these cells cannot tell has no groups.
+def findings(frame: pd.DataFrame, blocks: pd.DataFrame | None = None, unread: str = "") -> list[Finding]:
+    """Tuning gains, batch size, λmax, rank, samples, epochs; a rule that these cells cannot tell has no groups.
 
     Args:
         frame: cells.
         blocks: of `analysis.blocks.load_blocks`, for the rule of λmax.
+        unread: why there are no blocks, where there should be.
     """
     best = bests(frame, over=())
     best = best[best["mean"] > 0]  # where nothing is learned no learning rate is best
     gains = tuning_gains(frame)
-    found = [
+    return [
         _finding("tune lr first", "points lost at a random lr tried, batch size at its best", _points(gains, lambda a, b: a),
-                 "more than of a random batch size"),
+                 "more than of a random batch size", UNCROSSED),
         _finding("tune lr first", "points lost at a random batch size tried, lr at its best", _points(gains, lambda a, b: b),
-                 "little"),
-        _finding("tune lr first", "the first less the second", _points(gains, lambda a, b: a - b), "above 0"),
-        _finding("lr grows with batch size", "exponent of best lr over batch size", exponents(best, "batch_size"),
-                 "0.5 (square root) to 1"),
-        _sharpness(frame, blocks),
-        _finding("rank", "exponent of best lr over rank", exponents(best, "rank"), "below 0"),
-        _finding("rank", "points of the peak with each doubling of the rank", changes(best, "rank"), "small, above 0"),
+                 "little", UNCROSSED),
+        _finding("tune lr first", "the first less the second", _points(gains, lambda a, b: a - b), "above 0", UNCROSSED),
+        _exponent("lr grows with batch size", best, "batch_size", "0.5 (square root) to 1"),
+        _sharpness(frame, blocks, unread),
+        _exponent("rank", best, "rank", "below 0"),
+        _change("rank", best, "rank", "small, above 0"),
+        _exponent("duration", best, "train_samples", "about 0"),
+        _change("duration", best, "train_samples", "above 0"),
+        _exponent("duration", best, "epochs", "about 0"),
+        _change("duration", best, "epochs", "above 0"),
     ]  # fmt: skip
-    trained = best.assign(duration=best["train_samples"].astype(float) * best["epochs"]).dropna(subset=["duration"])
-    found += [
-        _finding("duration", "exponent of best lr over samples × epochs", exponents(trained, "duration"), "about 0"),
-        _finding("duration", "points of the peak with each doubling", changes(trained, "duration"), "above 0"),
-    ]
-    return found
 
 
-def _sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None) -> Finding:
+def _sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) -> Finding:
     """The slopes of `analysis.sharpness.compare`; that of a single comparison has Student's t interval over its variants."""
     from analysis.errors import AnalysisError
     from analysis.sharpness import compare
 
-    compared = []
-    try:
-        compared = [] if blocks is None else compare(frame, blocks)
-    except AnalysisError as error:
-        log.warning("no rule of λmax: %s", error)
+    compared, reason = [], unread or UNMEASURED
+    if blocks is not None:
+        try:
+            compared, reason = compare(frame, blocks), "a slope needs three variants with different λmax"
+        except AnalysisError as error:
+            reason = str(error)
     compared = [one for one in compared if not math.isnan(one.slope_alike.value)]
     slopes = [Member(one.title, one.slope_alike.value) for one in compared]
-    found = _finding("lr falls with sharpness", "exponent of best lr over λmax", slopes, "-1 (lr ∝ 1/λmax)")
+    found = _finding("lr falls with sharpness", "exponent of best lr over λmax", slopes, "-1 (lr ∝ 1/λmax)", reason)
     return found._replace(estimate=compared[0].slope_alike) if len(compared) == 1 else found
 
 
@@ -149,74 +151,30 @@ def changes(best: pd.DataFrame, axis: str) -> list[Member]:
 
 
 def _groups(best: pd.DataFrame, axis: str) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Curves that differ in the axis alone, with their model and task."""
-    apart = DURATION if axis == "duration" else [axis]
-    keys = [key for key in SETTING if key not in apart]
-    several = best.groupby([*keys, "variant"], dropna=False)[axis].transform("nunique") > 1
-    groups = [one for _, one in best[several].groupby([*keys, "variant"], dropna=False)]
+    """Curves that differ in the axis alone, with their model and task; how many all samples are is not known."""
+    keys = [*(key for key in SETTING if key != axis), "variant"]
+    known = best[best[axis].gt(0).fillna(False)]
+    several = known.groupby(keys, dropna=False)[axis].transform("nunique") > 1
+    groups = [one for _, one in known[several].groupby(keys, dropna=False)]
     return [((one["model"].iloc[0], one["task"].iloc[0]), one) for one in groups]
 
 
-def _finding(rule: str, what: str, values: Sequence[Member], expected: str) -> Finding:
-    return Finding(rule, what, clusters.mean(values), len(values), len({one.cluster for one in values}), expected)
+def _exponent(rule: str, best: pd.DataFrame, axis: str, expected: str) -> Finding:
+    what = f"exponent of best lr over {NAMES[axis]}"
+    return _finding(rule, what, exponents(best, axis), expected, AT_EDGE if _groups(best, axis) else ALIKE)
 
 
-def suggested(frame: pd.DataFrame, step: float = math.sqrt(math.sqrt(10))) -> list[tuple[str, list[float], str]]:
-    """A next sweep's learning rates for each variant and task: two steps to each side of the best there is.
-
-    Returns:
-        Title (model and task), for each variant its learning rates and the overrides of a command. The batch size and the rank
-        are those of the variant's best cell; where that is at the edge of what was tried, two more steps reach beyond it.
-    """
-    from analysis.labels import format_lr
-    from analysis.palette import in_order
-
-    best, found = bests(frame, over=("batch_size", "rank")), []
-    for (model, task), cells in best.groupby(["model", "task"]):
-        rows = cells.sort_values("mean").drop_duplicates("variant", keep="last").set_index("variant")
-        for variant in in_order(rows.index):
-            row: Any = rows.loc[variant]
-            low, high = (-4 if row["edge"] in ("low", "both") else -2), (4 if row["edge"] in ("high", "both") else 2)
-            lrs = [float(row["lr"]) * step**i for i in range(low, high + 1)]
-            overrides = (
-                f"model={model} task={task} variant={variant.split()[0]} rank={row['rank']} batch_size={row['batch_size']}"
-            )
-            line = f"{overrides} lr={','.join(map(format_lr, lrs))}{_further(row, variant)}"
-            found.append((f"{model} · {task}", lrs, line))
-    return found
+def _change(rule: str, best: pd.DataFrame, axis: str, expected: str) -> Finding:
+    return _finding(rule, f"points of the peak with each doubling of the {NAMES[axis]}", changes(best, axis), expected, ALIKE)
 
 
-def _further(row: Any, variant: str) -> str:
-    """Overrides of what else the best cell was trained with, as far as one word says it."""
-    import pandas as pd
-
-    parts = [f"variant.{option}" for option in OPTION.findall(variant.partition(" ")[2])]
-    parts += [] if pd.isna(row["train_samples"]) else [f"train_samples={row['train_samples']}"]
-    parts += [] if row["epochs"] == 1 else [f"epochs={row['epochs']:g}"]
-    parts += ["model.weights=random"] if row["weights"] == "random" else []
-    return "".join(f" {part}" for part in parts)
+def _finding(rule: str, what: str, values: Sequence[Member], expected: str, reason: str) -> Finding:
+    tasks = len({one.cluster for one in values})
+    return Finding(rule, what, clusters.mean(values), len(values), tasks, expected, "" if values else reason)
 
 
-def text(found: Sequence[Finding], next_sweep: Sequence[tuple[str, list[float], str]]) -> str:
-    """A table of the findings, and below it the next sweep's overrides."""
-    from analysis.rendering import Block, render
-
-    rows, remarks = [], []
-    for one in found:
-        value, low, high = one.estimate
-        told = "-" if math.isnan(value) else f"{value:.2f}" + ("" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]")
-        rows.append([one.rule, one.what, told, str(one.groups), str(one.tasks), one.expected])
-    header = ["rule", "number", f"mean [{LEVEL:.0%}]", "groups", "tasks", "the rule says"]
-    copied = []
-    for title in dict.fromkeys(title for title, _, _ in next_sweep):
-        copied += [f"# {title}", *(f"python -m lorabench -m {line}" for other, _, line in next_sweep if other == title)]
-    if any("λmax" in one.what and not one.groups for one in found):
-        remarks.append("λmax needs records of python -m hessian for the same model and task: --hessian FOLDER.")
-    notes = [
-        "groups: curves of one variant and setting that differ in that axis alone; tasks: the models and tasks that they are "
-        f"of. From {clusters.LEAST} tasks on the interval is for other models and tasks (cluster-robust, Student's t); of "
-        "fewer it is the bootstrap's over groups and holds for these alone. Curves whose best learning rate is at the edge of "
-        "those tried have no exponent.",
-        "Below: a next sweep, around the best learning rate of each variant, by factors of 10^(1/4).",
-    ]
-    return render([Block("Rules of practice", "arXiv 2602.04998", header, "<<>>><", rows, remarks, copied)], notes, "text")
+def gaps(found: Sequence[Finding]) -> list[str]:
+    """Which rules have no number, and why: a line a reason."""
+    reasons = dict.fromkeys(one.reason for one in found if one.reason)
+    named = {reason: dict.fromkeys(one.what for one in found if one.reason == reason) for reason in reasons}
+    return [f"No number for {'; '.join(whats)}: {reason}." for reason, whats in named.items()]

@@ -36,6 +36,8 @@ WRITTEN = 13
 """Learning rates that can be written above each other."""
 
 LABELS = {"rank": "rank", "duration": "samples × epochs", "batch_size": "batch size"}
+EPOCHS = "epochs"
+"""The axis of duration where all samples are trained on, for how many they are is not known."""
 
 
 def over(frame: pd.DataFrame, axis: str) -> Figure:
@@ -48,16 +50,21 @@ def over(frame: pd.DataFrame, axis: str) -> Figure:
 
     best = bests(frame, over=())
     means = seed_means(frame)
-    best["x"] = best["train_samples"].astype(float) * best["epochs"] if axis == "duration" else best[axis].astype(float)
+    best["x"] = _x(best, axis)
     keys = [key for key in SETTING if key not in AXES[axis]]
-    tried = {key: sorted(set(cells["lr"])) for key, cells in means.groupby(keys, dropna=False)}
+    for each in (best, means):
+        each["label"] = LABELS[axis]
+        if axis == "duration":
+            each.loc[each["train_samples"].isna(), "label"] = EPOCHS
+    tried = {key: sorted(set(cells["lr"])) for key, cells in means.groupby([*keys, "label"], dropna=False)}
     panels: list[tuple[dict[str, Any], pd.DataFrame, list[float]]] = [
-        (dict(zip(keys, key, strict=True)), cells, tried[key])
-        for key, cells in best.dropna(subset=["x"]).groupby(keys, dropna=False)
+        (dict(zip([*keys, "label"], key, strict=True)), cells, tried[key])
+        for key, cells in best.groupby([*keys, "label"], dropna=False)
         if cells["x"].nunique() > 1
     ]
     if not panels:
-        raise AnalysisError(f"no setting was run with more than one value of {LABELS[axis]}")
+        beside = ", or, of all samples, of epochs" if axis == "duration" else ""
+        raise AnalysisError(f"no setting was run with more than one value of {LABELS[axis]}{beside}")
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     style_of = styles(variant for _, cells, _ in panels for variant in cells["variant"])
@@ -70,8 +77,10 @@ def over(frame: pd.DataFrame, axis: str) -> Figure:
         lower = figure.add_subplot(cell[1], sharex=upper)
         _draw(upper, lower, cells, style_of, width)
         _lr_axis(lower, cells["lr"], lrs)
-        lower.set_xlabel(LABELS[axis])
+        lower.set_xlabel(setting["label"])
         told: dict[str, Any] = setting | dict.fromkeys(AXES[axis])
+        if setting["label"] == EPOCHS:
+            told["train_samples"] = math.nan
         title(upper, model_and_task(told), hyperparameters(told), width)
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
     caption(
@@ -80,6 +89,12 @@ def over(frame: pd.DataFrame, axis: str) -> Figure:
         "the learning rates tried.  Between two upright lines, variants stand side by side.",
     )
     return figure
+
+
+def _x(best: pd.DataFrame, axis: str) -> pd.Series:
+    if axis != "duration":
+        return best[axis].astype(float)
+    return best["train_samples"].fillna(1).astype(float) * best["epochs"]
 
 
 def _octaves(cells: pd.DataFrame) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.blocks import load_blocks
+from analysis.blocks import blocks_of
 from analysis.html.data import tree
 from analysis.html.page import check, write
 from analysis.journals import load_searches
@@ -27,14 +27,13 @@ def report(runs: Path, out: Path, hessian: Path | None = None, published: Path |
         AnalysisError: nothing to read, or the page cannot be written.
     """
     check(out)  # before minutes of work
-    beside = runs / "hessian"
-    if hessian is None and beside.is_dir() and any(beside.glob("*.json")):
-        hessian = beside
     frame = load_records(runs)
+    blocks, unread = blocks_of(runs, hessian)
     found = tree(
         frame,
         published=load_records(published) if published else None,
-        blocks=load_blocks(hessian) if hessian else None,
+        blocks=blocks,
+        unread=unread,
         searches=load_searches(runs / "search"),
     )
     return write(found, out)

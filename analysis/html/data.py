@@ -25,6 +25,7 @@ def tree(
     frame: pd.DataFrame,
     published: pd.DataFrame | None = None,
     blocks: pd.DataFrame | None = None,
+    unread: str = "",
     searches: Sequence[Search] = (),
 ) -> dict[str, Any]:
     """The page's data; the same records give the same tree.
@@ -33,6 +34,7 @@ def tree(
         frame: own cells, of `analysis.load.load_records`.
         published: cells to show beside them.
         blocks: of `analysis.blocks.load_blocks`.
+        unread: why there are no blocks, where there should be.
         searches: of `analysis.journals.load_searches`.
     """
     shown = _together(frame, published)
@@ -62,9 +64,9 @@ def tree(
         "groups": titles,
         "settings": shown_settings,
         "cells": table,
-        "sharpness": None if blocks is None else further.sharpness(frame, blocks),
+        "sharpness": further.sharpness(frame, blocks, unread),
         "searches": further.searches(searches) if searches else None,
-        "rules": further.rules(frame),
+        "rules": further.rules(frame, blocks, unread),
         "answers": further.answers(frame, variants),
     }
 

@@ -6,15 +6,17 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from analysis.blocks import JOINT, block_settings, matrices_in_order
+from analysis.clusters import LEAST
 from analysis.correlation import LEVEL
 from analysis.errors import AnalysisError
-from analysis.heuristics import findings, suggested
+from analysis.heuristics import findings, gaps
 from analysis.html.samples import LONGEST, cut
 from analysis.labels import model_and_task
 from analysis.options import SETTING
 from analysis.palette import in_order, method_styles, styles
 from analysis.responses import problem
 from analysis.sharpness import compare, results
+from analysis.suggestions import suggested
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,8 +44,10 @@ def _looks(found: dict[str, Style]) -> list[dict[str, str]]:
     return [{"name": name, "color": one.color, "marker": one.marker, "dash": dashes(one)} for name, one in found.items()]
 
 
-def sharpness(frame: pd.DataFrame, blocks: pd.DataFrame) -> dict[str, Any]:
-    """Best learning rates over λmax where both are known, and the median λmax of each variant and matrix."""
+def sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) -> dict[str, Any] | None:
+    """Best learning rates over λmax where both are known, and the median λmax of each variant and matrix; None of no blocks."""
+    if blocks is None:
+        return {"reason": unread, "variants": [], "comparisons": [], "blocks": []} if unread else None
     try:
         compared = compare(frame, blocks)
         reason = ""
@@ -104,15 +108,16 @@ def searches(found: Sequence[Search]) -> dict[str, Any]:
     return {"methods": _looks(method_styles(one.method for one in found)), "panels": panels}
 
 
-def rules(frame: pd.DataFrame) -> dict[str, Any]:
-    """Paper 1's rules with their numbers, and a next sweep."""
+def rules(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) -> dict[str, Any]:
+    """Paper 1's rules with their numbers, why others have none, and a next sweep."""
+    found = findings(frame, blocks, unread)
     return {
         "level": LEVEL,
-        "findings": [
-            [one.rule, one.what, *one.estimate, one.groups, one.tasks, one.expected] for one in findings(frame)
-        ],
-        "suggested": [[title, line] for title, _, line in suggested(frame)],
-    }  # fmt: skip
+        "least": LEAST,
+        "findings": [[one.rule, one.what, *one.estimate, one.groups, one.tasks, one.expected] for one in found if one.groups],
+        "gaps": gaps(found),
+        "suggested": [[one.title, one.line] for one in suggested(frame)],
+    }
 
 
 def answers(frame: pd.DataFrame, variants: Sequence[str]) -> dict[str, Any] | None:

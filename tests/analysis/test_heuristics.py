@@ -7,8 +7,11 @@ import pytest
 
 from analysis.bests import bests
 from analysis.correlation import Estimate
-from analysis.heuristics import changes, exponents, findings, suggested, text, tuning_gains
+from analysis.heuristics import changes, exponents, findings, gaps, tuning_gains
+from analysis.heuristics_table import text
 from analysis.load import load_records
+from analysis.published import PUBLISHED
+from analysis.suggestions import suggested
 
 LRS = [1e-4 * 2**i for i in range(12)]
 
@@ -54,24 +57,64 @@ def test_tuning_gains_by_hand(runs, write):
     assert batch == pytest.approx(0.6 - (0.6 + 0.5) / 2)
 
 
-def test_findings_have_intervals_over_groups_and_gaps_where_nothing_is_known(runs, write):
+def test_findings_have_intervals_over_tasks_and_gaps_where_nothing_is_known(runs, write):
     grid(write)
     found = {one.what: one for one in findings(load_records(runs))}
     batch = found["exponent of best lr over batch size"]
-    assert (batch.groups, batch.tasks) == (6, 1) and batch.estimate == pytest.approx((0.5, 0.5, 0.5))
-    assert found["the first less the second"].estimate.low > 0
-    duration = found["exponent of best lr over samples × epochs"]
-    assert duration.groups == 0 and math.isnan(duration.estimate.value)
+    assert (batch.groups, batch.tasks, batch.reason) == (6, 1, "") and batch.estimate.value == pytest.approx(0.5)
+    assert math.isnan(batch.estimate.low), "one task tells nothing of others"
+    samples = found["exponent of best lr over samples"]
+    assert samples.groups == 0 and math.isnan(samples.estimate.value) and "no two curves differ" in samples.reason
+    for task in ("code", "math"):
+        grid(lambda *values, config, task=task: write(*values, config=config | {"task": {"name": task}}))
+    found = {one.what: one for one in findings(load_records(runs))}
+    batch, first = found["exponent of best lr over batch size"], found["the first less the second"]
+    assert (batch.groups, batch.tasks) == (18, 3) and batch.estimate == pytest.approx((0.5, 0.5, 0.5))
+    assert first.estimate.low > 0
 
 
-def test_the_next_sweep_is_around_the_best_and_reaches_beyond_an_edge(runs, write):
-    for lr, lora, pissa in [(1e-4, 0.2, 0.9), (1e-3, 0.9, 0.5), (1e-2, 0.3, 0.1)]:
-        write("lora", lr, 0, lora)
-        write("pissa", lr, 0, pissa)
-    found = {line.split("variant=")[1].split()[0]: (lrs, line) for _, lrs, line in suggested(load_records(runs))}
-    assert found["lora"][0][2] == pytest.approx(1e-3) and len(found["lora"][0]) == 5
-    assert len(found["pissa"][0]) == 7 and found["pissa"][0][4] == pytest.approx(1e-4)
-    assert "model=tiny task=arithmetic variant=lora rank=8 batch_size=16 lr=3.162e-4" in found["lora"][1]
+def duration(write, pairs):
+    """Peaks at 1e-3 · epochs^0.5, 3 points higher with each doubling of the epochs, 1 with each of the samples."""
+    for samples, epochs in pairs:
+        best, top = 1e-3 * math.sqrt(epochs), 0.5 + 0.03 * math.log2(epochs) + 0.01 * math.log2((samples or 1600) / 400)
+        for i in range(-8, 9):
+            score = top - 0.05 * (i / 2 - math.log2(best / 1e-3)) ** 2
+            write("lora", 1e-3 * 2 ** (i / 2), 0, max(score, 0.0), config={"train_samples": samples, "epochs": epochs})
+
+
+@pytest.mark.parametrize("samples", [None, 800])
+def test_epochs_are_an_axis_of_their_own_over_all_samples_too(runs, write, samples):
+    duration(write, [(samples, 1), (samples, 2), (samples, 4)])
+    found = {one.what: one for one in findings(load_records(runs))}
+    assert found["exponent of best lr over epochs"].estimate.value == pytest.approx(0.5, abs=0.01)
+    assert found["points of the peak with each doubling of the epochs"].estimate.value == pytest.approx(3, abs=0.01)
+    assert found["points of the peak with each doubling of the samples"].groups == 0
+
+
+def test_all_samples_are_an_unknown_number(runs, write):
+    duration(write, [(400, 1), (800, 1), (None, 1)])
+    found = {one.what: one for one in findings(load_records(runs))}
+    assert found["points of the peak with each doubling of the samples"].estimate.value == pytest.approx(1, abs=0.01)
+    assert found["exponent of best lr over samples"].estimate.value == pytest.approx(0, abs=0.01)
+    assert found["exponent of best lr over epochs"].groups == 0
+
+
+@pytest.mark.parametrize("rank", [0, -1])
+def test_a_value_without_a_logarithm_is_no_part_of_an_axis(runs, write, rank):
+    for value in (rank, 8):
+        for lr, score in ((1e-4, 0.1), (1e-3, 0.9), (1e-2, 0.2)):
+            write("lora", lr, 0, score, config={"rank": value})
+    frame = load_records(runs)
+    assert {one.groups for one in findings(frame) if one.rule == "rank"} == {0}
+
+
+def test_a_gap_says_why(runs, write):
+    grid(write, variants=("lora",), ranks=(4,), batches=(8, 32))
+    frame = load_records(runs)
+    told = gaps(findings(frame[frame["lr"] < 6e-4]))
+    assert any("over batch size: curves differ in that axis, but not two of them with a best" in line for line in told)
+    assert any("λmax: it needs records of python -m hessian" in line for line in told)
+    assert any("λmax: half a file." in line for line in gaps(findings(frame, None, "half a file")))
 
 
 def test_text_has_every_finding_and_command(runs, write):
@@ -80,27 +123,32 @@ def test_text_has_every_finding_and_command(runs, write):
     shown = text(findings(frame), suggested(frame))
     assert "python -m lorabench -m model=tiny task=arithmetic variant=dora" in shown
     assert all(one.what in shown for one in findings(frame)) and "nan" not in shown
-
-
-def test_a_next_sweep_keeps_what_the_best_cell_was_trained_with(runs, write):
-    for alpha, score in ((8, 0.5), (16, 0.9)):
-        for lr in (1e-4, 1e-3, 1e-2):
-            write("lora", lr, 0, score, config={"variant": {"name": "lora", "alpha": alpha}, "epochs": 2})
-    lines = [line for _, _, line in suggested(load_records(runs))]
-    assert [line.partition(" variant.")[2] for line in lines] == [
-        "alpha=16 train_samples=2400 epochs=2", "alpha=8 train_samples=2400 epochs=2"
-    ]  # fmt: skip
+    assert "0.50 [-]" in shown and "Below" not in shown
 
 
 def test_the_rule_of_sharpness_is_a_gap_without_blocks_and_the_slope_with_them(runs, write, monkeypatch):
     write()
     frame = load_records(runs)
     shown = text(findings(frame), suggested(frame))
-    assert "λmax needs records of python -m hessian" in shown
+    assert "over λmax: it needs records of python -m hessian" in shown
     one = SimpleNamespace(title="tiny · arithmetic", slope_alike=Estimate(-0.5, -0.9, -0.1))
     monkeypatch.setattr("analysis.sharpness.compare", lambda cells, blocks: [one])
     (found,) = [each for each in findings(frame, frame) if "λmax" in each.what]
     assert found.estimate == one.slope_alike and found.groups == 1
-    monkeypatch.setattr("analysis.sharpness.compare", lambda cells, blocks: [one] * 3)
+    three = [SimpleNamespace(title=title, slope_alike=one.slope_alike) for title in "abc"]
+    monkeypatch.setattr("analysis.sharpness.compare", lambda cells, blocks: three)
     (found,) = [each for each in findings(frame, frame) if "λmax" in each.what]
     assert found.estimate == pytest.approx((-0.5, -0.5, -0.5)) and found.groups == 3
+
+
+def test_the_published_cells_have_the_numbers_of_results():
+    found = {one.what: one for one in findings(load_records(PUBLISHED))}
+    told = {
+        "points lost at a random lr tried, batch size at its best": (6.18, 4.46, 7.90),
+        "points lost at a random batch size tried, lr at its best": (0.26, 0.03, 0.49),
+        "exponent of best lr over batch size": (0.54, 0.43, 0.64),
+        "exponent of best lr over rank": (-0.46, -0.73, -0.20),
+        "points of the peak with each doubling of the rank": (0.55, -0.39, 1.49),
+    }
+    for what, numbers in told.items():
+        assert found[what].estimate == pytest.approx(numbers, abs=0.005), what

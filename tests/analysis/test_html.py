@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from analysis.__main__ import main
+from analysis.blocks import load_blocks
 from analysis.html import page, samples
 from analysis.html.cells import thinned
 from analysis.html.data import tree
@@ -241,3 +242,58 @@ def test_the_number_of_settings_changes_nothing_of_each(runs, write):
     write("lora", 2e-3, 0, 0.9, config={"rank": 64})
     again = tree(load_records(runs))["settings"]
     assert page.encoded(alone) in map(page.encoded, again) and "all samples" in alone["subtitle"]
+
+
+def measured(folder, **sharpness):
+    """One block a variant, as `python -m hessian` leaves it."""
+    folder.mkdir()
+    for variant, value in sharpness.items():
+        identity = {"model": "sha256:" + "a" * 64, "name": "0.q_proj", "samples": 40, "variant": {"name": variant}}
+        record = {
+            **{"schema_version": 1, "kind": "hessian_block", "model": "tiny", "task": "arithmetic", "variant": variant},
+            **{"matrix": "q_proj", "layer": 0, "layers": 4, "rank": 8, "seed": 0, "lambda_max": value, "lambda_min": -0.1},
+            **{"converged": True, "data": {}, "growth": [], "identity": identity, "finished": "2026-03-01T10:00:00+00:00"},
+        }
+        (folder / f"{variant}.json").write_text(json.dumps(record))
+    return folder
+
+
+def sharper(write):
+    """Best learning rates in the inverse of λmax = 1, 10, 100."""
+    for i, variant in enumerate(("lora", "pissa", "olora")):
+        for lr in (1e-5, 1e-4, 1e-3, 1e-2, 1e-1):
+            write(variant, lr, 0, 0.9 - 0.1 * abs(math.log10(lr) + 2 + i))
+
+
+def test_the_rule_of_sharpness_is_tested_where_blocks_are_shown(runs, write, tmp_path):
+    sharper(write)
+    frame, blocks = load_records(runs), load_blocks(measured(tmp_path / "hessian", lora=1.0, pissa=10.0, olora=100.0))
+    rules = tree(frame, blocks=blocks)["rules"]
+    (found,) = [row for row in rules["findings"] if "λmax" in row[1]]
+    assert found[2] == pytest.approx(-1) and found[5] == 1 and not any("λmax" in gap for gap in rules["gaps"])
+    (gap,) = [gap for gap in tree(frame)["rules"]["gaps"] if "λmax" in gap]
+    assert "needs records of python -m hessian" in gap
+    other = load_blocks(measured(tmp_path / "other", dora=1.0, loft=2.0))
+    (gap,) = [gap for gap in tree(frame, blocks=other)["rules"]["gaps"] if "λmax" in gap]
+    assert "nothing to compare" in gap
+    two = blocks[blocks["variant"] != "olora"]
+    (gap,) = [gap for gap in tree(frame, blocks=two)["rules"]["gaps"] if "λmax" in gap]
+    assert "three variants" in gap
+
+
+def test_unreadable_hessian_records_that_nobody_asked_for_are_a_marked_gap(runs, sweep, capsys, caplog):
+    (runs / "hessian").mkdir()
+    assert main(["report", str(runs)]) == 0 and main(["heuristics", str(runs)]) == 0
+    assert not any("sharpness" in message for message in caplog.messages), "an empty folder is no gap"
+    (runs / "hessian" / "a.json").write_text("{")
+    assert main(["report", str(runs)]) == 0
+    assert any(message.startswith("no sharpness: no record of a block in") for message in caplog.messages)
+    data = embedded((runs / "report.html").read_text())
+    assert data["sharpness"]["reason"] == "no record of RUNS/hessian can be read"
+    assert any(line.endswith("λmax: no record of RUNS/hessian can be read.") for line in data["rules"]["gaps"])
+    capsys.readouterr()
+    assert main(["heuristics", str(runs)]) == 0
+    assert "λmax: no record of RUNS/hessian can be read." in capsys.readouterr().out
+    for command in ("report", "heuristics"):
+        assert main([command, str(runs), "--hessian", str(runs / "hessian")]) == 2
+        assert "no record of a block in" in capsys.readouterr().err

@@ -146,6 +146,24 @@ def test_learning_rate_axes_are_labelled_at_the_tried_rates(runs, write):
     assert [label.get_text() for label in bars.get_xticklabels()] == ["1e-5", "3.557e-4", "", "1.125e-3"]  # no room for all
 
 
+def test_epochs_over_all_samples_are_an_axis_apart_from_numbers_of_samples(runs, write):
+    for samples, epochs in [(400, 1), (800, 1), (800, 2), (None, 1), (None, 2), (None, 3)]:
+        for lr, score in SCORES.items():
+            write("lora", lr, 0, score - 0.01 * epochs, config={"train_samples": samples, "epochs": epochs})
+    figure = over(load_records(runs), "duration")
+    told = [(lower.get_xlabel(), [label.get_text() for label in lower.get_xticklabels()]) for lower in figure.axes[1::2]]
+    assert sorted(told) == [("epochs", ["1", "2", "3"]), ("samples × epochs", ["400", "800", "1600"])]
+    assert sum("all samples" in text for text in words_of(figure)) == 1
+
+
+def test_one_number_of_epochs_over_all_samples_is_no_axis(runs, write):
+    for lr, score in SCORES.items():
+        write("lora", lr, 0, score, config={"train_samples": None})
+        write("lora", lr, 0, score)
+    with pytest.raises(AnalysisError, match="more than one value of samples × epochs, or, of all samples, of epochs"):
+        over(load_records(runs), "duration")
+
+
 def test_a_long_setting_is_wrapped_below_its_title(runs, write):
     for decay in (0, 0.1):
         write("lora", 2e-3, 0, 0.9, config={"trainer": {f"option_{i}": decay for i in range(9)}})

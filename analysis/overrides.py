@@ -1,0 +1,86 @@
+"""What a cell was configured with beyond conf/'s defaults, as overrides of `python -m lorabench`."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOT = Path(__file__).resolve().parents[1]
+GROUPS = ("model", "task", "variant", "trainer", "evaluator")
+OF_THE_CODE = ("_target_", "name", "version", "engine")
+"""Keys of a group that the choice of its yaml decides; `engine` has an override of its own."""
+
+SCHEMA = {"model": {"weights": "pretrained", "dtype": "auto"}}
+"""Defaults that no yaml holds."""
+
+PLAIN = re.compile(r"[A-Za-z_/][\w./:-]*")
+
+
+def overrides(config: Mapping[str, Any]) -> list[str]:
+    """Words such as `variant.alpha=16`, quoted for a shell, for what differs from the yamls of the record's groups.
+
+    Args:
+        config: `config` of a record. Its top-level axes and the names of model, task and variant are left to the caller.
+    """
+    found = []
+    evaluator = _node(config, "evaluator")
+    for place, name in (
+        ("evaluator", evaluator.get("name")),
+        ("evaluator@evaluator.engine", _node(evaluator, "engine").get("name")),
+    ):
+        if name not in (None, "hf"):
+            found.append(f"{place}={name}")
+    for group in GROUPS:
+        node = _node(config, group)
+        defaults = _flat(_defaults(group, str(node.get("name", "default")), config))
+        for key, value in _flat({key: value for key, value in node.items() if key not in OF_THE_CODE}).items():
+            if key in defaults and value != defaults[key]:
+                found.append(f"{group}.{key}={_word(value)}")
+            elif key not in defaults and value is not None:
+                found.append(f"++{group}.{key}={_word(value)}")
+    return [shlex.quote(word) for word in found]
+
+
+def _node(tree: Mapping[str, Any], key: str) -> dict[str, Any]:
+    node = tree.get(key)
+    return node if isinstance(node, dict) else {}
+
+
+def _defaults(group: str, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The yaml of a group, with those it builds on, and `${…}` read from the config; nothing where there is none."""
+    from omegaconf import OmegaConf
+
+    root = OmegaConf.create({**config, group: OmegaConf.merge(SCHEMA.get(group, {}), _yaml(group, name))})
+    found: Any = OmegaConf.to_container(root[group], resolve=True)
+    return found
+
+
+@cache
+def _yaml(group: str, name: str) -> Any:
+    from omegaconf import OmegaConf
+
+    for folder in (ROOT / "lorabench" / "conf", ROOT / "conf"):  # installed, or a checkout
+        if (file := folder / group / f"{name}.yaml").is_file():
+            own: Any = OmegaConf.load(file)
+            below = [_yaml(group, other) for other in own.pop("defaults", []) if isinstance(other, str) and other != "_self_"]
+            return OmegaConf.merge(*below, own)
+    return OmegaConf.create({})
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _word(value: Any) -> str:
+    """JSON is what Hydra reads, and most strings need no quotes."""
+    return value if isinstance(value, str) and PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
