@@ -24,7 +24,7 @@ def export(frame: pd.DataFrame, path: Path, columns: Sequence[str] | None = None
         columns: which, and in which order; None: all.
 
     Raises:
-        AnalysisError: another suffix, an unknown column, or the file cannot be written.
+        AnalysisError: another suffix, an unknown column or one named twice, or the file cannot be written.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise AnalysisError(f"cannot export to {path}: its name must end in {' or '.join(SUFFIXES)}")
@@ -32,6 +32,8 @@ def export(frame: pd.DataFrame, path: Path, columns: Sequence[str] | None = None
         raise AnalysisError(
             f"no column {', '.join(name or repr(name) for name in unknown)}; there are {', '.join(frame.columns)}"
         )
+    if repeated := [name for i, name in enumerate(columns or ()) if name in (columns or ())[:i]]:
+        raise AnalysisError(f"column {repeated[0]} is named twice")
     chosen = frame[list(columns)].sort_values(list(columns), kind="stable") if columns else frame
     try:
         if path.suffix.lower() == ".csv":

@@ -152,9 +152,14 @@ def _nothing_found(directory: Path) -> str:
 
 def _without_duplicates(frame: pd.DataFrame) -> pd.DataFrame:
     """Keep the newest of several records of one cell: counted twice, one seed would pass for two."""
-    newest = frame.sort_values("finished", kind="stable").drop_duplicates(
-        [*SETTING, *PART, "variant", "lr", "seed"], keep="last"
-    )
-    for path in frame.loc[frame.index.difference(newest.index), "path"]:
-        log.warning("left out %s: a newer record of the same cell is used", path)
+    import pandas as pd
+
+    def instants(times: pd.Series) -> pd.Series:
+        return pd.to_datetime(times, utc=True, format="ISO8601", errors="coerce")
+
+    by_age = frame.sort_values("finished", kind="stable", key=instants, na_position="first")
+    newest = by_age.drop_duplicates([*SETTING, *PART, "variant", "lr", "seed"], keep="last")
+    older = frame.loc[frame.index.difference(newest.index), "path"]
+    if len(older):
+        log.warning("left out, for newer records of the same cells are used: %d, the first is %s", len(older), older.iloc[0])
     return newest.sort_index()

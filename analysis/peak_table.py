@@ -103,6 +103,4 @@ def _footnotes(frame: pd.DataFrame, within: float) -> list[str]:
     if len(failed):
         counts = ", ".join(f"{name} {failed[name]}" for name in in_order(failed.index))
         notes.append(f"Left out, failed: {failed.sum()} ({counts}); the error is in their record.json.")
-    if frame.attrs.get("skipped"):
-        notes.append(f"Left out, unreadable: {frame.attrs['skipped']}.")
     return notes

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.checked import INT64, LARGEST, SMALLEST
 from analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ PUBLISHED = Path(__file__).parent / "published"
 TUNED = ("tunes_lr", "tunes_batch_size", "compares_rank")
 """Columns of the audit, 0 or 1."""
 
+CELL = ("source", "model", "task", "variant", "rank", "batch_size", "train_samples", "learning_rate")
 COLUMNS = ("source", "model", "task", "variant", "rank", "batch_size", "train_samples", "seeds", "learning_rate", "mean", "std")
 
 
 def is_published(directory: Path) -> bool:
     """Whether a folder holds CSVs of cells."""
-    return any(_header(path) for path in directory.glob("*.csv"))
+    return any(map(_header, directory.glob("*.csv")))
 
 
 def read_published(directory: Path) -> list[dict[str, Any]]:
@@ -33,7 +35,8 @@ def read_published(directory: Path) -> list[dict[str, Any]]:
         where there is none. There is no validation score, no base model, and nothing of the cost.
 
     Raises:
-        AnalysisError: with file and line, if a value is no number, a name is missing, or the score of a cell is no percentage.
+        AnalysisError: with file and line, if a value is no number or an impossible one, a name is missing, or a file has a
+            cell twice.
     """
     import pandas as pd
 
@@ -43,28 +46,27 @@ def read_published(directory: Path) -> list[dict[str, Any]]:
             frame = pd.read_csv(path)
         except ValueError as error:
             raise AnalysisError(f"{path}: {str(error).strip()}") from None
+        repeated = frame.duplicated(list(CELL))
         for place, cell in enumerate(frame.to_dict("records"), start=2):
             try:
                 rows.append(_row(cell) | {"id": f"{path.stem}:{place}", "path": str(path)})
-            except (TypeError, ValueError) as error:
+            except ValueError as error:
                 raise AnalysisError(f"{path}, line {place}: {error}") from None
+            if repeated[place - 2]:
+                raise AnalysisError(f"{path}, line {place}: the cell of an earlier line again")
     return rows
 
 
 def _header(path: Path) -> bool:
+    if not path.is_file():
+        return False
     with path.open(encoding="utf-8", errors="replace") as lines:
         return set(COLUMNS) <= set(lines.readline().strip().split(","))
 
 
 def _row(cell: Any) -> dict[str, Any]:
-    mean, std, samples = float(cell["mean"]), float(cell["std"]), float(cell["train_samples"])
-    lr, seeds = float(cell["learning_rate"]), cell["seeds"]
     if empty := [name for name in ("source", "model", "task", "variant") if not isinstance(cell[name], str)]:
         raise ValueError(f"{empty[0]} is {cell[empty[0]]}, not a name")
-    if not 0 <= mean <= 100:
-        raise ValueError(f"mean is {cell['mean']}, not a percentage")
-    if not lr > 0:
-        raise ValueError(f"learning_rate is {cell['learning_rate']}, not a positive number")
     return {
         "finished": "",
         "status": "complete",
@@ -72,17 +74,17 @@ def _row(cell: Any) -> dict[str, Any]:
         "model": str(cell["model"]),
         "task": str(cell["task"]),
         "variant": str(cell["variant"]),
-        "rank": int(cell["rank"]),
-        "batch_size": int(cell["batch_size"]),
-        "train_samples": None if math.isnan(samples) else int(samples),
+        "rank": _whole(cell, "rank"),
+        "batch_size": _whole(cell, "batch_size"),
+        "train_samples": None if _empty(cell, "train_samples") else _whole(cell, "train_samples"),
         "epochs": 1.0,
-        "lr": lr,
+        "lr": _number(cell, "learning_rate", SMALLEST, LARGEST, "a positive number"),
         "seed": -1,
-        "n": 1 if isinstance(seeds, float) and math.isnan(seeds) else int(seeds),
+        "n": 1 if _empty(cell, "seeds") else _whole(cell, "seeds"),
         "train_fraction": 1.0,
         "subset": "all",
-        "test": mean / 100,
-        "test_std": std / 100,
+        "test": _number(cell, "mean", 0, 100, "a percentage") / 100,
+        "test_std": math.nan if _empty(cell, "std") else _number(cell, "std", 0, 100, "a deviation of percentages") / 100,
         "validation": math.nan,
         "base_test": math.nan,
         "seconds": math.nan,
@@ -91,6 +93,28 @@ def _row(cell: Any) -> dict[str, Any]:
         "variant_options": {},
         "setting_options": {},
     }
+
+
+def _empty(cell: Any, name: str) -> bool:
+    return isinstance(cell[name], float) and math.isnan(cell[name])
+
+
+def _whole(cell: Any, name: str) -> int:
+    told = "a whole number of 1 or more"
+    value = _number(cell, name, 1, INT64 - 1023, told)  # the largest float that 64 bits hold
+    if not value.is_integer():
+        raise ValueError(f"{name} is {cell[name]}, not {told}")
+    return int(value)
+
+
+def _number(cell: Any, name: str, low: float, high: float, told: str) -> float:
+    try:
+        value = float(cell[name])
+    except ValueError:
+        value = math.nan
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {cell[name]}, not {told}")
+    return value
 
 
 def audit(path: Path = PUBLISHED / "audit.csv") -> pd.DataFrame:

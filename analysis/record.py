@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
+
+from analysis.checked import INT64, LARGEST, SMALLEST, fraction, get, number, positive, whole
 
 SCHEMA_VERSION = 1
 PART = ("train_fraction", "subset")
 AXES = ("lr", "batch_size", "rank", "seed", "train_samples", "epochs")
 """Top-level config keys that are axes of a sweep, besides the names of model, task and variant."""
 
-PARTS = {"training": dict, "evaluation": dict, "versions": dict, "git": dict, "metrics": dict, "identity": dict}
-"""What must be of this type where it is there."""
+PARTS = ("training", "evaluation", "versions", "git", "metrics", "identity", "base")
+"""What must be an object where it is there."""
 
 
 def read_row(path: Path) -> dict[str, Any]:
@@ -34,24 +37,37 @@ def read_row(path: Path) -> dict[str, Any]:
         OSError: if the file cannot be read.
         ValueError: with a reason in one line, if it is not a valid record.
     """
-    record = _parse(path)
+    try:
+        row = _row(_parse(path), path)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    options = [row.get(f"{each}_options", {}) for each in ("variant", "setting")]
+    texts = [row.values(), *(part for each in options for part in (each.keys(), each.values()))]
+    try:
+        "".join(text for each in texts for text in each if isinstance(text, str)).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a lone surrogate, which is no character, in its texts") from None
+    return row
+
+
+def _row(record: dict[str, Any], path: Path) -> dict[str, Any]:
     _check_version(record)
-    for key, kind in PARTS.items():
-        if not isinstance(record.get(key), (kind, type(None))):
-            raise ValueError(f"{key} is a JSON {type(record[key]).__name__}, not {kind.__name__}")
-    status = _get(record, "status", str)
+    for key in PARTS:
+        if not isinstance(record.get(key), (dict, type(None))):
+            raise ValueError(f"{key} is a JSON {type(record[key]).__name__}, not dict")
+    status = get(record, "status", str)
     if status not in ("complete", "diverged", "failed"):
         raise ValueError(f"unknown status {status!r}")
-    row = {"id": _get(record, "id", str), "path": str(path), "finished": str(record.get("finished")), "status": status}
+    row = {"id": get(record, "id", str), "path": str(path), "finished": str(record.get("finished")), "status": status}
     row |= {"source": "", "n": 1, "test_std": math.nan} | _axes(record) | _part(record)
     if status == "failed":
         return row | {"test": math.nan, "validation": math.nan, "seconds": math.nan}
-    tested = row["train_fraction"] == 1 or "test" in _get(record, "metrics", dict)
+    tested = row["train_fraction"] == 1 or "test" in get(record, "metrics", dict)
     return row | {
         # Divergence is a result of the learning rate, not a missing value: it scores 0.
-        "test": math.nan if not tested else 0.0 if status == "diverged" else _fraction(record, "metrics.test.mean"),
-        "validation": 0.0 if status == "diverged" else _fraction(record, "metrics.validation.mean"),
-        "base_test": math.nan if record.get("base") is None else _fraction(record, "base.test"),
+        "test": math.nan if not tested else 0.0 if status == "diverged" else fraction(record, "metrics.test.mean"),
+        "validation": 0.0 if status == "diverged" else fraction(record, "metrics.validation.mean"),
+        "base_test": math.nan if record.get("base") is None else fraction(record, "base.test"),
         "seconds": _cost(record, "training", "seconds"),
         "steps": _cost(record, "training", "steps"),
         "tokens": _cost(record, "training", "tokens"),
@@ -62,10 +78,10 @@ def read_row(path: Path) -> dict[str, Any]:
         "device": _device(record),
         "versions": ", ".join(f"{name} {version}" for name, version in sorted((record.get("versions") or {}).items())),
         "commit": str((record.get("git") or {}).get("commit") or ""),
-        "weights": _get(record, "model.weights", str),
-        "fingerprint": _get(record, "model.fingerprint", str),
-        "variant_options": flat_options(_get(record, "identity.variant", dict), leave_out=("name",)),
-        "setting_options": flat_options(_get(record, "identity", dict), leave_out=(*AXES, "variant", *PART)),
+        "weights": get(record, "model.weights", str),
+        "fingerprint": get(record, "model.fingerprint", str),
+        "variant_options": flat_options(get(record, "identity.variant", dict), leave_out=("name",)),
+        "setting_options": flat_options(get(record, "identity", dict), leave_out=(*AXES, "variant", *PART)),
     }
 
 
@@ -82,7 +98,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _check_version(record: dict[str, Any]) -> None:
-    version = _get(record, "schema_version", int)
+    version = get(record, "schema_version", int)
     if version > SCHEMA_VERSION:
         raise ValueError(f"schema_version {version} is newer than {SCHEMA_VERSION}, which this version reads: update lorabench")
     if version < SCHEMA_VERSION:
@@ -90,17 +106,17 @@ def _check_version(record: dict[str, Any]) -> None:
 
 
 def _axes(record: dict[str, Any]) -> dict[str, Any]:
-    all_samples = _get(record, "config", dict).get("train_samples") is None
+    all_samples = get(record, "config", dict).get("train_samples") is None
     return {
-        "model": _get(record, "config.model.name", str),
-        "task": _get(record, "config.task.name", str),
-        "rank": _get(record, "config.rank", int),
-        "batch_size": _get(record, "config.batch_size", int),
-        "train_samples": None if all_samples else _get(record, "config.train_samples", int),
-        "epochs": _positive(record, "config.epochs"),
-        "variant": _get(record, "config.variant.name", str),
-        "lr": _positive(record, "config.lr"),
-        "seed": _get(record, "config.seed", int),
+        "model": get(record, "config.model.name", str),
+        "task": get(record, "config.task.name", str),
+        "rank": whole(record, "config.rank"),
+        "batch_size": whole(record, "config.batch_size"),
+        "train_samples": None if all_samples else whole(record, "config.train_samples"),
+        "epochs": positive(record, "config.epochs"),
+        "variant": get(record, "config.variant.name", str),
+        "lr": positive(record, "config.lr"),
+        "seed": whole(record, "config.seed", -INT64),
     }
 
 
@@ -109,29 +125,18 @@ def _part(record: dict[str, Any]) -> dict[str, Any]:
     identity = record.get("identity") or {}
     if "train_fraction" not in identity:
         return {"train_fraction": 1.0, "subset": "all"}
-    fraction, subset = _positive(record, "identity.train_fraction"), _get(record, "identity.subset", dict)
+    part = number(record, "identity.train_fraction", SMALLEST, 1, "a fraction above 0 and up to 1")
+    subset = get(record, "identity.subset", dict)
     options = flat_options(subset, leave_out=("name", "_target_"))
-    name = _get(record, "identity.subset.name", str)
-    return {"train_fraction": fraction, "subset": " ".join([name, *(f"{k}={v}" for k, v in options.items())])}
-
-
-def _get(record: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
-    """The value at a dotted key."""
-    value: Any = record
-    for part in key.split("."):
-        if not isinstance(value, dict) or part not in value:
-            raise ValueError(f"{key} is missing")
-        value = value[part]
-    # bool is a subclass of int: without this, `"seed": true` would pass as seed 1.
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{key} is {value!r}")
-    return value
+    name = get(record, "identity.subset.name", str)
+    return {"train_fraction": part, "subset": " ".join([name, *(f"{k}={v}" for k, v in options.items())])}
 
 
 def _cost(record: dict[str, Any], part: str, key: str) -> float:
     """NaN where it was not measured."""
     value = (record.get(part) or {}).get(key)
-    return float(value) if isinstance(value, (int, float)) else math.nan
+    measured = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return number(record, f"{part}.{key}", 0, LARGEST, "a number of 0 or more") if measured else math.nan
 
 
 def _problems(record: dict[str, Any]) -> float:
@@ -141,9 +146,9 @@ def _problems(record: dict[str, Any]) -> float:
     if not sets:
         return math.nan
     if not isinstance(sets, dict):
-        raise ValueError(f"metrics.test.sets is {sets!r}")
+        raise ValueError(f"metrics.test.sets is {short(sets)}")
     counts = [each.get("n") if isinstance(each, dict) else None for each in sets.values()]
-    known = [n for n in counts if isinstance(n, int)]
+    known = [n for n in counts if isinstance(n, int) and 0 < n <= INT64]
     return float(sum(known)) if len(known) == len(counts) else math.nan
 
 
@@ -154,20 +159,6 @@ def _device(record: dict[str, Any]) -> str:
         if isinstance(device, dict)
         else str(device or "")
     )
-
-
-def _positive(record: dict[str, Any], key: str) -> float:
-    value = float(_get(record, key, (int, float)))
-    if not 0 < value < math.inf:
-        raise ValueError(f"{key} is {value!r}, not a positive number")
-    return value
-
-
-def _fraction(record: dict[str, Any], key: str) -> float:
-    value = float(_get(record, key, (int, float)))
-    if not 0 <= value <= 1:  # refuses NaN, too
-        raise ValueError(f"{key} is {value!r}, not a fraction between 0 and 1")
-    return value
 
 
 def flat_options(tree: dict[str, Any], leave_out: tuple[str, ...] = (), prefix: str = "") -> dict[str, str]:

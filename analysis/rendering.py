@@ -52,7 +52,9 @@ def render(blocks: Sequence[Block], notes: Sequence[str], style: str) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, `-` for NaN."""
+    """Three significant digits, `1,234` from a thousand to a million, `-` for NaN."""
+    if 999.5 <= abs(value) < 999_999.5:
+        return f"{value:,.0f}"
     return "-" if math.isnan(value) else f"{value:.3g}"
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import textwrap
+import unicodedata
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.errors import AnalysisError
-from analysis.examples import completions, scores
+from analysis.examples import Asked, answers, completions
 from analysis.labels import format_lr, hyperparameters
 from analysis.options import SETTING
 from analysis.palette import in_order
@@ -14,12 +18,14 @@ from analysis.palette import in_order
 if TYPE_CHECKING:
     import pandas as pd
 
+log = logging.getLogger(__name__)
+
 WIDTH = 100
-RIGHT, WRONG = "right", "WRONG"
+RIGHT, WRONG, UNSCORED = "right", "WRONG", "unscored"
 
 
 class Answer(NamedTuple):
-    """What one cell answered."""
+    """What one cell answered; the score is NaN where it has none."""
 
     variant: str
     lr: float
@@ -39,65 +45,65 @@ class Problem(NamedTuple):
     answers: list[Answer]
 
 
-def telling(frame: pd.DataFrame, set: str | None = None) -> tuple[str, str, str]:
-    """Task, test set and id of the problem on which the cells disagree the most, of one test set if `set` names it.
-
-    Raises:
-        AnalysisError: if no cell has completions.
-    """
-    totals: dict[tuple[str, str, str], list[float]] = {}
-    for task, path in zip(frame["task"], frame["path"], strict=True):
-        for name, of_set in scores(str(path)).items():
-            for one, score in of_set.items() if set in (None, name) else ():
-                totals.setdefault((str(task), name, one), []).append(score)
-    if not totals:
-        raise AnalysisError(f"no cell has completions of test problems{f' of {set}' if set else ''} beside its record")
-    most = max(map(len, totals.values()))
-    return min((key for key in totals if len(totals[key]) == most), key=lambda key: (abs(sum(totals[key]) / most - 0.5), key))
-
-
-def problem(frame: pd.DataFrame, id: str | None = None, set: str | None = None) -> Problem:
-    """A test problem with the answers of all cells.
+def telling(frame: pd.DataFrame, id: str | None = None, set: str | None = None) -> tuple[str, str, Asked]:
+    """Task, test set and problem on which the cells disagree the most, of those that most cells answered.
 
     Args:
         frame: cells.
-        id: of the problem; None: the one on which the cells disagree the most.
-        set: the test set, needed where several have the id.
+        id: of the problem; None: any. Where several problems have it, a warning says so.
+        set: the test set; None: any.
 
     Raises:
-        AnalysisError: if no cell has it, or different problems have this id.
+        AnalysisError: if no cell has such a completion.
     """
-    if id is None:
-        task, set, id = telling(frame, set)
-        frame = frame[frame["task"] == task]
-    varied = [name for name in SETTING if frame[name].nunique(dropna=False) > 1]
-    found: dict[tuple[str, str, str, str], Problem] = {}
-    for variant in in_order(frame["variant"]):
-        for row in frame[frame["variant"] == variant].sort_values([*SETTING, "lr", "seed"]).to_dict("records"):
-            for one in completions(row["path"]):
-                if str(one["id"]) == id and set in (None, str(one["set"])):
-                    key = (str(row["task"]), str(one["set"]), str(one["prompt"]), str(one["gold"]))
-                    asked = found.setdefault(key, Problem(key[1], id, key[2], key[3], []))
-                    score = float(one.get("score") or 0.0)
-                    answer = Answer(variant, row["lr"], _setting(row, varied), row["seed"], score, str(one["completion"]))
-                    asked.answers.append(answer)
+    found: dict[tuple[str, str, Asked], list[float]] = defaultdict(list)
+    for task, path in zip(frame["task"], frame["path"], strict=True):
+        for name, of_set in answers(str(path)).items():
+            for one, score in zip(of_set.problems, of_set.scores.tolist(), strict=True) if set in (None, name) else ():
+                if id in (None, one.id):
+                    found[str(task), name, one].append(score)
     if not found:
-        raise AnalysisError(f"no cell has a completion of the test problem {id}" + (f" of {set}" if set else ""))
-    if len(found) > 1:
-        where = ", ".join(dict.fromkeys(f"{task} (set {name})" for task, name, *_ in found))
-        raise AnalysisError(
-            f"{len(found)} different test problems have the id {id}, in {where}: choose one with --set, or one task"
-        )
-    return next(iter(found.values()))
+        which = f"the test problem {id}" if id is not None else "test problems"
+        raise AnalysisError(f"no cell has completions of {which}{f' of {set}' if set else ''} beside its record")
+    if id is not None and len(found) > 1:
+        where = ", ".join(sorted({f"{task} (set {name})" for task, name, _ in found}))
+        choice = "; choose with --set" if len({name for _, name, _ in found}) > 1 else ""
+        told = "%d different test problems have the id %s, in %s: shown is the one of most answers%s"
+        log.warning(told, len(found), visible(id), visible(where), choice)
+    return min(found, key=lambda key: (*_doubt(found[key]), key))
 
 
-def _setting(row: dict[Any, Any], varied: list[str]) -> str:
+def _doubt(scores: list[float]) -> tuple[int, float]:
+    known = [score for score in scores if not math.isnan(score)]
+    return -len(known), abs(sum(known) / len(known) - 0.5) if known else 1.0
+
+
+def problem(frame: pd.DataFrame, id: str | None = None, set: str | None = None) -> Problem:
+    """A test problem with the answers of all cells, chosen by `telling`."""
+    frame = frame[frame["status"] != "failed"]
+    task, set, asked = telling(frame, id, set)
+    found = []
+    for row in frame[frame["task"] == task].sort_values([*SETTING, "lr", "seed"]).to_dict("records"):
+        known = answers(str(row["path"])).get(set)
+        if known and asked in known.problems:
+            found.append((row, next(one for one in completions(row["path"]) if (one["set"], one["id"]) == (set, asked.id))))
+    varied = {name for name in SETTING if len({str(row[name]) for row, _ in found}) > 1}
+    shown = [
+        Answer(variant, row["lr"], _setting(row, varied), row["seed"], one["score"], one["completion"])
+        for variant in in_order({row["variant"] for row, _ in found})
+        for row, one in found
+        if row["variant"] == variant
+    ]
+    return Problem(set, asked.id, asked.prompt, asked.gold, shown)
+
+
+def _setting(row: dict[Any, Any], varied: set[str]) -> str:
     """Rank and batch size, and what else is not the same for all cells."""
     parts = [str(row["model"])] if "model" in varied else []
     parts += [f"{row['weights']} weights"] if "weights" in varied else []
-    told: dict[str, Any] = {name: row[name] for name in ("train_samples", "epochs") if name in varied}
-    more = hyperparameters(told | {"options": row["options"], "source": row["source"]})
-    return " · ".join([*parts, f"rank {row['rank']}", f"batch {row['batch_size']}", *([more] if more else [])])
+    named = ("rank", "batch_size", *(name for name in ("train_samples", "epochs") if name in varied))
+    told = {name: row[name] for name in named}
+    return " · ".join([*parts, hyperparameters(told | {"options": row["options"], "source": row["source"]})])
 
 
 def text(one: Problem) -> str:
@@ -108,14 +114,29 @@ def text(one: Problem) -> str:
         if (answer.variant, answer.setting) != before:
             lines += ["", f"{answer.variant} · {answer.setting}"]
             before = (answer.variant, answer.setting)
-        mark = RIGHT if answer.score >= 1 else WRONG if answer.score == 0 else f"{100 * answer.score:.0f} %"
-        lines += [f"  lr {format_lr(answer.lr)} seed {answer.seed}: {mark}", *_wrapped(answer.completion.strip(), "      ")]
-    right = sum(answer.score >= 1 for answer in one.answers)
-    return "\n".join([*lines, "", f"{right} of {len(one.answers)} answers are right."]) + "\n"
+        lines += [f"  lr {format_lr(answer.lr)} seed {answer.seed}: {_mark(answer.score)}"]
+        lines += _wrapped(answer.completion.strip(), "      ")
+    right, unscored = (sum(test(answer.score) for answer in one.answers) for test in (lambda score: score >= 1, math.isnan))
+    told = f"{right} of {len(one.answers)} answers are right" + (f", {unscored} unscored" if unscored else "")
+    return visible("\n".join([*lines, "", f"{told}."]) + "\n")
+
+
+def _mark(score: float) -> str:
+    if math.isnan(score):
+        return UNSCORED
+    return RIGHT if score >= 1 else WRONG if score == 0 else f"{100 * score:.0f} %"
+
+
+def visible(text: str) -> str:
+    r"""Text with control characters (but newline and tab) and lone surrogates as escapes, such as `\x1b`.
+
+    A terminal would obey a model's `ESC[2J`.
+    """
+    return "".join(ascii(one)[1:-1] if unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t" else one for one in text)
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
     lines = []
-    for line in text.splitlines() or [""]:
+    for line in visible(text).split("\n"):
         lines += textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent=indent) or [indent.rstrip()]
     return lines

@@ -67,7 +67,14 @@ def table(
     if style == "csv":
         return str(chosen.frame(frame).to_csv(index=False))
     assert style in STYLES
-    return render(*chosen.blocks(frame), style)
+    blocks, notes = chosen.blocks(frame)
+    return render(blocks, [*notes, *unreadable(frame)], style)
+
+
+def unreadable(frame: pd.DataFrame) -> list[str]:
+    """The note on records that were skipped, if there are any."""
+    count = frame.attrs.get("skipped")
+    return [f"Left out, unreadable: {count}."] if count else []
 
 
 def percent(value: float, digits: int = 2) -> str:

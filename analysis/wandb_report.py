@@ -12,6 +12,7 @@ from analysis.palette import in_order, styles
 from analysis.peak_table import blocks
 from analysis.rendering import render
 from analysis.stats import peaks, settings
+from analysis.tables import unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,7 @@ def report(frame: pd.DataFrame, project: str, entity: str = "", online: bool = F
         found.append(wr.MarkdownBlock(render(table, [], "markdown").rstrip()))
         if not setting["source"]:  # published cells are no runs
             found.append(_panels(wr, cells, {"project": project, "entity": entity} if online else {}))
-    lines = "".join(f"- {note}\n" for note in notes)
+    lines = "".join(f"- {note}\n" for note in [*notes, *unreadable(frame)])
     found += [wr.H2("How to read the tables"), wr.MarkdownBlock(lines)]
     tasks = ", ".join(dict.fromkeys(model_and_task(setting) for setting, _ in settings(frame)))
     title = f"Peak performance per variant: {tasks}"

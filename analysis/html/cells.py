@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections import Counter
 from pathlib import Path
@@ -13,9 +14,11 @@ from analysis.record import flat_options
 from analysis.stats import setting_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
+
+log = logging.getLogger(__name__)
 
 POINTS = 100
 """Of a loss curve."""
@@ -71,25 +74,21 @@ class _Details:
     def of(self, path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         self._count += 1
-        facts = flat_options(record.get("config") or {}, leave_out=LEFT_OUT)
-        for part in ("device", "versions", "git", "model", "data"):
-            value = record.get(part) or {}
-            facts |= flat_options(value if isinstance(value, dict) else {"name": str(value)}, prefix=f"{part} · ")
+        facts = _optional(path, "config", _facts, record, {})
         for key, value in facts.items():
             self._seen.setdefault(key, Counter())[value] += 1
         training = record.get("training") or {}
-        steps, loss = thinned(training.get("loss") or [])
-        metrics = {split: (told or {}).get("sets", {}) for split, told in (record.get("metrics") or {}).items()}
+        steps, loss = _optional(path, "training.loss", thinned, training.get("loss") or [], ([], []))
         return {
             "facts": facts,
-            "metrics": metrics,
-            "training": {key: value for key, value in training.items() if not isinstance(value, list)},
-            "finished": record.get("finished"),
-            "evaluation": (record.get("evaluation") or {}).get("seconds"),
-            "base": (record.get("base") or {}).get("test"),
+            "metrics": _optional(path, "metrics", _sets, record.get("metrics") or {}, {}),
+            "training": {key: value for key, value in training.items() if isinstance(value, (int, float))},
+            "finished": str(record.get("finished") or ""),
+            "evaluation": _measured(record, "evaluation", "seconds"),
+            "base": _measured(record, "base", "test"),
             "steps": self.steps.setdefault(tuple(steps), len(self.steps)),
             "loss": loss,
-            "sharpness": _sharpness(record.get("sharpness") or []),
+            "sharpness": _optional(path, "sharpness", _sharpness, record.get("sharpness") or [], []),
             "error": str(record["error"]) if record.get("error") else None,
         }
 
@@ -97,6 +96,35 @@ class _Details:
         """What more than half of the cells share is written once."""
         most = {key: counts.most_common(1)[0] for key, counts in self._seen.items()}
         return {key: value for key, (value, count) in most.items() if 2 * count > self._count}
+
+
+def _optional(path: Path, name: str, read: Callable[[Any], Any], value: Any, otherwise: Any) -> Any:
+    """A damaged part, which nothing else needs, costs itself alone."""
+    try:
+        return read(value)
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError, RecursionError):
+        log.warning("left out %s of %s, which is damaged", name, path)
+        return otherwise
+
+
+def _facts(record: dict[str, Any]) -> dict[str, str]:
+    facts = flat_options(record.get("config") or {}, leave_out=LEFT_OUT)
+    for part in ("device", "versions", "git", "model", "data"):
+        value = record.get(part) or {}
+        facts |= flat_options(value if isinstance(value, dict) else {"name": str(value)}, prefix=f"{part} · ")
+    return facts
+
+
+def _sets(metrics: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Scores of each split by test set."""
+    return {
+        split: {name: dict(one) for name, one in (told.get("sets") or {}).items()} for split, told in metrics.items() if told
+    }
+
+
+def _measured(record: dict[str, Any], part: str, key: str) -> float | None:
+    value = (record.get(part) or {}).get(key)
+    return value if isinstance(value, (int, float)) else None
 
 
 def _apart(one: dict[str, Any], common: dict[str, str]) -> dict[str, Any]:
@@ -112,7 +140,7 @@ def thinned(curve: Sequence[Sequence[float]], points: int = POINTS) -> tuple[lis
     steps, means = [], []
     for start in range(0, len(curve), length):
         part = curve[start : start + length]
-        values = [math.nan if value is None else value for _, value in part]
+        values = [math.nan if value is None else float(value) for _, value in part]
         steps.append(int(part[-1][0]))
         means.append(float(f"{sum(values) / len(values):.4g}"))
     return steps, means
@@ -126,7 +154,7 @@ def _sharpness(rows: Sequence[dict[str, Any]]) -> list[list[float]]:
     for row in rows:
         values = [block["lambda_max"] for block in row.get("blocks", []) if block.get("lambda_max") is not None]
         if values:
-            found.append([row["step"], *(float(f"{each:.4g}") for each in np.quantile(values, [0, 0.5, 1]))])
+            found.append([int(row["step"]), *(float(f"{each:.4g}") for each in np.quantile(values, [0, 0.5, 1]))])
     return found
 
 

@@ -11,11 +11,12 @@ from analysis.correlation import LEVEL
 from analysis.errors import AnalysisError
 from analysis.heuristics import findings, gaps
 from analysis.html.samples import LONGEST, cut
-from analysis.labels import model_and_task
+from analysis.labels import hyperparameters, model_and_task
 from analysis.options import SETTING
 from analysis.palette import in_order, method_styles, styles
 from analysis.responses import problem
 from analysis.sharpness import compare, results
+from analysis.stats import setting_of
 from analysis.suggestions import suggested
 
 if TYPE_CHECKING:
@@ -131,14 +132,17 @@ def answers(frame: pd.DataFrame, variants: Sequence[str]) -> dict[str, Any] | No
     except AnalysisError:
         return None
     number = {name: i for i, name in enumerate(variants)}
-    longest = min(LONGEST, ANSWERS // len(one.answers))
-    first = {str(key): value for key, value in cells.iloc[0].items()}
+    known = [answer for answer in one.answers if not math.isnan(answer.score)]
+    if not known:
+        return None
+    longest = min(LONGEST, ANSWERS // len(known))
+    setting = setting_of({str(key): value for key, value in cells.iloc[0].items()})
     return {
-        "title": model_and_task(first),
+        "title": f"{model_and_task(setting)} · {hyperparameters(setting)}",
         "set": one.set,
         "id": one.id,
         "prompt": cut(one.prompt, LONGEST),
         "gold": cut(one.gold, LONGEST),
         "longest": longest,
-        "answers": [[number[a.variant], a.lr, a.seed, a.score, cut(a.completion.strip(), longest)] for a in one.answers],
+        "answers": [[number[a.variant], a.lr, a.seed, a.score, cut(a.completion.strip(), longest)] for a in known],
     }

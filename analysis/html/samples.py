@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
-from analysis.examples import completions
+from analysis.examples import Asked, completions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,13 +34,13 @@ class Samples:
         self.share = budget // max(cells, 1)
         self.problems: list[dict[str, str]] = []
         self.without = 0
-        self._known: dict[tuple[str, str], int] = {}
+        self._known: dict[tuple[str, Asked], int] = {}
 
     def of(self, record: str) -> list[list[Any]]:
         """`[problem, score, completion]` of the first right and wrong answers to test problems, as many of each as fit."""
         kinds: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
         for one in completions(record):
-            if not isinstance(one.get("score"), (int, float)):
+            if math.isnan(one["score"]):
                 continue
             kind = kinds[one["score"] >= 1]
             if len(kind) < EACH:
@@ -51,19 +52,19 @@ class Samples:
         left, found = self.share, []
         # In turn: with little room one of each is kept before a second of one.
         for one in (each[i] for i in range(EACH) for each in kinds.values() if i < len(each)):
-            key = str(one["set"]), str(one["id"])
+            key = one["set"], Asked(one["id"], one["prompt"], one["gold"])
             longest = min(LONGEST, left // 2 if key in self._known else left // 4)
             if longest < len(CUT) + 20:
                 break
-            completion = cut(str(one["completion"]), longest)
+            completion = cut(one["completion"], longest)
             left -= _size(completion)
             if key not in self._known:
                 self._known[key] = len(self.problems)
-                texts = {"prompt": cut(str(one["prompt"]), longest), "gold": cut(str(one["gold"]), 200)}
-                problem = {"set": key[0], "id": key[1]} | texts
+                texts = {"prompt": cut(one["prompt"], longest), "gold": cut(one["gold"], 200)}
+                problem = {"set": one["set"], "id": one["id"]} | texts
                 self.problems.append(problem)
                 left -= _size("".join(problem.values()))
-            found.append([self._known[key], float(one["score"]), completion])
+            found.append([self._known[key], one["score"], completion])
         return sorted(found, key=lambda one: -one[1])
 
 

@@ -43,6 +43,8 @@ def test_bad_input(runs, write, tmp_path):
         export(frame, tmp_path / "x.xlsx")
     with pytest.raises(AnalysisError, match="no column rnk; there are id, path"):
         export(frame, tmp_path / "x.csv", ["rnk"])
+    with pytest.raises(AnalysisError, match="column test is named twice"):
+        export(frame, tmp_path / "x.csv", ["lr", "test", "test"])
     assert main(["export", str(runs), "--out", str(tmp_path / "x.csv"), "--columns", ""]) == 2  # and not all columns
     assert not (tmp_path / "x.csv").exists()
     with pytest.raises(AnalysisError, match="cannot write"):

@@ -1,12 +1,14 @@
 """What the report holds, and that text of records stays text; the page in a browser: test_html_browser.py."""
 
 import base64
+import gzip
 import hashlib
 import html
 import json
 import math
 import re
 from collections import Counter
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -189,6 +191,57 @@ def test_completions_stay_within_their_budget(write, complete):
     assert all(answer[2].endswith(samples.CUT) for of in kept for answer in of)
     many = Samples(cells=4).of(str(paths[0]))
     assert [answer[1] for answer in many] == [1.0] * samples.EACH + [0.0] * samples.EACH
+
+
+def test_problems_that_share_an_id_keep_their_own_prompt_and_answer(write, answered):
+    """Of another version of the task."""
+    old, new = (str(answered("lora", 2e-3, seed, [1.0, 0.0])) for seed in (0, 1))
+    path = Path(new).with_name("completions.jsonl.gz")
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b'"Q0?", "gold": "0"', b'"New?", "gold": "7"')))
+    both = Samples(cells=2)
+    asked = [
+        {both.problems[number]["prompt"]: both.problems[number]["gold"] for number, *_ in both.of(one)} for one in (old, new)
+    ]
+    assert asked == [{"Q0?": "0", "Q1?": "1"}, {"New?": "7", "Q1?": "1"}]
+    assert len(both.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("training.loss", "oops"),
+        ("training.loss", [1.0, 2.0]),
+        ("training.loss", [["a", 1.0]]),
+        ("training.loss", [[1, 10**400]]),
+        ("sharpness", "oops"),
+        ("sharpness", [{"step": "a", "blocks": [{"lambda_max": 1.0}]}]),
+        ("metrics.extra", 0.5),
+        ("metrics.validation.sets", {"arithmetic": None}),
+    ],
+)
+def test_a_damaged_part_of_a_record_costs_that_part_alone(runs, write, caplog, key, value):
+    path = write(sharpness=[{"step": 1, "blocks": [{"lambda_max": 2.0}]}])
+    record = json.loads(path.read_text())
+    *groups, last = key.split(".")
+    part = record
+    for group in groups:
+        part = part[group]
+    part[last] = value
+    path.write_text(json.dumps(record))
+    found = embedded(page.page(tree(load_records(runs))))["cells"]
+    [detail] = found["details"]
+    name = "training.loss" if "loss" in key else key.split(".")[0]
+    assert caplog.messages == [f"left out {name} of {path}, which is damaged"]
+    assert (detail["loss"] == []) == (name == "training.loss") and (detail["sharpness"] == []) == (name == "sharpness")
+    assert (detail["metrics"] == {}) == (name == "metrics")
+
+
+def test_the_one_problem_says_whose_answers_it_shows(runs, write, complete):
+    for rank, lr in ((8, 2e-3), (64, 2e-3), (64, 2e-4)):
+        complete(write("lora", lr, 0, 0.5, config={"rank": rank}), 0.5)
+    assert tree(load_records(runs))["answers"]["title"] == (
+        "tiny · arithmetic · rank 64 · batch size 16 · 2400 samples · 1 epoch"
+    )
 
 
 def test_a_cut_is_marked():

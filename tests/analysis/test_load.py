@@ -54,6 +54,7 @@ def test_a_failed_cell_has_no_score_and_needs_no_more_than_its_config(runs, writ
         ("", "half-written"),
         ("[]", "list, not an object"),
         (b"\xff\xfe\x00", "not UTF-8"),
+        ("[" * 200_000, "nested too deeply"),
     ],
 )
 def test_a_file_that_is_no_record_is_skipped_with_one_line(runs, write, caplog, content, reason):
@@ -79,8 +80,23 @@ def test_a_file_that_is_no_record_is_skipped_with_one_line(runs, write, caplog, 
         ("metrics.test.mean", float("nan"), "metrics.test.mean is nan, not a fraction"),
         ("metrics.validation", {}, "metrics.validation.mean is missing"),
         ("metrics", None, "metrics.test.mean is missing"),
+        ("base", "x", "base is a JSON str, not dict"),
         ("base", {"validation": 0.0}, "base.test is missing"),
-        ("config.lr", 0, "config.lr is 0.0, not a positive number"),
+        ("metrics.test.mean", 10**400, "metrics.test.mean is 1000"),
+        ("config.lr", 0, "config.lr is 0, not a positive number"),
+        ("config.lr", 10**400, "not a positive number"),
+        ("config.epochs", -1, "config.epochs is -1, not a positive number"),
+        ("config.rank", 0, "config.rank is 0, not a whole number from 1 to 9223372036854775807"),
+        ("config.rank", 10**30, "not a whole number from 1"),
+        ("config.batch_size", 0, "config.batch_size is 0, not a whole number from 1"),
+        ("config.train_samples", -5, "config.train_samples is -5, not a whole number from 1"),
+        ("config.train_samples", 10**30, "not a whole number from 1"),
+        ("config.seed", 10**25, "config.seed is 1000"),
+        ("training.seconds", -3.0, "training.seconds is -3.0, not a number of 0 or more"),
+        ("training.seconds", 10**400, "not a number of 0 or more"),
+        ("identity.train_fraction", 1.5, "identity.train_fraction is 1.5, not a fraction above 0 and up to 1"),
+        ("identity.variant.alpha", "\ud800", "a lone surrogate"),
+        ("identity.variant.\ud800", "8", "a lone surrogate"),
         ("config.lr", "2e-3", "config.lr is '2e-3'"),
         ("config.seed", True, "config.seed is True"),
         ("config.variant", "lora", "config.variant.name is missing"),
@@ -113,7 +129,25 @@ def test_of_two_records_of_one_cell_the_newest_counts(runs, write, caplog):
     (runs / "copy").mkdir()
     (runs / "copy" / "record.json").write_text(json.dumps(record))
     assert load_records(runs)["test"].tolist() == [0.9]
-    assert caplog.messages == [f"left out {path}: a newer record of the same cell is used"]
+    assert caplog.messages == [f"left out, for newer records of the same cells are used: 1, the first is {path}"]
+
+
+def test_the_newest_is_found_across_time_zones_and_many_older_ones_are_one_line(runs, write, caplog):
+    """10 minutes past midnight two hours east is 22:10 UTC, before 23:30, although its text is later."""
+    times = {
+        "0": "2026-03-01T22:00:00Z",
+        "a": "2026-03-01T23:30:00+00:00",
+        "b": "2026-03-02T00:10:00+02:00",
+        "c": "None",
+        "d": None,
+    }
+    for seed in (0, 1):
+        for i, (name, finished) in enumerate(times.items()):
+            write(seed=seed, test=i / 10, id=f"{seed}{name}", finished=finished)
+    assert load_records(runs)["test"].tolist() == [0.1, 0.1]
+    assert caplog.messages == [
+        f"left out, for newer records of the same cells are used: 8, the first is {runs / '00' / 'record.json'}"
+    ]
 
 
 def test_errors_say_what_was_found(runs, write, caplog):

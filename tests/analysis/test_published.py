@@ -1,12 +1,15 @@
 """The papers' numbers through the same tools as own records: what the papers say must come out."""
 
+import math
+
+import pandas as pd
 import pytest
 
 from analysis.audit_plot import audit_figure
 from analysis.bests import bests, spread
 from analysis.errors import AnalysisError
 from analysis.load import load_records
-from analysis.published import PUBLISHED, audit
+from analysis.published import COLUMNS, PUBLISHED, audit
 from analysis.stats import peaks, seed_means
 from analysis.tables import KINDS, table
 
@@ -94,8 +97,19 @@ def test_own_cells_and_published_ones_stay_apart(runs, write):
     ("column", "value", "message"),
     [
         ("mean", "104", "mean is 104"),
-        ("mean", "x", "could not convert"),
+        ("mean", "x", "mean is x, not a percentage"),
         ("learning_rate", "-1", "learning_rate is -1"),
+        ("learning_rate", "inf", "learning_rate is inf, not a positive number"),
+        ("rank", "8.7", r"rank is 8\.7, not a whole number of 1 or more"),
+        ("rank", "0", "rank is 0, not a whole"),
+        ("rank", "1e300", r"rank is 1e\+300, not a whole"),
+        ("batch_size", "", "batch_size is nan, not a whole"),
+        ("train_samples", "inf", "train_samples is inf, not a whole"),
+        ("seeds", "0", "seeds is 0, not a whole"),
+        ("seeds", "-3", "seeds is -3, not a whole"),
+        ("std", "-1", "std is -1.0, not a deviation of percentages"),
+        ("std", "inf", "std is inf, not a deviation of percentages"),
+        ("mean", "51", "the cell of an earlier line again"),
         ("variant", "", "variant is nan, not a name"),
     ],
 )
@@ -106,6 +120,12 @@ def test_a_bad_cell_is_named_by_file_and_line(tmp_path, column, value, message):
     (tmp_path / "mine.csv").write_text("\n".join([header, first, ",".join(cells)]) + "\n")
     with pytest.raises(AnalysisError, match=rf"mine.csv, line 3: {message}"):
         load_records(tmp_path)
+
+
+def test_empty_columns_that_may_be(tmp_path):
+    (tmp_path / "mine.csv").write_text(",".join(COLUMNS) + "\np,m,t,lora,8,16,,,1e-3,50,\n")
+    (row,) = load_records(tmp_path).to_dict("records")
+    assert row["n"] == 1 and math.isnan(row["test_std"]) and pd.isna(row["train_samples"])
 
 
 def test_the_audits_figure_has_the_papers_counts_and_names_a_missing_file(runs):
@@ -126,4 +146,5 @@ def test_a_broken_csv_is_one_line(tmp_path):
 def test_other_csvs_are_none_of_ours(runs, write):
     write()
     (runs / "notes.csv").write_text("a,b\n1,2\n")
+    (runs / "folder.csv").mkdir()
     assert len(load_records(runs)) == 1

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 
 import pytest
 
@@ -9,6 +10,8 @@ from analysis.__main__ import main
 from analysis.labels import format_lr, format_score
 from analysis.load import load_records
 from analysis.published import PUBLISHED
+from analysis.rendering import number
+from analysis.tables import KINDS
 from analysis.tables import table as render_table
 
 
@@ -76,7 +79,23 @@ def test_what_is_left_out_is_counted(sweep, write):
     text = render_table(load_records(sweep))
     assert "13 cells, 1 of them diverged (score 0)." in text
     assert "Left out, failed: 2 (lora 1, pissa 1)" in text
-    assert "Left out, unreadable: 1." in text
+
+
+@pytest.mark.parametrize("style", ["text", "markdown", "latex"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_table_counts_the_records_that_were_skipped(sweep, write, kind, style):
+    assert "unreadable" not in render_table(load_records(sweep), kind, style)
+    write("pissa", 6e-2, 0).write_text("{")
+    assert render_table(load_records(sweep), kind, style).count("Left out, unreadable: 1.") == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [(0.012345, "0.0123"), (12.345, "12.3"), (999.4, "999"), (999.7, "1,000"), (1234.4, "1,234"), (-1234.4, "-1,234"),
+     (987654.3, "987,654"), (1234567, "1.23e+06"), (math.nan, "-")],
+)  # fmt: skip
+def test_numbers(value, told):
+    assert number(value) == told
 
 
 def test_incomplete_grids_are_said(sweep, write):

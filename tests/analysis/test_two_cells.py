@@ -32,8 +32,9 @@ def cell(tmp_path):
 
 
 def write(folder, sets):
+    texts = {"prompt": "Q?", "completion": "4", "gold": "4"}
     lines = [
-        json.dumps({"split": "test", "set": name, "id": str(i), "score": float(score)})
+        json.dumps({"split": "test", "set": name, "id": str(i), "score": float(score)} | texts)
         for name, scores in sets.items()
         for i, score in enumerate(scores)
     ]
