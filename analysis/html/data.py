@@ -36,6 +36,8 @@ def tree(
     """
     shown = _together(frame, published)
     variants = in_order(shown["variant"])
+    measured = set() if blocks is None else set(blocks["variant"])
+    looks = further.drawn([*variants, *measured])  # of all at once: a variant looks the same in every section
     found = panels(shown, variants)
     own_sources = set(frame["source"])
     titles = _titles(found.values(), own_sources)
@@ -47,6 +49,9 @@ def tree(
     ]
     mine = [one for one in shown_settings if one["own"]]
     table = cells(shown, number, variants)
+    sharpness = None if blocks is None else further.sharpness(frame, blocks)
+    if sharpness:
+        sharpness["variants"] = [one for one in looks if one["name"] in measured]
     counts = {"failed": int((frame["status"] == "failed").sum()), "skipped": int(frame.attrs.get("skipped", 0))}
     return {
         "title": _title(titles, mine),
@@ -57,11 +62,11 @@ def tree(
         "alpha": ALPHA,
         "power": POWER,
         "best_range": BEST_RANGE,
-        "variants": further.drawn(variants),
+        "variants": [one for one in looks if one["name"] in set(variants)],
         "groups": titles,
         "settings": shown_settings,
         "cells": table,
-        "sharpness": None if blocks is None else further.sharpness(frame, blocks),
+        "sharpness": sharpness,
         "searches": further.searches(searches) if searches else None,
         "rules": further.rules(frame),
         "answers": further.answers(frame, variants),

@@ -33,12 +33,12 @@ def dashes(style: Style) -> str:
     return "" if isinstance(style.linestyle, str) else " ".join(str(2 * length) for length in style.linestyle[1])
 
 
-def drawn(names: Sequence[str]) -> list[dict[str, str]]:
+def drawn(names: Sequence[str]) -> list[dict[str, Any]]:
     """Names with their colours, markers and dashes, in order."""
     return _looks(styles(names))
 
 
-def _looks(found: dict[str, Style]) -> list[dict[str, str]]:
+def _looks(found: dict[str, Style]) -> list[dict[str, Any]]:
     return [{"name": name, "color": one.color, "marker": one.marker, "dash": dashes(one)} for name, one in found.items()]
 
 

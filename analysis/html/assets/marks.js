@@ -23,6 +23,7 @@ const PLUS = [
 ];
 const turned = (points, angle) =>
   points.map(([x, y]) => [x * Math.cos(angle) - y * Math.sin(angle), x * Math.sin(angle) + y * Math.cos(angle)]);
+// By matplotlib's names; [corners, 1, turn] is a star.
 const SHAPES = {
   s: regular(4, Math.PI / 4, [1.15]),
   D: regular(4, 0, [1.15]),
@@ -36,8 +37,8 @@ const SHAPES = {
   p: regular(5, 0, [1.1]),
   "*": regular(10, 0, [1.3, 0.55]),
   h: regular(6, 0, [1.1]),
-  H: regular(6, Math.PI / 6, [1.1]),
-  8: regular(8, Math.PI / 8, [1.1]),
+  "4,1,0": regular(8, 0, [1.35, 0.6]),
+  "4,1,45": regular(8, Math.PI / 4, [1.35, 0.6]),
 };
 
 // A marker of radius r; hollow ones stand for what is less certain. The thin dark outline keeps light colours visible on paper.
