@@ -25,6 +25,7 @@ def tree(
     published: pd.DataFrame | None = None,
     blocks: pd.DataFrame | None = None,
     searches: Sequence[Search] = (),
+    margin: float = MARGIN,
 ) -> dict[str, Any]:
     """The page's data; the same records give the same tree.
 
@@ -33,12 +34,13 @@ def tree(
         published: cells to show beside them.
         blocks: of `analysis.blocks.load_blocks`.
         searches: of `analysis.journals.load_searches`.
+        margin: of the equivalence tests, a fraction.
     """
     shown = _together(frame, published)
     variants = in_order(shown["variant"])
     measured = set() if blocks is None else set(blocks["variant"])
     looks = further.drawn([*variants, *measured])  # of all at once: a variant looks the same in every section
-    found = panels(shown, variants)
+    found = panels(shown, variants, margin)
     own_sources = set(frame["source"])
     titles = _titles(found.values(), own_sources)
     # What belongs to one model and task stands together, own before published.
@@ -56,9 +58,9 @@ def tree(
     return {
         "title": _title(titles, mine),
         "facts": _facts(frame),
-        "summary": summary(mine, variants),
+        "summary": summary(mine, variants, margin),
         "gaps": gaps(mine, variants, table, counts),
-        "margin": MARGIN,
+        "margin": margin,
         "alpha": ALPHA,
         "power": POWER,
         "best_range": BEST_RANGE,

@@ -10,6 +10,7 @@ from analysis.correlation import LEVEL
 from analysis.errors import AnalysisError
 from analysis.heuristics import findings, suggested
 from analysis.html.samples import LONGEST, cut
+from analysis.journals import progress
 from analysis.labels import model_and_task
 from analysis.options import SETTING
 from analysis.palette import in_order, method_styles, styles
@@ -89,6 +90,10 @@ def searches(found: Sequence[Search]) -> dict[str, Any]:
             {
                 "title": same[0].problem,
                 "candidates": same[0].candidates,
+                "progress": {
+                    name: progress([one.best_so_far() for one in same if one.method == name])
+                    for name in dict.fromkeys(one.method for one in same)
+                },
                 "searches": [
                     {
                         "method": one.method,

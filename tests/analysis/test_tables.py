@@ -152,3 +152,17 @@ def test_what_choosing_a_peak_is_worth(runs, answered):
 
 def test_without_completions_no_choice_is_weighed(sweep):
     assert render_table(load_records(sweep), "cross_fitted").strip().startswith("No variant has completions of several")
+
+
+def test_hours_are_those_of_training_and_evaluation(runs, write):
+    for seed in (0, 1):
+        write("lora", 2e-3, seed, training={"steps": 10, "seconds": 1800, "loss": []}, evaluation={"seconds": 900})
+    [row] = csv.DictReader(io.StringIO(render_table(load_records(runs), "cost", "csv")))
+    assert float(row["hours"]) == pytest.approx(1.5) and float(row["seconds_a_step"]) == 180
+
+
+def test_the_command_line_knows_all_kinds():
+    from analysis import __main__ as command
+    from analysis.tables import KINDS
+
+    assert tuple(KINDS) == command.KINDS

@@ -46,7 +46,7 @@ function perSetting(id, title, how, block) {
 }
 
 function build() {
-  const margin = 100 * DATA.margin,
+  const margin = Number((100 * DATA.margin).toPrecision(6)),
     measured = DATA.settings.some((setting) => setting.costs.length);
   const parts = [
     header(),
@@ -63,8 +63,8 @@ function build() {
       "differences",
       "Against LoRA",
       "Difference of each variant to LoRA, both at their best learning rates, with its 95 % interval; within the grey " +
-        `zone, ±${margin} point, it does not matter. "Equivalent" is a claim of its own: two one-sided tests must rule ` +
-        'out a larger difference. "Open" means that these data tell neither. p is corrected for the number of variants ' +
+        `zone, ±${margin} point${margin === 1 ? "" : "s"}, it does not matter. "Equivalent" is a claim of its own: two ` +
+        'one-sided tests must rule out a larger difference. "Open" means that these data tell neither. p is corrected for the number of variants ' +
         "(Holm), the intervals are not.",
       differenceBlock,
     ),
@@ -78,8 +78,8 @@ function build() {
       perSetting(
         "costs",
         "Costs",
-        "Medians over the finished cells; hours: training and evaluation of all of them. Times of cells that ran beside " +
-          "others, or on other devices, do not compare.",
+        "Medians over the finished cells; hours: training and evaluation of all of them. No ratio to LoRA's where the " +
+          "devices differ. Times of cells that ran beside others, or on other devices, do not compare.",
         costBlock,
       ),
   ].filter(Boolean);

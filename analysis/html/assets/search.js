@@ -43,28 +43,12 @@ function searchSection() {
 
 const last = (row) => row.best_so_far[row.best_so_far.length - 1];
 
-// Rows [evaluation, median, lower and upper quartile] over the seeds of a method, from the evaluation on that all have a score.
-function quartiles(panel, name) {
-  const runs = panel.searches.filter((one) => one.method === name).map((one) => one.best_so_far),
-    rows = [];
-  for (let k = 0; k < Math.max(...runs.map((run) => run.length)); k++) {
-    const at = runs.map((run) => run[Math.min(k, run.length - 1)]).sort((a, b) => a - b);
-    const quantile = (q) => {
-      const place = (at.length - 1) * q,
-        low = Math.floor(place);
-      return at[low] + (place - low) * ((at[low + 1] ?? at[low]) - at[low]);
-    };
-    if (at.every(isNumber)) rows.push([k + 1, quantile(0.5), quantile(0.25), quantile(0.75)]);
-  }
-  return rows;
-}
-
 // A score holds until the next one.
 const steps = (points) => points.flatMap((point, i) => (i ? [[point[0], points[i - 1][1]], point] : [point]));
 
 function progress(panel, names, style, width) {
   const most = Math.max(...panel.searches.map((one) => one.best_so_far.length)),
-    found = names.map((name) => quartiles(panel, name));
+    found = names.map((name) => panel.progress[name]); // rows [evaluation, median, lower and upper quartile]
   const values = found.flat().flatMap((row) => row.slice(2)),
     late = found
       .map((rows) => rows[Math.min(Math.round(most / 6), rows.length - 1)])
