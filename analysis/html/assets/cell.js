@@ -64,12 +64,20 @@ function neighbours(i) {
   );
 }
 
+// `2026-03-01 10:00:06 UTC`, or with the record's own offset.
+function instant(text) {
+  const zone = text.slice(19).replace(/^\.\d+/, "");
+  return `${text.slice(0, 19).replace("T", " ")} ${["+00:00", "Z"].includes(zone) ? "UTC" : zone}`.trim();
+}
+
 function scores(row, detail) {
   const facts = [["status", row[COLUMN.status]]];
   const from = (split, total) => {
     const sets = Object.entries(detail?.metrics?.[split] || {});
     const told = sets.map(
-      ([name, one]) => `${name} ${percent(one.score)}${isNumber(one.stderr) ? ` ± ${percent(one.stderr)}` : ""} of ${one.n}`,
+      ([name, one]) =>
+        `${name} ${percent(one.score)} of ${one.n} problems` +
+        (isNumber(one.stderr) ? `, standard error ${percent(one.stderr)}` : ""),
     );
     facts.push([split, `${percent(total)} %`, told.join("; ")]);
   };
@@ -89,7 +97,7 @@ function scores(row, detail) {
     if (isNumber(training[key])) facts.push([name, write(training[key])]);
   }
   if (detail && isNumber(detail.evaluation)) facts.push(["evaluation", `${number(detail.evaluation)} s`]);
-  if (detail?.finished) facts.push(["finished", detail.finished.slice(0, 19).replace("T", " ")]);
+  if (detail?.finished) facts.push(["finished", instant(detail.finished)]);
   return el(
     "dl",
     { class: "facts" },

@@ -7,22 +7,15 @@ function cellTable() {
   const of = (i, name) => rows[i][COLUMN[name]],
     where = (i) => places[of(i, "place")];
   const title = (i) => `${where(i).model} · ${where(i).task}`;
-  const words = all.map((i) =>
-    [
-      of(i, "id"),
-      VARIANTS[of(i, "variant")].name,
-      title(i),
-      place(where(i)),
-      where(i).source,
-      of(i, "status"),
-      `lr=${formatLr(of(i, "lr"))}`,
-      `seed=${of(i, "seed")}`,
-      `rank=${where(i).rank}`,
-      `batch=${where(i).batch_size}`,
-    ]
-      .join(" ")
-      .toLowerCase(),
-  );
+  const found = all.map((i) => {
+    const name = VARIANTS[of(i, "variant")].name.toLowerCase(),
+      one = where(i);
+    return {
+      name,
+      keys: { ...optionsOf(name), lr: of(i, "lr"), seed: of(i, "seed"), rank: one.rank, batch: one.batch_size },
+      text: [of(i, "id"), name, title(i), place(one), one.source, of(i, "status")].join(" ").toLowerCase(),
+    };
+  });
   const several = (name) => new Set(places.map((one) => one[name])).size > 1;
   const placed = (head, name, write = String) =>
     several(name) && {
@@ -99,14 +92,8 @@ function cellTable() {
     menu("filter-task", "model · task", title),
   ];
   const update = () => {
-    const wanted = text.value.toLowerCase().split(/\s+/).filter(Boolean);
-    shown.show(
-      all.filter(
-        (i) =>
-          menus.every((one) => !one.select.value || one.value(i) === one.select.value) &&
-          wanted.every((word) => words[i].includes(word)),
-      ),
-    );
+    const wanted = filter(text.value, (i) => found[i]);
+    shown.show(all.filter((i) => menus.every((one) => !one.select.value || one.value(i) === one.select.value) && wanted(i)));
   };
   return [
     el(
