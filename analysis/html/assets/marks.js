@@ -103,4 +103,5 @@ function swatch(style, wide = true) {
   );
 }
 
-const variantName = (index) => el("span", { class: "variant" }, swatch(VARIANTS[index], false), VARIANTS[index].name);
+const variantName = (index) =>
+  el("span", { class: "variant" }, swatch(VARIANTS[index], false), el("span", { class: "words" }, VARIANTS[index].name));
