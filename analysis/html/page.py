@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).parent / "assets"
 STYLES = ("page.css", "sections.css", "print.css")
 SCRIPTS = (
-    "core.js", "format.js", "marks.js", "axes.js", "table.js", "curves.js", "points.js", "ranges.js", "peaks.js", "cells.js",
-    "cell.js", "sharpness.js", "search.js", "answers.js", "main.js",
+    "core.js", "format.js", "marks.js", "axes.js", "table.js", "curves.js", "points.js", "ranges.js", "peaks.js", "filter.js",
+    "cells.js", "cell.js", "cell_parts.js", "sharpness.js", "search.js", "rules.js", "answers.js", "header.js", "main.js",
 )  # fmt: skip
 """In the order in which they use each other; together they are one function, so that no name is global."""
 

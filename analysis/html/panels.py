@@ -27,7 +27,7 @@ DIFFERENCE = ["lr", "reference_lr", "how", "value", "low", "high", "runs_low", "
 DIFFERENCE += ["verdict", "seeds", "problems", "seeds_needed", "problems_needed"]
 
 
-def panels(frame: pd.DataFrame, variants: Sequence[str]) -> dict[tuple[Any, ...], dict[str, Any]]:
+def panels(frame: pd.DataFrame, variants: Sequence[str], margin: float) -> dict[tuple[Any, ...], dict[str, Any]]:
     """What is shown of each setting, by its key (`analysis.stats.setting_key`).
 
     Every statistic is computed once for the whole frame and then dealt out: a setting of its own for each of thousands of cells
@@ -36,19 +36,20 @@ def panels(frame: pd.DataFrame, variants: Sequence[str]) -> dict[tuple[Any, ...]
     Args:
         frame: of `analysis.load.load_records`.
         variants: numbered by their order.
+        margin: of `analysis.differences.differences`.
     """
     scored = frame[frame["status"] != "failed"]
     cells, means, best = by_setting(scored), by_setting(seed_means(scored)), by_setting(peaks(scored))
     honest, costs = by_setting(honest_peaks(scored)), by_setting(cost_table.frame(scored))
     try:
-        compared = by_setting(differences(scored))
+        compared = by_setting(differences(scored, margin))
     except AnalysisError:
         compared = {}
     number = {name: i for i, name in enumerate(variants)}
     return {
         key: _panel(cells[key], rows, number)
         | {"peaks": _peaks(best[key], cells[key], honest.get(key, []), number)}
-        | {"differences": _differences(compared.get(key, []), number), "costs": _costs(costs.get(key, []), number)}
+        | {"differences": _differences(compared.get(key, []), number), "costs": _costs(costs.get(key, []), cells[key], number)}
         for key, rows in means.items()
     }
 
@@ -102,11 +103,10 @@ def _differences(compared: Rows, number: dict[str, int]) -> dict[str, Any]:
     return {"rows": rows, "reason": "" if rows else UNCOMPARED.format(REFERENCE)}
 
 
-def _costs(costs: Rows, number: dict[str, int]) -> list[dict[str, Any]]:
-    reference = next((row["seconds_a_step"] for row in costs if row["variant"] == REFERENCE), None)
+def _costs(costs: Rows, cells: Rows, number: dict[str, int]) -> list[dict[str, Any]]:
+    seconds = {row["variant"]: row["seconds_a_step"] for row in costs}
+    ratios = cost_table.relative(seconds, cost_table.devices_of(cells))
     return [
-        {"variant": number[row["variant"]]}
-        | {key: row[key] for key in COST}
-        | {"relative": row["seconds_a_step"] / reference if reference else None}
+        {"variant": number[row["variant"]]} | {key: row[key] for key in COST} | {"relative": ratios[row["variant"]]}
         for row in sorted(costs, key=lambda row: number[row["variant"]])
     ]

@@ -18,9 +18,9 @@ SHIFTED = "pissa"
 """Always named where it is there: the variant whose shifted learning rate paper 1 (arXiv 2602.04998) is about."""
 
 
-def summary(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> list[str]:
-    """What a hurried reader takes home, each sentence with its numbers."""
-    sentences = [_counts(panels), _peaks(panels, variants), _verdicts(panels), _shift(panels, variants)]
+def summary(panels: Sequence[dict[str, Any]], variants: Sequence[str], margin: float = MARGIN) -> list[str]:
+    """What a hurried reader takes home, each sentence with its numbers; `margin` is that of the equivalence tests."""
+    sentences = [_counts(panels), _peaks(panels, variants), _verdicts(panels, margin), _shift(panels, variants, margin)]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -41,19 +41,19 @@ def _peaks(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
     best = [max(panel["peaks"], key=lambda peak: peak["peak_mean"]) for panel in several]
     spreads = [_spread(panel, "peak_mean") for panel in several]
     fair = [spread for panel in several if not math.isnan(spread := _spread(panel, "selected_mean"))]
-    chosen = f" With learning rates chosen on validation they lie within {_range(fair)}." if fair else ""
+    chosen = f" With learning rates chosen on validation they {_within(fair)}." if fair else ""
     if len(several) == 1:
         top = best[0]
         return (
             f"The highest test peak is that of {variants[top['variant']]}, {_percent(top['peak_mean'])} % at "
-            f"{format_lr(top['peak_lr'])}; {_all(len(several[0]['peaks']))} peaks lie within {_range(spreads)} points.{chosen}"
+            f"{format_lr(top['peak_lr'])}; {_all(len(several[0]['peaks']))} peaks {_within(spreads)}.{chosen}"
         )
     counts = Counter(variants[top["variant"]] for top in best).most_common(3)
-    told = ", ".join(f"{name} in {count}" for name, count in counts)
-    return f"Peaks of one setting's variants lie within {_range(spreads)} points; the highest is of {told} settings.{chosen}"
+    told = ", ".join(f"{name}'s in {count}" for name, count in counts)
+    return f"Peaks of one setting's variants {_within(spreads)}; of {len(several)} settings the highest is {told}.{chosen}"
 
 
-def _verdicts(panels: Sequence[dict[str, Any]]) -> str:
+def _verdicts(panels: Sequence[dict[str, Any]], margin: float) -> str:
     rows = [row for panel in panels for row in panel["differences"]["rows"]]
     if not rows:
         return ""
@@ -65,13 +65,16 @@ def _verdicts(panels: Sequence[dict[str, Any]]) -> str:
     why = f", {untested} of them untested for want of seeds or completions" if untested else ""
     ends = f"{_are(counts['open'])} open: these data cannot tell{why}" if counts["open"] else "none is open"
     return (
-        f"Of {_many(len(rows), what)}, {_are(equal)} equivalent to LoRA within {100 * MARGIN:g} point (two one-sided tests at "
+        f"Of {_many(len(rows), what)}, {_are(equal)} equivalent to LoRA within {_points(margin)} (two one-sided tests at "
         f"{100 * ALPHA:g} %), {differ} differ{'s' * (differ == 1)} from it, and {ends}."
     )
 
 
-def _shift(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
-    """How far best learning rates are from LoRA's, and what LoRA's would cost the others."""
+def _shift(panels: Sequence[dict[str, Any]], variants: Sequence[str], margin: float) -> str:
+    """How far best learning rates are from LoRA's, and what LoRA's would cost the others.
+
+    Of settings in which both were tried at several learning rates: of a single one the best is no finding.
+    """
     ratios: dict[str, list[float]] = {}
     lost: dict[str, tuple[float, str]] = {}
     for panel in panels:
@@ -81,7 +84,7 @@ def _shift(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
         at = peaks[REFERENCE]["peak_lr"]
         curves = {variants[curve["variant"]]: curve["points"] for curve in panel["curves"]}
         for name, peak in peaks.items():
-            if name == REFERENCE or not peak["peak_mean"] > 0:
+            if name == REFERENCE or not peak["peak_mean"] > 0 or min(len(curves[name]), len(curves[REFERENCE])) < 2:
                 continue
             ratios.setdefault(name, []).append(peak["peak_lr"] / at)
             there = next((point[1] for point in curves[name] if math.isclose(point[0], at, rel_tol=1e-3)), math.nan)
@@ -90,16 +93,16 @@ def _shift(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
                 lost[name] = (loss, f"at LoRA's {format_lr(at)} {name} scores {_percent(there)} %")
     if not ratios:
         return ""
-    furthest = min(ratios, key=lambda name: (median(ratios[name]), name))
+    by_distance = sorted(ratios, key=lambda name: (-abs(math.log(median(ratios[name]))), name))
     told = []
-    for name in dict.fromkeys([*([SHIFTED] if SHIFTED in ratios else []), furthest]):
+    for name in dict.fromkeys([*([SHIFTED] if SHIFTED in ratios else []), by_distance[0]]):
         of = ratios[name]
-        below = sum(ratio < 1 for ratio in of)
-        often = "" if len(of) == 1 else f" (the median; it is below LoRA's in {below} of {len(of)} settings)"
-        told.append(f"of {name} is {median(of):.2g} times LoRA's{often}")
+        below, above = sum(ratio < 1 for ratio in of), sum(ratio > 1 for ratio in of)
+        often = "" if len(of) == 1 else f" (the median; below LoRA's in {below}, above it in {above} of {len(of)} settings)"
+        told.append(f"of {name} is {_times(median(of))}{often}")
     costly = max(lost.values(), default=(0.0, ""))
     worst = "at worst, " if len(panels) > 1 else ""
-    cost = f"; {worst}{costly[1]}, {100 * costly[0]:.2f} points below its own peak" if costly[0] > MARGIN else ""
+    cost = f"; {worst}{costly[1]}, {100 * costly[0]:.2f} points below its own peak" if costly[0] > margin else ""
     return f"The best learning rate {', that '.join(told)}{cost}."
 
 
@@ -122,8 +125,8 @@ def gaps(panels: Sequence[dict[str, Any]], variants: Sequence[str], cells: dict[
     grids = sum(len({tuple(point[0] for point in curve["points"]) for curve in panel["curves"]}) > 1 for panel in panels)
     if grids:
         found.append(f"Variants were tried at different learning rates{_in(grids, total)}: more tries, a higher best.")
-    without = cells["without_samples"]
-    if without:
+    complete = [i for i, row in enumerate(cells["rows"]) if row[7] == "complete" and cells["details"][i] is not None]
+    if without := sum(not cells["details"][i]["answers"] for i in complete):
         found.append(f"Without completions: {_many(without, 'cell')}; differences rest on means over seeds, or are open.")
     missing = [panel["differences"]["reason"] for panel in panels if panel["differences"]["reason"]]
     if missing:
@@ -157,9 +160,22 @@ def _spread(panel: dict[str, Any], key: str) -> float:
     return math.nan if any(map(math.isnan, values)) else max(values) - min(values)
 
 
-def _range(values: Sequence[float]) -> str:
-    points = sorted(100 * value for value in values)
-    return f"{points[0]:.2f}" if len(points) == 1 else f"{points[0]:.2f} to {points[-1]:.2f} (median {median(points):.2f})"
+def _within(spreads: Sequence[float]) -> str:
+    """How far apart, of one setting or of several."""
+    points = sorted(100 * value for value in spreads)
+    if f"{points[-1]:.2f}" == "0.00":
+        return "are equal"
+    if len(points) == 1:
+        return f"lie within {points[0]:.2f} points"
+    return f"lie within {points[0]:.2f} to {points[-1]:.2f} points (median {median(points):.2f})"
+
+
+def _points(margin: float) -> str:
+    return f"{100 * margin:.6g} point{'' if math.isclose(margin, 0.01) else 's'}"
+
+
+def _times(ratio: float) -> str:
+    return "LoRA's own" if math.isclose(ratio, 1, rel_tol=1e-3) else f"{ratio:.2g} times LoRA's"
 
 
 def _percent(value: float) -> str:

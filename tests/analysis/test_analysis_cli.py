@@ -54,7 +54,9 @@ def test_nothing_to_show_is_one_line_and_exit_code_2(runs, command, missing):
     ("arguments", "line"),
     [
         (["plot", "runs", "--kind", "nope"], "analysis plot: argument --kind: invalid choice: 'nope'"),
-        (["table", "runs", "--margin", "x"], "analysis table: argument --margin: invalid float value: 'x'"),
+        (["table", "runs", "--margin", "x"], "analysis table: argument --margin: 'x' is not a positive, finite number"),
+        (["table", "runs", "--margin", "inf"], "analysis table: argument --margin: 'inf' is not a positive, finite number"),
+        (["report", "runs", "--margin", "0"], "analysis report: argument --margin: '0' is not a positive, finite number"),
         (["nope"], "analysis: argument COMMAND: invalid choice: 'nope'"),
         (["compare", "runs"], "analysis compare: the following arguments are required: B"),
     ],

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,9 @@ from analysis.html.cells import thinned
 from analysis.html.data import tree
 from analysis.html.samples import Samples, cut
 from analysis.load import load_records
+from analysis.palette import styles
 from analysis.published import PUBLISHED
+from analysis.tables import table
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><!-- & \u2028 \ud800'
 
@@ -89,7 +92,7 @@ def test_values_that_json_does_not_know():
 def test_the_summary_has_the_numbers(runs, sweep):
     told = " ".join(tree(load_records(runs))["summary"])
     for words in ("13 cells on tiny · arithmetic", "2 variants, 4 learning rates, 2 seeds", "that of pissa, 95.00 % at 2e-3",
-                  "both peaks lie within 5.00 points", "Of 1 variant, 0 are equivalent", "of pissa is 1 times LoRA's"):  # fmt: skip
+                  "both peaks lie within 5.00 points", "Of 1 variant, 0 are equivalent", "of pissa is LoRA's own"):  # fmt: skip
         assert words in told, told
 
 
@@ -104,11 +107,101 @@ def test_what_lora_s_learning_rate_costs_another(runs, write):
     )
 
 
+def test_the_furthest_best_learning_rate_may_be_above_lora_s(runs, write):
+    for lr, scores in [(2e-4, (0.1, 0.9, 0.1)), (2e-3, (0.9, 0.3, 0.2)), (4e-2, (0.6, 0.0, 0.9))]:
+        for name, score in zip(("lora", "pissa", "dora"), scores, strict=True):
+            write(name, lr, 0, score)
+    told = tree(load_records(runs))["summary"]
+    assert told[-1].startswith(
+        "The best learning rate of pissa is 0.1 times LoRA's, that of dora is 20 times LoRA's; at LoRA's"
+    )
+    assert "all 3 peaks are equal" in told[1]
+
+
+def test_several_settings_are_summed_up_in_words(runs, write):
+    for rank, lora, pissa in ((8, 0.9, 0.8), (64, 0.7, 0.8)):
+        for lr in (2e-3, 2e-4):
+            write("lora", lr, 0, lora - lr, config={"rank": rank})
+            write("pissa", lr, 0, pissa - (1e-3 - lr) ** 2, config={"rank": rank})
+    told = tree(load_records(runs))["summary"]
+    assert "of 2 settings the highest is lora's in 1, pissa's in 1." in told[1]
+    assert told[-1].startswith(
+        "The best learning rate of pissa is LoRA's own (the median; below LoRA's in 0, above it in 0 of 2"
+    )
+
+
+def test_one_learning_rate_says_nothing_of_the_best(runs, write):
+    write("lora", 2e-3, 0, 0.9)
+    write("pissa", 2e-3, 0, 0.9)
+    assert not any("best learning rate" in sentence for sentence in tree(load_records(runs))["summary"])
+
+
+def test_the_margin_is_the_one_asked_for(runs, write, capsys):
+    for seed in range(4):
+        for name, score in (("lora", 0.9), ("pissa", 0.92)):
+            write(name, 2e-3, seed, score + seed / 1000)
+    found = []
+    for margin in (1, 5):
+        assert main(["report", str(runs), "--margin", str(margin)]) == 0
+        data = embedded((runs / "report.html").read_text())
+        found.append(([row["verdict"] for row in data["settings"][0]["differences"]["rows"]], data["margin"]))
+        assert f"equivalent to LoRA within {margin} point{'s' * (margin > 1)} (two" in data["summary"][2]
+    assert found == [(["different"], 0.01), (["both"], 0.05)]
+
+
+def test_a_ratio_of_costs_needs_one_device(runs, write):
+    for name, device in (("lora", "NVIDIA H100"), ("pissa", "CPU"), ("dora", "NVIDIA H100")):
+        write(name, 2e-3, 0, 0.9, device={"name": device})
+    data = tree(load_records(runs))
+    costs = {data["variants"][row["variant"]]["name"]: row["relative"] for row in data["settings"][0]["costs"]}
+    assert costs["lora"] == costs["dora"] == 1 and math.isnan(costs["pissa"])
+    lines = table(load_records(runs), "cost").splitlines()
+    assert [line.split()[4] for line in lines if line.startswith(("lora ", "pissa ", "dora "))] == ["1", "-", "1"]
+
+
+def test_a_variant_looks_the_same_in_every_section(runs, write, tmp_path):
+    """Where two names meet, the second has another look: in one section as in the other."""
+    names = [f"mine{i}" for i in range(400)]
+    meet = next(pair for pair in combinations(names, 2) if len({styles([one])[one] for one in pair}) == 1)
+    write(meet[1], 2e-3, 0, 0.9)
+    folder = tmp_path / "hessian"
+    folder.mkdir()
+    record = {
+        "schema_version": 1, "kind": "hessian_block", "model": "tiny", "task": "arithmetic", "matrix": "q_proj", "layer": 0,
+        "layers": 2, "rank": 8, "seed": 0, "lambda_max": 2.0, "lambda_min": -1.0, "converged": True, "data": {"stderr": 0.1},
+        "growth": [], "weights": "pretrained", "sequences": 8,
+    }  # fmt: skip
+    for name in meet:
+        one = {"variant": name, "identity": {"model": "sha256:" + "a" * 64, "samples": 8, "variant": {"name": name}}}
+        (folder / f"{name}.json").write_text(json.dumps(record | one))
+    data = tree(load_records(runs), blocks=load_blocks(folder))
+    [shown] = data["variants"]
+    assert [one["name"] for one in data["sharpness"]["variants"]] == list(meet)
+    assert shown == data["sharpness"]["variants"][1] != data["sharpness"]["variants"][0]
+
+
+def test_published_cells_of_other_models_are_not_shown_but_said(runs, write, caplog):
+    write("lora", 2e-3, 0, 0.9)
+    assert main(["report", str(runs), "--published"]) == 0
+    data = embedded((runs / "report.html").read_text())
+    assert data["groups"] == ["tiny · arithmetic"] and len(caplog.messages) == 1
+    assert "has no cell of tiny · arithmetic to show" in caplog.text
+    write("lora", 2e-3, 0, 0.9, config={"model": {"name": "qwen3-0.6b"}, "task": {"name": "math"}})
+    assert main(["report", str(runs), "--published"]) == 0
+    data = embedded((runs / "report.html").read_text())
+    assert data["groups"] == ["qwen3-0.6b · math", "tiny · arithmetic"] and len(caplog.messages) == 1
+
+
+def test_lines_of_the_assets_fit():
+    for file in page.ASSETS.iterdir():
+        assert max(map(len, file.read_text(encoding="utf-8").splitlines())) <= 128, file
+
+
 def test_gaps_are_marked(runs, sweep):
     sweep("lora", 6e-3, 0, 0.99).with_name("record.json")
     sweep("dora", 2e-3, 0).write_text("{")
     told = " ".join(tree(load_records(runs))["gaps"])
-    for words in ("Unfinished grid: 1 peak of fewer seeds", "different learning rates", "Without completions: 3 cells",
+    for words in ("Unfinished grid: 1 peak of fewer seeds", "different learning rates", "Without completions: 1 cell;",
                   "Diverged: 1 cell,", "Failed: 1 record,", "Skipped: 1 record,"):  # fmt: skip
         assert words in told, told
 

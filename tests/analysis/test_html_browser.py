@@ -135,6 +135,33 @@ def test_cells_are_filtered_by_words_and_by_menus(show):
     assert texts(browser, "#cells tbody td") == ["no cell matches"]
 
 
+def test_a_word_of_the_filter_is_a_name_or_a_whole_value(browser, runs, write, tmp_path):
+    for name, options in (("lora", {}), ("rslora", {}), ("lora", {"alpha": 16})):
+        for lr in (2e-4, 6.3246e-4):
+            for seed in (0, 10):
+                write(name, lr, seed, 0.5, config={"variant": {"name": name, "alpha": 8} | options})
+    write_page(tree(load_records(runs)), tmp_path / "report.html")
+    browser.get(f"file://{tmp_path / 'report.html'}")
+    count = {
+        "lora alpha=8 lr=2e-4 seed=0": 1, "lr=6.3246e-4": 6, "lr=6.325e-4": 6, "lr=0.0002": 6, "lr=2e-3": 0, "seed=1": 0, "seed=10": 6,
+        "rslora": 4, "rslo": 4, "lora": 8, "lora alpha=16": 4, "alpha=1": 0, "rank=8": 12, "rank=80": 0, "seed=": 12, "none=1": 0,
+    }  # fmt: skip
+    for words, expected in count.items():
+        fill(browser, "#filter", words, "input")
+        found = [one for one in cells(browser) if one != "no cell matches"]
+        assert len(found) == expected, words
+
+
+def test_a_variant_s_name_in_the_filter_is_that_variant(browser, runs, write, tmp_path):
+    for name in ("lora", "rslora"):
+        for seed in (0, 1):
+            write(name, 2e-4, seed, 0.5)
+    write_page(tree(load_records(runs)), tmp_path / "report.html")
+    browser.get(f"file://{tmp_path / 'report.html'}")
+    fill(browser, "#filter", "LoRA lr=2e-4 seed=0", "input")
+    assert texts(browser, "#cells tbody td:first-child") == ["lora"]
+
+
 def test_long_tables_have_pages(show, write):
     for seed in range(2, 112):
         write("lora", 2e-3, seed, 0.5)
@@ -164,6 +191,12 @@ def test_on_a_phone_the_way_to_a_cell_stays_in_view(show):
         assert browser.execute_script(f"return {scroll}.scrollWidth > {scroll}.clientWidth")
         right = "document.querySelector('#cells tbody td a').getBoundingClientRect().right"
         assert 0 < browser.execute_script(f"return {right}") < 390
+        # Nor does it cover the learning rate, and a marker stands beside its name.
+        rooms = """const row = document.querySelector('#cells tbody tr'), room = (one) => one.getBoundingClientRect();
+            const name = document.createRange(); name.selectNodeContents(row.querySelector('.variant').lastChild);
+            return [room(row.cells[1]).right - room(row.lastChild).left, room(name).left - room(row.querySelector('.swatch')).right]"""
+        covered, apart = browser.execute_script(rooms)
+        assert covered <= 1 and apart > 0
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -263,6 +296,8 @@ def test_a_cell_shows_hostile_completions_as_text(show):
     assert texts(browser, "#cell .grade") == ["✓ right"] * 3 + ["✗ wrong"]
     assert texts(browser, "#cell figcaption strong") == ["Training loss", "Sharpness along training"]
     assert "trainer.warmup_ratio" in texts(browser, "#cell .config th")
+    facts = texts(browser, "#cell .facts dd")
+    assert "arithmetic 95.00 of 200 problems, standard error 1.54" in facts and "2026-03-01 10:00:06 UTC" in facts
     assert browser.execute_script("return document.querySelectorAll('img').length") == 0
     assert browser.title.startswith("pissa at 2e-3")
     browser.back()
@@ -309,6 +344,24 @@ def test_of_many_settings_those_with_most_cells_are_shown_at_first(show, write):
     click(browser, "#few button")
     assert len(texts(browser, "#curves figure")) == 31
     assert browser.execute_script("return document.getElementById('few').hidden")
+
+
+def test_the_rules_fit_on_a_wide_page(browser, runs, write, tmp_path):
+    for rank in (4, 8, 16):
+        for batch in (8, 32):
+            for name in ("lora", "pissa"):
+                for lr, score in ((2e-4, 0.5), (2e-3, 0.9), (2e-2, 0.4)):
+                    write(name, lr * (8 / rank if name == "pissa" else 1), 0, score, config={"rank": rank, "batch_size": batch})
+    write_page(tree(load_records(runs)), tmp_path / "report.html")
+    size = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.get(f"file://{tmp_path / 'report.html'}")
+        assert texts(browser, "#rules tbody tr")
+        room = "document.querySelector('#rules .scroll')"
+        assert browser.execute_script(f"return {room}.scrollWidth <= {room}.clientWidth")
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_it_prints(show):

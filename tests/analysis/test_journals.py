@@ -6,7 +6,7 @@ import math
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.journals import load_journals, load_searches, read_journal
+from analysis.journals import load_journals, load_searches, progress, read_journal
 
 HEADER = {
     "journal": 2,
@@ -108,6 +108,7 @@ def test_the_best_so_far_is_drawn_in_steps_with_markers_apart(tmp_path):
     assert {one.get_drawstyle(), other.get_drawstyle()} == {"steps-post"}
     assert one.get_marker() != other.get_marker() and one.get_markevery() != other.get_markevery()
     assert figure._supxlabel.get_text() == "One search a method."
+    assert figure.axes[0].get_title("left") == "tiny · arithmetic · lr (2) × rank (3)"  # nor twice
 
 
 def test_searches_of_one_method_with_other_settings_are_not_its_seeds(tmp_path):
@@ -132,3 +133,14 @@ def test_a_file_in_the_place_of_a_folder_is_said(tmp_path):
     for name in ("file", "nothing"):
         with pytest.raises(AnalysisError, match=f"{name} is not a directory"):
             load_journals(tmp_path / name)
+
+
+def test_median_and_middle_half_over_searches():
+    """From where all have a score; one that ended counts on with its best."""
+    nan = math.nan
+    searches = [[nan, 0.1, 0.2], [0.3, 0.3, 0.3], [0.4, 0.5, 0.6], [0.7, 0.8], [nan, 0.9, 1.0]]
+    assert progress(searches) == [
+        (2, pytest.approx(0.5), pytest.approx(0.3), pytest.approx(0.8)),
+        (3, pytest.approx(0.6), pytest.approx(0.3), pytest.approx(0.8)),
+    ]
+    assert progress([[nan, 0.2]]) == [(2, 0.2, 0.2, 0.2)]

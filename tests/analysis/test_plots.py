@@ -14,7 +14,8 @@ from analysis.heatmap_plot import heatmap
 from analysis.load import load_records
 from analysis.over_plot import over
 from analysis.palette import STYLES
-from analysis.plots import lr_curves, save_lr_curves
+from analysis.pareto_plot import Point, front, pareto, points
+from analysis.plots import lr_curves, save
 from analysis.search_plot import progress
 
 SCORES = {2e-4: 0.1, 6e-4: 0.8, 2e-3: 0.9, 6e-3: 0.4}
@@ -34,7 +35,7 @@ def sweep(runs, write):
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg", "PNG"])
 def test_writes_an_image(sweep, tmp_path, suffix):
     path = tmp_path / f"figure.{suffix}"
-    save_lr_curves(load_records(sweep), path)
+    save(lambda: lr_curves(load_records(sweep)), path)
     assert path.stat().st_size > 5000
     if suffix == "png":
         image = imread(path)
@@ -46,9 +47,9 @@ def test_writes_an_image(sweep, tmp_path, suffix):
 def test_refuses_what_it_cannot_write(sweep, tmp_path):
     frame = load_records(sweep)
     with pytest.raises(AnalysisError, match=r"must end in \.png, \.pdf, \.svg"):
-        save_lr_curves(frame, tmp_path / "figure.docx")
+        save(lambda: lr_curves(frame), tmp_path / "figure.docx")
     with pytest.raises(AnalysisError, match="No such file or directory"):
-        save_lr_curves(frame, tmp_path / "missing" / "figure.png")
+        save(lambda: lr_curves(frame), tmp_path / "missing" / "figure.png")
 
 
 def lines_of(axes, color):
@@ -101,7 +102,7 @@ def test_a_peak_of_fewer_seeds_says_how_many(sweep, write):
 
 def test_degenerate_sweeps_are_drawn(runs, write, tmp_path):
     write("lora", 1e-3, 0, status="diverged", base=None)
-    save_lr_curves(load_records(runs), tmp_path / "figure.png")
+    save(lambda: lr_curves(load_records(runs)), tmp_path / "figure.png")
 
 
 def test_equal_learning_rates_over_the_rank_stand_side_by_side(runs, write):
@@ -219,3 +220,81 @@ def test_light_colours_are_outlined():
         drawn = marker(STYLES["loft"], 6, hollow=hollow)
         outlines = [effect for effect in drawn.get("path_effects", []) if effect._gc["foreground"] == INK]
         assert outlines or drawn["markeredgecolor"] == INK
+
+
+def trained(seconds):
+    return {"training": {"steps": 150, "seconds": seconds, "loss": [[1, 2.3]]}}
+
+
+def test_the_cost_of_a_variant_is_that_of_cells_that_finished(runs, write):
+    for seed in range(5):
+        write("lora", 2e-3, seed, 0.9, **trained(30.0 + seed))
+        write(
+            "pissa",
+            2e-3,
+            seed,
+            0.8 * (seed > 2),
+            status="complete" if seed > 2 else "diverged",
+            **trained(60 if seed > 2 else 3),
+        )
+    found = {point.variant: point.cost for point in points(load_records(runs))}
+    assert found == {"lora": 32, "pissa": 60}
+
+
+def test_the_front_is_what_no_other_beats_in_both():
+    """Of equal costs the better, of equal scores the cheaper, whatever the order."""
+    given = [
+        Point("dear", 9, 0.95, 0.1), Point("cheap", 1, 0.5, 0.1), Point("cheap too", 1, 0.4, 0.1), Point("beaten", 5, 0.6, 0.1),
+        Point("middle", 4, 0.7, 0.1), Point("as good", 7, 0.7, 0.1),
+    ]  # fmt: skip
+    for order in (given, given[::-1], sorted(given)):
+        assert [point.variant for point in front(order)] == ["cheap", "middle", "dear"]
+
+
+def test_a_front_of_one_variant_is_drawn_to_the_right_edge(runs, write):
+    for lr, lora, pissa in ((2e-4, 0.5, 0.3), (2e-3, 0.9, 0.8), (2e-2, 0.2, 0.85)):
+        write("lora", lr, 0, lora, **trained(10))
+        write("pissa", lr, 0, pissa, **trained(20))
+    [axes] = pareto(load_records(runs)).axes
+    [step] = (line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    assert step.get_xydata().tolist() == [[10, 90], [axes.get_xlim()[1], 90]] and axes.get_xlim()[1] > 20
+    lora, pissa = (line for line in axes.lines if line is not step)
+    assert lora.get_markerfacecolor() == STYLES["lora"].color and pissa.get_markerfacecolor() == "white"
+
+
+LONG = "a task of a long name " * 14
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("variant", "task"), [(r"$\frac{$", r"$\sqrt{$"), ("dora " * 60, LONG)])
+@pytest.mark.parametrize("draw", [lr_curves, heatmap, pareto, lambda frame: over(frame, "batch_size")])
+def test_names_of_records_may_be_long_and_are_no_formulas(runs, write, draw, variant, task):
+    for name in ("lora", variant.strip()):
+        for batch in (8, 16):
+            for lr, score in SCORES.items():
+                config = {"batch_size": batch, "task": {"name": task.strip()}}
+                write(name, lr, 0, score, config=config, **trained(5))
+    figure = draw(load_records(runs))
+    shown = words_of(figure)
+    assert all(axes.get_window_extent().width > 100 for axes in figure.axes if axes.get_xlabel() == "learning rate")
+    if task == LONG:
+        assert any("…" in text for text in shown)
+    else:
+        assert any(r"\$\sqrt{\$" in text for text in shown)
+
+
+def test_names_of_searches_may_be_long_and_are_no_formulas():
+    for name in (r"$\frac{$", "x" * 300 + " " + "y" * 300):
+        row = {"space": "s", "problem": name, "method": "gp", "file": 0}
+        words_of(progress(pd.DataFrame([row | {"number": n, "best": 0.1 * n} for n in (1, 2)])))
+
+
+def test_a_heat_map_tells_its_signs(runs, write):
+    for batch, best in ((8, 2e-3), (16, 6e-3)):
+        for lr in (2e-4, 2e-3, 6e-3):
+            write("lora" if batch == 8 else "pissa", lr, 0, 0.9 if lr == best else 0.5, config={"batch_size": batch})
+    figure = heatmap(load_records(runs))
+    told = figure._supxlabel.get_text().replace("\n", " ")
+    assert "White: not run" in told and "Frame: the best cell, dashed where" in told
+    inside, edge = (axes.patches[0].get_linestyle() for axes in figure.axes[:2])
+    assert inside != edge

@@ -191,3 +191,17 @@ def test_of_the_published_peaks_four_are_shown_to_be_equal_and_none_to_differ():
     rows = csv.DictReader(io.StringIO(render_table(load_records(PUBLISHED), "difference", "csv")))
     verdicts = [row["verdict"] for row in rows if row["how"] == "means"]
     assert (len(verdicts), verdicts.count("equivalent"), verdicts.count("open")) == (28, 4, 24)
+
+
+def test_hours_are_those_of_training_and_evaluation(runs, write):
+    for seed in (0, 1):
+        write("lora", 2e-3, seed, training={"steps": 10, "seconds": 1800, "loss": []}, evaluation={"seconds": 900})
+    [row] = csv.DictReader(io.StringIO(render_table(load_records(runs), "cost", "csv")))
+    assert float(row["hours"]) == pytest.approx(1.5) and float(row["seconds_a_step"]) == 180
+
+
+def test_the_command_line_knows_all_kinds():
+    from analysis import __main__ as command
+    from analysis.tables import KINDS
+
+    assert tuple(KINDS) == command.KINDS

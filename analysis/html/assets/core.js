@@ -22,8 +22,13 @@ const svg = (tag, attributes, ...children) => filled(document.createElementNS(SV
 // A section with its title and one or two sentences on how to read it; it gets its entry in the contents.
 function section(id, title, how, ...children) {
   $("contents").append(el("a", { href: `#${id}` }, title));
-  return el("section", { id, "aria-labelledby": `${id}-title` },
-    el("h2", { id: `${id}-title` }, title), el("p", { class: "how" }, how), ...children);
+  return el(
+    "section",
+    { id, "aria-labelledby": `${id}-title` },
+    el("h2", { id: `${id}-title` }, title),
+    el("p", { class: "how" }, how),
+    ...children,
+  );
 }
 
 const gap = (text) => el("p", { class: "gap" }, text);

@@ -1,104 +1,129 @@
-// The page: its sections, the choice of a model and task, and the way to a cell and back.
-const GROUPS_AT_ONCE = 6; // settings; of more, one model and task is shown at first
-let group = DATA.settings.length > GROUPS_AT_ONCE && DATA.groups.length > 1 ? 0 : null;
+// The page: its sections, and the way to a cell and back.
 const PAPER = 700; // pixels: charts are drawn to the width of a sheet before they are printed
-const renderers = [];
-const grouped = () => DATA.settings.map((_, i) => i).filter((i) => group === null || DATA.settings[i].group === group);
-const SETTINGS_AT_ONCE = 24; // those with the most cells, until all are asked for: a search may have one for every cell
-let every = false;
-
-function chosen() {
-  const found = grouped(), cells = (i) => DATA.settings[i].cells;
-  return every ? found : found.sort((a, b) => cells(b) - cells(a) || a - b).slice(0, SETTINGS_AT_ONCE).sort((a, b) => a - b);
-}
-
-function render() {
-  renderers.forEach((one) => one());
-}
-
-function header() {
-  const choice = DATA.groups.length > 1 ? el("label", { class: "group" }, "show ", el("select", { id: "group", onchange: (event) => { group = event.target.value === "" ? null : Number(event.target.value); render(); } },
-    el("option", { value: "", selected: group === null }, `all ${DATA.groups.length} models and tasks`), DATA.groups.map((title, i) => el("option", { value: i, selected: group === i }, title)))) : null;
-  const missing = DATA.gaps.length ? el("aside", { class: "gap", "aria-labelledby": "gaps" }, el("h2", { id: "gaps" }, "What these records cannot tell"), el("ul", {}, DATA.gaps.map((one) => el("li", {}, one)))) : null;
-  const few = el("p", { class: "note", id: "few" });
-  renderers.push(() => {
-    const shown = chosen().length, all = grouped().length;
-    few.hidden = shown === all;
-    few.replaceChildren(`Below: the ${shown} of ${whole(all)} settings with the most cells. `,
-      el("button", { type: "button", class: "plain", onclick: () => { every = true; render(); } }, `Show all ${whole(all)}`));
-  });
-  return el("header", {}, el("p", { class: "eyebrow" }, "lorabench report"), el("h1", { tabindex: "-1" }, DATA.title), el("p", { class: "made" }, DATA.facts.join(" · ")),
-    el("div", { class: "summary" }, DATA.summary.map((sentence) => el("p", {}, sentence.replaceAll(" %", "\u00a0%")))), missing, choice, few);
-}
 
 function curvesSection() {
-  const host = el("div", { class: "panels" }), keys = el("div", { class: "sticky" });
+  const host = el("div", { class: "panels" }),
+    keys = el("div", { class: "sticky" });
   let hosts = [];
   renderers.push(() => {
-    const shown = chosen(), used = [...new Set(shown.flatMap((i) => DATA.settings[i].curves.map((curve) => curve.variant)))].sort((a, b) => a - b);
+    const shown = chosen(),
+      used = [...new Set(shown.flatMap((i) => DATA.settings[i].curves.map((curve) => curve.variant)))].sort((a, b) => a - b);
     const panels = shown.map(curvePanel);
     hosts = panels.map((one) => one.host);
     host.classList.toggle("one", panels.length === 1);
     keys.replaceChildren(legend(used, () => hosts.forEach(redraw)));
     host.replaceChildren(...panels.map((one) => one.figure));
   });
-  return section("curves", "Score over the learning rate", "Each line is a variant: its mean test score over seeds, with a band of one standard deviation. Large marker: the test peak, hollow where it is at the edge of the learning rates tried. Bars below: learning rates within " +
-    `${100 * DATA.best_range} % of the peak. Dashed grey: the untouched base model. Point at a marker for its seeds, click it for its cells; click a variant to hide it, with Shift to see it alone.`, keys, host);
+  return section(
+    "curves",
+    "Score over the learning rate",
+    "Each line is a variant: its mean test score over seeds, with a band of one standard deviation. Large marker: the " +
+      "test peak, hollow where it is at the edge of the learning rates tried. Bars below: learning rates within " +
+      `${100 * DATA.best_range} % of the peak. Dashed grey: the untouched base model. Point at a marker for its seeds, ` +
+      "click it for its cells; click a variant to hide it, with Shift to see it alone.",
+    keys,
+    host,
+  );
 }
 
 // A section with the same block for every setting shown.
 function perSetting(id, title, how, block) {
   const host = el("div");
   renderers.push(() => {
-    const shown = chosen(), closed = shown.length > 4;
-    host.replaceChildren(...shown.map((i, k) => {
-      const { title: name, subtitle } = DATA.settings[i], head = [name, el("span", { class: "sub" }, subtitle)];
-      return closed ? el("details", { class: "setting", open: k === 0 }, el("summary", {}, head), block(DATA.settings[i])) : el("div", { class: "setting" }, el("h3", {}, head), block(DATA.settings[i]));
-    }));
+    const shown = chosen(),
+      closed = shown.length > 4;
+    host.replaceChildren(
+      ...shown.map((i, k) => {
+        const { title: name, subtitle } = DATA.settings[i],
+          head = [name, el("span", { class: "sub" }, subtitle)];
+        return closed
+          ? el("details", { class: "setting", open: k === 0 }, el("summary", {}, head), block(DATA.settings[i]))
+          : el("div", { class: "setting" }, el("h3", {}, head), block(DATA.settings[i]));
+      }),
+    );
   });
   return section(id, title, how, host);
 }
 
-function rulesSection() {
-  const { findings, gaps, suggested, level, least } = DATA.rules;
-  const columns = [{ title: "rule", left: true, value: (row) => row[0] }, { title: "number", left: true, value: (row) => row[1] }, { title: "mean", value: (row) => row[2], cell: (row) => (isNumber(row[2]) ? row[2].toFixed(2).replace("-", "−") : DASH) },
-    { title: `${100 * level} %`, value: (row) => row[3], cell: (row) => interval(row[3], row[4], (v) => v.toFixed(2).replace("-", "−")) }, { title: "groups", value: (row) => row[5] }, { title: "tasks", value: (row) => row[6] }, { title: "the rule says", left: true, value: (row) => row[7] }];
-  const titles = [...new Set(suggested.map((one) => one[0]))];
-  return section("rules", "Rules of practice", `What arXiv 2602.04998 advises, tested on these cells. Groups are curves of one variant that differ in that axis alone, tasks the models and tasks that they are of. The mean is that of the tasks' means, its interval Student's t for other models and tasks; of fewer than ${least} tasks there is none. λmax of one comparison: over its variants.`,
-    findings.length ? table(columns, findings, { label: "rules" }).node : null,
-    gaps.map(gap),
-    el("h3", {}, "A next sweep"), el("p", { class: "how" }, "Two steps of 10^(1/4) to each side of each variant's best learning rate, four beyond an edge."),
-    titles.map((title) => el("details", { open: titles.length === 1 }, el("summary", {}, title), el("pre", { class: "command" }, suggested.filter((one) => one[0] === title).map((one) => `python -m lorabench -m ${one[1]}\n`).join("")))));
-}
-
 function build() {
-  const margin = 100 * DATA.margin, measured = DATA.settings.some((setting) => setting.costs.length);
-  const parts = [header(), curvesSection(),
-    perSetting("peaks", "Peaks with intervals", "Filled: the best mean test score, chosen on test as papers do, hence flattering. Hollow, below it: the test score at the learning rate chosen on validation, the fair one. Upright line: the choice on test, scored on data it did not see (cross-fitted).", peakBlock),
-    perSetting("differences", "Against LoRA", `Difference of each variant to LoRA, both at their best learning rates, with its 95 % interval; within the grey zone, ±${margin} point, it does not matter. "Equivalent" is a claim of its own: two one-sided tests must rule out a larger difference. "Open" means that these data tell neither. p is corrected for the number of variants (Holm), the intervals are not.`, differenceBlock),
-    section("cells", "Cells", "Every record. Click a header to sort, a cell's name for its config, loss curve and completions.", cellTable()),
-    measured && perSetting("costs", "Costs", "Medians over the finished cells; hours: training and evaluation of all of them. Times of cells that ran beside others, or on other devices, do not compare.", costBlock)].filter(Boolean);
+  const margin = Number((100 * DATA.margin).toPrecision(6)),
+    measured = DATA.settings.some((setting) => setting.costs.length);
+  const parts = [
+    header(),
+    curvesSection(),
+    perSetting(
+      "peaks",
+      "Peaks with intervals",
+      "Filled: the best mean test score, chosen on test as papers do, hence flattering. Hollow, below it: the test " +
+        "score at the learning rate chosen on validation, the fair one. Upright line: the choice on test, scored on data " +
+        "it did not see (cross-fitted).",
+      peakBlock,
+    ),
+    perSetting(
+      "differences",
+      "Against LoRA",
+      "Difference of each variant to LoRA, both at their best learning rates, with its 95 % interval; within the grey " +
+        `zone, ±${margin} point${margin === 1 ? "" : "s"}, it does not matter. "Equivalent" is a claim of its own: two ` +
+        'one-sided tests must rule out a larger difference. "Open" means that these data tell neither. p is corrected for ' +
+        "the number of variants (Holm), the intervals are not.",
+      differenceBlock,
+    ),
+    section(
+      "cells",
+      "Cells",
+      "Every record. Click a header to sort, a cell's name for its config, loss curve and completions.",
+      cellTable(),
+    ),
+    measured &&
+      perSetting(
+        "costs",
+        "Costs",
+        "Medians over the finished cells; hours: training and evaluation of all of them. No ratio to LoRA's where the " +
+          "devices differ. Times of cells that ran beside others, or on other devices, do not compare.",
+        costBlock,
+      ),
+  ].filter(Boolean);
   if (DATA.sharpness) parts.push(sharpnessSection());
   if (DATA.searches) parts.push(searchSection());
   parts.push(rulesSection());
   if (DATA.answers) parts.push(answersSection());
-  const absent = [measured ? "" : "measured costs", DATA.sharpness ? "" : "Hessian records (python -m hessian)", DATA.searches ? "" : "journals of searches", DATA.answers ? "" : "completions"].filter(Boolean);
-  parts.push(el("footer", {}, absent.length ? el("p", {}, `Not in this report, for there were none: ${absent.join(", ")}.`) : null,
-    el("p", {}, "One file without a network: made from the records by python -m analysis report. Scores in percent; lr: learning rate.")));
+  const absent = [
+    measured ? "" : "measured costs",
+    DATA.sharpness ? "" : "Hessian records (python -m hessian)",
+    DATA.searches ? "" : "journals of searches",
+    DATA.answers ? "" : "completions",
+  ].filter(Boolean);
+  parts.push(
+    el(
+      "footer",
+      {},
+      absent.length ? el("p", {}, `Not in this report, for there were none: ${absent.join(", ")}.`) : null,
+      el(
+        "p",
+        {},
+        "One file without a network: made from the records by python -m analysis report. Scores in percent; lr: learning rate.",
+      ),
+    ),
+  );
   $("report").append(...parts);
   render();
 }
 
 let before = 0; // how far the report was scrolled when a cell was opened
 function route() {
-  const open = location.hash.startsWith("#cell-"), was = !$("cell").hidden;
+  const open = location.hash.startsWith("#cell-"),
+    was = !$("cell").hidden;
   if (open && !was) before = window.scrollY;
   $("report").hidden = $("contents").hidden = open;
   $("cell").hidden = !open;
   $("cell").replaceChildren();
   if (open) {
     let id = location.hash.slice(6);
-    try { id = decodeURIComponent(id); } catch { /* a hash typed by hand */ }
+    try {
+      id = decodeURIComponent(id);
+    } catch {
+      /* a hash typed by hand */
+    }
     $("cell").append(...cellView(id).flat().filter(Boolean));
     window.scrollTo(0, 0);
     $("cell").querySelector("h1").focus({ preventScroll: true });
@@ -112,7 +137,9 @@ function route() {
 build();
 window.addEventListener("hashchange", route);
 window.addEventListener("beforeprint", () => {
-  document.querySelectorAll("#report details").forEach((one) => { one.open = true; });
+  document.querySelectorAll("#report details").forEach((one) => {
+    one.open = true;
+  });
   drawings.forEach((one) => one.draw(PAPER));
 });
 window.addEventListener("afterprint", () => drawings.forEach((one) => one.draw(one.width)));

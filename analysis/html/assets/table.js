@@ -3,18 +3,35 @@ const WORDS = new Intl.Collator("en", { numeric: true }); // made once: localeCo
 
 // A column: title, value (row → what sorts), cell (row → text or node; the value if missing), left, help.
 function table(columns, rows, options = {}) {
-  let shown = rows, sorted = options.sort ?? null, down = options.down ?? false, page = 0;
+  let shown = rows,
+    sorted = options.sort ?? null,
+    down = options.down ?? false,
+    page = 0;
   const size = options.page || Infinity;
   const body = el("tbody");
   const heads = columns.map((column, i) => {
-    const button = el("button", { type: "button", onclick: () => sort(i), title: column.help || null }, column.title, el("span", { class: "arrow", "aria-hidden": "true" }));
+    const button = el(
+      "button",
+      { type: "button", onclick: () => sort(i), title: column.help || null },
+      column.title,
+      el("span", { class: "arrow", "aria-hidden": "true" }),
+    );
     return el("th", { scope: "col", class: column.left ? "left" : null }, button);
   });
   const told = el("span", { class: "told", role: "status" });
-  const before = el("button", { type: "button", onclick: () => turn(-1) }, "← previous"), after = el("button", { type: "button", onclick: () => turn(1) }, "next →");
+  const before = el("button", { type: "button", onclick: () => turn(-1) }, "← previous"),
+    after = el("button", { type: "button", onclick: () => turn(1) }, "next →");
   const pager = options.page ? el("div", { class: "pager" }, told, before, after) : null;
-  const node = el("div", { class: "table" }, pager, el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": options.label || "table" },
-    el("table", {}, el("thead", {}, el("tr", {}, heads)), body)));
+  const node = el(
+    "div",
+    { class: "table" },
+    pager,
+    el(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": options.label || "table" },
+      el("table", {}, el("thead", {}, el("tr", {}, heads)), body),
+    ),
+  );
 
   function sort(i) {
     // Numbers start with the highest, words with the first.
@@ -42,22 +59,41 @@ function table(columns, rows, options = {}) {
     const ordered = sorted === null ? shown : shown.slice().sort(compare);
     const last = Math.max(0, Math.ceil(ordered.length / size) - 1);
     page = Math.min(Math.max(page, 0), last);
-    const start = size === Infinity ? 0 : page * size, part = ordered.slice(start, start + size);
-    body.replaceChildren(...part.map((row) => el("tr", options.row ? options.row(row) : {}, columns.map((column) =>
-      el("td", { class: column.left ? "left" : null }, column.cell ? column.cell(row) : column.value(row) ?? DASH)))));
-    if (!part.length) body.append(el("tr", {}, el("td", { colspan: columns.length, class: "left none" }, options.none || "none")));
+    const start = size === Infinity ? 0 : page * size,
+      part = ordered.slice(start, start + size);
+    body.replaceChildren(
+      ...part.map((row) =>
+        el(
+          "tr",
+          options.row ? options.row(row) : {},
+          columns.map((column) =>
+            el("td", { class: column.left ? "left" : null }, column.cell ? column.cell(row) : (column.value(row) ?? DASH)),
+          ),
+        ),
+      ),
+    );
+    if (!part.length)
+      body.append(el("tr", {}, el("td", { colspan: columns.length, class: "left none" }, options.none || "none")));
     heads.forEach((head, i) => {
       head.setAttribute("aria-sort", sorted === i ? (down ? "descending" : "ascending") : "none");
       head.querySelector(".arrow").textContent = sorted === i ? (down ? "▼" : "▲") : "";
     });
     if (pager) {
       const all = shown.length === rows.length ? "" : ` (of ${whole(rows.length)})`;
-      told.textContent = `${part.length ? `${whole(start + 1)} to ${whole(start + part.length)} of ` : ""}${whole(shown.length)} ${options.noun || "rows"}${all}`;
+      const range = part.length ? `${whole(start + 1)} to ${whole(start + part.length)} of ` : "";
+      told.textContent = `${range}${whole(shown.length)} ${options.noun || "rows"}${all}`;
       before.disabled = page === 0;
       after.disabled = page === last;
     }
   }
 
   draw();
-  return { node, show: (some) => { shown = some; page = 0; draw(); } };
+  return {
+    node,
+    show: (some) => {
+      shown = some;
+      page = 0;
+      draw();
+    },
+  };
 }
