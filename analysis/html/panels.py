@@ -24,7 +24,8 @@ PEAK = ["peak_lr", "peak_mean", "peak_std", "peak_n", "peak_few_seeds", "edge", 
 SELECTED = ["selected_lr", "selected_mean", "selected_std", "selected_n", "selected_few_seeds"]
 COST = ["cells", "parameters", "seconds_a_step", "tokens_a_second", "peak_memory", "evaluation_seconds", "hours"]
 DIFFERENCE = ["lr", "reference_lr", "how", "value", "low", "high", "runs_low", "runs_high", "p_different", "p_equivalent"]
-DIFFERENCE += ["verdict", "seeds", "problems", "seeds_needed", "problems_needed"]
+DIFFERENCE += ["verdict", "seeds", "left_out", "chosen", "problems", "seeds_needed", "problems_needed"]
+HONEST = {"honest": "honest", "optimism": "optimism", "honest_low": "low", "honest_high": "high"}
 
 
 def panels(frame: pd.DataFrame, variants: Sequence[str], margin: float) -> dict[tuple[Any, ...], dict[str, Any]]:
@@ -87,7 +88,7 @@ def _peaks(best: Rows, cells: Rows, honest: Rows, number: dict[str, int]) -> lis
                 **{key: row[key] for key in (*PEAK, *SELECTED, "diverged")},
                 "peak_interval": peak,
                 "selected_interval": selected,
-                **{key: fitted[name][key] if name in fitted else None for key in ("honest", "optimism")},
+                **{key: fitted[name][column] if name in fitted else None for key, column in HONEST.items()},
             }
         )
     return found

@@ -64,9 +64,11 @@ def _verdicts(panels: Sequence[dict[str, Any]], margin: float) -> str:
     untested = sum(row["how"] == "" for row in rows)
     why = f", {untested} of them untested for want of seeds or completions" if untested else ""
     ends = f"{_are(counts['open'])} open: these data cannot tell{why}" if counts["open"] else "none is open"
+    single = sum(row["how"] == "paired" and row["seeds"] == 1 and row["verdict"] != "open" for row in rows)
+    scope = f" With one seed, {single} of these hold for these trained models alone." if single else ""
     return (
         f"Of {_many(len(rows), what)}, {_are(equal)} equivalent to LoRA within {_points(margin)} (two one-sided tests at "
-        f"{100 * ALPHA:g} %), {differ} differ{'s' * (differ == 1)} from it, and {ends}."
+        f"{100 * ALPHA:g} %), {differ} differ{'s' * (differ == 1)} from it, and {ends}.{scope}"
     )
 
 

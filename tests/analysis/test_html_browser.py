@@ -247,6 +247,32 @@ def test_five_thousand_cells_are_filtered_and_sorted(browser, runs, write, tmp_p
     assert texts(browser, column) == falling[::-1][:50]
 
 
+def test_a_verdict_of_one_seed_says_so(browser, runs, answered, tmp_path):
+    answered("lora", 2e-3, 0, [0.0] * 180 + [1.0] * 20)
+    answered("pissa", 2e-3, 0, [0.0] * 20 + [1.0] * 180)
+    answered("lora", 2e-4, 0, [0.0] * 200)
+    answered("lora", 2e-3, 1, [0.0] * 180 + [1.0] * 20)
+    write_page(tree(load_records(runs)), tmp_path / "report.html")
+    browser.get(f"file://{tmp_path / 'report.html'}")
+    waits(browser, "document.querySelector('#differences tbody')")
+    assert texts(browser, "#differences .verdict") == ["≠ different†"]
+    told = texts(browser, "#differences .gap")
+    assert told == [
+        "†, 1: one seed, so interval and verdict are of these trained models alone.",
+        "Seeds that one of both has alone, left out: 1.",
+    ]
+    assert "With one seed, 1 of these hold for these trained models alone." in browser.find_element("tag name", "body").text
+
+
+def test_a_cross_fitted_peak_has_its_interval(show):
+    browser = show(failed=False)
+    heads = [text.strip() for text in texts(browser, "#peaks thead th")]
+    place = heads.index("cross-fitted %")
+    assert heads[place + 1] == "95 %"
+    shown = texts(browser, f"#peaks tbody td:nth-child({place + 2})")
+    assert len(shown) == 2 and all(text.startswith("[") for text in shown)
+
+
 def test_the_legend_switches_variants(show):
     browser = show()
     waits(browser, "document.querySelectorAll('.curve').length")

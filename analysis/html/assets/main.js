@@ -64,8 +64,8 @@ function build() {
       "Against LoRA",
       "Difference of each variant to LoRA, both at their best learning rates, with its 95 % interval; within the grey " +
         `zone, ±${margin} point${margin === 1 ? "" : "s"}, it does not matter. "Equivalent" is a claim of its own: two ` +
-        'one-sided tests must rule out a larger difference. "Open" means that these data tell neither. p is corrected for ' +
-        "the number of variants (Holm), the intervals are not.",
+        'one-sided tests must rule out a larger difference. "Open" means that these data tell neither. Both p are corrected ' +
+        "for the number of variants (Holm), the intervals are not.",
       differenceBlock,
     ),
     section(

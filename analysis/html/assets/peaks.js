@@ -13,6 +13,7 @@ const variantColumn = {
   cell: (row) => variantName(row.variant),
   rising: true,
 };
+const clipped = (value) => percent(Math.min(1, Math.max(0, value)));
 const dagger = (few) => (few ? el("abbr", { title: "fewer seeds than other points" }, "†") : null);
 
 function peakBlock(setting) {
@@ -43,6 +44,11 @@ function peakBlock(setting) {
       value: (row) => row.honest,
       cell: (row) => percent(row.honest),
       help: "the same choice on test, scored on seeds and problems that it did not see",
+    },
+    honest && {
+      title: "95 %",
+      value: (row) => row.honest_low,
+      cell: (row) => interval(row.honest_low, row.honest_high, clipped),
     },
     {
       title: "best lr range",
@@ -87,6 +93,8 @@ function peakBlock(setting) {
   ];
 }
 
+const ofTheseRuns = (row) => row.how === "paired" && row.seeds === 1;
+
 const VERDICTS = {
   equivalent: ["≈", "equivalent"],
   different: ["≠", "different"],
@@ -105,7 +113,7 @@ function differenceBlock(setting) {
       title: "95 %",
       value: (row) => row.low,
       cell: (row) => interval(row.low, row.high, signed),
-      help: "for new seeds and new problems",
+      help: "for new seeds and new problems; with one seed for new problems alone",
     },
     {
       title: "95 %, these runs",
@@ -123,7 +131,7 @@ function differenceBlock(setting) {
       title: "p equal",
       value: (row) => row.p_equivalent,
       cell: (row) => probability(row.p_equivalent),
-      help: "of a difference of the margin or more: two one-sided tests",
+      help: "of a difference of the margin or more: two one-sided tests, after Holm over the variants",
     },
     {
       title: "verdict",
@@ -135,6 +143,7 @@ function differenceBlock(setting) {
           { class: `verdict ${row.verdict}` },
           el("span", { "aria-hidden": "true" }, VERDICTS[row.verdict][0]),
           ` ${VERDICTS[row.verdict][1]}`,
+          ofTheseRuns(row) ? el("abbr", { title: "one seed: of these trained models alone" }, "†") : null,
         ),
     },
     { title: "seeds", value: (row) => row.seeds },
@@ -154,12 +163,19 @@ function differenceBlock(setting) {
     },
   );
   const means = rows.filter((row) => row.how === "means").length,
-    none = rows.filter((row) => row.how === "").length;
+    none = rows.filter((row) => row.how === "").length,
+    single = rows.filter(ofTheseRuns).length,
+    left = rows.reduce((sum, row) => sum + row.left_out, 0);
   return [
     figure,
     table(columns, rows, { label: "differences" }).node,
     means ? el("p", { class: "note" }, `${means} by Welch's test of means over seeds, without completions.`) : null,
-    none ? gap(`${none} untested: one seed without completions has no interval.`) : null,
+    single ? gap(`†, ${single}: one seed, so interval and verdict are of these trained models alone.`) : null,
+    left ? gap(`Seeds that one of both has alone, left out: ${left}.`) : null,
+    rows.some((row) => row.chosen === "test")
+      ? gap("Learning rates chosen by test score: who tried more of them has an advantage that p does not know of.")
+      : null,
+    none ? gap(`${none} untested: no completions, and not several seeds that vary.`) : null,
   ];
 }
 
