@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.differences import REFERENCE, differences
 from analysis.equivalence import ALPHA, MARGIN
-from analysis.labels import format_lr, hyperparameters, model_and_task
+from analysis.labels import format_lr, hyperparameters, in_points, model_and_task
 from analysis.options import SETTING
 from analysis.power import POWER
 from analysis.rendering import Block, probability
@@ -41,10 +41,10 @@ def blocks(frame: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], li
         "Points; each at the learning rate of its best validation score (of its best test score where there is none).",
         "95 %: for new seeds and new problems (Student's t of paired scores; of means over seeds by Welch where there are no "
         "completions that reproduce the score). these runs: for these trained models on new problems (bootstrap).",
-        f"p: of no difference. p equal: of a difference of {100 * margin:g} points or more (two one-sided tests: they are the "
+        f"p: of no difference. p equal: of a difference of {in_points(margin)} or more (two one-sided tests: they are the "
         "90 % interval's, so that the 95 % one may reach a little beyond). Both after Holm over the variants. Verdict at "
-        f"{100 * ALPHA:g} %; both: a difference, and below {100 * margin:g} points.",
-        f"needed: seeds of each to tell {100 * margin:g} points apart with power {POWER:g} on these problems; ∞: the problems "
+        f"{100 * ALPHA:g} %; both: a difference, and below {in_points(margin)}.",
+        f"needed: seeds of each to tell {in_points(margin)} apart with power {POWER:g} on these problems; ∞: the problems "
         "are too few.",
     ]
     if left := sum(1 for _ in settings(frame)) - len(found):

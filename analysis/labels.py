@@ -21,6 +21,11 @@ def format_score(mean: float, std: float) -> str:
     return f"{100 * mean:.2f}" if math.isnan(std) else f"{100 * mean:.2f} ± {100 * std:.2f}"
 
 
+def in_points(margin: float) -> str:
+    """A fraction as `1 point`, `2.5 points`."""
+    return f"{100 * margin:.6g} point{'' if math.isclose(margin, 0.01) else 's'}"
+
+
 def model_and_task(setting: dict[str, Any]) -> str:
     """`tiny · arithmetic`; random weights are named, for their scores say nothing about the model."""
     weights = "" if setting["weights"] == "pretrained" else f" ({setting['weights']} weights)"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.differences import REFERENCE
 from analysis.equivalence import ALPHA, MARGIN
-from analysis.labels import format_lr
+from analysis.labels import format_lr, in_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +67,7 @@ def _verdicts(panels: Sequence[dict[str, Any]], margin: float) -> str:
     single = sum(row["how"] == "paired" and row["seeds"] == 1 and row["verdict"] != "open" for row in rows)
     scope = f" With one seed, {single} of these hold for these trained models alone." if single else ""
     return (
-        f"Of {_many(len(rows), what)}, {_are(equal)} equivalent to LoRA within {_points(margin)} (two one-sided tests at "
+        f"Of {_many(len(rows), what)}, {_are(equal)} equivalent to LoRA within {in_points(margin)} (two one-sided tests at "
         f"{100 * ALPHA:g} %), {differ} differ{'s' * (differ == 1)} from it, and {ends}.{scope}"
     )
 
@@ -170,10 +170,6 @@ def _within(spreads: Sequence[float]) -> str:
     if len(points) == 1:
         return f"lie within {points[0]:.2f} points"
     return f"lie within {points[0]:.2f} to {points[-1]:.2f} points (median {median(points):.2f})"
-
-
-def _points(margin: float) -> str:
-    return f"{100 * margin:.6g} point{'' if math.isclose(margin, 0.01) else 's'}"
 
 
 def _times(ratio: float) -> str:

@@ -42,13 +42,11 @@ function peakBlock(setting) {
     honest && {
       title: "cross-fitted %",
       value: (row) => row.honest,
-      cell: (row) => percent(row.honest),
-      help: "the same choice on test, scored on seeds and problems that it did not see",
-    },
-    honest && {
-      title: "95 %",
-      value: (row) => row.honest_low,
-      cell: (row) => interval(row.honest_low, row.honest_high, clipped),
+      cell: (row) =>
+        isNumber(row.honest)
+          ? el("abbr", { title: `95 %: ${interval(row.honest_low, row.honest_high, clipped)}` }, percent(row.honest))
+          : DASH,
+      help: "the same choice on test, scored on seeds and problems that it did not see; its interval at the number",
     },
     {
       title: "best lr range",
