@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from analysis.equivalence import ALPHA
-from analysis.paired import degrees
+from analysis.two_parts import critical
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ def seeds_needed(delta: float, components: Components, problems: int, most: int 
         return math.nan
 
     def enough(seeds: int) -> bool:
-        return _power(delta, *_expected(components, seeds, problems)) >= POWER
+        return _paired(delta, components, seeds, problems) >= POWER
 
     return _first(enough, 1, most) if enough(most) else math.inf
 
@@ -40,14 +40,15 @@ def seeds_needed_unpaired(delta: float, one: float, other: float, most: int = 10
         other: of the second.
         most: beyond it the answer is infinity; NaN where a deviation is unknown.
     """
-    if math.isnan(one) or math.isnan(other):
-        return math.nan
     total = one**2 + other**2
+    if not total > 0:  # unknown, or values that happen to be equal
+        return math.nan
     # Welch–Satterthwaite for equal numbers: df = (S − 1)·(σ₁² + σ₂²)²/(σ₁⁴ + σ₂⁴).
-    share = total**2 / (one**4 + other**4) if total else 2.0
+    share = total**2 / (one**4 + other**4)
 
     def enough(seeds: int) -> bool:
-        return _power(delta, total / seeds, (seeds - 1) * share) >= POWER
+        df = (seeds - 1) * share
+        return _power(delta, total / seeds, df, float(critical(ALPHA / 2, 0.0, 1, df))) >= POWER
 
     return _first(enough, 1, most) if enough(most) else math.inf
 
@@ -56,7 +57,7 @@ def problems_needed(delta: float, components: Components, seeds: int) -> float:
     """Test problems with which `seeds` seeds find a difference `delta` with `POWER`; infinity where the seeds are too few."""
 
     def enough(problems: int) -> bool:
-        return _power(delta, *_expected(components, seeds, problems)) >= POWER
+        return _paired(delta, components, seeds, problems) >= POWER
 
     high = 2
     while not enough(high):
@@ -66,13 +67,21 @@ def problems_needed(delta: float, components: Components, seeds: int) -> float:
     return _first(enough, high // 2, high)
 
 
-def _expected(components: Components, seeds: int, problems: int) -> tuple[float, float]:
-    """Variance of the mean of S seeds and N problems, σ²_seed/S + σ²_problem/N + σ²_rest/(S·N), and its degrees of freedom."""
+def _paired(delta: float, components: Components, seeds: int, problems: int) -> float:
+    """Power of `Difference.p` with S seeds and N problems.
+
+    The variance is σ²_seed/S + σ²_problem/N + σ²_rest/(S·N), and σ²_problem at least what scores of 0 or 1 must have.
+    """
+    problem = max(components.problem, delta * (1 - delta)) / problems
     if seeds == 1:
-        return components.problem / problems, problems - 1
+        return _power(delta, problem, problems - 1, float(critical(ALPHA / 2, 0.0, 1, problems - 1)))
     rest = components.rest / (seeds * problems)
-    seed, problem = components.seed / seeds + rest, components.problem / problems + rest
-    return seed + problem - rest, degrees(seed, problem, rest, seeds, problems - 1)
+    seed = components.seed / seeds + rest
+    variance = seed + problem
+    # Satterthwaite's, of V_s + V_i − V_si.
+    terms = seed**2 / (seeds - 1) + (problem + rest) ** 2 / (problems - 1) + rest**2 / ((seeds - 1) * (problems - 1))
+    limit = float(critical(ALPHA / 2, seed / variance, seeds - 1, problems - 1))
+    return _power(delta, variance, max(variance**2 / terms, seeds - 1), limit)
 
 
 def _first(enough: Callable[[int], bool], low: int, high: int) -> int:
@@ -83,13 +92,10 @@ def _first(enough: Callable[[int], bool], low: int, high: int) -> int:
     return high
 
 
-def _power(delta: float, variance: float, df: float) -> float:
-    """Of a two-sided t-test at `ALPHA`."""
-    from scipy.stats import nct, t
+def _power(delta: float, variance: float, df: float, limit: float) -> float:
+    """Of a two-sided test that rejects beyond `limit` standard errors."""
+    from scipy.stats import nct
 
-    if variance <= 0:
-        return 1.0
-    shift = abs(delta) / math.sqrt(variance)
-    limit = float(t.ppf(1 - ALPHA / 2, df))
+    shift = delta / math.sqrt(variance)
     power = float(nct.sf(limit, df, shift) + nct.cdf(-limit, df, shift))
     return power if not math.isnan(power) else 1.0

@@ -66,6 +66,28 @@ def test_its_size_holds_where_few_problems_differ(problems, seeds, alike, better
     assert np.mean(np.array(found) < 0.05) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / DRAWS)
 
 
+@pytest.mark.parametrize(("sizes", "margin"), [((50, 5000), 0.02), ((100, 5000), 0.01), ((50, 1000, 1000, 1000), 0.01)])
+def test_its_size_holds_where_the_smallest_set_alone_differs(sizes, margin):
+    generator, claims = np.random.default_rng(3), 0
+    share = margin * len(sizes)
+    for _ in range(DRAWS):
+        first = (generator.random((1, sizes[0])) < share).astype(float)
+        claims += difference([first, *(np.zeros((1, n)) for n in sizes[1:])]).p_equivalent(margin) < 0.05
+    assert claims / DRAWS <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / DRAWS)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "problems", "noise"), [(2, 1319, 0.005), (2, 5000, 0.005), (3, 1319, 0.01), (3, 5000, 0.005)]
+)
+def test_its_size_holds_where_seeds_happen_to_agree(seeds, problems, noise):
+    """Few problems differ, and how many, hangs on the seed."""
+    generator, claims = np.random.default_rng(3), 0
+    for _ in range(DRAWS):
+        rates = np.clip(0.01 + noise * generator.standard_normal((seeds, 1)), 0, 1)
+        claims += difference([(generator.random((seeds, problems)) < rates).astype(float)]).p_equivalent(0.01) < 0.05
+    assert claims / DRAWS <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / DRAWS)
+
+
 def test_the_t_test_alone_does_not_hold_it():
     generator, claims = np.random.default_rng(3), 0
     for _ in range(DRAWS):

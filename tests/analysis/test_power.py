@@ -40,7 +40,7 @@ def test_the_problems_that_are_asked_for_find_the_difference(seed):
             + 0.2 * generator.standard_normal((400, 3, n))
         )
         found.append(np.mean([difference([each], resampled=False).p() < 0.05 for each in d]))
-    assert 0.74 < found[0] < 0.9 and found[1] < 0.72
+    assert 0.7 < found[0] < 0.9 and found[1] < 0.69
     assert problems_needed(0.02, Components(1e-18, 0.04, 0.04), 3) == problems_needed(0.02, Components(0.0, 0.04, 0.04), 3)
 
 
@@ -64,3 +64,12 @@ def test_the_unpaired_seeds_that_are_asked_for_find_the_difference():
         found.append((stats.ttest_ind(one, other, axis=1, equal_var=False).pvalue < 0.05).mean())
     assert found[0] >= 0.78 and found[1] < 0.8
     assert math.isnan(seeds_needed_unpaired(0.01, math.nan, 0.1)) and seeds_needed_unpaired(1e-4, 0.1, 0.1) == math.inf
+
+
+def test_models_that_answer_alike_need_many_problems():
+    """Nothing varied, so nothing is known of what would; scores of 0 and 1 that differ by a point vary by m(1 − m)."""
+    nothing = Components(0.0, 0.0, 0.0)
+    assert seeds_needed(0.01, nothing, 164) == math.inf
+    expected = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) ** 2 * 0.99 / 0.01
+    assert problems_needed(0.01, nothing, 3) == pytest.approx(expected, abs=3)
+    assert math.isnan(seeds_needed_unpaired(0.01, 0.0, 0.0))
