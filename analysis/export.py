@@ -28,6 +28,7 @@ def export(frame: pd.DataFrame, path: Path, columns: Sequence[str] | None = None
     """
     if path.suffix.lower() not in SUFFIXES:
         raise AnalysisError(f"cannot export to {path}: its name must end in {' or '.join(SUFFIXES)}")
+    frame = frame.drop(columns="unwritten", errors="ignore")  # the options themselves are columns
     if unknown := [name for name in columns or () if name not in frame]:
         raise AnalysisError(
             f"no column {', '.join(name or repr(name) for name in unknown)}; there are {', '.join(frame.columns)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.bests import bests, spread
 from analysis.labels import format_lr, format_score, hyperparameters, model_and_task
-from analysis.options import SETTING
+from analysis.options import SETTING, beside_axis
 from analysis.palette import in_order
 from analysis.rendering import Best, Block
 from analysis.stats import seed_means
@@ -43,6 +43,7 @@ def blocks(frame: pd.DataFrame) -> tuple[list[Block], list[str]]:
         remarks = [f"Best over learning rate and batch size: {_listed(best)}."]
         if len(best) > 1:
             remarks.append(f"Spread of {len(best)} variants (max - min): {100 * spread(best):.2f} points.")
+        remarks += beside_axis(records)
         header = ["batch", "variant", *map(format_lr, lrs)]
         subtitle = hyperparameters(setting | {"batch_size": None})
         found.append(Block(model_and_task(setting), subtitle, header, "><" + ">" * len(lrs), rows, remarks))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.bests import DURATION, bests, spread
 from analysis.labels import format_lr, hyperparameters, model_and_task
-from analysis.options import SETTING
+from analysis.options import SETTING, beside_axis
 from analysis.palette import in_order
 from analysis.rendering import Best, Block
 
@@ -29,6 +29,7 @@ def of(axis: str) -> Callable[[pd.DataFrame], tuple[list[Block], list[str]]]:
     def blocks(frame: pd.DataFrame) -> tuple[list[Block], list[str]]:
         best, found = bests(frame, over=()), []
         keys = [key for key in SETTING if key not in columns]
+        scored = dict(list(frame[frame["status"] != "failed"].groupby(keys, dropna=False)))
         for key, cells in best.groupby(keys, dropna=False):
             setting: dict[str, Any] = dict(zip(keys, key, strict=True))
             values: Any = cells[columns].drop_duplicates().sort_values(columns).to_dict("records")
@@ -40,6 +41,7 @@ def of(axis: str) -> Callable[[pd.DataFrame], tuple[list[Block], list[str]]]:
                 if len(part) > 1:
                     spreads.append(f"{_written(value)}: {100 * spread(part):.2f}")
             remarks = [f"Spread of the variants (max - min), points: {'; '.join(spreads)}."] if spreads else []
+            remarks += beside_axis(scored[key])
             header = ["variant", *(title for value in values for title in (_written(value), "at lr"))]
             subtitle = hyperparameters(setting | dict.fromkeys(columns))
             found.append(Block(model_and_task(setting), subtitle, header, "<" + "><" * len(values), rows, remarks))

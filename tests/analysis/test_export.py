@@ -49,3 +49,12 @@ def test_bad_input(runs, write, tmp_path):
     assert not (tmp_path / "x.csv").exists()
     with pytest.raises(AnalysisError, match="cannot write"):
         export(frame, tmp_path / "no" / "x.csv")
+
+
+def test_options_are_columns_and_nothing_of_the_kind_twice(runs, write, tmp_path):
+    for batch, alpha in ((8, 16), (32, 64)):
+        write("lora", 2e-4, 0, 0.5, config={"batch_size": batch, "variant": {"name": "lora", "alpha": alpha}})
+    export(load_records(runs, wide=True), tmp_path / "cells.csv")
+    header, *rows = (tmp_path / "cells.csv").read_text().splitlines()
+    assert "unwritten" not in header.split(",")
+    assert sorted(row.split(",")[header.split(",").index("variant.alpha")] for row in rows) == ["16", "64"]

@@ -205,3 +205,22 @@ def test_the_command_line_knows_all_kinds():
     from analysis.tables import KINDS
 
     assert tuple(KINDS) == command.KINDS
+
+
+@pytest.mark.parametrize(
+    ("kind", "axis"), [("grid", "batch_size"), ("batch", "batch_size"), ("rank", "rank"), ("duration", "epochs")]
+)
+def test_options_that_change_along_an_axis_are_told(runs, write, kind, axis):
+    for value in (1, 2):
+        for lr in (2e-4, 2e-3):
+            config = {axis: value, "variant": {"name": "lora", "alpha": 8 * value}, "train_samples": None}
+            write("lora", lr, 0, 0.5, config=config)
+            write("pissa", lr, 0, 0.5, config={axis: value, "train_samples": None})
+    assert "Not that axis alone changes: lora alpha (16, 8)." in render_table(load_records(runs), kind).splitlines()
+
+
+def test_options_that_a_name_tells_are_not_told_again(runs, write):
+    for batch in (1, 2):
+        for alpha in (8, 16):
+            write("lora", 2e-4, 0, 0.5, config={"batch_size": batch, "variant": {"name": "lora", "alpha": alpha}})
+    assert "Not that axis" not in render_table(load_records(runs), "batch")
