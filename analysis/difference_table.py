@@ -31,7 +31,9 @@ def blocks(frame: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], li
     found, compared = [], differences(frame, margin)
     for key, rows in compared.groupby(SETTING, dropna=False):
         setting: dict[str, Any] = dict(zip(SETTING, key, strict=True))
-        subtitle = f"{hyperparameters(setting)} · against {REFERENCE} at {format_lr(rows['reference_lr'].iloc[0])}"
+        subtitle = (
+            f"{hyperparameters(setting)} · against {rows['reference'].iloc[0]} at {format_lr(rows['reference_lr'].iloc[0])}"
+        )
         lines = [_row(row) for row in rows.to_dict("records")]
         counts = rows["verdict"].value_counts()
         told = [f"{counts[word]} {word}" for word in ("equivalent", "both", "different", "open") if word in counts]
@@ -39,8 +41,9 @@ def blocks(frame: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], li
         found.append(Block(model_and_task(setting), subtitle, HEADER, ALIGN, lines, remarks))
     notes = [
         "Points; each at the learning rate of its best validation score (of its best test score where there is none).",
-        "95 %: for new seeds and new problems (Student's t of paired scores; of means over seeds by Welch where there are no "
-        "completions that reproduce the score). these runs: for these trained models on new problems (bootstrap).",
+        "95 %, not corrected for the number of variants: for new seeds and new problems, from paired scores (Student's t, where "
+        "few problems differ as wide as scores of 0 and 1 must vary); for new seeds alone, from means over seeds (Welch), where "
+        "no completions reproduce the score. these runs: for these trained models on new problems (bootstrap).",
         f"p: of no difference. p equal: of a difference of {in_points(margin)} or more (two one-sided tests: they are the "
         "90 % interval's, so that the 95 % one may reach a little beyond). Both after Holm over the variants. Verdict at "
         f"{100 * ALPHA:g} %; both: a difference, and below {in_points(margin)}.",
@@ -57,8 +60,8 @@ def _remarks(rows: pd.DataFrame) -> list[str]:
     remarks = []
     if one := rows[(rows["how"] == "paired") & (rows["seeds"] == 1)]["variant"].tolist():
         remarks.append(f"{ONE_SEED}: one seed ({', '.join(one)}), so interval and verdict are of these trained models alone.")
-    if left := int(rows["left_out"].sum()):
-        remarks.append(f"Seeds that one of both has alone, left out: {left}.")
+    if left := [f"{row['variant']} {row['left_out']}" for row in rows.to_dict("records") if row["left_out"]]:
+        remarks.append(f"Seeds that one of both has alone, left out: {', '.join(left)}.")
     if (rows["chosen"] == "test").any():
         remarks.append("Learning rates chosen by test score: who tried more of them has an advantage that p does not know of.")
     return remarks

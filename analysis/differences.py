@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from analysis import equivalence, power
@@ -28,17 +29,19 @@ UNCOMPARED = "no setting has {} and another variant to compare with it"
 def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, reference: str = REFERENCE) -> pd.DataFrame:
     """Every variant of each setting against the reference of the same setting.
 
+    Where the reference was run with several options (`lora alpha=8`, `lora alpha=16`), the best of these on validation is it.
+
     Both at the learning rate of their best mean validation score (at their test peak where there are no validation scores).
     With completions on disk the scores are compared problem by problem (`analysis.paired`) on the seeds that both have;
     without, and where they share one seed at most and both have several, by Welch's t-test of the means over seeds.
 
     Returns:
-        One row a setting and variant: `SETTING`, `variant`, `lr`, `reference_lr`, `chosen` ("validation" or "test", by which
-        the learning rates were), `how` ("paired", "means" or ""), `value`, `low`, `high` (95 %; of these trained models
-        where "paired" has one seed), `runs_low`, `runs_high` (95 % of these trained models on new problems), `p_different`
-        and `p_equivalent` (each after Holm over the setting's variants), `verdict`, `seeds`, `left_out` (seeds that one of
-        both has alone), `problems`, `seeds_needed` (of each variant, to tell a difference of the margin apart with these
-        problems), `problems_needed` (with these seeds).
+        One row a setting and variant: `SETTING`, `variant`, `lr`, `reference`, `reference_lr`, `chosen` ("validation" or
+        "test", by which the learning rates were), `how` ("paired", "means" or ""), `value`, `low`, `high` (95 %; of these
+        trained models where "paired" has one seed, for new seeds alone by "means"), `runs_low`, `runs_high` (95 % of these
+        trained models on new problems), `p_different` and `p_equivalent` (each after Holm over the setting's variants),
+        `verdict`, `seeds`, `left_out` (seeds that one of both has alone), `problems`, `seeds_needed` (of each variant, to tell
+        a difference of the margin apart with these problems), `problems_needed` (with these seeds).
 
     Raises:
         AnalysisError: if the margin has no meaning, or no setting has the reference and another variant.
@@ -51,14 +54,15 @@ def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, referen
     cells = by_setting(frame[frame["status"] != "failed"])
     for setting, of_setting in by_setting(peaks(frame)).items():
         best = {row["variant"]: row for row in of_setting}
-        if reference not in best or len(best) < 2:
+        base = _reference(cells[setting], best, reference)
+        if base is None or len(best) < 2:
             continue
         found = [
             {key: of_setting[0][key] for key in SETTING}
-            | {"variant": name}
-            | _compared(cells[setting], best, name, reference, margin)
+            | {"variant": name, "reference": base}
+            | _compared(cells[setting], best, name, base, margin)
             for name in in_order(best)
-            if name != reference
+            if name != base
         ]
         different, equivalent = (equivalence.holm([row[key] for row in found]) for key in ("p_different", "p_equivalent"))
         for row, *p in zip(found, different, equivalent, strict=True):
@@ -66,9 +70,32 @@ def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, referen
         rows += found
     if not rows:
         raise AnalysisError(UNCOMPARED.format(reference))
-    columns = [*SETTING, "variant", "lr", "reference_lr", "chosen", "how", "value", "low", "high", "runs_low", "runs_high"]
+    columns = [
+        *SETTING,
+        "variant",
+        "lr",
+        "reference",
+        "reference_lr",
+        "chosen",
+        "how",
+        "value",
+        "low",
+        "high",
+        "runs_low",
+        "runs_high",
+    ]
     columns += ["p_different", "p_equivalent", "verdict", "seeds", "left_out", "problems", "seeds_needed", "problems_needed"]
     return pd.DataFrame(rows)[columns]
+
+
+def _reference(cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]], name: str) -> str | None:
+    def score(one: str) -> float:
+        lr = best[one]["selected_lr"]
+        if math.isnan(lr):
+            return float(best[one]["peak_mean"])
+        return fmean(cell["validation"] for cell in cells if (cell["variant"], cell["lr"]) == (one, lr))
+
+    return name if name in best else max((one for one in best if one.startswith(f"{name} ")), key=score, default=None)
 
 
 def _compared(

@@ -6,12 +6,14 @@ import json
 import logging
 import math
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.errors import AnalysisError
+from analysis.options import short
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -29,12 +31,14 @@ class Search(NamedTuple):
     Attributes:
         method: its name, and where searches of one problem differ in the method's settings, those: `language_bo token=false`.
         seed: of it.
-        problem: what was searched, the same for searches that compare: model, task, axes.
+        problem: what was searched, the same for searches that compare: model, task, axes, and where searches of these differ in
+            their cells' config, what of it.
         key: decides which searches compare.
         candidates: in the space.
         scores: of each evaluation in the order they were asked; NaN where it failed or is not answered.
         best: the overrides of the best evaluation.
         settings: of the method, its texts and its first points.
+        config: that all its cells share.
     """
 
     method: str
@@ -45,6 +49,7 @@ class Search(NamedTuple):
     scores: list[float]
     best: list[str]
     settings: dict[str, Any]
+    config: Mapping[str, Any] = MappingProxyType({})
 
     def best_so_far(self) -> list[float]:
         """The highest score up to each evaluation; NaN before the first."""
@@ -69,7 +74,16 @@ def load_searches(directory: str | Path) -> list[Search]:
             continue
         if not all(map(math.isnan, search.scores)):
             found.append(search)
-    return [one._replace(method=_label(one, found)) for one in found]
+    return [one._replace(method=_label(one, found), problem=_told(one, found)) for one in found]
+
+
+def _told(search: Search, all_of_them: Sequence[Search]) -> str:
+    """The problem, with the config in which searches of it differ."""
+    configs = [one.config for one in all_of_them if one.problem == search.problem]
+    own = {key: value for key, value in search.config.items() if not key.endswith("_target_")}
+    differing = [key for key in sorted(own) if any(config.get(key) != own[key] for config in configs)]
+    told = ", ".join(f"{key.removesuffix('.name')}={short(str(own[key]))}" for key in differing)
+    return f"{search.problem} · {told}" if told else search.problem
 
 
 def _label(search: Search, all_of_them: Sequence[Search]) -> str:
@@ -155,6 +169,7 @@ def read_journal(content: str) -> Search:
         scores=scores,
         best=[] if best is None or math.isnan(scores[best]) else list(map(str, asked[best])),
         settings=_settings(search),
+        config=search.get("config", {}),
     )
 
 

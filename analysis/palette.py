@@ -67,7 +67,10 @@ LINES = (DOTTED, DASHED, DASH_DOT, SOLID, LONG_DASHED, DASH_DOT_DOT)
 SPARE_MARKERS: tuple[Marker, ...] = ("*", (4, 1, 0), "h", (4, 1, 45))
 """No known variant's: a star, one of four points, a hexagon, the star of four turned."""
 
-LOOKS = [*product(SPARE_MARKERS, LINES), *product([style.marker for style in STYLES.values()], LINES)]
+LOOKS = [
+    *((marker, line) for line, marker in product(LINES, SPARE_MARKERS)),
+    *((style.marker, line) for line, style in product(LINES, STYLES.values())),
+]
 """Markers and lines of names that are not known; those after the first 24 are for the case that a colour has used these up."""
 
 

@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 PEAK = ["peak_lr", "peak_mean", "peak_std", "peak_n", "peak_few_seeds", "edge", "range_low", "range_high"]
 SELECTED = ["selected_lr", "selected_mean", "selected_std", "selected_n", "selected_few_seeds"]
 COST = ["cells", "parameters", "seconds_a_step", "tokens_a_second", "peak_memory", "evaluation_seconds", "hours"]
-DIFFERENCE = ["lr", "reference_lr", "how", "value", "low", "high", "runs_low", "runs_high", "p_different", "p_equivalent"]
+DIFFERENCE = [
+    "lr",
+    "reference",
+    "reference_lr",
+    "how",
+    "value",
+    "low",
+    "high",
+    "runs_low",
+    "runs_high",
+    "p_different",
+    "p_equivalent",
+]
 DIFFERENCE += ["verdict", "seeds", "left_out", "chosen", "problems", "seeds_needed", "problems_needed"]
 HONEST = {"honest": "honest", "optimism": "optimism", "honest_low": "low", "honest_high": "high"}
 

@@ -56,7 +56,21 @@ def test_only_shared_seeds_are_paired_and_the_others_are_told(runs, answered, ge
     frame = load_records(runs)
     (row,) = differences(frame).to_dict("records")
     assert (row["how"], row["seeds"], row["left_out"]) == ("paired", 2, 2)
-    assert "Seeds that one of both has alone, left out: 2." in table(frame, "difference")
+    assert "Seeds that one of both has alone, left out: dora 2." in table(frame, "difference")
+
+
+def test_the_best_of_several_loras_on_validation_is_the_reference(runs, write):
+    for seed in (0, 1):
+        for alpha, validation in ((8, 0.4), (16, 0.6), (32, 0.5)):
+            config = {"variant": {"name": "lora", "alpha": alpha}}
+            write("lora", 2e-3, seed, 0.9 - validation + seed / 10, validation, config=config)
+        write("dora", 2e-3, seed, 0.5 + seed / 10, 0.1)
+    frame = load_records(runs)
+    rows = {row["variant"]: row for row in differences(frame).to_dict("records")}
+    assert sorted(rows) == ["dora", "lora alpha=32", "lora alpha=8"]
+    assert {row["reference"] for row in rows.values()} == {"lora alpha=16"}
+    assert rows["dora"]["value"] == pytest.approx(0.2)
+    assert "against lora alpha=16 at 2e-3" in table(frame, "difference")
 
 
 def test_one_shared_seed_says_less_than_all_of_them(runs, answered, generator):

@@ -260,7 +260,7 @@ def test_a_verdict_of_one_seed_says_so(browser, runs, answered, tmp_path):
     told = texts(browser, "#differences .gap")
     assert told == [
         "†, 1: one seed, so interval and verdict are of these trained models alone.",
-        "Seeds that one of both has alone, left out: 1.",
+        "Seeds that one of both has alone, left out: pissa 1.",
     ]
     assert "With one seed, 1 of these hold for these trained models alone." in browser.find_element("tag name", "body").text
 

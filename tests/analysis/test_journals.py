@@ -144,3 +144,15 @@ def test_median_and_middle_half_over_searches():
         (3, pytest.approx(0.6), pytest.approx(0.3), pytest.approx(0.8)),
     ]
     assert progress([[nan, 0.2]]) == [(2, 0.2, 0.2, 0.2)]
+
+
+def test_searches_of_other_cells_have_titles_of_their_own(tmp_path):
+    for number, more in enumerate([{}, {"train_fraction": 0.1}, {"train_fraction": 0.1, "subset.name": "tsds"}]):
+        header = HEADER | {"search": HEADER["search"] | {"config": {"epochs": 1} | more}}
+        (tmp_path / f"{number}.jsonl").write_text(lines(asked(0), told(0, 0.5), header=header))
+    title = "tiny · arithmetic · lr (2) × rank (3)"
+    assert [one.problem for one in load_searches(tmp_path)] == [
+        title,
+        f"{title} · train_fraction=0.1",
+        f"{title} · subset=tsds, train_fraction=0.1",
+    ]

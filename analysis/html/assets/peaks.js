@@ -111,7 +111,7 @@ function differenceBlock(setting) {
       title: "95 %",
       value: (row) => row.low,
       cell: (row) => interval(row.low, row.high, signed),
-      help: "for new seeds and new problems; with one seed for new problems alone",
+      help: "for new seeds and new problems; with one seed for new problems alone, from means over seeds for new seeds alone",
     },
     {
       title: "95 %, these runs",
@@ -155,7 +155,7 @@ function differenceBlock(setting) {
   const figure = ranges(
     rows.map((row) => ({ variant: row.variant, low: row.low, high: row.high, value: row.value })),
     {
-      title: `points against lora at ${formatLr(rows[0].reference_lr)}`,
+      title: `points against ${rows[0].reference} at ${formatLr(rows[0].reference_lr)}`,
       zone: DATA.margin,
       label: `Differences to LoRA of ${setting.title}; the table below has the numbers`,
     },
@@ -163,13 +163,13 @@ function differenceBlock(setting) {
   const means = rows.filter((row) => row.how === "means").length,
     none = rows.filter((row) => row.how === "").length,
     single = rows.filter(ofTheseRuns).length,
-    left = rows.reduce((sum, row) => sum + row.left_out, 0);
+    left = rows.filter((row) => row.left_out).map((row) => `${VARIANTS[row.variant].name} ${row.left_out}`);
   return [
     figure,
     table(columns, rows, { label: "differences" }).node,
     means ? el("p", { class: "note" }, `${means} by Welch's test of means over seeds, without completions.`) : null,
     single ? gap(`†, ${single}: one seed, so interval and verdict are of these trained models alone.`) : null,
-    left ? gap(`Seeds that one of both has alone, left out: ${left}.`) : null,
+    left.length ? gap(`Seeds that one of both has alone, left out: ${left.join(", ")}.`) : null,
     rows.some((row) => row.chosen === "test")
       ? gap("Learning rates chosen by test score: who tried more of them has an advantage that p does not know of.")
       : null,
