@@ -41,9 +41,9 @@ def blocks(frame: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], li
         found.append(Block(model_and_task(setting), subtitle, HEADER, ALIGN, lines, remarks))
     notes = [
         "Points; each at the learning rate of its best validation score (of its best test score where there is none).",
-        "95 %, not corrected for the number of variants: for new seeds and new problems, from paired scores (Student's t, where "
-        "few problems differ as wide as scores of 0 and 1 must vary); for new seeds alone, from means over seeds (Welch), where "
-        "no completions reproduce the score. these runs: for these trained models on new problems (bootstrap).",
+        "95 %, not corrected for the number of variants. From paired scores for new seeds and new problems (Student's t; where "
+        "few problems differ, as wide as scores of 0 and 1 must vary); from means over seeds (Welch) for new seeds alone, where"
+        " no completions reproduce the score. these runs: for these trained models on new problems (bootstrap).",
         f"p: of no difference. p equal: of a difference of {in_points(margin)} or more (two one-sided tests: they are the "
         "90 % interval's, so that the 95 % one may reach a little beyond). Both after Holm over the variants. Verdict at "
         f"{100 * ALPHA:g} %; both: a difference, and below {in_points(margin)}.",
