@@ -19,6 +19,7 @@ Reading
 Statistics
     stats, bests        seed means, peaks, best ranges; a curve's best learning rates
     equivalence         tests of a difference too small to matter
+    binary, two_parts   what scores of 0 and 1 tell of a variance; Student's t of a variance with two parts
     paired, intervals   a difference of two models, the score of one, with their intervals
     power               seeds and problems that a study needs
     welch, selection    a difference of two means from their deviations; what choosing the best of many cells is worth

@@ -24,7 +24,7 @@ def bests(frame: pd.DataFrame, over: Sequence[str] = ("batch_size",)) -> pd.Data
         One row per variant and setting without `over`: what is left of `SETTING`, `variant`, the best cell's `over`, `lr`,
         `mean`, `std` and `n` of its test score, `selected_mean` (test score of the cell of the best mean validation score; NaN
         without validation scores), `edge` ("low", "high", "both" or "": the best learning rate among those tried with these
-        `over`) and `cells`, the number of cells it was chosen from.
+        `over`), `unwritten` (its options, of `analysis.options.separate`) and `cells`, the number of cells it was chosen from.
     """
     import pandas as pd
 
@@ -40,7 +40,7 @@ def bests(frame: pd.DataFrame, over: Sequence[str] = ("batch_size",)) -> pd.Data
             | {name: best[name] for name in over}
             | {"lr": best["lr"], "mean": best["test_mean"], "std": best["test_std"], "n": best["n"]}
             | {"selected_mean": math.nan if selected is None else cells[selected]["test_mean"]}
-            | {"edge": edge(tried.index(best["lr"]), len(tried)), "cells": len(cells)}
+            | {"unwritten": best["unwritten"], "edge": edge(tried.index(best["lr"]), len(tried)), "cells": len(cells)}
         )
     found = pd.DataFrame(rows)
     return found.astype({"train_samples": "Int64"}) if "train_samples" in found else found

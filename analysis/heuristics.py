@@ -110,7 +110,7 @@ def tuning_gains(frame: pd.DataFrame) -> list[tuple[tuple[str, str], float, floa
     """
     keys = [key for key in SETTING if key != "batch_size"]
     found = []
-    for cells in grouped(seed_means(frame), [*keys, "variant"]):
+    for cells in grouped(seed_means(frame), [*keys, "variant", "unwritten"]):
         scores = {(cell["lr"], cell["batch_size"]): cell["test_mean"] for cell in cells}
         batches = {batch for _, batch in scores}
         lrs = [lr for lr in {lr for lr, _ in scores} if all((lr, batch) in scores for batch in batches)]
@@ -151,9 +151,14 @@ def changes(best: pd.DataFrame, axis: str) -> list[Member]:
 
 
 def _groups(best: pd.DataFrame, axis: str) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    """Curves that differ in the axis alone, with their model and task; how many all samples are is not known."""
-    keys = [*(key for key in SETTING if key != axis), "variant"]
+    """Curves that differ in the axis alone, with their model and task; how many all samples are is not known.
+
+    Over ranks alpha may change, too: it is often chosen as a multiple of the rank.
+    """
+    keys = [*(key for key in SETTING if key != axis), "variant", "beside"]
     known = best[best[axis].gt(0).fillna(False)]
+    let = {"alpha"} if axis == "rank" else set()
+    known = known.assign(beside=known["unwritten"].map(lambda pairs: tuple(pair for pair in pairs if pair[0] not in let)))
     several = known.groupby(keys, dropna=False)[axis].transform("nunique") > 1
     groups = [one for _, one in known[several].groupby(keys, dropna=False)]
     return [((one["model"].iloc[0], one["task"].iloc[0]), one) for one in groups]

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_/][a-z0-9_./:-]*", re.IGNORECASE | re.ASCII)
 """Strings that need no quotes: others have a character of Hydra's grammar, or are a value of another type in it."""
 
+NAME = re.compile(r"[a-z0-9_.-]{1,100}", re.IGNORECASE | re.ASCII)
+"""Of a yaml in its group's folder."""
+
 KEY = re.compile(r"[a-z_$][a-z0-9_$-]*(\.([a-z_$][a-z0-9_$-]*|0|[1-9][0-9]*))*", re.IGNORECASE | re.ASCII)
 
 
@@ -78,6 +81,8 @@ def _defaults(group: str, name: str, config: Mapping[str, Any]) -> dict[str, Any
 def _yaml(group: str, name: str) -> Any:
     from omegaconf import OmegaConf
 
+    if not NAME.fullmatch(name):
+        return OmegaConf.create({})
     for folder in (ROOT / "lorabench" / "conf", ROOT / "conf"):  # installed, or a checkout
         if (file := folder / group / f"{name}.yaml").is_file():
             own: Any = OmegaConf.load(file)

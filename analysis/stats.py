@@ -73,8 +73,8 @@ def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per setting, variant and lr, in that order: `n` seeds, how many of them `diverged`, `test_mean`,
-        `test_std` (sample standard deviation, ddof = 1; NaN for one seed), `validation_mean`, and `few_seeds`: whether
-        another point of the setting has more seeds.
+        `test_std` (sample standard deviation, ddof = 1; NaN for one seed), `validation_mean`, `unwritten` (of
+        `analysis.options.separate`), and `few_seeds`: whether another point of the setting has more seeds.
     """
     scored = frame[frame["status"] != "failed"].assign(diverged=frame["status"] == "diverged")
     scored["sum"] = scored["test"] * scored["n"]
@@ -87,6 +87,7 @@ def seed_means(frame: pd.DataFrame) -> pd.DataFrame:
         test_std=("test", "std"),
         published_std=("test_std", "first"),  # of a row that is a mean over seeds already
         validation_mean=("validation", "mean"),
+        unwritten=("unwritten", "first"),
     )
     means["test_mean"] = (means.pop("sum") / means["n"]).mask(means.pop("unknown"))
     means["test_std"] = means["test_std"].fillna(means.pop("published_std"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.overrides import overrides
+from analysis.overrides import NAME, overrides
 from analysis.palette import in_order
 from analysis.stats import edge, grouped, highest, same_lr, seed_means, setting_key
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STEP = 10**0.25
+
+log = logging.getLogger(__name__)
 
 
 class Suggestion(NamedTuple):
@@ -32,9 +35,11 @@ def suggested(frame: pd.DataFrame) -> list[Suggestion]:
     """Two steps of `STEP` to each side of the best cell of each variant, model and task, four beyond an edge.
 
     The best is that of the highest mean validation score; of the highest test score where there are none, as of published
-    cells. Everything but the learning rate and the seed is as it was there. A learning rate that was tried is written as it
-    was, so that its cell is known as done.
+    cells. Everything but the learning rate is as it was there, with the seeds of that curve. A learning rate that was tried is
+    written as it was, so that its cell is known as done. Of a config that no command can say there is a warning and no sweep.
     """
+    from omegaconf.errors import OmegaConfBaseException
+
     best = {}
     for cells in grouped(seed_means(frame), ["model", "task", "variant"]):
         validated = [cell for cell in cells if not math.isnan(cell["validation_mean"])]
@@ -51,7 +56,12 @@ def suggested(frame: pd.DataFrame) -> list[Suggestion]:
             row, end = best[model, task, variant]
             steps = range(-4 if end in ("low", "both") else -2, (4 if end in ("high", "both") else 2) + 1)
             lrs = [_written(row["lr"] * STEP**i, tried) for i in steps]
-            found.append(Suggestion(f"{model} · {task}", lrs, _line(row, lrs, files.get(_cell(row)))))
+            curve = of_task & (frame["variant"] == variant) & (frame["status"] != "failed")
+            seeds = sorted({cell["seed"] for cell in frame[curve].to_dict("records") if setting_key(cell) == setting_key(row)})
+            try:
+                found.append(Suggestion(f"{model} · {task}", lrs, _line(row, lrs, seeds, files.get(_cell(row)))))
+            except (ValueError, OmegaConfBaseException) as error:
+                log.warning("no sweep suggested for %r of %r · %r: %s", variant, model, task, str(error).partition("\n")[0])
     return found
 
 
@@ -67,17 +77,23 @@ def _exact(lr: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def _line(row: dict[str, Any], lrs: Sequence[float], file: str | None) -> str:
+def _line(row: dict[str, Any], lrs: Sequence[float], seeds: Sequence[int], file: str | None) -> str:
+    """Raises ValueError where no override can say it."""
     import pandas as pd
 
     names = {key: row[key] for key in ("model", "task")} | {"variant": row["variant"].split()[0]}
+    if strange := [name for name in names.values() if not NAME.fullmatch(name)]:
+        raise ValueError(f"{strange[0]!r} is no name of a yaml")
     axes = {"rank": row["rank"], "batch_size": row["batch_size"], "lr": ",".join(map(_exact, lrs))}
     every = pd.isna(row["train_samples"])  # of published cells too, where nothing tells
     samples = {"train_samples": "null" if every else row["train_samples"]}
+    of_seeds = {} if list(seeds) in ([0], [-1]) else {"seed": ",".join(map(str, seeds))}
     epochs = {} if row["epochs"] == 1 else {"epochs": f"{row['epochs']:g}"}
-    words = [shlex.quote(f"{key}={value}") for key, value in (names | axes | samples | epochs).items()]
+    words = [shlex.quote(f"{key}={value}") for key, value in (names | axes | of_seeds | samples | epochs).items()]
     options = overrides(json.loads(Path(file).read_text(encoding="utf-8"))["config"]) if file else []
-    return " ".join([*words, *options])
+    line = " ".join([*words, *options])
+    line.encode()  # raises for what no terminal can show
+    return line
 
 
 def _files(frame: pd.DataFrame) -> dict[tuple[Any, ...], str]:
