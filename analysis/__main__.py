@@ -165,7 +165,8 @@ def _responses(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from analysis.compare import compare, text
+    from analysis.compare import compare
+    from analysis.compare_table import text
     from analysis.load import load_together
 
     one, other = load_together([options.a, options.b], wide=True)

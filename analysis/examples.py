@@ -24,6 +24,9 @@ COMPLETIONS = "completions.jsonl.gz"
 _KNOWN: dict[Any, Any] = {}
 TEXTS = ("set", "id", "prompt", "completion", "gold")
 
+SAME = 1e-6
+"""Completions whose mean is further from the records' than this are scored by another rule, and tell nothing of it."""
+
 
 class Asked(NamedTuple):
     """What a test problem asks: problems of several tasks may share an id."""
@@ -100,6 +103,24 @@ def aligned(records: Sequence[Sequence[str]]) -> tuple[list[list[np.ndarray]], l
     return (arrays, ids) if ids else ([], [])
 
 
+def reproduced(models: Sequence[Sequence[dict[str, Any]]]) -> tuple[list[list[np.ndarray]], list[list[str]]] | None:
+    """`aligned` of the records of several models' cells, where it is what they were scored by.
+
+    Args:
+        models: for each the rows of its seeds (`analysis.load.load_records`), none of them failed; as many of each.
+
+    Returns:
+        None without a common problem, and unless the mean over test sets of each model's scores is, within `SAME`, the mean of
+        its cells' test scores: a file may have been cut short, or be scored by another rule.
+    """
+    import numpy as np
+
+    arrays, ids = aligned([[str(cell["path"]) for cell in cells] for cells in models])
+    means = [np.mean([of_set.mean() for of_set in of_model]) for of_model in arrays]
+    known = [np.mean([cell["test"] for cell in cells]) for cells in models]
+    return (arrays, ids) if arrays and np.allclose(means, known, rtol=0, atol=SAME) else None
+
+
 def _common(cells: Sequence[Answers]) -> list[np.ndarray]:
     """For each cell the places of the problems that all have scored, by rising id."""
     import numpy as np
@@ -168,7 +189,7 @@ def _checked(one: dict[str, Any]) -> dict[str, Any]:
     score = one.get("score")
     if score is None:
         one["score"] = math.nan
-    elif isinstance(score, (int, float)) and 0 <= score <= 1:
+    elif isinstance(score, (int, float)) and not isinstance(score, bool) and 0 <= score <= 1:
         one["score"] = float(score)
     else:
         fraction(one, "score")  # raises

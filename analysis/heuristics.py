@@ -15,6 +15,7 @@ from analysis import clusters
 from analysis.bests import bests
 from analysis.clusters import Member
 from analysis.correlation import Estimate
+from analysis.errors import AnalysisError
 from analysis.options import SETTING
 from analysis.stats import grouped, seed_means
 
@@ -84,7 +85,6 @@ def findings(frame: pd.DataFrame, blocks: pd.DataFrame | None = None, unread: st
 
 def _sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) -> Finding:
     """The slopes of `analysis.sharpness.compare`; that of a single comparison has Student's t interval over its variants."""
-    from analysis.errors import AnalysisError
     from analysis.sharpness import compare
 
     compared, reason = [], unread or UNMEASURED

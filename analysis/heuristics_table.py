@@ -29,8 +29,10 @@ def text(found: Sequence[Finding], next_sweep: Sequence[Suggestion]) -> str:
     for title in dict.fromkeys(one.title for one in next_sweep):
         copied += [f"# {title}", *(f"python -m lorabench -m {one.line}" for one in next_sweep if one.title == title)]
     notes = [
-        "groups: curves of one variant and setting that differ in that axis alone; tasks: the models and tasks that they are "
-        "of. The mean is that of the tasks' means, its interval Student's t for other models and tasks; of fewer than "
+        "groups: for points lost, grids of one variant and setting over learning rates and batch sizes; for λmax, comparisons "
+        "of variants; else sets of curves of one variant and setting that differ in that axis alone. tasks: the models and "
+        "tasks that they are of. The mean is that of the tasks' means, its interval Student's t for other models and tasks; of "
+        "fewer than "
         f"{LEAST} tasks there is none: [-]. λmax of one comparison: over its variants. Curves whose best learning rate "
         "is at the edge of those tried have no exponent.",
         "The commands are a next sweep, by factors of 10^(1/4) around the best learning rate of each variant: on validation, "

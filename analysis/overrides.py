@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import re
 import shlex
 from functools import cache
@@ -20,11 +22,18 @@ OF_THE_CODE = ("_target_", "name", "version", "engine")
 SCHEMA = {"model": {"weights": "pretrained", "dtype": "auto"}}
 """Defaults that no yaml holds."""
 
-PLAIN = re.compile(r"[A-Za-z_/][\w./:-]*")
+log = logging.getLogger(__name__)
+
+PLAIN = re.compile(r"(?!(?:true|false|null|nan|inf)$)[a-z_/][a-z0-9_./:-]*", re.IGNORECASE | re.ASCII)
+"""Strings that need no quotes: others have a character of Hydra's grammar, or are a value of another type in it."""
+
+KEY = re.compile(r"[a-z_$][a-z0-9_$-]*(\.([a-z_$][a-z0-9_$-]*|0|[1-9][0-9]*))*", re.IGNORECASE | re.ASCII)
 
 
 def overrides(config: Mapping[str, Any]) -> list[str]:
     """Words such as `variant.alpha=16`, quoted for a shell, for what differs from the yamls of the record's groups.
+
+    What no override can say is left out, with a warning.
 
     Args:
         config: `config` of a record. Its top-level axes and the names of model, task and variant are left to the caller.
@@ -41,10 +50,13 @@ def overrides(config: Mapping[str, Any]) -> list[str]:
         node = _node(config, group)
         defaults = _flat(_defaults(group, str(node.get("name", "default")), config))
         for key, value in _flat({key: value for key, value in node.items() if key not in OF_THE_CODE}).items():
-            if key in defaults and value != defaults[key]:
-                found.append(f"{group}.{key}={_word(value)}")
-            elif key not in defaults and value is not None:
-                found.append(f"++{group}.{key}={_word(value)}")
+            added = key not in defaults
+            if value == (None if added else defaults[key]):
+                continue
+            try:
+                found.append(f"{'++' * added}{_key(group, key)}={_word(value)}")
+            except ValueError as error:
+                log.warning("left out of a suggested command, for no override can say it: %s.%s, %s", group, key, error)
     return [shlex.quote(word) for word in found]
 
 
@@ -81,6 +93,34 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _key(group: str, key: str) -> str:
+    if not KEY.fullmatch(key):
+        raise ValueError("a key of other characters")
+    return f"{group}.{key}"
+
+
 def _word(value: Any) -> str:
-    """JSON is what Hydra reads, and most strings need no quotes."""
-    return value if isinstance(value, str) and PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) and PLAIN.fullmatch(value) else _value(value)
+
+
+def _value(value: Any) -> str:
+    """As Hydra's grammar of overrides writes it: JSON, but for strings, keys and infinity."""
+    if isinstance(value, str):
+        return _quoted(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        if not all(PLAIN.fullmatch(key) and KEY.fullmatch(key) for key in value):
+            raise ValueError(f"a dict with the keys {', '.join(map(repr, value))}")
+        return f"{{{', '.join(f'{key}: {_value(each)}' for key, each in value.items())}}}"
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)
+    return json.dumps(value)
+
+
+def _quoted(value: str) -> str:
+    """A backslash is one as it stands, except before a quote."""
+    if "${" in value or value == "???" or "\0" in value:  # to OmegaConf a reference, and nothing; to a shell the end
+        raise ValueError(f"the text {value!r}")
+    doubled = re.sub(r'\\+(?="|\Z)', r"\g<0>\g<0>", value)
+    return '"' + doubled.replace('"', '\\"') + '"'

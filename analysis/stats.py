@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 BEST_RANGE = 0.01
 """A learning rate belongs to the best range if its mean is within this fraction of the peak."""
 
+ROUNDED = 1e-3
+"""Learning rates closer than this part of them are the same, rounded as papers do."""
+
+
+def same_lr(one: float, other: float) -> bool:
+    """Whether two learning rates are the same but for rounding (`ROUNDED`)."""
+    return math.isclose(one, other, rel_tol=ROUNDED)
+
 
 def settings(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """Each setting, as `{column: value}`, with its cells that have a score."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analysis.overrides import overrides
 from analysis.palette import in_order
-from analysis.stats import edge, grouped, highest, seed_means, setting_key
+from analysis.stats import edge, grouped, highest, same_lr, seed_means, setting_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STEP = 10**0.25
-SAME = 1e-3
-"""Learning rates closer than this part of them are one point, rounded."""
 
 
 class Suggestion(NamedTuple):
@@ -60,7 +58,7 @@ def suggested(frame: pd.DataFrame) -> list[Suggestion]:
 def _written(lr: float, tried: Sequence[float]) -> float:
     """The learning rate tried that is meant, or four digits."""
     nearest = min(tried, key=lambda one: abs(one / lr - 1))
-    return nearest if abs(nearest / lr - 1) < SAME else float(f"{lr:.3e}")
+    return nearest if same_lr(nearest, lr) else float(f"{lr:.3e}")
 
 
 def _exact(lr: float) -> str:
@@ -74,9 +72,8 @@ def _line(row: dict[str, Any], lrs: Sequence[float], file: str | None) -> str:
 
     names = {key: row[key] for key in ("model", "task")} | {"variant": row["variant"].split()[0]}
     axes = {"rank": row["rank"], "batch_size": row["batch_size"], "lr": ",".join(map(_exact, lrs))}
-    samples = {
-        "train_samples": "null" if pd.isna(row["train_samples"]) else row["train_samples"]
-    }  # published ones without: all
+    every = pd.isna(row["train_samples"])  # of published cells too, where nothing tells
+    samples = {"train_samples": "null" if every else row["train_samples"]}
     epochs = {} if row["epochs"] == 1 else {"epochs": f"{row['epochs']:g}"}
     words = [shlex.quote(f"{key}={value}") for key, value in (names | axes | samples | epochs).items()]
     options = overrides(json.loads(Path(file).read_text(encoding="utf-8"))["config"]) if file else []

@@ -8,8 +8,7 @@ from pathlib import Path
 from statistics import mean, variance
 from typing import TYPE_CHECKING, Any
 
-from analysis.examples import aligned, scores
-from analysis.intervals import SAME
+from analysis.examples import SAME, reproduced, scores
 from analysis.paired import difference
 from analysis.welch import ZERO, Side, welch
 
@@ -57,12 +56,14 @@ def _paired(ones: Sequence[Row], others: Sequence[Row]) -> Row | None:
         return None
     known = [scores(str(row["path"])) for row in cells]
     problems = [{name: of_set.keys() for name, of_set in each.items()} for each in known]
-    if not problems[0] or any(each != problems[0] for each in problems):
+    found = reproduced([[row] for row in cells]) if all(each == problems[0] for each in problems) else None
+    if found is None:
         return None
-    reproduced = [mean(mean(of_set.values()) for of_set in each.values()) for each in known]
-    if any(abs(score - row["test"]) > SAME for score, row in zip(reproduced, cells, strict=True)):
-        return None  # a file that was cut short, or scored by another rule
-    (ours, theirs), _ = aligned([[str(row["path"]) for row in rows] for rows in (ones, others)])
+    of_cells, _ = found
+    ours, theirs = (
+        [np.concatenate(of_set) for of_set in zip(*of_side, strict=True)]
+        for of_side in (of_cells[: len(ones)], of_cells[len(ones) :])
+    )
     sets = [np.subtract(b, a) for a, b in zip(ours, theirs, strict=True)]
     up, down = (sum(int((sign * d > 0).sum()) for d in sets) for sign in (1, -1))
     same = up + down == 0
@@ -70,10 +71,10 @@ def _paired(ones: Sequence[Row], others: Sequence[Row]) -> Row | None:
     # In McNemar's test every problem counts alike, in the score only if the sets are equally large.
     if len(ones) == 1 and binary and len({d.shape[1] for d in sets}) == 1:
         return {"how": "mcnemar", "p": 1.0 if same else float(binomtest(up, up + down).pvalue), "same": same}
-    found = difference(sets, resampled=False)
-    if found.stderr < ZERO and not same:
+    paired = difference(sets, resampled=False)
+    if paired.stderr < ZERO and not same:
         return None  # every problem changed by as much: no spread to test with
-    return {"how": "paired", "p": 1.0 if same else found.p(), "same": same}
+    return {"how": "paired", "p": 1.0 if same else paired.p(), "same": same}
 
 
 def _proportions(ones: Sequence[Row], others: Sequence[Row]) -> Row:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.differences import REFERENCE
 from analysis.equivalence import ALPHA, MARGIN
 from analysis.labels import format_lr, in_points
+from analysis.stats import same_lr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +89,8 @@ def _shift(panels: Sequence[dict[str, Any]], variants: Sequence[str], margin: fl
         for name, peak in peaks.items():
             if name == REFERENCE or not peak["peak_mean"] > 0 or min(len(curves[name]), len(curves[REFERENCE])) < 2:
                 continue
-            ratios.setdefault(name, []).append(peak["peak_lr"] / at)
-            there = next((point[1] for point in curves[name] if math.isclose(point[0], at, rel_tol=1e-3)), math.nan)
+            ratios.setdefault(name, []).append(1.0 if same_lr(peak["peak_lr"], at) else peak["peak_lr"] / at)
+            there = next((point[1] for point in curves[name] if same_lr(point[0], at)), math.nan)
             loss = peak["peak_mean"] - there
             if not math.isnan(loss) and loss >= lost.get(name, (-1.0, ""))[0]:
                 lost[name] = (loss, f"at LoRA's {format_lr(at)} {name} scores {_percent(there)} %")
@@ -127,13 +128,15 @@ def gaps(panels: Sequence[dict[str, Any]], variants: Sequence[str], cells: dict[
     grids = sum(len({tuple(point[0] for point in curve["points"]) for curve in panel["curves"]}) > 1 for panel in panels)
     if grids:
         found.append(f"Variants were tried at different learning rates{_in(grids, total)}: more tries, a higher best.")
-    complete = [i for i, row in enumerate(cells["rows"]) if row[7] == "complete" and cells["details"][i] is not None]
+    place = cells["columns"].index("status")
+    statuses = [row[place] for row in cells["rows"]]
+    complete = [i for i, status in enumerate(statuses) if status == "complete" and cells["details"][i] is not None]
     if without := sum(not cells["details"][i]["answers"] for i in complete):
         found.append(f"Without completions: {_many(without, 'cell')}; differences rest on means over seeds, or are open.")
     missing = [panel["differences"]["reason"] for panel in panels if panel["differences"]["reason"]]
     if missing:
         found.append(f"No comparison with {REFERENCE}{_in(len(missing), total)}: {missing[0]}.")
-    if diverged := sum(row[7] == "diverged" for row in cells["rows"]):
+    if diverged := statuses.count("diverged"):
         found.append(f"Diverged: {_many(diverged, 'cell')}, with a score of 0.")
     for key, what in (("failed", "left out of everything but the table of cells"), ("skipped", "unreadable, in nothing")):
         if counts.get(key):
@@ -173,7 +176,7 @@ def _within(spreads: Sequence[float]) -> str:
 
 
 def _times(ratio: float) -> str:
-    return "LoRA's own" if math.isclose(ratio, 1, rel_tol=1e-3) else f"{ratio:.2g} times LoRA's"
+    return "LoRA's own" if same_lr(ratio, 1) else f"{ratio:.2g} times LoRA's"
 
 
 def _percent(value: float) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from analysis.__main__ import main
-from analysis.compare import compare, text
+from analysis.compare import compare
+from analysis.compare_table import text
 from analysis.errors import AnalysisError
 from analysis.load import load_together
 from analysis.published import PUBLISHED
@@ -156,6 +157,8 @@ def test_only_shared_seeds_are_tested(runs, answered, other):
     assert found["seeds"].tolist() == [1] and found["how"].tolist() == ["mcnemar"] and found.attrs["alone"] == (2, 1)
     shown = text(found, ("A", "B"))
     assert "One shared seed: by the noise of the test problems" in shown and "Several shared" not in shown
+    for test in ("McNemar", "a paired t-test where sets are unequally large or scores graded", "proportions without"):
+        assert test in " ".join(shown.split())
 
 
 def test_a_newer_record_of_a_cell_is_looked_for_in_its_own_folder(runs, write, other):
@@ -171,9 +174,31 @@ def test_thousands_of_cells_are_matched_without_trying_every_pair(runs, write, m
         for rank in range(1, 41):
             write("lora", lr, 0, 0.5, config={"rank": rank})
     (frame,), tried = load_together([runs], wide=True), []
-    monkeypatch.setattr("analysis.compare.math.isclose", lambda a, b, rel_tol: tried.append(a) or abs(a - b) <= rel_tol * a)
+    monkeypatch.setattr("analysis.compare.same_lr", lambda a, b: tried.append(a) or a == b)
     assert len(compare(frame, frame)) == 80
     assert len(tried) <= 80 * 2
+
+
+@pytest.mark.parametrize(("factor", "common"), [(1.0005, True), (1 / 1.0005, True), (1.005, False)])
+def test_learning_rates_are_the_same_but_for_rounding(runs, write, other, factor, common):
+    for lr in (1e-3, 2e-2):
+        write("lora", lr)
+    folder = other()
+    for lr in (1e-3 * factor, 2e-2):
+        write("lora", lr)
+    assert len(compared(folder, runs)) == 1 + common
+
+
+def test_p_is_corrected_for_the_cells_that_have_one(runs, write, other):
+    """Nothing is known of the test sets of the second."""
+    none = {key: {"mean": 0.5, "sets": {}} for key in ("validation", "test")}
+    write("lora", 2e-3, 0, 0.2)
+    write("pissa", 2e-3, 0, metrics=none)
+    folder = other()
+    write("lora", 2e-3, 0, 0.9)
+    write("pissa", 2e-3, 0, metrics=none)
+    shown = text(compared(folder, runs), ("A", "B"))
+    assert "p is corrected for 1 cells" in shown and "Not tested, for nothing tells their noise: 1." in shown
 
 
 def test_the_command(runs, write, other, capsys):

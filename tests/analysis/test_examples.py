@@ -9,7 +9,7 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.differences import differences
-from analysis.examples import aligned, answers, completions, scores
+from analysis.examples import SAME, aligned, answers, completions, reproduced, scores
 from analysis.load import load_records
 
 ROW = {"split": "test", "set": "a", "id": "x", "prompt": "p", "completion": "c", "gold": "g", "score": 1.0}
@@ -39,9 +39,10 @@ DAMAGED = {
     "a number for a text": lambda data: gzip.compress(gzip.decompress(data) + line(id=3)),
     **{
         f"score {score}": lambda data, score=score: gzip.compress(gzip.decompress(data) + line(score=score))
-        for score in ("x", float("nan"), 1.5, 10**30)
+        for score in ("x", float("nan"), 1.5, 10**30, True)
     },
     "a problem twice": lambda data: gzip.compress(gzip.decompress(data) + 2 * line()),
+    "two problems of one id": lambda data: gzip.compress(gzip.decompress(data) + line() + line(prompt="another")),
 }
 
 
@@ -64,9 +65,15 @@ def test_a_damaged_file_is_one_line_and_no_completions(runs, answered, caplog, c
     assert found["how"].isin(["paired", "means"]).all() and found["value"].notna().all()
 
 
-def test_truth_values_and_missing_scores_are_read(runs, write):
+def test_an_id_is_of_one_set(runs, write):
     path = write()
-    rows = line(score=True) + line(id="y", score=0) + line(id="z", score=None) + line(split="validation", prompt=...)
+    path.with_name("completions.jsonl.gz").write_bytes(gzip.compress(line() + line(set="b", score=0.0)))
+    assert scores(str(path)) == {"a": {"x": 1.0}, "b": {"x": 0.0}}
+
+
+def test_missing_scores_are_read(runs, write):
+    path = write()
+    rows = line() + line(id="y", score=0) + line(id="z", score=None) + line(split="validation", prompt=...)
     path.with_name("completions.jsonl.gz").write_bytes(gzip.compress(rows))
     assert scores(str(path)) == {"a": {"x": 1.0, "y": 0.0}}
     assert [one["score"] for one in completions(path)] == [1.0, 0.0, pytest.approx(float("nan"), nan_ok=True)]
@@ -95,6 +102,25 @@ def test_scores_are_aligned_by_problem(runs, write):
         [[0.03, 0.04, 0.06], [0.04, 0.05, 0.07]],
     ]
     assert aligned([]) == ([], [])
+
+
+def test_completions_reproduce_each_models_mean_over_its_seeds(answered):
+    models = [
+        [{"path": answered(name, 2e-3, seed, scores), "test": sum(scores) / 4} for seed, scores in enumerate(of_seeds)]
+        for name, of_seeds in {
+            "lora": ([1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0]),
+            "pissa": ([0.0, 0.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]),
+        }.items()
+    ]
+    arrays, ids = reproduced(models)
+    assert ids == [[f"test/{i}" for i in range(4)]]
+    assert [each.tolist() for [each] in arrays][1] == [[0.0, 0.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]]
+    known = models[1][0]["test"]
+    for off, told in ((SAME, True), (3 * SAME, False), (-3 * SAME, False), (float("nan"), False)):
+        models[1][0]["test"] = known + off
+        assert (reproduced(models) is not None) == told
+    models[0][0]["path"].with_name("completions.jsonl.gz").unlink()
+    assert reproduced(models) is None and reproduced([]) is None
 
 
 def test_a_cell_costs_a_number_a_problem(answered):

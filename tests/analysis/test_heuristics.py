@@ -108,6 +108,13 @@ def test_a_value_without_a_logarithm_is_no_part_of_an_axis(runs, write, rank):
     assert {one.groups for one in findings(frame) if one.rule == "rank"} == {0}
 
 
+def test_curves_that_learn_nothing_count_for_nothing(runs, write):
+    for rank in (4, 8):
+        for lr in LRS[:3]:
+            write("lora", lr, 0, 0.0, config={"rank": rank})
+    assert {one.groups for one in findings(load_records(runs)) if one.rule == "rank"} == {0}
+
+
 def test_a_gap_says_why(runs, write):
     grid(write, variants=("lora",), ranks=(4,), batches=(8, 32))
     frame = load_records(runs)
@@ -124,6 +131,10 @@ def test_text_has_every_finding_and_command(runs, write):
     assert "python -m lorabench -m model=tiny task=arithmetic variant=dora" in shown
     assert all(one.what in shown for one in findings(frame)) and "nan" not in shown
     assert "0.50 [-]" in shown and "Below" not in shown
+    told = (
+        "groups: for points lost, grids of one variant and setting over learning rates and batch sizes; for λmax, comparisons"
+    )
+    assert told in " ".join(shown.split())
 
 
 def test_the_rule_of_sharpness_is_a_gap_without_blocks_and_the_slope_with_them(runs, write, monkeypatch):

@@ -136,6 +136,25 @@ def test_one_learning_rate_says_nothing_of_the_best(runs, write):
     assert not any("best learning rate" in sentence for sentence in tree(load_records(runs))["summary"])
 
 
+def test_learning_rates_that_differ_by_rounding_are_lora_s_own(runs, write):
+    for rank, near in ((8, 2.001e-3), (64, 1.999e-3)):
+        for lr, score in ((2e-4, 0.1), (2e-3, 0.9)):
+            write("lora", lr, 0, score, config={"rank": rank})
+            write("pissa", near if lr == 2e-3 else lr, 0, score, config={"rank": rank})
+    told = tree(load_records(runs))["summary"][-1]
+    assert "of pissa is LoRA's own (the median; below LoRA's in 0, above it in 0 of 2" in told
+
+
+@pytest.mark.parametrize(("more", "counted"), [(1, False), (150, True)])
+def test_only_verdicts_hold_for_the_trained_models_of_one_seed(runs, answered, more, counted):
+    right = [1.0] * 20 + [0.0] * 180
+    answered("lora", 2e-3, 0, right)
+    answered("pissa", 2e-3, 0, [1.0] * (20 + more) + [0.0] * (180 - more))
+    told = tree(load_records(runs))["summary"][2]
+    assert ("1 is open" in told) != counted
+    assert ("With one seed, 1 of these hold for these trained models alone." in told) == counted == ("With one seed" in told)
+
+
 def test_the_margin_is_the_one_asked_for(runs, write, capsys):
     for seed in range(4):
         for name, score in (("lora", 0.9), ("pissa", 0.92)):

@@ -34,6 +34,10 @@ def test_mean_and_deviation_over_searches_and_the_best_configuration():
     assert row(shown, "random") == ["random", "1", "3", "20.00", "30.00", "lr=2e-3"]
 
 
+def test_half_of_an_odd_number_is_rounded_up():
+    assert row(text([search("gp", 0, [0.1, 0.2, 0.3])]), "gp")[3:5] == ["20.00", "30.00"]
+
+
 def test_searches_of_other_spaces_have_their_own_table_and_lengths_are_told():
     shown = text([search("gp", 0, [0.1]), search("gp", 1, [math.nan, math.nan, 0.2]), search("tpe", 0, [0.3], key="other")])
     assert shown.count("9 candidates") == 2

@@ -1,9 +1,11 @@
 """A next sweep: around the right cell, with its configuration, at learning rates that are not tried twice."""
 
+import math
 import shlex
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from analysis.load import load_records
 from analysis.overrides import ROOT, overrides
@@ -32,6 +34,20 @@ def test_the_next_sweep_is_around_the_best_and_reaches_beyond_an_edge(runs, writ
     assert found["lora"][0][2] == 1e-3 and len(found["lora"][0]) == 5
     assert len(found["pissa"][0]) == 7 and found["pissa"][0][4] == 1e-4
     assert "model=tiny task=arithmetic variant=lora rank=8 batch_size=16 lr=3.162e-4" in found["lora"][1]
+
+
+def test_a_single_learning_rate_is_an_edge_on_both_sides(runs, write):
+    write("lora", 1e-3, 0, 0.9)
+    lrs, _ = of(runs)["lora"]
+    assert len(lrs) == 9 and lrs[4] == 1e-3
+
+
+def test_the_edge_is_that_of_the_best_setting(runs, write):
+    """Another batch size was tried at a higher learning rate."""
+    for batch, lr, score in [(8, 1e-4, 0.1), (8, 1e-3, 0.2), (8, 1e-2, 0.1), (16, 1e-4, 0.5), (16, 1e-3, 0.9)]:
+        write("lora", lr, 0, score, config={"batch_size": batch})
+    lrs, _ = of(runs)["lora"]
+    assert len(lrs) == 7 and lrs[2] == 1e-3
 
 
 @pytest.mark.parametrize("axis", ["batch_size", "rank"])
@@ -104,3 +120,63 @@ def test_words_are_quoted_for_a_shell_and_for_hydra():
     assert overrides(config) == [
         "'++variant.a=\"x y; rm\"'", "'++variant.b=[1, \"c\"]'", "++variant.d=1e-08"
     ]  # fmt: skip
+
+
+TEXTS = [
+    *(
+        "true",
+        "False",
+        "null",
+        "NULL",
+        "nan",
+        "inf",
+        "-inf",
+        "3",
+        "1e3",
+        "true/x",
+        "null-1",
+        "a:b",
+        "/data/x.y-z",
+        "é",
+        "",
+        " a",
+    ),
+    *(
+        "C:\\new\\",
+        "\\",
+        "\\\\",
+        'say "no"',
+        '\\"',
+        '"\\\\"\\',
+        "it's",
+        "two\nlines",
+        "a,b",
+        "[a]",
+        "{a: b}",
+        "f(x)",
+        "k=v",
+        "$x",
+    ),
+]
+
+
+@pytest.mark.parametrize("value", [
+    *TEXTS, TEXTS, [{text: text} for text in ("mine", "a.b", "c-1")], [{"a": [1, {"b": "x, y"}], "c": {}}], [], [[]],
+    False, None, 0, -3, 1e-08, 1e20, math.inf, -math.inf, [None, False, "null", "false", 2.0],
+], ids=repr)  # fmt: skip
+def test_hydra_reads_what_was_configured(value):
+    (word,) = overrides({"trainer": {"name": "default", "max_grad_norm": value, "betas": [0.9, 0.999]}, "lr": 1e-3})
+    (word,) = shlex.split(word)
+    read = OverridesParser.create().parse_override(word)
+    assert read.key_or_group == "trainer.max_grad_norm"
+    assert read.value() == value and type(read.value()) is type(value)
+
+
+@pytest.mark.parametrize("node", [
+    *({"x": text} for text in ("${lr}", "a ${oc.env:HOME}", "???", "nul\0")),
+    {"x": [{"true": 1}]}, {"x": [{"a b": 1}]}, {"x": [1, {"1": 1}]}, {"x": ["${lr}"]}, {"a b": 1}, {"a=b": 1}, {"a": {"": 1}},
+], ids=repr)  # fmt: skip
+def test_what_no_override_can_say_is_left_out_with_a_warning(caplog, node):
+    assert overrides({"variant": {"name": "mine", **node, "last": 1}}) == ["++variant.last=1"]
+    (told,) = caplog.messages
+    assert told.startswith("left out of a suggested command, for no override can say it: variant.") and "\n" not in told

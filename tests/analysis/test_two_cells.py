@@ -87,6 +87,33 @@ def test_completions_that_do_not_reproduce_a_score_are_not_paired(cell, seeds):
     assert row["how"] == "proportions" and not row["same"] and row["p"] < 1
 
 
+@pytest.mark.parametrize("scored", [{}, {"b": right(5, 20)}], ids=["none", "the other"])
+def test_a_set_whose_answers_have_no_scores_yet_is_not_paired(cell, scored):
+    cells = [cell({"a": right(n, 20), "b": right(5, 20)}) for n in (10, 15)]
+    texts = {"split": "test", "set": "a", "id": "0", "prompt": "Q?", "completion": "4", "gold": "4", "score": None}
+    for one in cells:
+        write(Path(one["path"]).parent, scored)
+        with gzip.open(Path(one["path"]).with_name("completions.jsonl.gz"), "at") as file:
+            file.write("\n" + json.dumps(texts))
+    row = by_problems(cells[:1], cells[1:])
+    assert row["how"] == "proportions" and not row["same"] and row["p"] < 1
+
+
+def test_every_cell_reproduces_its_own_score(cell):
+    """One record too high and one as much too low are right on average."""
+    ones, others = ([cell({"a": right(n, 20)}) for n in (8, 12)] for _ in range(2))
+    assert by_problems(ones, others)["how"] == "paired"
+    ones[0]["test"], ones[1]["test"] = 0.5, 0.5
+    assert by_problems(ones, others)["how"] != "paired"
+
+
+def test_graded_scores_are_paired_without_mcnemar(cell):
+    generator = np.random.default_rng(0)
+    before, after = generator.random(40), generator.random(40)
+    row = by_problems([cell({"a": before})], [cell({"a": after})])
+    assert row["how"] == "paired" and row["p"] == pytest.approx(stats.ttest_rel(after, before).pvalue)
+
+
 def test_other_problems_are_not_paired(cell):
     """The problems that both have are the same, but not all of them are in both."""
     row = by_problems([cell({"a": np.ones(20)})], [cell({"a": np.ones(19)})])
@@ -125,7 +152,11 @@ def test_divergence(cell):
 def test_one_of_several_seeds_that_diverged_is_no_clear_difference(cell):
     ones = [cell({"a": right(n, 200)}) for n in (100, 104, 98)]
     row = by_problems(ones, [*ones[:2], cell({}, status="diverged")])
-    assert row["how"] == "proportions" and not row["same"] and 0.2 < row["p"] < 0.9
+    assert row["how"] == "proportions" and not row["same"]
+    pooled, d = (302 + 204) / 1200, np.array([0, 0, -98]) / 200
+    of_problems, of_seeds = pooled * (1 - pooled) * 2 / 200, d.var(ddof=1) / 3
+    df = (of_problems + of_seeds) ** 2 / (of_seeds**2 / 2)
+    assert row["p"] == pytest.approx(2 * stats.t.sf(abs(d.mean()) / np.sqrt(of_problems + of_seeds), df))
     row = by_problems(ones, [cell({}, status="diverged") for _ in ones])
     assert row["p"] < 1e-3
 
