@@ -191,7 +191,7 @@ def test_learning_rates_are_the_same_but_for_rounding(runs, write, other, factor
 
 def test_p_is_corrected_for_the_cells_that_have_one(runs, write, other):
     """Nothing is known of the test sets of the second."""
-    none = {"validation": None, "test": {"mean": 0.5, "sets": {}}}
+    none = {key: {"mean": 0.5, "sets": {}} for key in ("validation", "test")}
     write("lora", 2e-3, 0, 0.2)
     write("pissa", 2e-3, 0, metrics=none)
     folder = other()
