@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import equivalence, power
 from analysis.errors import AnalysisError
-from analysis.examples import aligned
-from analysis.intervals import SAME
+from analysis.examples import reproduced
 from analysis.options import SETTING
 from analysis.paired import Difference, difference
 from analysis.palette import in_order
@@ -132,14 +131,8 @@ def _paired(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) ->
 
     if not ours or any(cell["status"] != "complete" for cell in (*ours, *theirs)):
         return None  # a mean over seeds of which some diverged is no mean over problems
-    arrays, _ = aligned([[str(cell["path"]) for cell in cells] for cells in (ours, theirs)])
-    if not arrays:
-        return None
-    means = [np.mean([scores.mean() for scores in of_model]) for of_model in arrays]
-    known = [np.mean([cell["test"] for cell in cells]) for cells in (ours, theirs)]
-    if not max(abs(a - b) for a, b in zip(means, known, strict=True)) <= SAME:
-        return None  # a file that was cut short, or scored by another rule
-    return difference([np.subtract(one, other) for one, other in zip(*arrays, strict=True)])
+    found = reproduced((ours, theirs))
+    return difference([np.subtract(one, other) for one, other in zip(*found[0], strict=True)]) if found else None
 
 
 def _of_means(one: Side, other: Side, margin: float) -> dict[str, Any]:
@@ -195,12 +188,11 @@ def _honest(curve: Sequence[dict[str, Any]]) -> Honest | None:
     complete = [cell for cell in curve if cell["status"] == "complete"]
     if len(lrs) < 2 or len({(cell["lr"], cell["seed"]) for cell in curve}) < len(lrs) * len(seeds) or not complete:
         return None
-    arrays, ids = aligned([[str(cell["path"])] for cell in complete])
-    if not arrays:
+    known = reproduced([[cell] for cell in complete])
+    if known is None:
         return None
+    arrays, ids = known
     scores = {(cell["lr"], cell["seed"]): each for cell, each in zip(complete, arrays, strict=True)}
     nothing = [np.zeros_like(each) for each in arrays[0]]  # what diverged solves no problem
     table = [[np.concatenate(each) for each in zip(*(scores.get((lr, s), nothing) for s in seeds), strict=True)] for lr in lrs]
-    found = cross_fitted(table, ids)
-    peak = max(np.mean([cell["test"] for cell in curve if cell["lr"] == lr]) for lr in lrs)
-    return found if abs(found.peak - peak) <= SAME else None
+    return cross_fitted(table, ids)

@@ -6,14 +6,11 @@ import math
 from statistics import stdev
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.examples import aligned
+from analysis.examples import reproduced
 from analysis.paired import LEVEL, difference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-SAME = 1e-6
-"""Completions whose mean is further from the records' than this are scored by another rule, and tell nothing of it."""
 
 
 class Interval(NamedTuple):
@@ -38,17 +35,16 @@ def interval(cells: Sequence[dict[str, Any]], mean: float) -> Interval:
 
     Args:
         cells: rows of `analysis.load.load_records`, none of them failed.
-        mean: their mean test score, which the completions must reproduce.
+        mean: their mean test score.
     """
     if math.isnan(mean) or not cells:
         return NONE
     if all(cell["status"] == "complete" and cell["n"] == 1 for cell in cells):
-        arrays, _ = aligned([[str(cell["path"]) for cell in cells]])
-        if arrays:
-            found = difference(arrays[0], resampled=False)
-            if abs(found.value - mean) <= SAME:
-                low, high = found.interval()
-                return Interval(max(low, 0.0), min(high, 1.0), "problems and seeds" if found.seeds > 1 else "problems")
+        found = reproduced([cells])
+        if found:
+            seen = difference(found[0][0], resampled=False)
+            low, high = seen.interval()
+            return Interval(max(low, 0.0), high, "problems and seeds" if seen.seeds > 1 else "problems")
     return _of_seeds(cells, mean)
 
 

@@ -163,3 +163,24 @@ def test_the_published_cells_have_the_numbers_of_results():
     }
     for what, numbers in told.items():
         assert found[what].estimate == pytest.approx(numbers, abs=0.005), what
+
+
+def test_curves_with_other_options_are_no_curves_of_one_axis(runs, write):
+    """The batch size changes with alpha, so that nobody knows which of both moves the best learning rate."""
+    for batch, alpha, best in ((8, 8, 2e-3), (32, 128, 2e-4)):
+        for lr in (2e-5, 2e-4, 2e-3, 2e-2):
+            config = {"batch_size": batch, "variant": {"name": "lora", "alpha": alpha}}
+            write("lora", lr, 0, 0.9 if lr == best else 0.5, config=config)
+    found = {one.what: one for one in findings(load_records(runs))}
+    assert found["exponent of best lr over batch size"].groups == 0
+    assert found["points lost at a random lr tried, batch size at its best"].groups == 0
+
+
+def test_an_alpha_that_grows_with_the_rank_is_of_that_axis(runs, write):
+    for rank, best in ((8, 2e-3), (32, 2e-4)):
+        for lr in (2e-5, 2e-4, 2e-3, 2e-2):
+            write(
+                "lora", lr, 0, 0.9 if lr == best else 0.5, config={"rank": rank, "variant": {"name": "lora", "alpha": 2 * rank}}
+            )
+    found = {one.what: one for one in findings(load_records(runs))}
+    assert found["exponent of best lr over rank"].groups == 1

@@ -180,3 +180,32 @@ def test_what_no_override_can_say_is_left_out_with_a_warning(caplog, node):
     assert overrides({"variant": {"name": "mine", **node, "last": 1}}) == ["++variant.last=1"]
     (told,) = caplog.messages
     assert told.startswith("left out of a suggested command, for no override can say it: variant.") and "\n" not in told
+
+
+def test_the_seeds_of_the_curve_are_named_where_they_are_not_the_default(runs, write):
+    for lr in (2e-4, 2e-3, 2e-2):
+        for seed in (1, 2):
+            write("lora", lr, seed, 0.5)
+        write("pissa", lr, 0, 0.5)
+    lora, pissa = (one.line for one in suggested(load_records(runs)))
+    assert " seed=1,2 " in lora and "seed" not in pissa
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"task": {"name": "t" * 300}},
+        {"model": {"name": "../../conf/config"}},
+        {"variant": {"name": "a\nb"}},
+        {"trainer": {"name": "n" * 300}},
+        {"task": {"name": "arithmetic", "path": "${"}},
+        {"top": "${"},
+    ],
+)
+def test_a_config_that_no_command_can_say_costs_one_suggestion(runs, write, caplog, config):
+    write("pissa", 2e-3, 0, 0.5)
+    write("lora", 2e-3, 0, 0.5, config=config)
+    found = suggested(load_records(runs))
+    assert any("variant=pissa" in one.line for one in found)
+    assert len(caplog.messages) <= 1 and all("\n" not in message for message in caplog.messages)
+    assert caplog.messages or len(found) == 2
