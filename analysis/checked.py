@@ -38,6 +38,14 @@ def positive(record: dict[str, Any], key: str) -> float:
     return number(record, key, SMALLEST, LARGEST, "a positive number")
 
 
+def name(record: dict[str, Any], key: str) -> str:
+    """A text with something in it."""
+    value: str = get(record, key, str)
+    if not value.strip():
+        raise ValueError(f"{key} is empty")
+    return value
+
+
 def fraction(record: dict[str, Any], key: str) -> float:
     """A number from 0 to 1."""
     return number(record, key, 0, 1, "a fraction between 0 and 1")

@@ -8,7 +8,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from analysis.checked import INT64, LARGEST, SMALLEST, fraction, get, number, positive, whole
+from analysis.checked import INT64, LARGEST, SMALLEST, fraction, get, name, number, positive, whole
 
 SCHEMA_VERSION = 1
 PART = ("train_fraction", "subset")
@@ -108,13 +108,13 @@ def _check_version(record: dict[str, Any]) -> None:
 def _axes(record: dict[str, Any]) -> dict[str, Any]:
     all_samples = get(record, "config", dict).get("train_samples") is None
     return {
-        "model": get(record, "config.model.name", str),
-        "task": get(record, "config.task.name", str),
+        "model": name(record, "config.model.name"),
+        "task": name(record, "config.task.name"),
         "rank": whole(record, "config.rank"),
         "batch_size": whole(record, "config.batch_size"),
         "train_samples": None if all_samples else whole(record, "config.train_samples"),
         "epochs": positive(record, "config.epochs"),
-        "variant": get(record, "config.variant.name", str),
+        "variant": name(record, "config.variant.name"),
         "lr": positive(record, "config.lr"),
         "seed": whole(record, "config.seed", -INT64),
     }
