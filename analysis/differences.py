@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REFERENCE = "lora"
+COLUMNS = [
+    "lr", "reference", "reference_lr", "chosen", "how", "value", "low", "high", "runs_low", "runs_high", "p_different",
+    "p_equivalent", "verdict", "seeds", "left_out", "problems", "seeds_needed", "problems_needed",
+]  # fmt: skip
+"""Of `differences`, beside setting and variant."""
+
 UNCOMPARED = "no setting has {} and another variant to compare with it"
 
 
@@ -69,22 +75,7 @@ def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, referen
         rows += found
     if not rows:
         raise AnalysisError(UNCOMPARED.format(reference))
-    columns = [
-        *SETTING,
-        "variant",
-        "lr",
-        "reference",
-        "reference_lr",
-        "chosen",
-        "how",
-        "value",
-        "low",
-        "high",
-        "runs_low",
-        "runs_high",
-    ]
-    columns += ["p_different", "p_equivalent", "verdict", "seeds", "left_out", "problems", "seeds_needed", "problems_needed"]
-    return pd.DataFrame(rows)[columns]
+    return pd.DataFrame(rows)[[*SETTING, "variant", *COLUMNS]]
 
 
 def _reference(cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]], name: str) -> str | None:

@@ -64,14 +64,14 @@ SPARE_COLORS = (
 """Of names that are not known."""
 
 LINES = (DOTTED, DASHED, DASH_DOT, SOLID, LONG_DASHED, DASH_DOT_DOT)
-SPARE_MARKERS: tuple[Marker, ...] = ("*", (4, 1, 0), "h", (4, 1, 45))
-"""No known variant's: a star, one of four points, a hexagon, the star of four turned."""
+SPARE_MARKERS: tuple[Marker, ...] = ("*", (4, 1, 0), (3, 1, 0), (4, 1, 45), (3, 1, 180))
+"""No known variant's: stars of five, four and three points, and the last two turned."""
 
 LOOKS = [
     *((marker, line) for line, marker in product(LINES, SPARE_MARKERS)),
     *((style.marker, line) for line, style in product(LINES, STYLES.values())),
 ]
-"""Markers and lines of names that are not known; those after the first 24 are for the case that a colour has used these up."""
+"""Markers and lines of names that are not known; the known markers are for where a colour has used up the others."""
 
 
 def in_order(variants: Iterable[str], known: Mapping[str, Style] = STYLES) -> list[str]:
@@ -84,7 +84,7 @@ def styles(variants: Iterable[str], known: Mapping[str, Style] = STYLES) -> dict
     """A style for each variant, in order.
 
     The colour of a name that is not known is that of what it has options of (`lora alpha=16`: LoRA's), else it follows from
-    the name; so do marker and line. Only where two names would look alike, the second has the next marker and line.
+    the name; so do marker and line. Only where two names would have one colour and marker, the second has the next.
     """
     chosen: dict[str, Style] = {}
     taken = set(known.values())
@@ -102,7 +102,10 @@ def _free(name: str, known: Mapping[str, Style], taken: set[Style]) -> Style:
     first = len(SPARE_MARKERS) * len(LINES)
     start = zlib.crc32(name.encode()) % first
     looks = [Style(color, *look) for look in (*LOOKS[start:first], *LOOKS[:start], *LOOKS[first:])]
-    return next((look for look in looks if look not in taken), looks[0])
+    # Where only markers are drawn, these alone tell names of one colour apart.
+    drawn = {(style.color, style.marker) for style in taken}
+    apart = [look for look in looks if (look.color, look.marker) not in drawn]
+    return apart[0] if apart else next((look for look in looks if look not in taken), looks[0])
 
 
 def method_styles(names: Iterable[str]) -> dict[str, Style]:

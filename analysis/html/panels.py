@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from analysis import cost_table
-from analysis.differences import REFERENCE, UNCOMPARED, differences, honest_peaks
+from analysis.differences import COLUMNS, REFERENCE, UNCOMPARED, differences, honest_peaks
 from analysis.errors import AnalysisError
 from analysis.intervals import Interval, interval
 from analysis.labels import hyperparameters, model_and_task
@@ -23,20 +23,6 @@ if TYPE_CHECKING:
 PEAK = ["peak_lr", "peak_mean", "peak_std", "peak_n", "peak_few_seeds", "edge", "range_low", "range_high"]
 SELECTED = ["selected_lr", "selected_mean", "selected_std", "selected_n", "selected_few_seeds"]
 COST = ["cells", "parameters", "seconds_a_step", "tokens_a_second", "peak_memory", "evaluation_seconds", "hours"]
-DIFFERENCE = [
-    "lr",
-    "reference",
-    "reference_lr",
-    "how",
-    "value",
-    "low",
-    "high",
-    "runs_low",
-    "runs_high",
-    "p_different",
-    "p_equivalent",
-]
-DIFFERENCE += ["verdict", "seeds", "left_out", "chosen", "problems", "seeds_needed", "problems_needed"]
 HONEST = {"honest": "honest", "optimism": "optimism", "honest_low": "low", "honest_high": "high"}
 
 
@@ -112,7 +98,7 @@ def _interval(at: dict[tuple[str, float], list[dict[str, Any]]], row: dict[str, 
 
 def _differences(compared: Rows, number: dict[str, int]) -> dict[str, Any]:
     """Rows, or the reason why there are none."""
-    rows = [{"variant": number[row["variant"]]} | {key: row[key] for key in DIFFERENCE} for row in compared]
+    rows = [{"variant": number[row["variant"]]} | {key: row[key] for key in COLUMNS} for row in compared]
     return {"rows": rows, "reason": "" if rows else UNCOMPARED.format(REFERENCE)}
 
 

@@ -68,7 +68,7 @@ def test_an_unknown_variant_looks_the_same_in_any_company():
         assert found["vera"].color == alone.color
         assert found["vera"] == alone or alone in (style for name, style in found.items() if name != "vera")
     # A pinned value: the style must not change from one process to the next.
-    assert alone == (SPARE_COLORS[1], *LOOKS[5])
+    assert alone == (SPARE_COLORS[1], *LOOKS[11])
 
 
 def test_options_of_a_variant_keep_its_colour():
@@ -96,3 +96,9 @@ def test_search_methods_look_the_same_in_figure_and_report():
     report = searches([Search(name, 0, "tiny", "k", 3, [0.5], [], {}) for name in ("gp", "tpe")])["methods"]
     assert [(one["name"], one["color"]) for one in report] == [(name, METHODS[name].color) for name in ("tpe", "gp")]
     assert [one["dash"] for one in report] == [dashes(METHODS["tpe"]), ""] and report[0]["dash"]
+
+
+def test_markers_alone_tell_options_of_a_variant_apart():
+    """Some figures draw no lines: a star of its own for each, then the other variants' markers in this colour."""
+    found = styles(["lora", *(f"lora alpha={2**i}" for i in range(14))])
+    assert len({style.marker for style in found.values()}) == 15

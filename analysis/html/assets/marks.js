@@ -36,9 +36,10 @@ const SHAPES = {
   X: turned(PLUS, Math.PI / 4),
   p: regular(5, 0, [1.1]),
   "*": regular(10, 0, [1.3, 0.55]),
-  h: regular(6, 0, [1.1]),
   "4,1,0": regular(8, 0, [1.35, 0.6]),
   "4,1,45": regular(8, Math.PI / 4, [1.35, 0.6]),
+  "3,1,0": regular(6, 0, [1.45, 0.6]),
+  "3,1,180": regular(6, Math.PI, [1.45, 0.6]),
 };
 
 // A marker of radius r; hollow ones stand for what is less certain. The thin dark outline keeps light colours visible on paper.
