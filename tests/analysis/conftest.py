@@ -45,6 +45,22 @@ def write(runs: Path) -> WriteRecord:
 
 
 @pytest.fixture(scope="session")
+def change() -> Callable[..., None]:
+    """`change(record, "training.loss", value)` writes another value at a dotted key."""
+
+    def change(record: Path, key: str, value: Any) -> None:
+        tree = json.loads(record.read_text())
+        *groups, last = key.split(".")
+        part = tree
+        for group in groups:
+            part = part[group]
+        part[last] = value
+        record.write_text(json.dumps(tree))
+
+    return change
+
+
+@pytest.fixture(scope="session")
 def complete() -> Callable[..., Path]:
     """`complete(record, score, text)` puts 20 answers beside a record, of which the share `score` is right."""
 

@@ -61,16 +61,16 @@ def test_only_shared_seeds_are_paired_and_the_others_are_told(runs, answered, ge
 
 def test_the_best_of_several_loras_on_validation_is_the_reference(runs, write):
     for seed in (0, 1):
-        for alpha, validation in ((8, 0.4), (16, 0.6), (32, 0.5)):
+        for alpha, validation in ((8, 0.4), (16, 0.5), (32, 0.6)):
             config = {"variant": {"name": "lora", "alpha": alpha}}
             write("lora", 2e-3, seed, 0.9 - validation + seed / 10, validation, config=config)
         write("dora", 2e-3, seed, 0.5 + seed / 10, 0.1)
     frame = load_records(runs)
     rows = {row["variant"]: row for row in differences(frame).to_dict("records")}
-    assert sorted(rows) == ["dora", "lora alpha=32", "lora alpha=8"]
-    assert {row["reference"] for row in rows.values()} == {"lora alpha=16"}
+    assert sorted(rows) == ["dora", "lora alpha=16", "lora alpha=8"]
+    assert {row["reference"] for row in rows.values()} == {"lora alpha=32"}
     assert rows["dora"]["value"] == pytest.approx(0.2)
-    assert "against lora alpha=16 at 2e-3" in table(frame, "difference")
+    assert "against lora alpha=32 at 2e-3" in table(frame, "difference")
 
 
 def test_one_shared_seed_says_less_than_all_of_them(runs, answered, generator):
@@ -84,6 +84,14 @@ def test_one_shared_seed_says_less_than_all_of_them(runs, answered, generator):
     means = frame.groupby("variant")["test"].mean()
     assert (row["how"], row["verdict"]) == ("means", "open")
     assert row["value"] == pytest.approx(means["dora"] - means["lora"])
+
+
+def test_one_shared_seed_is_all_there_is_where_one_side_has_no_other(runs, answered, generator):
+    for seed in (0, 1, 2):
+        answered("lora", 2e-3, seed, drawn(generator, 0.5))
+    answered("dora", 2e-3, 0, drawn(generator, 0.5))
+    (row,) = differences(load_records(runs)).to_dict("records")
+    assert (row["how"], row["seeds"], row["left_out"]) == ("paired", 1, 2)
 
 
 def test_one_seed_is_of_these_trained_models(runs, answered, generator):

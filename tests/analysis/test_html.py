@@ -331,15 +331,9 @@ def test_problems_that_share_an_id_keep_their_own_prompt_and_answer(write, answe
         ("metrics.validation.sets", {"arithmetic": None}),
     ],
 )
-def test_a_damaged_part_of_a_record_costs_that_part_alone(runs, write, caplog, key, value):
+def test_a_damaged_part_of_a_record_costs_that_part_alone(runs, write, change, caplog, key, value):
     path = write(sharpness=[{"step": 1, "blocks": [{"lambda_max": 2.0}]}])
-    record = json.loads(path.read_text())
-    *groups, last = key.split(".")
-    part = record
-    for group in groups:
-        part = part[group]
-    part[last] = value
-    path.write_text(json.dumps(record))
+    change(path, key, value)
     found = embedded(page.page(tree(load_records(runs))))["cells"]
     [detail] = found["details"]
     name = "training.loss" if "loss" in key else key.split(".")[0]

@@ -147,7 +147,9 @@ def test_median_and_middle_half_over_searches():
 
 
 def test_searches_of_other_cells_have_titles_of_their_own(tmp_path):
-    for number, more in enumerate([{}, {"train_fraction": 0.1}, {"train_fraction": 0.1, "subset.name": "tsds"}]):
+    for number, more in enumerate(
+        [{}, {"train_fraction": 0.1}, {"train_fraction": 0.1, "subset.name": "tsds", "subset._target_": "TSDS"}]
+    ):
         header = HEADER | {"search": HEADER["search"] | {"config": {"epochs": 1} | more}}
         (tmp_path / f"{number}.jsonl").write_text(lines(asked(0), told(0, 0.5), header=header))
     title = "tiny · arithmetic · lr (2) × rank (3)"

@@ -105,16 +105,9 @@ def test_a_file_that_is_no_record_is_skipped_with_one_line(runs, write, caplog, 
         ("identity", {}, "identity.variant is missing"),
     ],
 )
-def test_an_invalid_record_is_skipped_with_the_key_and_what_was_found(runs, write, caplog, key, value, reason):
+def test_an_invalid_record_is_skipped_with_the_key_and_what_was_found(runs, write, change, caplog, key, value, reason):
     write(seed=0, test=0.9)
-    path = write(seed=1, test=0.1)
-    record = json.loads(path.read_text())
-    *groups, last = key.split(".")
-    target = record
-    for group in groups:
-        target = target[group]
-    target[last] = value
-    path.write_text(json.dumps(record))
+    change(write(seed=1, test=0.1), key, value)
     frame = load_records(runs)
     assert frame["test"].tolist() == [0.9]
     assert frame.attrs["skipped"] == 1

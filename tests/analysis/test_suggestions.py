@@ -182,6 +182,10 @@ def test_what_no_override_can_say_is_left_out_with_a_warning(caplog, node):
     assert told.startswith("left out of a suggested command, for no override can say it: variant.") and "\n" not in told
 
 
+def test_published_means_have_no_seed():
+    assert not any("seed" in one.line for one in suggested(load_records(PUBLISHED)))
+
+
 def test_the_seeds_of_the_curve_are_named_where_they_are_not_the_default(runs, write):
     for lr in (2e-4, 2e-3, 2e-2):
         for seed in (1, 2):
