@@ -48,16 +48,18 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     for (key, lr), seeds in right.items():
         alike[key].append((lr, seeds))
     options = sorted({name for frame in (one, other) for name in map(str, frame.columns) if "." in name})
-    rows, unlike, matched = [], set(), 0
+    rows, unlike, matched, others = [], set(), 0, set[int]()
     for (key, lr), ours in left.items():
         theirs = next((seeds for rate, seeds in alike[key] if same_lr(lr, rate)), {})
+        others |= ours.keys() ^ theirs.keys() if theirs else set()
         if shared := sorted(ours.keys() & theirs.keys()):
             pairs = [(ours[seed], theirs[seed]) for seed in shared]
             matched += len(pairs)
             unlike |= {f"{name} {told}" for name in options for told in _differing(name, pairs)}
             rows.append(dict(zip([*CELL, "lr"], [*key, lr], strict=True)) | (_of_means if means else _tested)(pairs))
     if not rows:
-        raise AnalysisError(f"no cell in common: A has {_told(one)}; B has {_told(other)}")
+        alone = f", and of the same cells other seeds ({', '.join(map(str, sorted(others)))})" if others else ""
+        raise AnalysisError(f"no cell in common: A has {_told(one)}; B has {_told(other)}{alone}")
     found = pd.DataFrame(rows)
     found["p"] = holm(found["p"].tolist())
     found.attrs["alone"] = tuple(sum(map(len, cells.values())) - matched for cells in (left, right))

@@ -213,3 +213,11 @@ def test_the_command(runs, write, other, capsys):
     shown = capsys.readouterr().out
     assert "trainer.warmup_ratio=0.1" in shown and "+50.00" in shown and "proportions" in shown
     assert "Other settings: task.fingerprint sha256:bbbbbbbb | sha256:cccccccc." in shown
+
+
+def test_other_seeds_of_the_same_cells_are_told(runs, write, other):
+    write("lora", 2e-3, 0, 0.5)
+    folder = other()
+    write("lora", 2e-3, 1, 0.5)
+    with pytest.raises(AnalysisError, match=r"no cell in common: .*, and of the same cells other seeds \(0, 1\)"):
+        compared(folder, runs)
