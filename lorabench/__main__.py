@@ -1,6 +1,8 @@
-"""``python -m lorabench``: train and evaluate one cell; with ``-m``, a sweep."""
+"""``python -m lorabench``: train and evaluate one cell; with ``-m``, a sweep. The first word may name another command."""
 
+import itertools
 import os
+import runpy
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -11,28 +13,35 @@ from omegaconf import DictConfig
 from lorabench import schema
 from lorabench.errors import UserError
 
-PACKAGE = Path(__file__).resolve().parent
-CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())  # installed, or a checkout
+COMMANDS = {
+    "analysis": "analysis",
+    "evaluate": "lorabench.evaluate",
+    "hessian": "hessian",
+    "new": "lorabench.new",
+    "variants": "lorabench.variants",
+}
+"""Other commands of the console script, by the module that ``python -m`` runs."""
 
 schema.register()
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+@hydra.main(version_base="1.3", config_path=str(schema.CONF), config_name="config")
 def cli(cfg: DictConfig) -> float | None:
     """One job of Hydra: a cell. Its value, which a search maximises, is the validation score."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from lorabench.cell import Cell
-    from lorabench.plan import preflight
-    from lorabench.run import run
+    from lorabench.cells.cell import Cell
+    from lorabench.cells.plan import preflight
+    from lorabench.cells.run import run
+    from lorabench.cells.session import current
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return run(Cell.of(cfg))
+        return run(Cell.of(cfg, current()))
     try:
         if swept := HydraConfig.get().sweeper.get("params"):
             raise UserError(f"this experiment sweeps {', '.join(swept)}: add -m")
-        return run(Cell.of(cfg)) if preflight([cfg]) else None
+        return run(Cell.of(cfg, current())) if preflight([cfg]) else None
     except UserError as error:
         # Hydra catches every Exception of a job and prints more than the one line; an exit passes.
         _leave(error)
@@ -43,10 +52,27 @@ def _leave(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
+def _own_code() -> None:
+    """Let Python import what lies in the working folder and in ``--config-dir``, here and in the jobs of a launcher."""
+    words = sys.argv[1:]
+    given = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
+    given += [after for word, after in itertools.pairwise(words) if word in ("--config-dir", "-cd")]
+    folders = [str(Path(folder).resolve()) for folder in [*given, "."]]
+    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
+    if given:
+        before = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*folders[:-1], *before]))
+
+
 def main() -> None:
     """Run the command line: a user's mistake ends in one line and exit code 2."""
-    from lorabench.config_errors import explained
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        module = COMMANDS[sys.argv.pop(1)]
+        sys.path.insert(0, str(Path.cwd()))  # as python -m has it
+        return runpy.run_module(module, run_name="__main__", alter_sys=True) and None
+    from lorabench.terminal.mistakes import explained
 
+    _own_code()
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that the line below is the only one
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants its flags together
@@ -58,7 +84,7 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
     except Exception as error:
-        line = explained(error, CONF)
+        line = explained(error, schema.CONF)
         if traceback or line is None:
             raise
         _leave(UserError(line))

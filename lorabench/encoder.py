@@ -4,17 +4,23 @@ import contextlib
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from omegaconf import OmegaConf
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, AutoModel, AutoTokenizer
+from transformers.utils import logging
 
-from lorabench import models
-from lorabench.cache import cache_dir
+from lorabench.cells.session import current
 from lorabench.errors import UserError
-from lorabench.schema import ModelConfig
+from lorabench.files import cache_dir
+from lorabench.models.base import max_length
+from lorabench.models.load import load
+from lorabench.models.locate import check, fingerprint, locate
+from lorabench.models.shapes import architecture_config
+from lorabench.schema import CONF, ModelConfig
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,8 @@ class Frozen:
         Raises:
             UserError: no such model, it is not at hand, or it has an encoder and a decoder.
         """
-        from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
-
-        with _told_of_the_encoder():
-            config = models.architecture_config(self.spec())
+        with _naming_the_encoder():
+            config = architecture_config(self.spec())
         if config.is_encoder_decoder:
             raise UserError(f"encoder {self.model} is an encoder and a decoder ({config.model_type}); one of the two is needed")
         masked = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False)  # BERT can be either
@@ -51,12 +55,11 @@ class Frozen:
         Raises:
             UserError: no such model, or its weights are not at hand.
         """
-        return *_read(self), cache_dir("embeddings")
+        reading = current().kept(f"encoder {self.model}", lambda: _read(self))
+        return *reading, cache_dir("embeddings")
 
     def spec(self) -> ModelConfig:
         """What ``model`` names."""
-        from lorabench.__main__ import CONF
-
         folders = CONF / "model", CONF / "hydra" / "encoder"  # below hydra/, so that --help lists no group that no cell has
         decoder, packaged = (folder / f"{self.model}.yaml" for folder in folders)
         if decoder.is_file():
@@ -68,12 +71,12 @@ class Frozen:
         hub, _, revision = str(self.model).partition("@")
         if "/" in hub and revision:
             return ModelConfig(name=hub, hub=hub, revision=revision)
-        known = ", ".join(sorted(each.stem for folder in folders for each in folder.glob("*.yaml")))
-        raise UserError(f"encoder {self.model} is none of {known}, nor OWNER/NAME@COMMIT")
+        names = ", ".join(sorted(file.stem for folder in folders for file in folder.glob("*.yaml")))
+        raise UserError(f"encoder {self.model} is none of {names}, nor OWNER/NAME@COMMIT")
 
 
 @contextlib.contextmanager
-def _told_of_the_encoder() -> Iterator[None]:
+def _naming_the_encoder() -> Iterator[None]:
     """Errors of ``models`` advise keys of the model that is trained."""
     try:
         yield
@@ -82,35 +85,30 @@ def _told_of_the_encoder() -> Iterator[None]:
         raise UserError(line if line.startswith("encoder") else f"encoder: {line}") from error
 
 
-@lru_cache(maxsize=1)
 def _read(encoder: Frozen) -> tuple[Any, Any, str, int]:
-    """Model, tokenizer, fingerprint and limit, once for all searches of a process."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-    from transformers.utils import logging
-
+    """Model, tokenizer, fingerprint and limit."""
     spec = encoder.spec()
     causal = encoder.causal
-    with _told_of_the_encoder():
-        models.check(spec)
+    with _naming_the_encoder():
+        check(spec)
         if spec.weights != "random":
-            models.locate(spec)
+            locate(spec)
     if causal:
-        base = models.read(spec, torch.device("cpu"), torch.float32)
+        base = load(spec, torch.device("cpu"), torch.float32)
         model, tokenizer = base.model.get_decoder(), base.tokenizer
     else:
-        logging.disable_progress_bar()  # as in models.read
-        source = models.locate(spec)
+        logging.disable_progress_bar()  # as in models.load
+        source = locate(spec)
         model = AutoModel.from_pretrained(source, dtype=torch.float32, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-    limit = min(models.max_length(model.config, tokenizer), tokenizer.model_max_length)  # RoBERTa counts two positions more
-    return model, tokenizer, models.fingerprint(spec), limit
+    limit = min(max_length(model.config, tokenizer), tokenizer.model_max_length)  # RoBERTa counts two positions more
+    return model, tokenizer, fingerprint(spec), limit
 
 
 def _packaged(name: str, package: str, folder: str, install: str) -> ModelConfig:
     """The checkpoint that an installed Python package carries."""
-    found = importlib.util.find_spec(package)
-    for root in (found.submodule_search_locations or []) if found else []:
+    spec = importlib.util.find_spec(package)
+    for root in (spec.submodule_search_locations or []) if spec else []:
         if (Path(root) / folder / "config.json").is_file():
             return ModelConfig(name=name, path=str(Path(root) / folder))
     raise UserError(f"encoder {name}: no Python package '{package}' that carries its weights is installed; run `{install}`")

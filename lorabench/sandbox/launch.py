@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import lorabench
-from lorabench.progress import PROGRESS
+from lorabench.terminal.bars import note
 
 FOLDER = "/sandbox"  # the temporary folder as it is called inside bubblewrap
 FOLDER_BYTES = 512 << 20
@@ -111,4 +111,4 @@ def tell(walls: bool, missing: list[str]) -> None:
     line = f"sandbox:{reason} Not protected against: {', '.join(open_still)}"
     if line not in _told:
         _told.add(line)
-        PROGRESS.note(line)
+        note(line)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lorabench.cache import cache_dir
 from lorabench.errors import UserError
+from lorabench.files import cache_dir
 from lorabench.sandbox import pool
 from lorabench.tasks.sources import LocalSource
 

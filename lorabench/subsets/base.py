@@ -3,13 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
-    from lorabench.data import Corpus
-    from lorabench.models import Base
+from lorabench.models.base import Base
+from lorabench.training.data import Corpus
 
 
 @dataclass
@@ -17,21 +16,24 @@ class Subset(ABC):
     """A choice. The order does not depend on the fraction, so that a smaller fraction is part of a larger one.
 
     Attributes:
+        version: of the choice's code, see ``Variant``.
         name: as on the command line.
     """
+
+    version: ClassVar[int] = 1
 
     name: str
 
     @abstractmethod
     def order(
-        self, base: "Base", corpus: "Corpus", chosen: Sequence[int], validation: "Corpus", generator: "torch.Generator"
+        self, base: Base, corpus: Corpus, chosen: Sequence[int], validation: Corpus, generator: torch.Generator
     ) -> list[int]:
         """Return ``chosen`` in the order in which the samples are to be taken.
 
         Args:
             base: the untouched model.
             corpus: the training texts.
-            chosen: the cell's samples, positions in ``corpus`` in the seeded order of ``lorabench.data.subset``.
+            chosen: the cell's samples, positions in ``corpus`` in the seeded order of ``training.data.subset``.
             validation: texts like those that the tuned model is to answer.
             generator: of all draws.
         """
@@ -39,11 +41,11 @@ class Subset(ABC):
     def part(
         self,
         fraction: float,
-        base: "Base",
-        corpus: "Corpus",
+        base: Base,
+        corpus: Corpus,
         chosen: Sequence[int],
-        validation: "Corpus",
-        generator: "torch.Generator",
+        validation: Corpus,
+        generator: torch.Generator,
     ) -> list[int]:
         """The samples of a cell: all that were ``chosen``, in their order, for a fraction of 1; at least one."""
         if fraction == 1:

@@ -1,22 +1,18 @@
 """Samples like the validation problems, without near-duplicates (after TSDS, Liu et al. 2024, arXiv 2410.11303)."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 import numpy as np
+import torch
 
-from lorabench import models, records
-from lorabench.cache import cache_dir
-from lorabench.data import Corpus, collate, micro_batches
 from lorabench.errors import UserError
+from lorabench.files import cache_dir, digest, replaced
+from lorabench.models.base import Base
+from lorabench.models.locate import fingerprint
 from lorabench.subsets.base import Subset
-
-if TYPE_CHECKING:
-    import torch
-
-    from lorabench.models import Base
+from lorabench.training.data import Corpus, collate, micro_batches
 
 TOKENS, PADDING = 8192, 0.2  # of a batch of the passes that embed
 CHUNK = 1024  # rows of a distance matrix held at a time
@@ -40,6 +36,8 @@ class TSDS(Subset):
         bandwidth: distance from which texts do not count as copies.
     """
 
+    version: ClassVar[int] = 1
+
     neighbours: int
     bandwidth: float
 
@@ -47,12 +45,12 @@ class TSDS(Subset):
         if self.neighbours < 1 or not self.bandwidth > 0:
             raise UserError(f"subset.neighbours={self.neighbours} and subset.bandwidth={self.bandwidth} must be positive")
 
-    def order(self, base, corpus, chosen, validation, generator):
+    def order(
+        self, base: Base, corpus: Corpus, chosen: Sequence[int], validation: Corpus, generator: torch.Generator
+    ) -> list[int]:
         """See ``Subset.order``."""
-        import torch
-
-        found = embeddings(base, corpus, chosen)
-        mass = masses(found, embeddings(base, validation, range(len(validation))), self.neighbours, self.bandwidth)
+        samples = embeddings(base, corpus, chosen)
+        mass = masses(samples, embeddings(base, validation, range(len(validation))), self.neighbours, self.bandwidth)
         # Exponential clocks of rate p ring in the order of draws by mass without replacement (Efraimidis & Spirakis 2006).
         clocks = torch.empty(len(mass)).exponential_(generator=generator).double()
         late = torch.where(mass > 0, 0.0, 1.0)
@@ -60,7 +58,7 @@ class TSDS(Subset):
         return [chosen[i] for i in np.lexsort((clocks.numpy(), late.numpy()))]
 
 
-def masses(samples: "torch.Tensor", targets: "torch.Tensor", neighbours: int, bandwidth: float) -> "torch.Tensor":
+def masses(samples: torch.Tensor, targets: torch.Tensor, neighbours: int, bandwidth: float) -> torch.Tensor:
     """p of each sample [n], float64, which sum to 1; see ``TSDS``.
 
     Args:
@@ -69,8 +67,6 @@ def masses(samples: "torch.Tensor", targets: "torch.Tensor", neighbours: int, ba
         neighbours: nearest samples of a target; all where there are fewer.
         bandwidth: of the density.
     """
-    import torch
-
     center = samples.mean(0)
     samples, targets = (torch.nn.functional.normalize(e - center, dim=1) for e in (samples, targets))
     near = torch.cat([(part @ samples.T).topk(min(neighbours, len(samples))).indices for part in targets.split(CHUNK)])
@@ -80,26 +76,23 @@ def masses(samples: "torch.Tensor", targets: "torch.Tensor", neighbours: int, ba
     density = torch.cat([(1 - (2 - 2 * part @ among.T) / bandwidth**2).clamp(min=0).sum(1) for part in among.split(CHUNK)])
     share = samples.new_zeros(len(samples), dtype=torch.float64)
     share[reached] = 1 / density.double().clamp(min=1)
-    each = share[near] / share[near].sum(1, keepdim=True)
-    return torch.zeros_like(share).index_add_(0, near.flatten(), each.flatten()) / len(targets)
+    parts = share[near] / share[near].sum(1, keepdim=True)
+    return torch.zeros_like(share).index_add_(0, near.flatten(), parts.flatten()) / len(targets)
 
 
-def embeddings(base: "Base", corpus: Corpus, indices: Sequence[int]) -> "torch.Tensor":
+def embeddings(base: Base, corpus: Corpus, indices: Sequence[int]) -> torch.Tensor:
     """Mean last hidden state over each text's tokens [n, d], float32 in main memory; kept in the cache folder."""
-    import torch
-
     encoded = corpus.encode(indices)
-    key = [models.fingerprint(base.spec), str(base.model.dtype), [example.ids for example in encoded]]
-    file = cache_dir("embeddings") / f"{records.digest(key)}.npy"
+    key = [fingerprint(base.spec), str(base.model.dtype), [example.ids for example in encoded]]
+    file = cache_dir("embeddings") / f"{digest(key)}.npy"
     if not file.exists():
-        found = torch.empty(len(encoded), base.model.config.get_text_config().hidden_size)
+        averages = torch.empty(len(encoded), base.model.config.get_text_config().hidden_size)
         for group in micro_batches([len(example.ids) for example in encoded], TOKENS, PADDING):
             ids, attention, _ = collate([encoded[i] for i in group], base.tokenizer.pad_token_id, base.device)
             with torch.no_grad():
                 states = base.model.get_decoder()(input_ids=ids, attention_mask=attention, use_cache=False).last_hidden_state
             weights = attention / attention.sum(1, keepdim=True)
-            found[group] = torch.einsum("btd,bt->bd", states.float(), weights.float()).cpu()
-        scratch = file.with_suffix(f".{os.getpid()}.part.npy")
-        np.save(scratch, found.numpy())
-        scratch.replace(file)
+            averages[group] = torch.einsum("btd,bt->bd", states.float(), weights.float()).cpu()
+        with replaced(file) as scratch, scratch.open("wb") as stream:
+            np.save(stream, averages.numpy())
     return torch.from_numpy(np.load(file))

@@ -1,6 +1,7 @@
 """The instruction format of the papers' runs, shared by the tasks that train on instructions."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lorabench.tasks.base import Example
 from lorabench.tasks.sources import SourcedTask
@@ -24,6 +25,8 @@ def instruction_prompt(instruction: str) -> str:
 @dataclass(kw_only=True)
 class InstructionTask(SourcedTask):
     """A sourced task whose examples are an instruction and a response: Alpaca's prompt, the response and a line end."""
+
+    version: ClassVar[int] = 1
 
     def prompt(self, example: Example) -> str:
         """The Alpaca instruction prompt."""

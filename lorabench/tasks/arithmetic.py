@@ -5,6 +5,7 @@ import random
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from lorabench.tasks.base import Example, Task
 from lorabench.tiny.text import Chain, draw_chain, prompt, tell
@@ -19,6 +20,8 @@ class Arithmetic(Task):
 
     The three numbers decide the split (``Chain.split``), so no sum of the training split occurs in validation or test.
     """
+
+    version: ClassVar[int] = 1
 
     @cached_property
     def _pools(self) -> dict[str, list[Example]]:

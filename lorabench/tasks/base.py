@@ -4,11 +4,12 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 from lorabench.errors import UserError
+from lorabench.schema import KNOB
 
 Generate = Callable[[Sequence[str]], list[str]]
 """Prompts to completions, with the model under evaluation and the task's own limits."""
@@ -43,8 +44,9 @@ class Task(ABC):
     """A task; its fields are the keys of its yaml.
 
     Attributes:
+        version: of the task's code, raised whenever the same settings would give other data, prompts or scores; a class that
+            states none in its own body is told by the hash of its source file.
         name: as on the command line.
-        version: raised whenever the same settings would give other data or scores.
         max_new_tokens: length limit of a generated answer.
         validation_samples: size of the validation split, taken out of the training source.
         test_samples: how many problems of each test set to use, the first ones; None for all.
@@ -54,15 +56,15 @@ class Task(ABC):
             the test problems; ``likelihood`` when it cannot, and the mean probability of its target tokens stands in.
     """
 
+    version: ClassVar[int] = 1
     stop: ClassVar[tuple[str, ...]] = ()
     validation: ClassVar[str] = "score"
 
     name: str
-    version: int
     max_new_tokens: int
     validation_samples: int
     test_samples: int | None = None
-    typical_tokens: int | None = None
+    typical_tokens: int | None = field(default=None, metadata=KNOB)
 
     def __post_init__(self) -> None:
         for key in ("validation_samples", "test_samples", "max_new_tokens"):

@@ -10,9 +10,11 @@ from string import Formatter
 from typing import Any, ClassVar
 
 from lorabench.errors import UserError
+from lorabench.schema import KNOB, decides_by
 from lorabench.tasks.alpaca import InstructionTask
 from lorabench.tasks.base import Example, Generate, Score
 from lorabench.tasks.judge import Judge, Messages, rating
+from lorabench.tasks.sources import without_places
 
 SET = "mt_bench"
 WITH_REFERENCE = ("math", "reasoning", "coding")  # categories that are judged beside GPT-4's answers
@@ -50,15 +52,16 @@ class Chat(InstructionTask):
         judge_parallel: requests at a time.
     """
 
+    version: ClassVar[int] = 1
     validation: ClassVar[str] = "likelihood"
 
-    judge_prompts: dict[str, Any] = field(default_factory=dict)
-    references: dict[str, Any] = field(default_factory=dict)
-    judge_url: str
+    judge_prompts: dict[str, Any] = field(default_factory=dict, metadata=decides_by(without_places))
+    references: dict[str, Any] = field(default_factory=dict, metadata=decides_by(without_places))
+    judge_url: str = field(metadata=KNOB)
     judge_model: str
-    judge_key_env: str
+    judge_key_env: str = field(metadata=KNOB)
     judge_max_tokens: int
-    judge_parallel: int
+    judge_parallel: int = field(metadata=KNOB)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -64,6 +64,7 @@ class Code(InstructionTask):
             compare.
     """
 
+    version: ClassVar[int] = 2
     validation: ClassVar[str] = "likelihood"
 
     timeout_factor: float = 1.0

@@ -5,7 +5,7 @@ Prompt, target and scoring as in paper 1's runs (arXiv 2602.04998).
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import InstructionTask
@@ -46,6 +46,8 @@ class Commonsense(InstructionTask):
 
     A training row does not say which set it comes from, so in the validation split a set is a family of option words.
     """
+
+    version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()

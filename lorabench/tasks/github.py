@@ -6,8 +6,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from lorabench.cache import cache_dir
 from lorabench.errors import UserError
+from lorabench.files import cache_dir
 from lorabench.tasks.sources import HubSource
 
 RAW = "https://raw.githubusercontent.com"

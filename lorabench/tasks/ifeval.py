@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lorabench.cache import cache_dir
 from lorabench.errors import UserError
+from lorabench.files import cache_dir
 
 Checker = Callable[[dict[str, Any], str], tuple[list[bool], list[bool]]]
 """A row of IFEval and a response to which of its instructions are followed, strictly and loosely."""

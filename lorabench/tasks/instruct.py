@@ -24,6 +24,7 @@ class Instruct(InstructionTask):
     Alpaca's answers cannot be checked as IFEval's are, so the validation score is the likelihood of held-out answers.
     """
 
+    version: ClassVar[int] = 1
     validation: ClassVar[str] = "likelihood"
 
     def source_examples(self) -> list[Example]:

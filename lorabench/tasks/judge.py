@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from lorabench import records
-from lorabench.cache import cache_dir
 from lorabench.errors import UserError
-from lorabench.progress import PROGRESS
+from lorabench.files import cache_dir, read_json, write_json
+from lorabench.terminal.bars import answers_bar
 
 ATTEMPTS = 5  # requests for one judgement, the first included
 BACKOFF = 2.0  # seconds before the second request, doubled before each further one
@@ -90,10 +89,10 @@ class Judge:
             UserError: the endpoint is down, refuses, or does not speak the protocol.
         """
         files = [self._file(messages) for messages in prompts]
-        found = {file: records.read(file) for file in files}
+        found = {file: read_json(file) for file in files}
         todo = {file: messages for file, messages in zip(files, prompts, strict=True) if found[file] is None}
         self._stop.clear()
-        with ThreadPoolExecutor(self.parallel) as pool, PROGRESS.generation(len(todo)) as finished:
+        with ThreadPoolExecutor(self.parallel) as pool, answers_bar(len(todo)) as finished:
             jobs = {pool.submit(self._judge, messages, file): file for file, messages in todo.items()}
             try:
                 for job in as_completed(jobs):
@@ -124,7 +123,7 @@ class Judge:
         except UserError:
             self._stop.set()
             raise
-        records.write(file, judgement | {"judge_url": self.url, "messages": messages})
+        write_json(file, judgement | {"judge_url": self.url, "messages": messages})
         return judgement
 
     def _patiently(self, messages: Messages) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import PROMPT, InstructionTask
@@ -58,6 +58,8 @@ class Math(InstructionTask):
     (``instruction`` with the whole prompt, ``output`` with the gold answer, ``type`` with the set's name). The validation split
     has the kinds of problem that the test sets in use have, each scored as there.
     """
+
+    version: ClassVar[int] = 3
 
     def _train_example(self, row: dict[str, Any], name: str) -> Example:
         if {"query", "response"} <= row.keys():

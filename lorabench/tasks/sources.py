@@ -5,12 +5,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from lorabench.cache import file_hash
 from lorabench.errors import UserError
-from lorabench.progress import PROGRESS
+from lorabench.files import file_hash
+from lorabench.schema import KNOB, decides_by
 from lorabench.tasks.base import Task
+from lorabench.terminal.bars import note
+
+PLACES = ("path", "files")
+"""Keys of a source that say where a local copy lies; what it holds is told by its fingerprint."""
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 
@@ -110,6 +114,13 @@ class LocalSource:
         return rows
 
 
+def without_places(sources: Any) -> Any:
+    """Of a source, or of several by name, what decides a result."""
+    if not isinstance(sources, dict):
+        return sources
+    return {key: without_places(value) for key, value in sources.items() if key not in PLACES}
+
+
 @dataclass(kw_only=True)
 class SourcedTask(Task):
     """A task whose rows come from the hub at pinned revisions, or from local files.
@@ -124,9 +135,11 @@ class SourcedTask(Task):
         sets: the test sets to use; None for all.
     """
 
-    path: str | None = None
-    train: dict[str, Any] = field(default_factory=dict)
-    test: dict[str, dict[str, Any]] = field(default_factory=dict)
+    version: ClassVar[int] = 1
+
+    path: str | None = field(default=None, metadata=KNOB)
+    train: dict[str, Any] = field(default_factory=dict, metadata=decides_by(without_places))
+    test: dict[str, dict[str, Any]] = field(default_factory=dict, metadata=decides_by(without_places))
     sets: list[str] | None = None
 
     def __post_init__(self) -> None:
@@ -155,7 +168,7 @@ class SourcedTask(Task):
                 raise
             raise UserError(f"{error}; or leave {name} out with task.sets=[{','.join(others)}]") from error
         if isinstance(source, LocalSource) and source.rows not in (None, len(rows)):
-            PROGRESS.note(
+            note(
                 f"task={self.name}: {name} has {len(rows)} rows in {source.file(key)}, and {source.rows} as published; "
                 "results compare only with those on the same rows"
             )

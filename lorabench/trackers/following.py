@@ -7,11 +7,10 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from lorabench.cell import Cell
-from lorabench.progress import PROGRESS
-from lorabench.train import Training, lr_factor
+from lorabench.terminal.bars import note
+from lorabench.trackers.base import TrackedCell, Tracker
+from lorabench.training.loop import OnStep, Training
 
-OnStep = Callable[[Training, int], None]
 GRACE = 5.0  # seconds beyond its timeout for a tracker that keeps to it by itself
 
 
@@ -21,12 +20,12 @@ class Following:
     A call that raises ends the tracking with one line; so does a tracker that is not done in time.
     """
 
-    def __init__(self, cell: Cell):
-        self._cell, self._tracker = cell, cell.tracker
+    def __init__(self, tracker: Tracker, cell: TrackedCell):
+        self._cell, self._tracker = cell, tracker
         self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._passed = 0  # steps
         self._finished = self._tracker.idle
-        self._told = False
+        self._gave_up = False
         # A daemon: one that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name=f"tracker-{cell.id}", daemon=True)
         if not self._tracker.idle:
@@ -38,9 +37,10 @@ class Following:
         if self._tracker.idle:
             return before
 
-        def both(done: Training, total: int) -> None:
-            before(done, total)
-            self._pass(done.loss, done.grad_norm, total)
+        def both(training: Training, total: int) -> None:
+            before(training, total)
+            names = [group["name"] for group in training.groups]
+            self._pass(training.loss, training.grad_norm, training.lr, names, total)
 
         return both
 
@@ -50,22 +50,28 @@ class Following:
             return
         self._finished = True
         training = (record or {}).get("training")
-        if training:  # a cell that went on after its training has told no step
-            loss, norm = ([value for _, value in training[key]] for key in ("loss", "grad_norm"))
-            self._pass(loss, norm, training["steps"])
+        if training:  # a cell that went on after its training has passed no step
+            losses, norms, rates = ([value for _, value in training[key]] for key in ("loss", "grad_norm", "lr"))
+            self._pass(losses, norms, rates, [group["name"] for group in training["groups"]], training["steps"])
         self._calls.put(partial(self._tracker.finish, record))
         self._calls.put(None)
         self._thread.join(self._tracker.timeout + GRACE)
         if self._thread.is_alive():
             self._note(f"not done after {self._tracker.timeout:g} s")
 
-    def _pass(self, loss: Sequence[float], norm: Sequence[float], total: int) -> None:
-        lr, warmup = self._cell.config["lr"], self._cell.trainer.warmup_ratio
-        for step in range(self._passed + 1, len(loss) + 1):
+    def _pass(
+        self,
+        losses: Sequence[float],
+        norms: Sequence[float],
+        rates: Sequence[Sequence[float]],
+        names: Sequence[str],
+        total: int,
+    ) -> None:
+        for step in range(self._passed + 1, len(losses) + 1):
             if step % self._tracker.every == 0 or step == total:
-                metrics = {"loss": loss[step - 1], "grad_norm": norm[step - 1], "lr": lr * lr_factor(step - 1, total, warmup)}
+                metrics = {"loss": losses[step - 1], "grad_norm": norms[step - 1]} | _named(rates[step - 1], names)
                 self._calls.put(partial(self._tracker.step, step, metrics))
-        self._passed = len(loss)
+        self._passed = len(losses)
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -76,16 +82,23 @@ class Following:
                 return
 
     def _note(self, reason: str) -> None:
-        if not self._told:
-            PROGRESS.note(f"tracker={self._tracker.name}: {reason}; {self._cell} goes on without it")
-        self._told = True
+        if not self._gave_up:
+            note(f"tracker={self._tracker.name}: {reason}; {self._cell.label} goes on without it")
+        self._gave_up = True
+
+
+def _named(rates: Sequence[float], names: Sequence[str]) -> dict[str, float]:
+    """``lr`` of the one group, or ``lr/NAME`` of each of several; a group that came during the run goes by its number."""
+    if len(rates) == 1:
+        return {"lr": rates[0]}
+    return {f"lr/{names[i] if i < len(names) else i}": rate for i, rate in enumerate(rates)}
 
 
 @contextlib.contextmanager
-def following(cell: Cell) -> Iterator[Following]:
+def following(tracker: Tracker, cell: TrackedCell) -> Iterator[Following]:
     """Follow a cell; one that ends without a record was interrupted."""
-    found = Following(cell)
+    follower = Following(tracker, cell)
     try:
-        yield found
+        yield follower
     finally:
-        found.finish(None)
+        follower.finish(None)

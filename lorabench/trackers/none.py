@@ -1,11 +1,8 @@
 """No tracker: records hold everything."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from lorabench.trackers.base import Tracker
-
-if TYPE_CHECKING:
-    from lorabench.cell import Cell
+from lorabench.trackers.base import TrackedCell, Tracker
 
 
 class Nothing(Tracker):
@@ -13,7 +10,7 @@ class Nothing(Tracker):
 
     idle: ClassVar[bool] = True
 
-    def start(self, cell: "Cell") -> None:
+    def start(self, cell: TrackedCell) -> None:
         """Nothing."""
 
     def step(self, step: int, metrics: dict[str, float]) -> None:

@@ -6,16 +6,13 @@ import socket
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lorabench import records
 from lorabench.errors import UserError
-from lorabench.progress import PROGRESS
-from lorabench.trackers.base import Tracker
+from lorabench.provenance import git_state
+from lorabench.terminal.bars import note
+from lorabench.trackers.base import TrackedCell, Tracker
 from lorabench.trackers.summary import summary
-
-if TYPE_CHECKING:
-    from lorabench.cell import Cell
 
 EXIT_CODES = {"complete": 0, "failed": 1, "diverged": 2}
 INTERRUPTED = 130
@@ -25,7 +22,10 @@ ANSWER = 5.0  # seconds for the service's first answer
 
 @dataclass
 class Wandb(Tracker):
-    """A run with the cell's id, which an interrupted cell resumes; conf/tracker/wandb.yaml explains the attributes."""
+    """A run with the cell's id, which an interrupted cell resumes; conf/tracker/wandb.yaml explains the attributes.
+
+    ``memory["down"]``: the service was asked once in vain, and is not waited for again by this process.
+    """
 
     project: str = "lorabench"
     entity: str | None = None
@@ -49,27 +49,27 @@ class Wandb(Tracker):
 
             default = wandb.setup(settings=wandb.Settings(silent=True)).settings.mode
             # Asked for now: it would ask a terminal for a login while the cell trains.
-            ready = (self.mode or default) != "online" or _Service.down or wandb.login(prompt=False, verify=False)
+            ready = (self.mode or default) != "online" or self.memory.get("down") or wandb.login(prompt=False, verify=False)
         except Exception as error:  # a package that does not fit another, a key of a wrong form
             raise UserError(f"tracker=wandb: {_line(error)}; repair it or leave out tracker=wandb") from error
         if not ready:
             raise UserError("tracker=wandb: no login; run `wandb login`, or log into files with tracker.mode=offline")
 
-    def start(self, cell: "Cell") -> None:
+    def start(self, cell: TrackedCell) -> None:
         """Open the run; where the service does not answer, in files, for this cell and those that follow."""
         import wandb
 
         self._cell = cell
-        mode = "offline" if _Service.down else self.mode
+        mode = "offline" if self.memory.get("down") else self.mode
         settings = wandb.setup(settings=wandb.Settings(silent=True)).settings
         try:
             if (mode or settings.mode) == "online":
                 _reach(settings.base_url)
             self._run = self._open(mode)
         except wandb.errors.CommError as error:
-            _Service.down = True
+            self.memory["down"] = True
             command = f"wandb sync {self._folder}/offline-run-*"
-            PROGRESS.note(f"tracker=wandb: {_line(error)}; from here on into files: `{command}` sends them")
+            note(f"tracker=wandb: {_line(error)}; from here on into files: `{command}` sends them")
             wandb.teardown()  # the run that did not start holds the id
             wandb.setup(settings=wandb.Settings(silent=True))
             self._run = self._open("offline")
@@ -87,14 +87,14 @@ class Wandb(Tracker):
         try:
             self._run.finish(exit_code=EXIT_CODES[record["status"]] if record else INTERRUPTED)
         except TimeoutError as error:
-            _Service.down = True
+            self.memory["down"] = True
             command = f"wandb sync {self._folder}/run-*-{self._cell.id}"
             raise TimeoutError(f"W&B has not taken everything in {self.timeout:g} s; `{command}` sends the rest") from error
 
     def _open(self, mode: str | None) -> Any:
         import wandb
 
-        config = self._cell.recorded_config | {"cell": self._cell.id, "git": records.git_state()}
+        config = self._cell.config | {"cell": self._cell.id, "git": git_state()}
         return wandb.init(
             project=self.project,
             entity=self.entity,
@@ -102,11 +102,11 @@ class Wandb(Tracker):
             id=self._cell.id,
             resume="allow",
             reinit="create_new",
-            name=str(self._cell)[:NAME_LENGTH],
+            name=self._cell.label[:NAME_LENGTH],
             group=self.group,
             tags=self.tags,
             config=config,
-            dir=self._cell.config["output_dir"],
+            dir=str(self._cell.output_dir),
             settings=wandb.Settings(
                 silent=True,
                 quiet=True,
@@ -121,7 +121,7 @@ class Wandb(Tracker):
 
     @property
     def _folder(self) -> str:
-        return f"{self._cell.config['output_dir']}/wandb"
+        return f"{self._cell.output_dir}/wandb"
 
     def _log_artifact(self) -> None:
         import wandb
@@ -132,12 +132,6 @@ class Wandb(Tracker):
         if (adapter := self._cell.folder / "adapter").exists():
             artifact.add_dir(str(adapter), name="adapter")
         self._run.log_artifact(artifact)
-
-
-class _Service:
-    """What this process knows of it: asked once in vain, it is not waited for again."""
-
-    down = False
 
 
 def _reach(url: str) -> None:

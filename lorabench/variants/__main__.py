@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from hydra import compose, initialize_config_dir
 
-from lorabench import models
-from lorabench.__main__ import CONF
-from lorabench.cell import Cell
-from lorabench.config_errors import explained
+from lorabench.cells.cell import Cell
+from lorabench.cells.session import current
 from lorabench.errors import UserError
+from lorabench.models.shapes import linear_shapes
+from lorabench.schema import CONF, register
+from lorabench.terminal.mistakes import explained
 from lorabench.variants.base import Variant
 
 
@@ -62,24 +63,25 @@ def rows(model: str, rank: int) -> list[Row]:
     Raises:
         UserError: none of them can have this rank on this model.
     """
-    found = []
+    described = []
+    register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         for file in sorted((CONF / "variant").glob("*.yaml")):
-            cell = Cell.of(compose("config", [f"model={model}", f"variant={file.stem}", f"rank={rank}"]))
-            found.append(row(cell.variant, models.linear_shapes(cell.model)))
-    if all(each.refusal for each in found):
-        raise UserError(found[0].refusal)
-    return found
+            cell = Cell.of(compose("config", [f"model={model}", f"variant={file.stem}", f"rank={rank}"]), current())
+            described.append(row(cell.variant, linear_shapes(cell.model)))
+    if all(entry.refusal for entry in described):
+        raise UserError(described[0].refusal)
+    return described
 
 
-def table(found: Sequence[Row]) -> str:
+def table(entries: Sequence[Row]) -> str:
     """Lay out the rows: first the numbers, then the formulas."""
-    width = max(len(each.name) for each in found)
+    width = max(len(entry.name) for entry in entries)
     lines = [f"{'variant':<{width}}  {'trained':>13}  {'/ LoRA':>6}  {'optimizer MB':>12}  what changes against LoRA"]
-    for each in found:
-        numbers = f"{each.trained:>13,}  {each.share:>6.3f}  {each.optimizer_bytes / 1e6:>12,.2f}  {each.change}"
-        lines.append(f"{each.name:<{width}}  " + (f"cannot: {each.refusal}" if each.refusal else numbers))
-    return "\n".join([*lines, "", *(f"{each.name:<{width}}  {each.formula}" for each in found)])
+    for entry in entries:
+        numbers = f"{entry.trained:>13,}  {entry.share:>6.3f}  {entry.optimizer_bytes / 1e6:>12,.2f}  {entry.change}"
+        lines.append(f"{entry.name:<{width}}  " + (f"cannot: {entry.refusal}" if entry.refusal else numbers))
+    return "\n".join([*lines, "", *(f"{entry.name:<{width}}  {entry.formula}" for entry in entries)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -89,14 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, the budget of every variant (default: %(default)s)")
     chosen = parser.parse_args(arguments)
     try:
-        found = rows(chosen.model, chosen.rank)
+        described = rows(chosen.model, chosen.rank)
     except Exception as error:
         line = explained(error, CONF)
         if line is None:
             raise
         print(f"lorabench: {line}", file=sys.stderr)
         sys.exit(2)
-    print(f"{chosen.model}, rank {chosen.rank}; MB are of optimizer state\n\n{table(found)}")
+    print(f"{chosen.model}, rank {chosen.rank}; MB are of optimizer state\n\n{table(described)}")
 
 
 if __name__ == "__main__":

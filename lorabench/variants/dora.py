@@ -1,17 +1,16 @@
 """DoRA: magnitude and direction of every output row are trained apart."""
 
 import dataclasses
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+import torch
+from peft import LoraConfig, PeftModel
+from transformers import PreTrainedModel
+
+from lorabench.training.calibration import Calibration
 from lorabench.variants.base import adapter_layers
+from lorabench.variants.dora_layer import Float32Magnitude
 from lorabench.variants.lora import LoRA
-
-if TYPE_CHECKING:
-    import torch
-    from peft import LoraConfig, PeftModel
-    from transformers import PreTrainedModel
-
-    from lorabench.calibration import Calibration
 
 
 class DoRA(LoRA):
@@ -21,18 +20,15 @@ class DoRA(LoRA):
     LoRA. g and the norm are float32 also beside a bfloat16 base, so that g / ‖W‖_row is exactly 1 at the start.
     """
 
+    version: ClassVar[int] = 1
     bilinear: ClassVar[bool] = False
 
-    def peft_config(self) -> "LoraConfig":
+    def peft_config(self) -> LoraConfig:
         """PEFT's LoRA layers with ``use_dora``."""
         return dataclasses.replace(super().peft_config(), use_dora=True)
 
-    def attach(
-        self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
-    ) -> "PeftModel":
+    def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> PeftModel:
         """As for LoRA, with g and the norm in float32."""
-        from lorabench.variants.dora_layer import Float32Magnitude
-
         adapted = super().attach(model, generator, calibration)
         for _, layer in adapter_layers(adapted):
             layer.lora_magnitude_vector["default"] = Float32Magnitude(layer.get_base_layer().weight)

@@ -1,19 +1,17 @@
 """GraLoRA: the weight is cut into k × k blocks, each with a low-rank update of its own."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
+
+import torch
+from peft import GraloraConfig, PeftModel
+from transformers import PreTrainedModel
 
 from lorabench.errors import UserError
+from lorabench.training.calibration import Calibration
 from lorabench.variants.base import Variant, adapter_layers
 from lorabench.variants.lora import uniform
 from lorabench.variants.precision import keep_output_dtype
-
-if TYPE_CHECKING:
-    import torch
-    from peft import GraloraConfig, PeftModel
-    from transformers import PreTrainedModel
-
-    from lorabench.calibration import Calibration
 
 
 @dataclass(kw_only=True)
@@ -26,6 +24,8 @@ class GraLoRA(Variant):
     Attributes:
         k: blocks along each side of W; divides the rank and both dimensions.
     """
+
+    version: ClassVar[int] = 1
 
     k: int
 
@@ -41,10 +41,8 @@ class GraLoRA(Variant):
             if m % self.k or n % self.k:
                 raise UserError(f"variant.k={self.k} does not divide the shape of {name} ({m} x {n}); use another k")
 
-    def peft_config(self) -> "GraloraConfig":
+    def peft_config(self) -> GraloraConfig:
         """PEFT's GraLoRA layers without the hybrid part; A is overwritten by ``attach``."""
-        from peft import GraloraConfig
-
         return GraloraConfig(
             r=self.rank,
             alpha=self.alpha,  # type: ignore[arg-type]
@@ -55,12 +53,8 @@ class GraLoRA(Variant):
             task_type="CAUSAL_LM",
         )
 
-    def attach(
-        self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
-    ) -> "PeftModel":
+    def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> PeftModel:
         """Add PEFT's layers and draw A; with k = 1 it is the A that LoRA draws."""
-        import torch
-
         adapted = keep_output_dtype(super().attach(model, generator, calibration))
         with torch.no_grad():
             for _, layer in adapter_layers(adapted):

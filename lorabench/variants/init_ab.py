@@ -1,11 +1,10 @@
 """Init[AB]: both factors start at random."""
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
+
+import torch
 
 from lorabench.variants.lora import LoRA, uniform
-
-if TYPE_CHECKING:
-    import torch
 
 
 class InitAB(LoRA):
@@ -14,7 +13,9 @@ class InitAB(LoRA):
     B takes its bound from the matrix's input size n too, not from its own fan-in r.
     """
 
-    def factors(self, name: str, weight: "torch.Tensor", generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+    version: ClassVar[int] = 1
+
+    def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Two independent draws, A first."""
         m, n = weight.shape
         return uniform(self.rank, n, n, generator), uniform(m, self.rank, n, generator)

@@ -1,16 +1,15 @@
 """LoFT: AdamW's moments live in the full matrix; A and B take turns in following its step."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from peft import PeftModel
 
 from lorabench.errors import UserError
 from lorabench.variants.base import adapter_layers
+from lorabench.variants.loft_optimizer import LoFTAdamW
 from lorabench.variants.lora import LoRA
-
-if TYPE_CHECKING:
-    from peft import PeftModel
-
-    from lorabench.variants.loft_optimizer import LoFTAdamW
 
 
 @dataclass(kw_only=True)
@@ -24,9 +23,10 @@ class LoFT(LoRA):
         damping: ε in (BᵀB + εI)⁻¹ and (AAᵀ + εI)⁻¹.
     """
 
+    version: ClassVar[int] = 1
+
     eps: float
     damping: float
-    _optimizer: "LoFTAdamW | None" = field(init=False, default=None, repr=False, compare=False)
 
     def check(self, shapes: dict[str, tuple[int, int]]) -> None:
         """As for LoRA, with alpha = rank."""
@@ -37,21 +37,16 @@ class LoFT(LoRA):
             if not getattr(self, key) > 0:
                 raise UserError(f"variant.{key}={getattr(self, key)} must be greater than 0")
 
-    def optimizer(self, model: "PeftModel", lr: float, **adamw: Any) -> "LoFTAdamW":
+    def optimizer(self, model: PeftModel, lr: float, **adamw: Any) -> LoFTAdamW:
         """LoFT's AdamW over the pairs of factors."""
-        from lorabench.variants.loft_optimizer import LoFTAdamW
-
         pairs = [(layer.lora_A["default"].weight, layer.lora_B["default"].weight) for _, layer in adapter_layers(model)]
-        self._optimizer = LoFTAdamW(pairs, lr, **adamw | {"eps": self.eps, "damping": self.damping})
-        return self._optimizer
+        return LoFTAdamW(pairs, lr, **adamw | {"eps": self.eps, "damping": self.damping})
 
-    def clip(self, model: "PeftModel", max_norm: float) -> float:
+    def clip(self, model: PeftModel, optimizer: torch.optim.Optimizer, max_norm: float) -> float:
         """Scale all gradients so that the full-space norm of the factor to be moved is at most ``max_norm``; return it."""
-        import torch
-
-        assert self._optimizer is not None, "the factor whose turn it is comes from the optimizer"
-        norm = self._optimizer.full_norm()
-        torch.nn.utils.clip_grads_with_norm_([p for p in model.parameters() if p.requires_grad], max_norm, norm)
+        assert isinstance(optimizer, LoFTAdamW), "the factor whose turn it is comes from the optimizer"
+        norm = optimizer.full_norm()
+        torch.nn.utils.clip_grads_with_norm_([p for group in optimizer.param_groups for p in group["params"]], max_norm, norm)
         return float(norm)
 
     def optimizer_bytes(self, shapes: dict[str, tuple[int, int]]) -> int:

@@ -5,16 +5,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+import torch
+from peft import LoraConfig, PeftModel
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import save_file
+from transformers import PreTrainedModel
+
+from lorabench.training.calibration import Calibration
 from lorabench.variants.base import Variant, adapter_layers
-
-if TYPE_CHECKING:
-    import torch
-    from peft import LoraConfig, PeftModel
-    from transformers import PreTrainedModel
-
-    from lorabench.calibration import Calibration
 
 
 @dataclass(kw_only=True)
@@ -28,19 +28,24 @@ class LoRA(Variant):
         initial: A₀ and B₀ in main memory, by module name, of the matrices whose base weight became W − s·B₀A₀.
     """
 
+    version: ClassVar[int] = 1
     bilinear: ClassVar[bool] = True
 
-    initial: "dict[str, tuple[torch.Tensor, torch.Tensor]]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    initial: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """A subclass with other layers, or that trains other parameters, is bilinear only where it says so itself."""
+        super().__init_subclass__(**kwargs)
+        if "bilinear" not in vars(cls) and {"attach", "peft_config", "trained", "touched"} & vars(cls).keys():
+            cls.bilinear = False
 
     @property
     def scale(self) -> float:
         """s = alpha / rank."""
         return self.alpha / self.rank
 
-    def peft_config(self) -> "LoraConfig":
+    def peft_config(self) -> LoraConfig:
         """PEFT's LoRA layers; the factors are overwritten by ``attach``."""
-        from peft import LoraConfig
-
         return LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,  # type: ignore[arg-type]
@@ -49,13 +54,11 @@ class LoRA(Variant):
             task_type="CAUSAL_LM",
         )
 
-    def prepare(self, model: "PreTrainedModel", names: Sequence[str], calibration: "Calibration | None") -> None:
+    def prepare(self, model: PreTrainedModel, names: Sequence[str], calibration: Calibration | None) -> None:
         """Take from the untouched model what ``factors`` will need for the matrices ``names``; nothing here."""
         return
 
-    def factors(
-        self, name: str, weight: "torch.Tensor", generator: "torch.Generator"
-    ) -> "tuple[torch.Tensor, torch.Tensor | None]":
+    def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Initial factors of one matrix.
 
         Args:
@@ -68,15 +71,11 @@ class LoRA(Variant):
         """
         return uniform(self.rank, weight.shape[1], weight.shape[1], generator), None
 
-    def attach(
-        self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
-    ) -> "PeftModel":
+    def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> PeftModel:
         """Add PEFT's LoRA layers, set their factors, and take s·BA out of the base so that the function is unchanged.
 
         Unchanged in evaluation: dropout in training drops inputs of the adapter alone, and so part of what the base has lost.
         """
-        import torch
-
         self.prepare(model, self.targets(name for name, _ in model.named_modules()), calibration)
         adapted = super().attach(model, generator, calibration)
         self.initial.clear()
@@ -94,7 +93,7 @@ class LoRA(Variant):
                     self.initial[name] = lora_A.to("cpu", copy=True), lora_B.to("cpu", copy=True)
         return adapted
 
-    def save(self, model: "PeftModel", path: Path) -> None:
+    def save(self, model: PeftModel, path: Path) -> None:
         """As every variant; where the base was changed, as plain LoRA of rank 2r on the untouched base.
 
         W₀ − s·B₀A₀ + s·BA = W₀ + s·[B, −B₀][A; A₀]. The change of the base's weights is taken to be exact, so for a base in
@@ -102,9 +101,6 @@ class LoRA(Variant):
         """
         if not self.initial:
             return super().save(model, path)
-        import torch
-        from peft.utils import SAFETENSORS_WEIGHTS_NAME
-        from safetensors.torch import save_file
 
         tensors = {}
         for name, layer in adapter_layers(model):
@@ -119,14 +115,12 @@ class LoRA(Variant):
         config = dataclasses.replace(config, r=rank, lora_alpha=self.scale * rank, use_rslora=False, inference_mode=True)
         config.save_pretrained(str(path))
 
-    def detach(self, model: "PeftModel") -> None:
+    def detach(self, model: PeftModel) -> None:
         """As every variant; the initial factors are forgotten."""
         super().detach(model)
         self.initial.clear()
 
 
-def uniform(rows: int, columns: int, fan_in: int, generator: "torch.Generator") -> "torch.Tensor":
+def uniform(rows: int, columns: int, fan_in: int, generator: torch.Generator) -> torch.Tensor:
     """Draw a [rows, columns] matrix from U(−1/√fan_in, 1/√fan_in)."""
-    import torch
-
     return (2 * torch.rand(rows, columns, generator=generator) - 1) / math.sqrt(fan_in)

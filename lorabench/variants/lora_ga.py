@@ -3,17 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from lorabench import svd
+import torch
+from transformers import PreTrainedModel
+
 from lorabench.errors import UserError
+from lorabench.training import svd
+from lorabench.training.calibration import Calibration
 from lorabench.variants.lora import LoRA
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
-    from lorabench.calibration import Calibration
 
 # The authors' code: a randomised SVD of 4r vectors, 4 power iterations.
 OVERSAMPLING, ITERATIONS = 4, 4
@@ -32,9 +30,11 @@ class LoRAGA(LoRA):
         samples: training samples that G is taken on.
     """
 
+    version: ClassVar[int] = 1
+
     gamma: float
     samples: int
-    _starts: "dict[str, tuple[torch.Tensor, torch.Tensor]]" = field(default_factory=dict, init=False, repr=False, compare=False)
+    _starts: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def check(self, shapes: dict[str, tuple[int, int]]) -> None:
         """As for LoRA; every gradient must have 2r singular triples."""
@@ -51,18 +51,18 @@ class LoRAGA(LoRA):
                     f"{min(m, n)}; use rank <= {min(m, n) // 2}"
                 )
 
-    def prepare(self, model: "PreTrainedModel", names: Sequence[str], calibration: "Calibration | None") -> None:
+    def prepare(self, model: PreTrainedModel, names: Sequence[str], calibration: Calibration | None) -> None:
         """Take the gradients; only the factors are kept of them."""
         if calibration is None:
             raise ValueError(f"{self.name} starts from training data: it needs a calibration")
         gradients = calibration.gradients(model, names, self.samples)
         self._starts = {name: self._start(gradient.to(model.device)) for name, gradient in gradients}
 
-    def factors(self, name: str, weight: "torch.Tensor", generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+    def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """What ``prepare`` made of this matrix's gradient; it depends on the seed through the choice of samples."""
         return self._starts.pop(name)
 
-    def _start(self, gradient: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    def _start(self, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A [r, n] and B [m, r] from G [m, n]. Not cached: the decomposition costs less than the gradient."""
         width = min(OVERSAMPLING * self.rank, *gradient.shape)
         u, _, vt = svd.randomized(gradient, width, ITERATIONS)

@@ -1,17 +1,18 @@
 """MiLoRA: the adapter starts as the minor part of the weight."""
 
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from lorabench import svd
+import torch
+
+from lorabench.training import svd
 from lorabench.variants.lora import LoRA
-
-if TYPE_CHECKING:
-    import torch
 
 
 class MiLoRA(LoRA):
     """W = UΣVᵀ; A = √(Σ/s)·Vᵀ, B = U·√(Σ/s) of the last r triples, W ← W − s·BA (Wang et al. 2024, arXiv 2406.09044)."""
 
-    def factors(self, name: str, weight: "torch.Tensor", generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+    version: ClassVar[int] = 1
+
+    def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """The r smallest singular triples, split evenly over both factors; the same for every seed."""
         return svd.balanced(svd.cached(svd.smallest, weight, rank=self.rank), self.scale)

@@ -1,14 +1,13 @@
 """PiSSA: the adapter starts as the principal part of the weight."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from lorabench import svd
+import torch
+
 from lorabench.errors import UserError
+from lorabench.training import svd
 from lorabench.variants.lora import LoRA
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(kw_only=True)
@@ -19,6 +18,8 @@ class PiSSA(LoRA):
         iterations: power iterations of the randomised SVD; None for the exact SVD.
     """
 
+    version: ClassVar[int] = 1
+
     iterations: int | None
 
     def check(self, shapes: dict[str, tuple[int, int]]) -> None:
@@ -27,7 +28,7 @@ class PiSSA(LoRA):
         if self.iterations is not None and self.iterations < 0:
             raise UserError(f"variant.iterations={self.iterations} must be at least 0, or null for the exact SVD")
 
-    def factors(self, name: str, weight: "torch.Tensor", generator: "torch.Generator") -> "tuple[torch.Tensor, torch.Tensor]":
+    def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """The r largest singular triples, split evenly over both factors; the same for every seed."""
         if self.iterations is None:
             triples = svd.cached(svd.largest, weight, rank=self.rank)

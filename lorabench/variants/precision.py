@@ -1,15 +1,14 @@
 """Keeps an adapted layer's output in the precision of the layer beneath it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from peft import PeftModel
 
 from lorabench.variants.base import adapter_layers
 
-if TYPE_CHECKING:
-    import torch
-    from peft import PeftModel
 
-
-def keep_output_dtype(model: "PeftModel") -> "PeftModel":
+def keep_output_dtype(model: PeftModel) -> PeftModel:
     """Let every adapted layer return the dtype that its base layer would return, as PEFT's LoRA layers do by themselves.
 
     PEFT's newer layers return that of their input. Behind a float32 norm that is float32, so that in a bfloat16 model all
@@ -20,8 +19,7 @@ def keep_output_dtype(model: "PeftModel") -> "PeftModel":
     return model
 
 
-def _as_base(layer: Any, _: Any, output: "torch.Tensor") -> "torch.Tensor":
-    import torch
+def _as_base(layer: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
 
     device = output.device.type
     if torch.is_autocast_enabled(device):

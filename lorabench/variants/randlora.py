@@ -4,19 +4,17 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import ClassVar
+
+import torch
+from peft import PeftModel, RandLoraConfig
+from transformers import PreTrainedModel
 
 from lorabench.errors import UserError
-from lorabench.progress import PROGRESS
+from lorabench.terminal.bars import note
+from lorabench.training.calibration import Calibration
 from lorabench.variants.base import Variant, adapter_layers
 from lorabench.variants.precision import keep_output_dtype
-
-if TYPE_CHECKING:
-    import torch
-    from peft import PeftModel, RandLoraConfig
-    from transformers import PreTrainedModel
-
-    from lorabench.calibration import Calibration
 
 
 @dataclass(kw_only=True)
@@ -34,6 +32,8 @@ class RandLoRA(Variant):
         basis_rank: b; None chooses it by the budget.
         basis_scale: s where alpha = rank; s = basis_scale · alpha / rank.
     """
+
+    version: ClassVar[int] = 1
 
     basis_rank: int | None
     basis_scale: float
@@ -62,10 +62,8 @@ class RandLoRA(Variant):
         """Σ N(b + d) over the adapted matrices."""
         return trained(self._sides(shapes), self.basis_rank or self.matched_rank(shapes))
 
-    def peft_config(self) -> "RandLoraConfig":
+    def peft_config(self) -> RandLoraConfig:
         """PEFT's RandLoRA layers over the bases that ``attach`` chose."""
-        from peft import RandLoraConfig
-
         assert self._bases is not None, "attach first: the basis rank depends on the model"
         basis_rank, key = self._bases
         return RandLoraConfig(
@@ -77,23 +75,19 @@ class RandLoRA(Variant):
             task_type="CAUSAL_LM",
         )
 
-    def attach(
-        self, model: "PreTrainedModel", generator: "torch.Generator", calibration: "Calibration | None" = None
-    ) -> "PeftModel":
+    def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> PeftModel:
         """Choose the basis rank for this model, print both counts, and add PEFT's layers over bases from ``generator``."""
-        import torch
-
         linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
         shapes = {name: (module.out_features, module.in_features) for name, module in linear.items()}
         basis_rank = self.basis_rank or self.matched_rank(shapes)
         self._bases = basis_rank, int(torch.randint(2**62, (), generator=generator))
-        PROGRESS.note(
+        note(
             f"{self.name}: basis rank {basis_rank} trains {self.trainable_parameters(shapes):,} values; "
             f"LoRA of rank {self.rank} trains {super().trainable_parameters(shapes):,}"
         )
         return keep_output_dtype(super().attach(model, generator, calibration))
 
-    def save(self, model: "PeftModel", path: Path) -> None:
+    def save(self, model: PeftModel, path: Path) -> None:
         """Save PEFT's form, with the bases once instead of once a layer (several GB for a 0.6B model).
 
         PEFT then warns about missing keys when it loads the file; all layers share the bases that it does load.

@@ -2,22 +2,24 @@
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import ClassVar
+
+from peft import LoraConfig
 
 from lorabench.variants.lora import LoRA
-
-if TYPE_CHECKING:
-    from peft import LoraConfig
 
 
 class RsLoRA(LoRA):
     """LoRA with s = alpha / √rank (Kalajdzievski 2023, arXiv 2312.03732)."""
+
+    version: ClassVar[int] = 1
+    bilinear: ClassVar[bool] = True
 
     @property
     def scale(self) -> float:
         """s = alpha / √rank."""
         return self.alpha / math.sqrt(self.rank)
 
-    def peft_config(self) -> "LoraConfig":
+    def peft_config(self) -> LoraConfig:
         """PEFT's LoRA layers with ``use_rslora``."""
         return dataclasses.replace(super().peft_config(), use_rslora=True)

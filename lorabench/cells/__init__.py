@@ -1,0 +1,1 @@
+"""One cell of the grid, from its config to its record."""

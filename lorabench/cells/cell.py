@@ -1,0 +1,161 @@
+"""A cell: one point of the grid, with its parts built and named."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from lorabench.cells import legacy, parts
+from lorabench.cells.identity import identity
+from lorabench.cells.session import Session
+from lorabench.files import digest, read_json
+from lorabench.models.devices import resolve_device
+from lorabench.models.locate import fingerprint
+from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded
+from lorabench.terminal.formats import format_lr
+from lorabench.trackers.base import TrackedCell
+
+if TYPE_CHECKING:
+    from lorabench.generation.base import Generator
+    from lorabench.models.base import Base
+    from lorabench.probes.base import Probe
+    from lorabench.subsets.base import Subset
+    from lorabench.tasks.base import Task
+    from lorabench.training.data import Corpora
+    from lorabench.variants.base import Variant
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A resolved config and what follows from it.
+
+    Attributes:
+        config: as composed by Hydra.
+        session: what the process holds for all cells.
+    """
+
+    config: dict[str, Any]
+    session: Session
+
+    @classmethod
+    def of(cls, cfg: DictConfig, session: Session) -> "Cell":
+        """Resolve a composed config."""
+        resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        assert isinstance(resolved, dict)
+        return cls({str(key): value for key, value in resolved.items() if key != "hydra"}, session)
+
+    @cached_property
+    def settings(self) -> Config:
+        """The config's keys as attributes; its groups are there as they stand in it.
+
+        Raises:
+            UserError: a key that no cell has.
+        """
+        return parts.settings(Config, self.config, "")
+
+    @cached_property
+    def model(self) -> ModelConfig:
+        """The base model's settings."""
+        return parts.settings(ModelConfig, self.config["model"], "model.")
+
+    @cached_property
+    def trainer(self) -> TrainerConfig:
+        """The training loop's settings."""
+        return parts.settings(TrainerConfig, self.config["trainer"], "trainer.")
+
+    @cached_property
+    def task(self) -> "Task":
+        """The task; cells of one process share it and its data."""
+        return self.session.part(self.settings.task, "task")
+
+    @cached_property
+    def generator(self) -> "Generator":
+        """The text generator; cells of one process share it."""
+        return self.session.part(self.settings.evaluator, "evaluator")
+
+    @cached_property
+    def variant(self) -> "Variant":
+        """The variant, built anew for every cell."""
+        return parts.build(self.settings.variant, "variant")
+
+    @cached_property
+    def subset(self) -> "Subset":
+        """What a proxy is trained on."""
+        return parts.build(self.settings.subset, "subset")
+
+    @cached_property
+    def probe(self) -> "Probe":
+        """What is measured along training."""
+        return parts.build(self.settings.probe, "probe")
+
+    def base(self) -> "Base":
+        """The loaded base model."""
+        return self.session.base(self.model, resolve_device(self.settings.device))
+
+    def corpora(self, base: "Base") -> "Corpora":
+        """The tokenised texts."""
+        return self.session.corpora(self.task, self.identity["task"], base, self.trainer.max_length)
+
+    @property
+    def is_proxy(self) -> bool:
+        """Whether it is trained on a part of its samples alone."""
+        return self.settings.train_fraction < 1
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits on which the cell is scored. Proxies are selected by validation; test is for what was selected."""
+        return ("validation",) if self.is_proxy else ("validation", "test")
+
+    @property
+    def recorded_config(self) -> dict[str, Any]:
+        """The config without what says how a process goes about it."""
+        return {key: value for key, value in self.config.items() if key not in unrecorded(Config)}
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """See ``cells.identity``.
+
+        Raises:
+            UserError: local data or weights that it needs are not at hand.
+        """
+        return identity(self.config, fingerprint(self.model), self.task.fingerprint())
+
+    @cached_property
+    def id(self) -> str:
+        """The name of the cell's folder."""
+        return digest(self.identity)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the cell lives: under its id, or under that of schema 1 where it was trained then."""
+        output = Path(self.settings.output_dir)
+        earlier = output / legacy.legacy_id(self.config, self.identity)
+        if (output / self.id).exists() or _unfinished(read_json(earlier / "record.json")):
+            return output / self.id
+        if changed := legacy.changed_part(self.identity):
+            why = f"{earlier} is of a version that did not tell the code of {changed}"
+            self.session.note_once(f"{why}: {self} is trained anew, in {self.id}")
+            return output / self.id
+        return earlier
+
+    def record(self) -> dict[str, Any] | None:
+        """The record of an earlier run, None while there is none; a failed run is tried again."""
+        record = read_json(self.folder / "record.json")
+        return None if _unfinished(record) else record
+
+    @property
+    def tracked(self) -> TrackedCell:
+        """What a tracker gets to know."""
+        return TrackedCell(self.id, str(self), self.recorded_config, self.folder, Path(self.settings.output_dir))
+
+    def __str__(self) -> str:
+        c = self.settings
+        text = f"{c.model['name']} {c.task['name']} {c.variant['name']}"  # type: ignore[index]
+        text += f" lr={format_lr(c.lr)} batch_size={c.batch_size} rank={c.rank} seed={c.seed}"
+        return f"{text} train_fraction={c.train_fraction:g}" if self.is_proxy else text
+
+
+def _unfinished(record: dict[str, Any] | None) -> bool:
+    return record is None or record["status"] == "failed"

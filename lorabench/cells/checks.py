@@ -1,0 +1,94 @@
+"""What must hold before a cell is trained, each with one line that says what to do."""
+
+import math
+import tempfile
+from pathlib import Path
+
+from lorabench.cells.cell import Cell
+from lorabench.errors import UserError
+from lorabench.models import locate
+from lorabench.models.devices import resolve_device, resolve_dtype
+from lorabench.models.shapes import linear_shapes
+from lorabench.schema import TrainerConfig
+
+
+def check(cell: Cell, resources: bool = True) -> None:
+    """Check everything in a cell that could not work.
+
+    Args:
+        cell: to be trained.
+        resources: whether weights and data must be at hand, too.
+
+    Raises:
+        UserError: the first thing that the user can mend.
+    """
+    _check_axes(cell)
+    assert cell.subset  # parts are built here: their settings are checked before anything is trained
+    tracker = cell.session.tracker(cell.settings.tracker)
+    _check_trainer(cell.trainer)
+    locate.check(cell.model)
+    assert cell.generator
+    shapes = linear_shapes(cell.model)
+    cell.variant.check(shapes)
+    _check_probe(cell, resources)
+    if not resources:
+        return
+    resolve_device(cell.settings.device)
+    cell.generator.prepare()
+    tracker.prepare()
+    if cell.model.weights != "random":
+        locate.locate(cell.model)
+    samples, available = cell.settings.train_samples, len(cell.task.train_examples())
+    if samples is not None and samples > available:
+        raise UserError(f"train_samples={samples} is more than the {available} that task={cell.task.name} has")
+    if not cell.task.test_examples():
+        raise UserError(f"task={cell.task.name} has no test problem")
+
+
+def _check_axes(cell: Cell) -> None:
+    c = cell.settings
+    rank = c.variant.get("rank", c.rank)
+    if rank != c.rank:
+        raise UserError(f"variant.rank={rank} is not rank={c.rank}; use rank={rank}")
+    for key in ("lr", "batch_size", "rank", "epochs"):
+        if not 0 < getattr(c, key) < math.inf:
+            raise UserError(f"{key}={getattr(c, key)} must be greater than 0 and finite")
+    if c.train_samples is not None and c.train_samples < 1:
+        raise UserError(f"train_samples={c.train_samples} must be at least 1, or null for all")
+    if not 0 < c.train_fraction <= 1:
+        raise UserError(f"train_fraction={c.train_fraction} must lie in (0, 1]")
+    if c.when_busy not in ("wait", "defer"):
+        raise UserError(f"when_busy={c.when_busy} is unknown; available: wait, defer")
+
+
+def _check_trainer(settings: TrainerConfig) -> None:
+    for key in ("max_length", "max_grad_norm", "micro_batch_tokens"):
+        if not getattr(settings, key) > 0:
+            raise UserError(f"trainer.{key}={getattr(settings, key)} must be greater than 0")
+    for key in ("warmup_ratio", "max_padding"):
+        if not 0 <= getattr(settings, key) < 1:
+            raise UserError(f"trainer.{key}={getattr(settings, key)} must lie in [0, 1)")
+    for key in ("weight_decay", "eps", "checkpoint_minutes"):
+        if not getattr(settings, key) >= 0:
+            raise UserError(f"trainer.{key}={getattr(settings, key)} must not be negative")
+    if not all(0 <= beta < 1 for beta in settings.betas):
+        raise UserError(f"trainer.betas={list(settings.betas)} must lie in [0, 1)")
+
+
+def _check_probe(cell: Cell, resources: bool) -> None:
+    """``dtype: auto`` is decided by the device, which need not be at hand for a plan."""
+    dtype = cell.model.dtype
+    if resources and dtype == "auto":
+        dtype = str(resolve_dtype(dtype, resolve_device(cell.settings.device))).removeprefix("torch.")
+    cell.probe.check(cell.variant, cell.variant.targets(linear_shapes(cell.model)), dtype)
+
+
+def check_output(folder: str) -> None:
+    """Raise UserError unless records can be written to this folder."""
+    if not folder.strip():
+        raise UserError("output_dir is empty; give a folder")
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(f"output_dir={folder} cannot be written ({error.strerror}); give another folder") from error

@@ -1,0 +1,158 @@
+"""Before a sweep: check every cell, and say what would run."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from lorabench.cells.cell import Cell
+from lorabench.cells.checks import check, check_output
+from lorabench.cells.session import current
+from lorabench.errors import UserError
+from lorabench.files import digest
+from lorabench.models.devices import resolve_device, resolve_dtype
+from lorabench.models.shapes import linear_shapes
+from lorabench.terminal.bars import note
+from lorabench.terminal.formats import format_lr
+
+AXES = ("model", "task", "variant", "lr", "batch_size", "rank", "seed", "train_samples", "train_fraction", "epochs")
+FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, so 2 forward and 2 for activation gradients
+EFFICIENCY = 0.35  # share of the matrix-product speed that a training step reaches
+
+
+def preflight(configs: Sequence[DictConfig], expected: Callable[[], Sequence[DictConfig]] | None = None) -> bool:
+    """Check the whole grid before its first cell; return whether to run it.
+
+    With ``plan=true`` it prints the plan and returns False; then weights and data need not be at hand.
+
+    Args:
+        configs: of the grid's cells, or of some that show every value of a search.
+        expected: of a search, gives configs of as many cells as it will run, like those that it will choose.
+
+    Raises:
+        UserError: a cell cannot work; the line names the cell.
+    """
+    session = current()
+    cells = [Cell.of(cfg, session) for cfg in configs]
+    if not cells:
+        raise UserError("the grid has no cell; give at least one value for each axis")
+    only_plan = any(cell.settings.plan for cell in cells)
+    if not only_plan:
+        for folder in {cell.settings.output_dir for cell in cells}:
+            check_output(folder)
+    for place, cell in enumerate(cells, 1):
+        try:
+            check(cell, resources=not only_plan)
+        except UserError as error:
+            raise UserError(f"cell {place} of {len(cells)} ({cell}): {error}" if len(cells) > 1 else str(error)) from error
+    if expected is not None and any(cell.settings.when_busy == "defer" for cell in cells):
+        raise UserError("when_busy=defer is for grids: a search waits for a busy cell, whose score decides its next question")
+    if only_plan:
+        print(describe(cells, None if expected is None else [Cell.of(cfg, session) for cfg in expected()]))
+        return False
+    if expected is None and len(cells) > 1:
+        files = {cell.folder / "record.json" for cell in cells}
+        session.progress.sweep(len(files), finished=lambda: sum(file.exists() for file in files))
+    return True
+
+
+def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> str:
+    """The plan as text: number of cells, axes, what is already done, tokens and estimated hours.
+
+    A search is planned by ``expected``, which stand for what it will run; ``cells`` have the values of its axes.
+    """
+    planned: dict[str, tuple[Cell, dict[str, Any] | None]] = {}
+    missing: set[str] = set()
+    for cell in cells if expected is None else expected:
+        try:
+            planned[cell.id] = (cell, cell.record())
+        except UserError as error:  # the local data or weights that the id needs are not at hand
+            planned[digest(cell.config)] = (cell, None)
+            missing.add(str(error))
+    for text in sorted(missing):
+        note(f"plan: {text}")
+    what = ", chosen as the search goes on"
+    if expected is None:
+        states = Counter(record["status"] if record else "to run" for _, record in planned.values())
+        what = ": " + ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+    lines = [f"{len(planned)} cell{'s' * (len(planned) != 1)}{what}"]
+    for axis in AXES:
+        values = list(dict.fromkeys(_axis(cell, axis) for cell in cells))
+        if axis == "train_fraction" and values == ["1"]:
+            continue
+        lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
+    todo = [cell for cell, record in planned.values() if record is None or expected is not None]
+    tokens = [_tokens(cell) for cell in todo]
+    known = [t for t in tokens if t is not None]
+    if todo:
+        lines.append(f"  tokens to train on: {_tokens_text(known, len(todo))}")
+        lines.append(f"  estimated time: {_time_text(todo, tokens, [r for _, r in planned.values() if r])}")
+    return "\n".join(lines)
+
+
+def _axis(cell: Cell, axis: str) -> str:
+    value = getattr(cell.settings, axis)
+    if isinstance(value, dict):
+        return str(value["name"])
+    if isinstance(value, float):
+        return format_lr(value) if axis == "lr" else f"{value:g}"
+    return "all" if value is None else str(value)
+
+
+def _tokens(cell: Cell) -> int | None:
+    """Tokens of a cell's training, from the task's typical length."""
+    samples, length = cell.settings.train_samples or cell.task.train_size(), cell.task.typical_tokens
+    if length is None or samples is None:
+        return None
+    samples = max(1, round(samples * cell.settings.train_fraction))
+    return samples * cell.settings.epochs * min(length, cell.trainer.max_length)
+
+
+def _tokens_text(known: Sequence[int], cells: int) -> str:
+    if not known:
+        return "unknown until the data are at hand"
+    missing = f", and {cells - len(known)} cells of unknown size" if len(known) < cells else ""
+    return f"about {sum(known):.3g}{missing}"
+
+
+def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Sequence[dict[str, Any]]) -> str:
+    """Hours from finished cells of the same grid, else from counted operations and a measured matrix product."""
+    measured = [r for r in finished if r.get("training")]
+    trained = sum(r["training"]["tokens"] for r in measured)
+    if trained and all(tokens):
+        seconds = sum(r["training"]["seconds"] + r["evaluation"]["seconds"] for r in measured)
+        expected = seconds / trained * sum(t or 0 for t in tokens)
+        return f"{_hours(expected)} in one process ({trained / seconds:,.0f} tokens/s with evaluation in the finished cells)"
+    if any(t is None for t in tokens):
+        return "unknown until a cell of this grid has finished"
+    device = resolve_device(todo[0].settings.device)
+    speed = _matmul_flops(device, resolve_dtype(todo[0].model.dtype, device))
+    flops = 0
+    for cell, t in zip(todo, tokens, strict=True):
+        parameters = sum(math.prod(shape) for shape in linear_shapes(cell.model).values())
+        flops += FORWARD_BACKWARD_FLOPS * parameters * (t or 0)
+    hours = _hours(flops / (speed * EFFICIENCY))
+    return f"{hours} of training on this {device.type}, {EFFICIENCY:.0%} of {speed:.2g} FLOP/s assumed, and evaluation on top"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min"
+
+
+def _matmul_flops(device: torch.device, dtype: torch.dtype, n: int = 1024) -> float:
+    """Measured speed of an n × n matrix product in FLOP/s, best of five."""
+    a = torch.randn(n, n, device=device, dtype=dtype)
+    best = math.inf
+    for _ in range(6):  # the first is a warm-up, slower than the others
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        started = time.perf_counter()
+        a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - started)
+    return 2 * n**3 / best

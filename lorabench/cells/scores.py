@@ -1,0 +1,58 @@
+"""Scores of answers: by the task's scorer, or by the likelihood of the validation texts."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lorabench.cells.answers import ANSWER, SPLITS, Row, generated_splits
+from lorabench.errors import UserError
+from lorabench.tasks.base import Task, summarize
+
+Metrics = dict[str, Any]
+"""``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1."""
+
+
+def score(task: Task, rows: Sequence[Row], validation_loss: float | None, splits: Sequence[str] = SPLITS) -> Metrics:
+    """Score rows of ``answers.answer`` to the same splits in place and return the metrics.
+
+    For a task whose validation split cannot be scored, its score is exp(−``validation_loss``), the geometric mean of its target
+    tokens' probabilities.
+
+    Raises:
+        UserError: a problem has no row, or the scorer cannot work now.
+    """
+    metrics = {"validation": _likelihood(task, validation_loss)} if task.validation == "likelihood" else {}
+    for split, examples in generated_splits(task, splits).items():
+        by_id = {row["id"]: row for row in rows if row["split"] == split}
+        missing = [example.id for example in examples if example.id not in by_id]
+        if missing:
+            raise UserError(
+                f"the completions at hand lack {len(missing)} of the {len(examples)} {split} problems of task={task.name}, "
+                f"such as {missing[0]}; delete them and run the cell again"
+            )
+        scores = task.score_all(examples, [by_id[example.id]["completion"] for example in examples])
+        metrics[split] = summarize(task, examples, scores)
+        for example, verdict in zip(examples, scores, strict=True):
+            row = by_id[example.id]
+            kept = {key: row[key] for key in ANSWER}
+            row.clear()  # of what an earlier scorer said
+            row.update(kept | verdict)
+    return metrics
+
+
+def zero(task: Task, splits: Sequence[str] = SPLITS) -> Metrics:
+    """The scores of a diverged run: 0 on everything."""
+    metrics = {"validation": _likelihood(task, math.inf)} if task.validation == "likelihood" else {}
+    generated = generated_splits(task, splits).items()
+    return metrics | {split: summarize(task, examples, [{"score": 0.0}] * len(examples)) for split, examples in generated}
+
+
+def validation_metric(task: Task, metrics: Metrics) -> dict[str, Any]:
+    """Name and value of what a search maximises and a reader selects by."""
+    kind = "validation" if task.validation == "score" else "validation_likelihood"
+    return {"name": f"{task.name}/{kind}", "value": metrics["validation"]["mean"]}
+
+
+def _likelihood(task: Task, loss: float | None) -> dict[str, Any]:
+    value = 0.0 if loss is None or math.isnan(loss) else math.exp(-loss)  # None: not finite, read back from JSON
+    return {"mean": value, "sets": {"likelihood": {"score": value, "n": len(task.validation_examples()), "stderr": None}}}

@@ -1,0 +1,107 @@
+"""What a process holds for all its cells. Nothing process-wide lives elsewhere."""
+
+import gc
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from lorabench.cells.parts import build
+from lorabench.files import digest
+from lorabench.models.devices import resolve_dtype
+from lorabench.models.load import load
+from lorabench.models.locate import fingerprint
+from lorabench.terminal.bars import note
+from lorabench.terminal.progress import Progress
+from lorabench.training.data import Corpora, Corpus
+
+if TYPE_CHECKING:
+    import torch
+
+    from lorabench.models.base import Base
+    from lorabench.schema import ModelConfig
+    from lorabench.tasks.base import Task
+    from lorabench.trackers.base import Tracker
+
+
+class Session:
+    """Base model, tokenised data, tasks, generators and progress, loaded once and lent to one cell after the other.
+
+    Of models and data the last ones are kept: two models may not fit.
+
+    Attributes:
+        progress: of the sweep.
+    """
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+        self._noted: set[str] = set()
+        self._parts: dict[str, Any] = {}
+        self._memories: dict[str, dict[str, Any]] = {}
+        self._base: tuple[str, Base] | None = None
+        self._corpora: tuple[Any, Corpora] | None = None
+
+    def note_once(self, text: str) -> None:
+        """Print a line that says the same for many cells."""
+        if text not in self._noted:
+            self._noted.add(text)
+            note(text)
+
+    def part(self, node: dict[str, Any], key: str) -> Any:
+        """``build``, once for the same settings: tasks keep their data, generators their engines."""
+        name = digest([key, node])
+        if name not in self._parts:
+            self._parts[name] = build(node, key)
+        return self._parts[name]
+
+    def kept(self, key: str, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, once a process: a search's language model."""
+        if key not in self._parts:
+            self._parts[key] = make()
+        return self._parts[key]
+
+    def tracker(self, node: dict[str, Any]) -> "Tracker":
+        """A new tracker, with the memory of those of its kind."""
+        tracker = build(node, "tracker")
+        tracker.memory = self._memories.setdefault(node["_target_"], {})
+        return tracker
+
+    def base(self, spec: "ModelConfig", device: "torch.device") -> "Base":
+        """The loaded base model. Where it replaces another one, generators let that one go first."""
+        key = f"{fingerprint(spec)} {spec.path} {device} {resolve_dtype(spec.dtype, device)}"
+        if self._base is None or self._base[0] != key:
+            self.forget_base()
+            self._base = key, load(spec, device, resolve_dtype(spec.dtype, device))
+        return self._base[1]
+
+    def corpora(self, task: "Task", settings: Any, base: "Base", max_length: int) -> Corpora:
+        """The tokenised training and validation texts of a task.
+
+        Args:
+            task: whose texts they are.
+            settings: what decides them, as JSON.
+            base: whose tokenizer counts.
+            max_length: tokens at which a text is cut.
+        """
+        key = digest(settings), base.tokenizer.name_or_path, max_length
+        if self._corpora is None or self._corpora[0] != key:
+            self._corpora = None  # before the next ones are read
+            splits = task.train_examples(), task.validation_examples()
+            texts = [[(task.prompt(example), task.target(example)) for example in split] for split in splits]
+            self._corpora = key, Corpora(*(Corpus(pairs, base.tokenizer, max_length) for pairs in texts))
+        return self._corpora[1]
+
+    def forget_base(self) -> None:
+        """Drop the loaded model and all that holds it: after a failure in the middle of a change it cannot be trusted."""
+        from lorabench.generation.base import Generator
+
+        for part in self._parts.values():
+            if isinstance(part, Generator):
+                part.close()
+        self._base = None
+        gc.collect()  # the first load in a process leaves a cycle of frames, which would keep its model beside the new one
+
+
+@cache
+def current() -> Session:
+    """The session of this process, for entry points that Hydra calls with a config alone; everything else is passed one."""
+    return Session()

@@ -1,0 +1,193 @@
+"""The stages of a cell, data → trained → answered, each with what it hands on."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lorabench.cells.answers import SPLITS, Row, answer, generated_splits
+from lorabench.cells.cell import Cell
+from lorabench.cells.identity import part_identity
+from lorabench.errors import UserError
+from lorabench.files import digest
+from lorabench.models.base import Base
+from lorabench.models.shapes import linear_shapes
+from lorabench.probes import watch
+from lorabench.terminal.bars import note, training_bar
+from lorabench.trackers.following import Following
+from lorabench.training import memory, seed
+from lorabench.training.calibration import Calibration
+from lorabench.training.checkpoint import Checkpoint, fingerprint, save_trained
+from lorabench.training.data import Corpora, batches, subset
+from lorabench.training.loop import OnStep, Training, train
+from lorabench.training.loss import mean_loss
+from lorabench.variants.base import base_parameters
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a cell is trained on.
+
+    Attributes:
+        corpora: the tokenised texts.
+        samples: places of the cell's samples in the training texts, in the order in which they were drawn.
+        batches: of all epochs, places in the training texts.
+    """
+
+    corpora: Corpora
+    samples: list[int]
+    batches: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training made of the base.
+
+    Attributes:
+        training: what the run did.
+        parameters: number of values that were trained.
+        peak_memory: bytes.
+        merged: plain weights in main memory by their names in the base; None of a diverged run.
+        validation_loss: mean over the target tokens; None of a diverged run.
+        probed: what the probe measured; None without one.
+    """
+
+    training: Training
+    parameters: int
+    peak_memory: int
+    merged: dict[str, torch.Tensor] | None
+    validation_loss: float | None
+    probed: list[dict[str, Any]] | None
+
+    def entries(self) -> dict[str, Any]:
+        """Its part of the record."""
+        t = self.training
+        entries: dict[str, Any] = {
+            "training": {
+                "steps": t.steps,
+                "tokens": t.tokens,
+                "target_tokens": t.target_tokens,
+                "padding_tokens": t.padding_tokens,
+                "seconds": round(t.seconds, 3),
+                "tokens_per_second": round(t.tokens / t.seconds, 1) if t.seconds else None,
+                "peak_memory_bytes": self.peak_memory,
+                "trainable_parameters": self.parameters,
+                "groups": t.groups,
+                "loss": [[step, loss] for step, loss in enumerate(t.loss, 1)],
+                "grad_norm": [[step, norm] for step, norm in enumerate(t.grad_norm, 1)],
+                "lr": [[step, rates] for step, rates in enumerate(t.lr, 1)],
+            },
+            "validation_loss": self.validation_loss,
+        }
+        return entries if self.probed is None else entries | {"sharpness": self.probed}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the model answered.
+
+    Attributes:
+        rows: a completion each, not yet scored.
+        extra: what the generator measured besides.
+        seconds: wall time of it all.
+    """
+
+    rows: list[Row]
+    extra: dict[str, Any]
+    seconds: float
+
+
+def prepare_data(cell: Cell, base: Base) -> Data:
+    """Choose the cell's samples and put them into batches.
+
+    Raises:
+        UserError: no example has a target token within ``trainer.max_length``.
+    """
+    c, corpora = cell.settings, cell.corpora(base)
+    samples = subset(len(corpora.train), c.train_samples, seed.generator(c.seed, "subset"))
+    draws = seed.generator(c.seed, "part")
+    samples = cell.subset.part(c.train_fraction, base, corpora.train, samples, corpora.validation, draws)
+    if not any(example.target_tokens for example in corpora.train.encode(samples)):
+        raise UserError(f"trainer.max_length={cell.trainer.max_length} leaves no target token in any training example")
+    return Data(corpora, samples, batches(samples, c.batch_size, c.epochs, seed.generator(c.seed, "order")))
+
+
+def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follower: Following) -> Trained:
+    """Attach, train, merge; the base has its own weights again afterwards."""
+    c, variant, corpus = cell.settings, cell.variant, data.corpora.train
+    memory.reset_peak(base.device)
+    base.remember(variant.touched(linear_shapes(cell.model)))
+    with seed.deterministic():
+        calibration = Calibration(corpus, data.samples, cell.trainer)
+        adapted = variant.attach(base.model, seed.generator(c.seed, "init"), calibration)
+    trained = variant.train_only(adapted)
+    for name in base_parameters(adapted, trained).keys() - base.pristine.keys():
+        raise UserError(f"variant={variant.name} trains {name} of the base, which its touched() does not name")
+    with training_bar(str(cell), len(data.batches)) as draw, seed.deterministic():
+        training = train(
+            adapted,
+            variant,
+            corpus,
+            data.batches,
+            lr=c.lr,
+            settings=cell.trainer,
+            dropout_seed=seed.stream_seed(c.seed, "dropout"),
+            checkpoint=checkpoint,
+            on_step=_probed(cell, base, adapted, data, follower.on_step(draw)),
+        )
+        loss = None if training.diverged else validation_loss(cell, base, adapted)
+    # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
+    merged = None if training.diverged else {name: weight.cpu() for name, weight in variant.merged(adapted).items()}
+    if c.save_adapter and not training.diverged:
+        variant.save(adapted, cell.folder / "adapter")
+        save_trained(trained, cell.folder / "trained.safetensors")
+    parameters = sum(p.numel() for p in trained.values())
+    variant.detach(adapted)
+    base.restore()
+    probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
+    return Trained(training, parameters, memory.peak(base.device), merged, loss, probed)
+
+
+def _probe_file(cell: Cell) -> Path:
+    return cell.folder / "sharpness.jsonl"
+
+
+def _probed(cell: Cell, base: Base, adapted: Any, data: Data, on_step: OnStep) -> OnStep:
+    """``on_step``, then the cell's probe."""
+    if cell.probe.every is None:
+        return on_step
+    samples = data.samples[: cell.probe.samples]
+    if len(samples) < cell.probe.samples:
+        note(f"probe.samples={cell.probe.samples}: the cell has {len(samples)} training samples, all are used")
+    examples = data.corpora.train.encode(samples)
+    arguments = adapted, cell.variant, examples, base.tokenizer.pad_token_id, cell.trainer, cell.settings.seed
+    # A row is what it is at its step, however many others there are and however much memory was at hand.
+    key = digest([part_identity(cell.settings.probe), fingerprint(cell.variant.trained(adapted))])
+    return watch.Watch(cell.probe.every, _probe_file(cell), key, lambda: cell.probe.measure(*arguments), on_step)
+
+
+def validation_loss(cell: Cell, base: Base, model: Any) -> float:
+    """Mean loss over the target tokens of the validation split."""
+    corpus = cell.corpora(base).validation
+    return mean_loss(model, corpus.encode(range(len(corpus))), cell.trainer, base.tokenizer.pad_token_id)
+
+
+def answer_cell(cell: Cell, base: Base, merged: Any, splits: Sequence[str] = SPLITS, rows: list[Row] | None = None) -> Answered:
+    """Completions of the base with these weights, unless ``rows`` are they.
+
+    What the generator measures besides belongs to the test, and is left out without that split.
+    """
+    started = time.perf_counter()
+    if not generated_splits(cell.task, splits):
+        return Answered([], {}, 0.0)
+    cell.generator.load(base)
+    cell.generator.use(merged)
+    try:
+        rows = answer(cell.task, cell.generator, splits) if rows is None else rows
+        extra = cell.generator.extra_results() if "test" in splits else {}
+    finally:
+        cell.generator.use(None)
+    return Answered(rows, extra, round(time.perf_counter() - started, 3))

@@ -1,0 +1,93 @@
+"""Files: whole or not at all, known by their content, and a cache folder that is safe to delete."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replaced(file: Path) -> Iterator[Path]:
+    """Yield a scratch path beside ``file`` that takes its place at the end, by atomic rename: readers see a whole file or none.
+
+    Nothing happens to ``file`` where the body raises.
+    """
+    scratch = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    try:
+        yield scratch
+        os.replace(scratch, file)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def read_json(file: Path) -> dict[str, Any] | None:
+    """Return what a file holds, or None where there is none that can be read."""
+    try:
+        return json.loads(file.read_text())
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
+
+
+def write_json(file: Path, content: dict[str, Any]) -> None:
+    """Write JSON by atomic rename. NaN and infinity become null."""
+    with replaced(file) as scratch:
+        scratch.write_text(json.dumps(_finite(content), indent=1) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def cache_dir(*parts: str) -> Path:
+    """Return (and make) a folder under ``$LORABENCH_CACHE``, by default ``lorabench`` in the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lorabench"
+    folder = Path(os.environ.get("LORABENCH_CACHE", default)).joinpath(*parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content, computed once per process for an unchanged file."""
+    stat = path.stat()
+    return _file_hash(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _file_hash(path: Path, size: int, modified: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """Hash of the names and contents of a folder's files, at every depth; Python's caches and hidden files do not count."""
+    files = {file.relative_to(folder): file for file in folder.rglob("*") if file.is_file()}
+    counted = {name: file for name, file in files.items() if not any(p.startswith((".", "__pycache__")) for p in name.parts)}
+    return digest({name.as_posix(): file_hash(file) for name, file in counted.items()})
+
+
+def digest(content: Any) -> str:
+    """16 hex digits of the SHA-256 of the canonical JSON of a value (sorted keys; 16 and 16.0 are one number).
+
+    >>> digest({"a": 16, "b": [1.5]}) == digest({"b": (1.5,), "a": 16.0})
+    True
+    """
+    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

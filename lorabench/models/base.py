@@ -1,0 +1,54 @@
+"""A loaded base model, whose weights cells change in place and give back."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from lorabench.schema import ModelConfig
+
+LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")  # in a model's config; those that lm-eval's HFLM asks for
+DEFAULT_LENGTH = 2048  # lm-eval's own, where neither the model nor its tokenizer says
+
+
+@dataclass
+class Base:
+    """A loaded base model. Cells change its weights in place; ``restore`` brings the pretrained bits back."""
+
+    spec: ModelConfig
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    device: torch.device
+    pristine: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def max_length(self) -> int:
+        """See the function of this name."""
+        return max_length(self.model.config, self.tokenizer)
+
+    def remember(self, names: list[str]) -> None:
+        """Keep a copy in main memory of these weights, taken before any cell touches them."""
+        parameters = dict(self.model.named_parameters())
+        for name in names:
+            if name not in self.pristine:
+                self.pristine[name] = parameters[name].detach().to("cpu", copy=True)
+
+    def restore(self) -> None:
+        """Copy every remembered weight back."""
+        self.assign(self.pristine)
+
+    def assign(self, weights: dict[str, torch.Tensor]) -> None:
+        """Copy ``weights`` (names as in ``model.named_parameters``) into the model."""
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, weight in weights.items():
+                parameters[name].copy_(weight)
+
+
+def max_length(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Tokens that a model takes: what its config states, or else its tokenizer, or else lm-eval's default."""
+    of_text = config.get_text_config()
+    stated = [getattr(of_text, key) for key in LENGTH_KEYS if hasattr(of_text, key)]
+    of_tokenizer = tokenizer.model_max_length
+    return int(stated[0] if stated else of_tokenizer if of_tokenizer < 1e9 else DEFAULT_LENGTH)

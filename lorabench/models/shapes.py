@@ -1,0 +1,37 @@
+"""The shapes of a model's linear layers, known without its weights."""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from lorabench.models.locate import locate
+from lorabench.schema import ModelConfig
+
+
+def architecture_config(spec: ModelConfig) -> Any:
+    """The transformers config of a model, from its yaml or else from its checkpoint."""
+    if spec.architecture and (spec.weights == "random" or not spec.path):
+        return AutoConfig.for_model(**spec.architecture)
+    return AutoConfig.from_pretrained(locate(spec))
+
+
+@lru_cache(maxsize=16)
+def _shapes(key: str, spec_json: str) -> dict[str, tuple[int, int]]:
+    spec = ModelConfig(**json.loads(spec_json))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(architecture_config(spec))
+    head = model.get_output_embeddings()  # often tied to the input embeddings, so no layer to adapt
+    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+    return {name: (m.out_features, m.in_features) for name, m in linear.items()}
+
+
+def linear_shapes(spec: ModelConfig) -> dict[str, tuple[int, int]]:
+    """Shapes (out, in) of all linear layers but the output head by module name, without loading any weight."""
+    return _shapes(spec.path or spec.name, json.dumps(_plain(spec)))
+
+
+def _plain(spec: ModelConfig) -> dict[str, Any]:
+    return {**vars(spec), "architecture": dict(spec.architecture)}

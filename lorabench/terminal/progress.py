@@ -1,0 +1,51 @@
+"""How far a sweep is: one line for each finished cell, with the time that is left."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tqdm import tqdm
+
+from lorabench.terminal.bars import note
+from lorabench.terminal.formats import format_duration
+
+
+class Progress:
+    """The counters of one process; the cells of a grid may be shared with other processes."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.done = 0
+        self.finished: Callable[[], int] = lambda: 0
+        self.before = 0
+        self.started = time.monotonic()
+        self._bar: tqdm | None = None
+
+    def sweep(self, total: int, finished: Callable[[], int]) -> None:
+        """Begin a sweep of so many cells; ``finished`` counts those with a record, whichever process made it."""
+        self.total, self.finished, self.started = total, finished, time.monotonic()
+        self.done, self.before = 0, finished()
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=total, unit="cell", desc="sweep", position=0)
+
+    def cell_done(self, label: str, record: dict[str, Any], fresh: bool) -> None:
+        """Report a finished cell, trained now or before (``fresh`` false)."""
+        self.done += 1
+        # More than the grid has cells, where the best of it are then run in full.
+        place = f"[{self.done}/{max(self.done, self.total)}] " if self.total else ""
+        if record["metrics"]:
+            scores = " ".join(f"{split} {100 * metric['mean']:.1f}" for split, metric in record["metrics"].items())
+        else:
+            scores = record["error"]
+        spent = format_duration(record["training"]["seconds"] + record["evaluation"]["seconds"]) if fresh else "done before"
+        left = ""
+        if fresh and self.total and self.done < self.total and (new := (finished := self.finished()) - self.before) > 0:
+            seconds = (time.monotonic() - self.started) / new * (self.total - finished)
+            left = f", {format_duration(seconds)} left"
+        note(f"{place}{label}: {record['status']}, {scores} ({spent}{left})")
+        if self._bar is not None:
+            self._bar.update()
+            if self.done == self.total:
+                self._bar.close()
+                self._bar = None

@@ -1,0 +1,1 @@
+"""Training, one loop for all variants: data, loss, schedule, steps, checkpoints."""

@@ -1,0 +1,107 @@
+"""Checkpoints inside a cell: what an interrupted run needs to go on to the same bits."""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from lorabench.errors import UserError
+from lorabench.files import replaced
+from lorabench.terminal.bars import note
+
+Parameters = Mapping[str, torch.Tensor]
+
+
+class Checkpoint:
+    """A file with adapter, optimizer, random state and progress, replaced atomically every few minutes."""
+
+    def __init__(self, file: Path, minutes: float):
+        self.file, self.seconds = file, 60 * minutes
+        self._last = time.monotonic()
+        self._start = ""
+
+    def begin(self, trained: Parameters) -> None:
+        """Note the parameters' values at the start: a base that was changed to fit them fits no others."""
+        self._start = fingerprint(trained)
+
+    def due(self) -> bool:
+        """Whether it is time to write again."""
+        return time.monotonic() - self._last >= self.seconds
+
+    def write(
+        self, trained: Parameters, optimizer: torch.optim.Optimizer, progress: dict[str, Any], variant: dict[str, Any]
+    ) -> None:
+        """Write the state after a step; ``variant`` is what the method keeps beside its parameters and optimizer."""
+        state = {
+            "start": self._start,
+            "trained": {name: p.detach() for name, p in trained.items()},
+            "optimizer": optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "progress": progress,
+            "variant": variant,
+        }
+        with replaced(self.file) as scratch:
+            torch.save(state, scratch)
+        self._last = time.monotonic()
+
+    def restore(
+        self, trained: Parameters, optimizer: torch.optim.Optimizer, load_variant: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any] | None:
+        """Load the state into parameters, optimizer, variant and random generators; return the progress, None without one."""
+        if not self.file.exists():
+            return None
+        try:
+            state = torch.load(self.file, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            note(f"{self.file} cannot be read ({type(error).__name__}): this cell begins anew")
+            return None
+        if state.get("start") != self._start:
+            note(f"{self.file} belongs to a run that started from other values (other threads or hardware?): begun anew")
+            return None
+        note(f"going on from step {state['progress']['steps']} of an interrupted run")
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                parameter.copy_(state["trained"][name])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+        if state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        load_variant(state["variant"])
+        return state["progress"]
+
+    def remove(self) -> None:
+        """Delete the file: the cell has its record."""
+        self.file.unlink(missing_ok=True)
+
+
+def fingerprint(trained: Parameters) -> str:
+    """Hash of the names and bits of parameters."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(trained.items()):
+        digest.update(name.encode() + parameter.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_trained(trained: Parameters, file: Path) -> None:
+    """Write parameters as they are, by name; an adapter's own format may hold them in another form."""
+    with replaced(file) as scratch:
+        save_file({name: p.detach().cpu().contiguous() for name, p in trained.items()}, scratch)
+
+
+def load_trained(trained: Parameters, file: Path) -> None:
+    """Copy what ``save_trained`` wrote into the same parameters of another model.
+
+    Raises:
+        UserError: the file is of other parameters.
+    """
+    values = load_file(file)
+    if {name: p.shape for name, p in trained.items()} != {name: value.shape for name, value in values.items()}:
+        raise UserError(f"{file} holds the values of other adapters than those of its cell's config")
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(values[name])

@@ -1,0 +1,142 @@
+"""The training loop, one for all variants: each step is the variant's own where it has one."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from lorabench.errors import UserError
+from lorabench.schema import TrainerConfig
+from lorabench.training.checkpoint import Checkpoint
+from lorabench.training.data import Corpus
+from lorabench.training.loss import backward, padding
+from lorabench.training.schedule import group_names, lr_factor, rates, set_rates
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+
+    from lorabench.variants.base import Variant
+
+
+@dataclass
+class Training:
+    """What a training run did so far.
+
+    Attributes:
+        steps: optimizer steps taken.
+        tokens: tokens trained on, padding not counted.
+        target_tokens: those of them that were predicted.
+        padding_tokens: padding beside them.
+        seconds: wall time in the loop, over all interruptions.
+        loss: mean loss over the target tokens of each step's global batch.
+        grad_norm: gradient norm of each step before clipping.
+        lr: learning rates of each step, one a parameter group, as the optimizer used them.
+        groups: ``name``, peak ``lr`` and number of ``parameters`` of each parameter group.
+        diverged: the loss or the gradient was not finite, and the run stopped there.
+    """
+
+    steps: int = 0
+    tokens: int = 0
+    target_tokens: int = 0
+    padding_tokens: int = 0
+    seconds: float = 0.0
+    loss: list[float] = field(default_factory=list)
+    grad_norm: list[float] = field(default_factory=list)
+    lr: list[list[float]] = field(default_factory=list)
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    diverged: bool = False
+
+
+OnStep = Callable[[Training, int], None]
+"""Called after each step with what was done so far and the number of steps of the whole run."""
+
+
+def train(
+    model: "PeftModel",
+    variant: "Variant",
+    corpus: Corpus,
+    batches: Sequence[Sequence[int]],
+    *,
+    lr: float,
+    settings: TrainerConfig,
+    dropout_seed: int,
+    checkpoint: Checkpoint | None = None,
+    on_step: OnStep = lambda training, total: None,
+) -> Training:
+    """Train what the variant trains on ``batches`` (indices into ``corpus``), one optimizer step each.
+
+    A run with a checkpoint goes on where the last one was written, to the same bits.
+
+    Args:
+        model: with the variant attached.
+        variant: gives the parameters, the optimizer with its groups' own peaks, clipping and what happens around a step.
+        corpus: the training texts.
+        batches: global batches.
+        lr: the cell's learning rate, from which the variant makes its groups' peaks.
+        settings: of the trainer.
+        dropout_seed: of all that is drawn in forward passes.
+        checkpoint: where an interrupted run goes on from.
+        on_step: see ``OnStep``.
+
+    Raises:
+        UserError: the optimizer moves other parameters than those that the variant says it trains.
+    """
+    trained = variant.train_only(model)
+    optimizer = variant.optimizer(model, lr, betas=tuple(settings.betas), eps=settings.eps, weight_decay=settings.weight_decay)
+    _check(variant.name, trained, optimizer)
+    pad, total = corpus.tokenizer.pad_token_id, len(batches)
+    training = Training(groups=_groups(optimizer))
+    model.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(dropout_seed)
+        if checkpoint is not None:
+            checkpoint.begin(trained)
+            if saved := checkpoint.restore(trained, optimizer, lambda state: variant.load_state(model, state)):
+                training = Training(**saved)
+        while training.steps < total and not training.diverged:
+            started = time.perf_counter()
+            set_rates(optimizer, lr_factor(training.steps, total, settings.warmup_ratio))
+            variant.before_step(model, optimizer, training.steps, total)
+            optimizer.zero_grad()
+            examples = corpus.encode(batches[training.steps])
+            loss = backward(model, examples, settings, pad)
+            norm = variant.clip(model, optimizer, settings.max_grad_norm)
+            training.tokens += sum(len(example.ids) for example in examples)
+            training.target_tokens += sum(example.target_tokens for example in examples)
+            training.padding_tokens += padding(examples, settings)
+            training.diverged = not (math.isfinite(loss) and math.isfinite(norm))
+            if not training.diverged:
+                training.lr.append(rates(optimizer))
+                optimizer.step()
+                training.steps += 1
+                training.loss.append(loss)
+                training.grad_norm.append(norm)
+                variant.after_step(model, optimizer, training.steps, total)
+            training.seconds += time.perf_counter() - started
+            on_step(training, total)  # before the checkpoint: what it measures must not be missing from a run that goes on
+            if checkpoint is not None and checkpoint.due() and training.steps < total:
+                checkpoint.write(trained, optimizer, asdict(training), variant.state(model))
+        if checkpoint is not None and not training.diverged:
+            checkpoint.write(trained, optimizer, asdict(training), variant.state(model))  # a failed evaluation must not cost it
+    model.eval()
+    return training
+
+
+def _check(name: str, trained: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+    """What is counted, kept in checkpoints and measured must be what moves."""
+    moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    left_out = [key for key, p in trained.items() if id(p) not in moved]
+    if left_out:
+        raise UserError(f"variant={name}: no group of its optimizer has {left_out[0]}, which it says that it trains")
+    if len(moved) > len({id(p) for p in trained.values()}):
+        raise UserError(f"variant={name}: its optimizer moves parameters that its trained() does not name")
+
+
+def _groups(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "lr": lr, "parameters": sum(p.numel() for p in group["params"])}
+        for name, lr, group in zip(group_names(optimizer), rates(optimizer), optimizer.param_groups, strict=True)
+    ]

@@ -1,0 +1,66 @@
+"""The loss of fine-tuning: cross entropy over the target tokens of a whole batch, whatever its micro-batches."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from lorabench.schema import TrainerConfig
+from lorabench.training.data import Encoded, collate, micro_batches
+
+
+@contextlib.contextmanager
+def head_at(model: torch.nn.Module, predict: torch.Tensor) -> Iterator[None]:
+    """Let the output head see only the positions where ``predict`` [batch, time] is true: logits become [positions, vocab]."""
+    head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[operator]
+    handle = head.register_forward_pre_hook(lambda _, args: (args[0][predict],))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def summed_loss(model: torch.nn.Module, examples: Sequence[Encoded], pad: int, device: torch.device) -> torch.Tensor:
+    """Cross entropy summed over the target tokens of one micro-batch, logits in float32."""
+    ids, attention, predict = collate(examples, pad, device)
+    # bfloat16 products with float32 master weights, as in the papers' runs; a float32 base stays in float32.
+    half = model.dtype == torch.bfloat16
+    with head_at(model, predict), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+        logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][predict[:, :-1]], reduction="sum")
+
+
+def backward(model: torch.nn.Module, examples: Sequence[Encoded], settings: TrainerConfig, pad: int) -> float:
+    """Accumulate the gradient of one global batch and return its loss.
+
+    The loss is the mean over the target tokens of the whole batch, so it does not depend on the micro-batches.
+    """
+    device = next(model.parameters()).device
+    targets = max(1, sum(e.target_tokens for e in examples))
+    total = 0.0
+    for group in grouped(examples, settings):
+        loss = summed_loss(model, group, pad, device) / targets
+        loss.backward()
+        total += loss.item()
+    return total
+
+
+def mean_loss(model: torch.nn.Module, examples: Sequence[Encoded], settings: TrainerConfig, pad: int) -> float:
+    """Mean loss over all target tokens of ``examples``, without gradients."""
+    device = next(model.parameters()).device
+    with torch.no_grad():
+        total = sum(summed_loss(model, group, pad, device).item() for group in grouped(examples, settings))
+    return total / max(1, sum(e.target_tokens for e in examples))
+
+
+def grouped(examples: Sequence[Encoded], settings: TrainerConfig) -> list[list[Encoded]]:
+    """The micro-batches of a batch."""
+    lengths = [len(e.ids) for e in examples]
+    groups = micro_batches(lengths, settings.micro_batch_tokens, settings.max_padding)
+    return [[examples[i] for i in group] for group in groups]
+
+
+def padding(examples: Sequence[Encoded], settings: TrainerConfig) -> int:
+    """Padding tokens that the micro-batches of a batch hold."""
+    groups = [[len(e.ids) for e in group] for group in grouped(examples, settings)]
+    return sum(max(lengths) * len(lengths) - sum(lengths) for lengths in groups)

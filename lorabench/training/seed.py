@@ -1,0 +1,34 @@
+"""One seed, separate named streams: what one part draws never shifts what another part draws."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+
+import torch
+
+STREAMS = ("init", "order", "subset", "part", "dropout")
+
+
+def stream_seed(seed: int, stream: str) -> int:
+    """Derive the 63-bit seed of a named stream: the head of SHA-256(``seed/stream``)."""
+    if stream not in STREAMS:
+        raise ValueError(f"unknown stream {stream!r}, one of {STREAMS}")
+    return int.from_bytes(hashlib.sha256(f"{seed}/{stream}".encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, stream: str) -> torch.Generator:
+    """Return a CPU ``torch.Generator`` for one of ``STREAMS``."""
+    return torch.Generator().manual_seed(stream_seed(seed, stream))
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Let torch use only algorithms that repeat their bits, and refuse the others; matters on GPUs."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
