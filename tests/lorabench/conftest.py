@@ -5,11 +5,13 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from lorabench import models, schema, seed
-from lorabench.cell import Cell
-from lorabench.data import Corpus
+from lorabench import schema
+from lorabench.cells.cell import Cell
+from lorabench.cells.session import current
 from lorabench.schema import ModelConfig, TrainerConfig
 from lorabench.tasks.arithmetic import Arithmetic
+from lorabench.training import seed
+from lorabench.training.data import Corpus
 from lorabench.variants.lora import LoRA
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -42,9 +44,8 @@ def settings():
 @pytest.fixture
 def tiny():
     """The embedded model, its pristine weights restored afterwards."""
-    base = models.load(
-        ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint", dtype="float32"), torch.device("cpu")
-    )
+    spec = ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint", dtype="float32")
+    base = current().base(spec, torch.device("cpu"))
     base.remember([name for name, _ in base.model.named_parameters() if "proj" in name])
     yield base
     base.restore()
@@ -52,7 +53,7 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def arithmetic():
-    return Arithmetic(name="arithmetic", version=1, max_new_tokens=40, validation_samples=20, test_samples=20)
+    return Arithmetic(name="arithmetic", max_new_tokens=40, validation_samples=20, test_samples=20)
 
 
 @pytest.fixture
@@ -84,6 +85,6 @@ def cell(tmp_path):
 
     def make(*overrides: str) -> Cell:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return Cell.of(compose("config", [f"output_dir={tmp_path}", *overrides]))
+            return Cell.of(compose("config", [f"output_dir={tmp_path}", *overrides]), current())
 
     return make
