@@ -66,7 +66,7 @@ def untracked(tmp_path_factory):
     """The record of the same cell without a tracker."""
     from hydra import compose, initialize_config_dir
 
-    from lorabench.__main__ import CONF
+    from lorabench.schema import CONF
     from lorabench.cell import Cell
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -208,7 +208,7 @@ def test_summary_has_sets_costs_and_the_largest_sharpness():
 def test_a_package_that_is_missing_is_one_line_before_anything_is_trained(tmp_path, monkeypatch):
     from hydra import compose, initialize_config_dir
 
-    from lorabench.__main__ import CONF
+    from lorabench.schema import CONF
     from lorabench.trackers import wandb
 
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -6,7 +6,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from scipy import stats
 
-from lorabench import seed
+from lorabench.training import seed
 from lorabench.errors import UserError
 from lorabench.variants.base import adapter_layers
 
@@ -237,7 +237,7 @@ def test_one_adamw_step_on_the_closed_form_gradient(fresh, build, attach, name):
     lr, betas, eps, decay, max_norm = 3e-2, (0.8, 0.95), 1e-3, 0.1, 5.0
     optimizer = variant.optimizer(adapted, lr, betas=betas, eps=eps, weight_decay=decay)
     (0.5 * (layer(x) - target).square().sum()).backward()
-    norm = variant.clip(adapted, max_norm)
+    norm = variant.clip(adapted, optimizer, max_norm)
     optimizer.step()
 
     s = ALPHA / RANK**0.5 if name == "rslora" else ALPHA / RANK

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lorabench.__main__ import CONF
+from lorabench.schema import CONF
 from lorabench.variants import __main__ as table
 from lorabench.variants.base import Variant
 

@@ -3,7 +3,7 @@ import torch
 from transformers import Gemma3TextConfig, LlamaConfig, Qwen3Config
 from transformers.models.auto import AutoModelForCausalLM
 
-from lorabench import attention
+from lorabench.models import attention
 
 SIZES = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "head_dim": 8}
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lorabench import svd
+from lorabench.training import svd
 
 METHODS = [(svd.largest, {"rank": 5}), (svd.smallest, {"rank": 5}), (svd.randomized, {"rank": 5, "iterations": 3})]
 

@@ -9,7 +9,7 @@ import torch
 from peft import PeftModel
 
 from lorabench import models, run
-from lorabench.__main__ import CONF
+from lorabench.schema import CONF
 from lorabench.errors import UserError
 from lorabench.run import _corpus
 

@@ -302,7 +302,7 @@ def test_training_clips_by_the_full_space_norm_and_states_its_memory(llama):
                 squared += np.linalg.norm(db @ np.linalg.inv(a64 @ a64.T + ridge) @ a64) ** 2
             else:
                 squared += np.linalg.norm(b64 @ np.linalg.inv(b64.T @ b64 + ridge) @ da) ** 2
-        norm = method.clip(model, 0.5)
+        norm = method.clip(model, optimizer, 0.5)
         assert norm == pytest.approx(np.sqrt(squared), rel=1e-4)
         factor = min(1.0, 0.5 / (norm + 1e-6))
         after = [

@@ -4,15 +4,12 @@ import math
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from peft import PeftModel
 from safetensors import safe_open
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lorabench import models
-from lorabench.__main__ import CONF
-from lorabench.cell import Cell
 from lorabench.errors import UserError
+from lorabench.models.shapes import linear_shapes
 from lorabench.variants.base import Variant, adapter_layers
 from lorabench.variants.randlora import RandLoRA
 
@@ -155,11 +152,10 @@ def test_a_larger_budget_means_a_smaller_basis_rank():
     assert len(set(chosen)) == len(chosen)
 
 
-def test_counts_of_paper_1():
+def test_counts_of_paper_1(cell):
     """Qwen3-0.6B, LoRA at rank 128: the counts that paper 1's authors publish with their code, and the nearest basis rank."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cell = Cell.of(compose("config", ["model=qwen3-0.6b", "variant=randlora", "rank=128"]))
-    shapes, method = models.linear_shapes(cell.model), cell.variant
+    qwen = cell("model=qwen3-0.6b", "variant=randlora", "rank=128")
+    shapes, method = linear_shapes(qwen.model), qwen.variant
     published = {1: 205_721_600, 2: 102_961_152, 3: 68_841_864, 4: 51_580_928}
     for basis_rank, count in published.items():
         assert variant(basis_rank=basis_rank).trainable_parameters(shapes) == count

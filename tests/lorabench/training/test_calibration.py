@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lorabench.data import collate
+from lorabench.training.data import collate
 
 
 def names_of(model):
@@ -75,7 +75,7 @@ def test_one_gradient_at_a_time_and_no_trace(fresh, calibration):
 
 def test_a_failure_in_between_leaves_no_trace(fresh, calibration, monkeypatch):
     base = fresh("llama")
-    monkeypatch.setattr("lorabench.train.micro_batches", lambda *_: [[0], [99]])
+    monkeypatch.setattr("lorabench.training.loss.micro_batches", lambda *_: [[0], [99]])
     with pytest.raises(IndexError):
         list(calibration(base).gradients(base.model, names_of(base.model), 4))
     assert not any(p.requires_grad or p.grad is not None or p._post_accumulate_grad_hooks for p in base.model.parameters())

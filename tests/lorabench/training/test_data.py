@@ -3,8 +3,8 @@ import random
 import pytest
 import torch
 
-from lorabench import seed
-from lorabench.data import Corpus, Encoded, batches, collate, micro_batches, subset
+from lorabench.training import seed
+from lorabench.training.data import Corpus, Encoded, batches, collate, micro_batches, subset
 
 
 @pytest.mark.parametrize("n", [1, 7, 64])

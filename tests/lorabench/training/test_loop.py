@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup
 
-from lorabench.checkpoint import Checkpoint
-from lorabench.data import batches
-from lorabench.seed import generator, stream_seed
+from lorabench.training.checkpoint import Checkpoint
+from lorabench.training.data import batches
+from lorabench.training.seed import generator, stream_seed
 from lorabench.train import Training, backward, lr_factor, train
 
 
