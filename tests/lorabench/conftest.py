@@ -1,5 +1,6 @@
 """Cells as the command line composes them, the embedded model, and small random models of the families that studies use."""
 
+import contextlib
 import copy
 import importlib.util
 import sys
@@ -12,7 +13,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from lorabench import schema
+from lorabench.cells import stages
 from lorabench.cells.cell import Cell
+from lorabench.cells.run import run
 from lorabench.cells.session import current
 from lorabench.models.base import Base
 from lorabench.models.load import load
@@ -110,6 +113,43 @@ def cell(tmp_path):
             return Cell.of(compose("config", [f"output_dir={tmp_path}", *overrides]), current())
 
     return make
+
+
+class Killed(BaseException):
+    """Passes everything that handles a failure, as a kill does."""
+
+
+@pytest.fixture
+def following_steps(monkeypatch):
+    """A context in which a callback gets to see every step of a cell's training, in the place of its bar."""
+
+    @contextlib.contextmanager
+    def follow(on_step):
+        @contextlib.contextmanager
+        def bar(label, steps):
+            yield lambda training, total: on_step(training)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(stages, "training_bar", bar)
+            yield
+
+    return follow
+
+
+@pytest.fixture
+def run_until(following_steps):
+    """Run a cell that is killed, or interrupted, right after a step; what is left is as another process would find it."""
+
+    def kill(cell: Cell, step: int, error: type[BaseException] = Killed) -> None:
+        def on_step(training):
+            if training.steps == step:
+                raise error
+
+        with following_steps(on_step), pytest.raises(error):
+            run(cell)
+        cell.session.forget_base()  # left with its adapters
+
+    return kill
 
 
 @lru_cache

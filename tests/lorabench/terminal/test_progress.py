@@ -1,10 +1,8 @@
 """The estimate of a sweep's end counts what other processes finish."""
 
-import types
-
 import pytest
 
-from lorabench import progress
+from lorabench.terminal import progress
 
 
 @pytest.mark.parametrize(("finished", "left"), [(4, "3m00s left"), (8, "20s left")])
@@ -16,5 +14,5 @@ def test_time_left_follows_all_finished_cells(monkeypatch, capsys, finished, lef
     now, count = 60.0, finished
     scores = {split: {"mean": 0.5} for split in ("validation", "test")}
     record = {"status": "complete", "metrics": scores, "training": {"seconds": 1}, "evaluation": {"seconds": 1}}
-    shown.cell_done(types.SimpleNamespace(id="x"), record, fresh=True)
+    shown.cell_done("x", record, fresh=True)
     assert left in capsys.readouterr().err

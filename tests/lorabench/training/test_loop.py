@@ -1,53 +1,14 @@
+"""The training loop: what it counts, that it repeats its bits, and that an interrupted run goes on to the same ones."""
+
 import math
 
 import pytest
 import torch
-from transformers import get_cosine_schedule_with_warmup
 
 from lorabench.training.checkpoint import Checkpoint
 from lorabench.training.data import batches
+from lorabench.training.loop import train
 from lorabench.training.seed import generator, stream_seed
-from lorabench.train import Training, backward, lr_factor, train
-
-
-@pytest.mark.parametrize("total", [1, 2, 10, 33, 150, 1000])
-def test_schedule_is_transformers_cosine(total):
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    reference = get_cosine_schedule_with_warmup(optimizer, math.ceil(0.03 * total), total)
-    for step in range(total):
-        assert lr_factor(step, total, 0.03) == pytest.approx(reference.get_last_lr()[0], abs=1e-12)
-        optimizer.step()
-        reference.step()
-
-
-def gradients(model):
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-
-
-def test_loss_and_gradient_are_the_token_mean_of_the_unpadded_batch(adapted, corpus, settings):
-    examples = corpus.encode(range(6))
-    total = torch.zeros(())
-    for e in examples:  # one by one, all logits, no padding: the definition
-        logits = adapted(input_ids=torch.tensor([e.ids])).logits[0]
-        chosen = logits[e.prompt_length - 1 : -1].log_softmax(-1)
-        total = total - chosen.gather(1, torch.tensor(e.ids[e.prompt_length :])[:, None]).sum()
-    reference = total / sum(e.target_tokens for e in examples)
-    reference.backward()
-    expected = gradients(adapted)
-    for budget in (60, 200, 8192):
-        adapted.zero_grad()
-        loss = backward(adapted, examples, settings(micro_batch_tokens=budget), corpus.tokenizer.pad_token_id, Training())
-        assert loss == pytest.approx(reference.item(), rel=1e-5)
-        for name, gradient in gradients(adapted).items():
-            torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-6)
-
-
-def test_counts_of_tokens(adapted, corpus, settings):
-    done, examples = Training(), corpus.encode(range(16))
-    backward(adapted, examples, settings(), corpus.tokenizer.pad_token_id, done)
-    assert done.tokens == sum(len(e.ids) for e in examples)
-    assert done.target_tokens == sum(e.target_tokens for e in examples)
-    assert 0 < done.padding_tokens <= 0.1 / 0.9 * done.tokens
 
 
 def run(model, lora, corpus, settings, checkpoint=None, on_step=lambda done, total: None, lr=1e-2, dropout_seed=7):
@@ -122,6 +83,14 @@ def test_a_checkpoint_of_another_start_is_not_gone_on_from(tiny, lora, corpus, s
     lora.detach(model)
     assert steps[0] == 1
     assert "started from other values" in capsys.readouterr().err
+
+
+def test_counts_of_tokens(tiny, lora, corpus, settings):
+    training, _ = trained(tiny, lora, corpus, settings)
+    examples = corpus.encode(range(48))  # each twice
+    assert training.tokens == 2 * sum(len(e.ids) for e in examples)
+    assert training.target_tokens == 2 * sum(e.target_tokens for e in examples)
+    assert 0 < training.padding_tokens <= 0.1 / 0.9 * training.tokens
 
 
 def test_training_lowers_the_loss_and_repeats(tiny, lora, corpus, settings):
