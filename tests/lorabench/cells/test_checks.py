@@ -1,8 +1,10 @@
+"""What cannot work is refused before anything is trained, each with one line; and what would run is said."""
+
 import pytest
 from omegaconf import OmegaConf
 
+from lorabench.cells.plan import preflight
 from lorabench.errors import UserError
-from lorabench.plan import preflight
 
 
 @pytest.mark.parametrize(

@@ -51,14 +51,17 @@ def finished(tmp_path_factory):
 
 def test_a_sweep_leaves_self_describing_records(finished):
     folder, done = finished
-    found = cell_records(folder)
-    assert sorted(r["config"]["variant"]["name"] for r in found.values()) == ["lora", "pissa"]
-    for name, record in found.items():
-        assert (record["schema_version"], record["id"], record["status"]) == (1, name, "complete")
+    records = cell_records(folder)
+    assert sorted(r["config"]["variant"]["name"] for r in records.values()) == ["lora", "pissa"]
+    for name, record in records.items():
+        assert (record["schema_version"], record["id"], record["status"]) == (2, name, "complete")
         training, metrics = record["training"], record["metrics"]
         assert training["steps"] == len(training["loss"]) == 20
         assert training["loss"][-1][1] < training["loss"][0][1]
         assert training["trainable_parameters"] == 78848  # 28 matrices of (128, 128) x 16 and (128, 352) x 12, rank 8
+        assert training["groups"] == [{"name": "0", "lr": 5e-3, "parameters": 78848}]
+        assert [step for step, _ in training["lr"]] == list(range(1, 21))
+        assert training["lr"][0][1] == [0.0] and training["lr"][1][1] == [5e-3]
         assert training["peak_memory_bytes"] > 1e8
         assert metrics["test"]["sets"]["arithmetic"]["n"] == 30
         assert record["validation_metric"]["value"] == metrics["validation"]["mean"]
@@ -146,13 +149,13 @@ def test_a_diverged_cell_is_a_result(tmp_path):
 def test_a_failed_cell_is_told_leaves_the_others_and_is_tried_again(tmp_path):
     # The loop of one of the two cells is made to fail, until a file says that the cause is mended.
     (tmp_path / "sitecustomize.py").write_text(
-        "import lorabench.train as t, os\n"
-        "true = t.backward\n"
-        "def broken(model, examples, settings, pad, done):\n"
+        "import lorabench.training.loop as loop, os\n"
+        "true = loop.backward\n"
+        "def broken(model, examples, settings, pad):\n"
         "    if settings.warmup_ratio == 0.5 and not os.path.exists(os.environ['MENDED']):\n"
         "        raise MemoryError('no room')\n"
-        "    return true(model, examples, settings, pad, done)\n"
-        "t.backward = broken\n"
+        "    return true(model, examples, settings, pad)\n"
+        "loop.backward = broken\n"
     )
     overrides = ["trainer.warmup_ratio=0.5,0.03", "task.test_samples=5", "task.validation_samples=5", "-m"]
     env = {"PYTHONPATH": str(tmp_path), "MENDED": str(tmp_path / "mended")}
