@@ -1,53 +1,62 @@
 """Any tracker: what it is told, and that it can neither fail nor hold up nor change a cell."""
 
-import contextlib
 import json
 import time
 
 import pytest
+from hydra import compose, initialize_config_dir
 
-from lorabench import models, run
+from lorabench.cells import run, stages
+from lorabench.cells.cell import Cell
+from lorabench.cells.checks import check
+from lorabench.cells.plan import preflight
+from lorabench.cells.session import Session, current
 from lorabench.errors import UserError
-from lorabench.plan import preflight
-from lorabench.trackers import following
-from lorabench.trackers.base import Tracker
+from lorabench.schema import CONF
+from lorabench.trackers import following, wandb
+from lorabench.trackers.base import TrackedCell, Tracker
 from lorabench.trackers.summary import summary
-from lorabench.train import Training, lr_factor
+from lorabench.training.loop import Training
+from lorabench.training.schedule import lr_factor
 
 SMALL = ["train_samples=40", "batch_size=8", "task.test_samples=2", "task.validation_samples=2", "lr=3e-3"]
 MEASURED = {"seconds", "tokens_per_second", "scoring_seconds", "started", "finished", "peak_memory_bytes"}
 
 
-class Told(Tracker):
+class Recorder(Tracker):
     """Keeps what it is told; raises, or sleeps, where it is asked to."""
 
     def __init__(self, fails=(), every=1, timeout=30.0, sleeps=0.0):
-        super().__init__("told", every, timeout)
+        super().__init__("recorder", every, timeout)
         self.fails, self.sleeps, self.calls, self.steps, self.records = fails, sleeps, [], [], []
 
-    def _told(self, method):
+    def _called(self, method):
         self.calls.append(method)
         time.sleep(self.sleeps)
         if method in self.fails:
             raise OSError(f"{method} broke\nand said more")
 
     def start(self, cell):
-        self._told("start")
+        self._called("start")
 
     def step(self, step, metrics):
         self.steps.append((step, metrics))
-        self._told("step")
+        self._called("step")
 
     def finish(self, record):
         self.records.append(record)
-        self._told("finish")
+        self._called("finish")
 
 
-def tracked(cell, tracker, *overrides):
-    """A cell whose tracker is this one."""
-    made = cell(*SMALL, *overrides)
-    made.__dict__["tracker"] = tracker
-    return made
+@pytest.fixture
+def tracked(cell, monkeypatch):
+    """A function from a tracker to a cell that it follows."""
+
+    def make(tracker, *overrides):
+        monkeypatch.setattr(Session, "tracker", lambda session, node: tracker)
+        return cell(*SMALL, *overrides)
+
+    return make
 
 
 def record_of(cell):
@@ -64,20 +73,15 @@ def unmeasured(value):
 @pytest.fixture(scope="module")
 def untracked(tmp_path_factory):
     """The record of the same cell without a tracker."""
-    from hydra import compose, initialize_config_dir
-
-    from lorabench.schema import CONF
-    from lorabench.cell import Cell
-
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        made = Cell.of(compose("config", [f"output_dir={tmp_path_factory.mktemp('untracked')}", *SMALL]))
+        made = Cell.of(compose("config", [f"output_dir={tmp_path_factory.mktemp('untracked')}", *SMALL]), current())
     run.run(made)
     return unmeasured(record_of(made))
 
 
-def test_it_is_told_every_step_and_the_record(cell):
-    tracker = Told()
-    made = tracked(cell, tracker)
+def test_it_is_told_every_step_and_the_record(tracked):
+    tracker = Recorder()
+    made = tracked(tracker)
     run.run(made)
     record = record_of(made)
     assert tracker.calls == ["start", *["step"] * 5, "finish"]
@@ -86,85 +90,73 @@ def test_it_is_told_every_step_and_the_record(cell):
         lr = 3e-3 * lr_factor(step - 1, 5, made.trainer.warmup_ratio)
         assert metrics == {"loss": losses[step], "grad_norm": norms[step], "lr": lr}
     assert tracker.records == [record]
-    run.run(tracked(cell, again := Told()))
+    run.run(tracked(again := Recorder()))
     assert again.calls == []  # the cell was done before
 
 
-def test_every_so_many_steps_and_the_last(cell):
-    tracker = Told(every=2)
-    run.run(tracked(cell, tracker))
+def test_every_so_many_steps_and_the_last(tracked):
+    tracker = Recorder(every=2)
+    run.run(tracked(tracker))
     assert [step for step, _ in tracker.steps] == [2, 4, 5]
 
 
 @pytest.mark.parametrize("method", ["start", "step", "finish"])
-def test_one_that_raises_gives_one_line_and_is_silent(cell, capsys, untracked, method):
-    tracker = Told(fails=[method])
-    made = tracked(cell, tracker)
+def test_one_that_raises_gives_one_line_and_is_silent(tracked, capsys, untracked, method):
+    tracker = Recorder(fails=[method])
+    made = tracked(tracker)
     run.run(made)
     assert unmeasured(record_of(made)) == untracked
     assert tracker.calls.count(method) == 1 and tracker.calls[-1] == method
-    told = [line for line in capsys.readouterr().err.splitlines() if "tracker=" in line]
-    assert told == [f"tracker=told: OSError: {method} broke; {made} goes on without it"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "tracker=" in line]
+    assert lines == [f"tracker=recorder: OSError: {method} broke; {made} goes on without it"]
 
 
-def test_one_that_hangs_holds_nothing_up(cell, capsys, monkeypatch, untracked):
+def test_one_that_hangs_holds_nothing_up(tracked, capsys, monkeypatch, untracked):
     monkeypatch.setattr(following, "GRACE", 0.0)
-    made = tracked(cell, Told(sleeps=60, timeout=0.1))
+    made = tracked(Recorder(sleeps=60, timeout=0.1))
     started = time.monotonic()
     run.run(made)
     assert time.monotonic() - started < 55
     assert unmeasured(record_of(made)) == untracked
-    assert "tracker=told: not done after 0.1 s" in capsys.readouterr().err
+    assert "tracker=recorder: not done after 0.1 s" in capsys.readouterr().err
 
 
-def test_an_interruption_passes_and_what_goes_on_is_told_from_the_first_step(cell, monkeypatch):
-    @contextlib.contextmanager
-    def interrupt(*_):
-        def on_step(done, total):
-            if done.steps == 3:
-                raise KeyboardInterrupt
-
-        yield on_step
-
-    tracker = Told()
-    with monkeypatch.context() as patch:
-        patch.setattr(run.PROGRESS, "cell", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run.run(tracked(cell, tracker, "trainer.checkpoint_minutes=0"))
+def test_an_interruption_passes_and_what_goes_on_is_told_from_the_first_step(tracked, run_until):
+    tracker = Recorder()
+    run_until(tracked(tracker, "trainer.checkpoint_minutes=0"), 3, KeyboardInterrupt)
     assert tracker.records == [None]
-    models.forget()  # left with its adapters
-    made = tracked(cell, again := Told(), "trainer.checkpoint_minutes=0")
+    made = tracked(again := Recorder(), "trainer.checkpoint_minutes=0")
     run.run(made)
     assert [step for step, _ in again.steps] == [1, 2, 3, 4, 5]
     assert [metrics["loss"] for _, metrics in again.steps] == [loss for _, loss in record_of(made)["training"]["loss"]]
 
 
-def test_a_cell_that_only_had_to_be_scored_is_told_its_steps(cell, monkeypatch):
+def test_a_cell_that_only_had_to_be_scored_is_told_its_steps(tracked, monkeypatch):
     def down(*_):
         raise UserError("the judge is down")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "score", lambda task, rows, loss, splits=None: down() if splits else {"validation": {"mean": 0.0}})
+        patch.setattr(run, "score", down)  # the untouched base has a scorer of its own
         with pytest.raises(UserError, match="judge is down"):
-            run.run(tracked(cell, first := Told()))
+            run.run(tracked(first := Recorder()))
     assert first.records == [None]
-    run.run(tracked(cell, again := Told()))
+    run.run(tracked(again := Recorder()))
     assert [step for step, _ in again.steps] == [1, 2, 3, 4, 5]
     assert again.records[0]["status"] == "complete"
 
 
-def test_a_failed_and_a_diverged_cell_are_told(cell, monkeypatch):
+def test_a_failed_and_a_diverged_cell_are_told(tracked, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("broken")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "train", broken)
+        patch.setattr(stages, "train", broken)
         with pytest.raises(RuntimeError, match="broken"):
-            run.run(tracked(cell, failed := Told()))
+            run.run(tracked(failed := Recorder()))
     assert summary(failed.records[0])["status"] == "failed"
     assert summary(failed.records[0])["error"] == "RuntimeError: broken"
-    monkeypatch.setattr(run, "train", lambda *_, **__: Training(diverged=True))
-    run.run(tracked(cell, diverged := Told()))
+    monkeypatch.setattr(stages, "train", lambda *_, **__: Training(diverged=True))
+    run.run(tracked(diverged := Recorder()))
     assert summary(diverged.records[0])["status"] == "diverged"
     assert summary(diverged.records[0])["test"] == 0
 
@@ -177,11 +169,11 @@ def test_the_tracker_is_neither_in_the_identity_nor_in_the_record(cell):
 
 def test_settings_that_cannot_be_are_refused_before_anything_is_trained(cell):
     with pytest.raises(UserError, match=r"tracker\.mode=ofline is unknown; available: online, offline"):
-        cell("tracker=wandb", "tracker.mode=ofline").check(resources=False)
+        check(cell("tracker=wandb", "tracker.mode=ofline"), resources=False)
     with pytest.raises(UserError, match=r"tracker\.every=0 must be greater than 0"):
-        cell("tracker=wandb", "tracker.every=0").check(resources=False)
+        check(cell("tracker=wandb", "tracker.every=0"), resources=False)
     with pytest.raises(UserError, match=r"tracker=wandb: cannot build .*projekt"):
-        cell("tracker=wandb", "+tracker.projekt=a").check(resources=False)
+        check(cell("tracker=wandb", "+tracker.projekt=a"), resources=False)
 
 
 def test_summary_has_sets_costs_and_the_largest_sharpness():
@@ -205,12 +197,30 @@ def test_summary_has_sets_costs_and_the_largest_sharpness():
     }
 
 
+def test_what_a_tracker_remembers_is_for_those_of_its_kind(cell):
+    session = Session()
+    node = cell("tracker=wandb", "tracker.mode=offline").settings.tracker
+    first = session.tracker(node)
+    first.memory["down"] = True
+    assert session.tracker(node | {"group": "another"}).memory == {"down": True}
+    assert session.tracker(cell().settings.tracker).memory == {}
+    assert Session().tracker(node).memory == {}
+
+
+def test_each_group_has_its_rate(tmp_path):
+    cell, recorder = TrackedCell("id", "label", {}, tmp_path, tmp_path), Recorder()
+    follower = following.Following(recorder, cell)
+    groups = [{"name": "lora_A"}, {"name": "lora_B"}]
+    training = Training(steps=2, loss=[3.0, 2.0], grad_norm=[1.0, 1.0], lr=[[0.0, 0.0], [1e-3, 16e-3, 4e-3]], groups=groups)
+    follower.on_step(lambda training, total: None)(training, 2)
+    follower.finish(None)
+    assert [metrics for _, metrics in recorder.steps] == [
+        {"loss": 3.0, "grad_norm": 1.0, "lr/lora_A": 0.0, "lr/lora_B": 0.0},
+        {"loss": 2.0, "grad_norm": 1.0, "lr/lora_A": 1e-3, "lr/lora_B": 16e-3, "lr/2": 4e-3},
+    ]
+
+
 def test_a_package_that_is_missing_is_one_line_before_anything_is_trained(tmp_path, monkeypatch):
-    from hydra import compose, initialize_config_dir
-
-    from lorabench.schema import CONF
-    from lorabench.trackers import wandb
-
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", [f"output_dir={tmp_path}", *SMALL, "tracker=wandb"])
     monkeypatch.setattr(wandb.importlib.util, "find_spec", lambda name: None)
