@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from wandb_file import read_run
 
-from lorabench import models, run
+from lorabench.cells import run, stages
+from lorabench.cells.session import current
 from lorabench.errors import UserError
 from lorabench.trackers import wandb as tracker
-from lorabench.train import Training
+from lorabench.training.loop import Training
 
 wandb = pytest.importorskip("wandb", reason="wandb is not installed (pip install 'lorabench[wandb]')")
 SMALL = ["train_samples=40", "batch_size=8", "task.test_samples=2", "task.validation_samples=2", "lr=3e-3"]
@@ -28,7 +29,7 @@ def alone(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb-config"))
-    monkeypatch.setattr(tracker._Service, "down", False)
+    monkeypatch.setattr(current(), "_memories", {})
     wandb.teardown()
     yield
     wandb.teardown()
@@ -56,35 +57,36 @@ def test_a_cell_is_a_run(cell, tmp_path, capfd, monkeypatch):
     capfd.readouterr()
     made = cell(*OFFLINE, "save_adapter=true", "tracker.artifacts=true", f"output_dir={tmp_path / 'b'}")
     run.run(made)
-    told = capfd.readouterr()
-    assert "wandb" not in told.out + told.err
+    printed = capfd.readouterr()
+    assert "wandb" not in printed.out + printed.err
     assert not list(Path.cwd().iterdir())
     record = record_of(made)
     assert unmeasured(record) == unmeasured(record_of(plain))
 
     [file] = files(tmp_path / "b")
-    found = read_run(file)
-    assert found["run"].run_id == made.id
-    assert (found["run"].project, found["run"].run_group) == ("lorabench", "tiny · arithmetic")
-    assert list(found["run"].tags) == ["lora"]
-    assert found["run"].display_name == str(made)
-    assert found["run"].resume
-    assert {key: found["config"][key] for key in record["config"]} == record["config"]
-    assert found["config"]["cell"] == made.id
-    assert list(found["history"]) == [1, 2, 3, 4, 5]
+    logged = read_run(file)
+    assert logged["run"].run_id == made.id
+    assert (logged["run"].project, logged["run"].run_group) == ("lorabench", "tiny · arithmetic")
+    assert list(logged["run"].tags) == ["lora"]
+    assert logged["run"].display_name == str(made)
+    assert logged["run"].resume
+    assert {key: logged["config"][key] for key in record["config"]} == record["config"]
+    assert logged["config"]["cell"] == made.id
+    assert list(logged["history"]) == [1, 2, 3, 4, 5]
     for key in ("loss", "grad_norm"):
-        assert [[step, row[f"train/{key}"]] for step, row in found["history"].items()] == record["training"][key]
-    assert found["history"][1]["train/lr"] == 0
-    assert found["history"][2]["train/lr"] == 3e-3
-    said = found["summary"]
+        assert [[step, row[f"train/{key}"]] for step, row in logged["history"].items()] == record["training"][key]
+    assert [[step, [row["train/lr"]]] for step, row in logged["history"].items()] == record["training"]["lr"]
+    assert logged["history"][1]["train/lr"] == 0
+    assert logged["history"][2]["train/lr"] == 3e-3
+    summary = logged["summary"]
     for split in ("validation", "test"):
-        assert said[split] == record["metrics"][split]["mean"]
-        assert said[f"{split}/arithmetic"] == record["metrics"][split]["sets"]["arithmetic"]["score"]
-        assert said[f"base/{split}"] == record["base"][split]
+        assert summary[split] == record["metrics"][split]["mean"]
+        assert summary[f"{split}/arithmetic"] == record["metrics"][split]["sets"]["arithmetic"]["score"]
+        assert summary[f"base/{split}"] == record["base"][split]
     for key in ("seconds", "tokens_per_second", "peak_memory_bytes", "trainable_parameters"):
-        assert said[key] == record["training"][key]
-    assert (said["status"], found["exit_code"]) == ("complete", 0)
-    assert {"completions.jsonl.gz", "adapter/adapter_model.safetensors"} <= set(found["artifacts"][f"cell-{made.id}"])
+        assert summary[key] == record["training"][key]
+    assert (summary["status"], logged["exit_code"]) == ("complete", 0)
+    assert {"completions.jsonl.gz", "adapter/adapter_model.safetensors"} <= set(logged["artifacts"][f"cell-{made.id}"])
 
     run.run(made)
     assert files(tmp_path / "b") == [file]  # done before: not logged again
@@ -93,33 +95,21 @@ def test_a_cell_is_a_run(cell, tmp_path, capfd, monkeypatch):
 def test_settings_reach_the_run(cell, tmp_path):
     words = ["tracker.project=p", "tracker.entity=e", "tracker.group=g", "tracker.tags=[one,two]", "tracker.every=3"]
     run.run(cell(*OFFLINE, *words))
-    found = read_run(files(tmp_path)[0])
-    assert (found["run"].project, found["run"].entity, found["run"].run_group) == ("p", "e", "g")
-    assert list(found["run"].tags) == ["one", "two"]
-    assert list(found["history"]) == [3, 5]
-    assert not found["artifacts"]
+    logged = read_run(files(tmp_path)[0])
+    assert (logged["run"].project, logged["run"].entity, logged["run"].run_group) == ("p", "e", "g")
+    assert list(logged["run"].tags) == ["one", "two"]
+    assert list(logged["history"]) == [3, 5]
+    assert not logged["artifacts"]
 
 
-def test_an_interrupted_cell_goes_on_in_its_run(cell, tmp_path, monkeypatch):
-    @contextlib.contextmanager
-    def interrupt(*_):
-        def on_step(done, total):
-            if done.steps == 3:
-                raise KeyboardInterrupt
-
-        yield on_step
-
+def test_an_interrupted_cell_goes_on_in_its_run(cell, tmp_path, run_until):
     made = cell(*OFFLINE, "trainer.checkpoint_minutes=0")
-    with monkeypatch.context() as patch:
-        patch.setattr(run.PROGRESS, "cell", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            run.run(made)
-    models.forget()  # left with its adapters
+    run_until(made, 3, KeyboardInterrupt)
     run.run(cell(*OFFLINE, "trainer.checkpoint_minutes=0"))
-    found = sorted((read_run(file) for file in files(tmp_path)), key=lambda one: len(one["history"]))
-    assert [one["run"].run_id for one in found] == [made.id, made.id]
-    assert [(one["summary"]["status"], one["exit_code"]) for one in found] == [("interrupted", 130), ("complete", 0)]
-    assert list(found[1]["history"]) == [1, 2, 3, 4, 5]
+    runs = sorted((read_run(file) for file in files(tmp_path)), key=lambda logged: len(logged["history"]))
+    assert [logged["run"].run_id for logged in runs] == [made.id, made.id]
+    assert [(logged["summary"]["status"], logged["exit_code"]) for logged in runs] == [("interrupted", 130), ("complete", 0)]
+    assert list(runs[1]["history"]) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize(("status", "code"), [("failed", 1), ("diverged", 2)])
@@ -129,30 +119,29 @@ def test_what_went_wrong_is_marked(cell, tmp_path, monkeypatch, status, code):
             raise RuntimeError("broken")
         return Training(diverged=True)
 
-    monkeypatch.setattr(run, "train", broken)
+    monkeypatch.setattr(stages, "train", broken)
     with contextlib.suppress(RuntimeError):
         run.run(cell(*OFFLINE))
-    found = read_run(files(tmp_path)[0])
-    assert (found["summary"]["status"], found["exit_code"]) == (status, code)
-    assert found["summary"].get("error") == ("RuntimeError: broken" if status == "failed" else None)
+    logged = read_run(files(tmp_path)[0])
+    assert (logged["summary"]["status"], logged["exit_code"]) == (status, code)
+    assert logged["summary"].get("error") == ("RuntimeError: broken" if status == "failed" else None)
 
 
 def test_a_service_that_is_down_is_asked_once_and_the_cells_are_logged_into_files(cell, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     online = [*SMALL, "tracker=wandb"]
-    made = [cell(*online), cell(*online, "seed=1")]
+    cells = [cell(*online), cell(*online, "seed=1")]
     modes, init = [], wandb.init
     monkeypatch.setattr(wandb, "init", lambda **words: modes.append(words["mode"]) or init(**words))
-    for each in made:
-        run.run(each)
-        assert record_of(each)["status"] == "complete"
+    for made in cells:
+        run.run(made)
+        assert record_of(made)["status"] == "complete"
     assert modes == ["offline", "offline"]  # online, W&B would try for all of tracker.timeout
-    told = [line for line in capfd.readouterr().err.splitlines() if "wandb" in line]
-    assert len(told) == 1
-    assert told[0].startswith("tracker=wandb: no way to http://127.0.0.1:9 (Connection refused); ")
-    assert told[0].endswith(f"from here on into files: `wandb sync {tmp_path}/wandb/offline-run-*` sends them")
-    assert {read_run(file)["run"].run_id for file in files(tmp_path)} == {each.id for each in made}
+    [line] = [line for line in capfd.readouterr().err.splitlines() if "wandb" in line]
+    assert line.startswith("tracker=wandb: no way to http://127.0.0.1:9 (Connection refused); ")
+    assert line.endswith(f"from here on into files: `wandb sync {tmp_path}/wandb/offline-run-*` sends them")
+    assert {read_run(file)["run"].run_id for file in files(tmp_path)} == {made.id for made in cells}
 
 
 def test_a_service_that_answers_nothing_is_waited_for_once(cell, tmp_path, monkeypatch, capfd):

@@ -35,9 +35,9 @@ def read_run(file: Path) -> dict[str, Any]:
         ``run``, W&B's message; ``config``; ``history`` by step; ``summary``; ``exit_code``; ``artifacts``: files by name.
     """
     for _ in range(600):
-        found = _read(file)
-        if found["exit_code"] is not None:
-            return found
+        logged = _read(file)
+        if logged["exit_code"] is not None:
+            return logged
         time.sleep(0.1)
     raise AssertionError(f"{file} has no end")
 
@@ -45,24 +45,24 @@ def read_run(file: Path) -> dict[str, Any]:
 def _read(file: Path) -> dict[str, Any]:
     from wandb.proto import wandb_internal_pb2 as messages
 
-    found: dict[str, Any] = {"config": {}, "history": {}, "summary": {}, "exit_code": None, "artifacts": {}}
+    logged: dict[str, Any] = {"config": {}, "history": {}, "summary": {}, "exit_code": None, "artifacts": {}}
     for raw in raw_records(file):
         record = messages.Record.FromString(raw)
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            found["run"] = record.run
-            found["config"] |= _values(record.run.config.update)
+            logged["run"] = record.run
+            logged["config"] |= _values(record.run.config.update)
         elif kind == "config":
-            found["config"] |= _values(record.config.update)
+            logged["config"] |= _values(record.config.update)
         elif kind == "history":
-            found["history"][record.history.step.num] = _values(record.history.item)
+            logged["history"][record.history.step.num] = _values(record.history.item)
         elif kind == "summary":
-            found["summary"] |= _values(record.summary.update)
+            logged["summary"] |= _values(record.summary.update)
         elif kind == "exit":
-            found["exit_code"] = record.exit.exit_code
+            logged["exit_code"] = record.exit.exit_code
         elif kind == "artifact":
-            found["artifacts"][record.artifact.name] = [entry.path for entry in record.artifact.manifest.contents]
-    return found
+            logged["artifacts"][record.artifact.name] = [entry.path for entry in record.artifact.manifest.contents]
+    return logged
 
 
 def _values(items) -> dict[str, Any]:
