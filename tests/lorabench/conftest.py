@@ -115,6 +115,18 @@ def cell(tmp_path):
     return make
 
 
+@pytest.fixture
+def own(cell):
+    """A function from a variant's class in a test, and overrides, to a cell of it; its fields are LoRA's."""
+
+    def make(cls: type, *overrides: str, **fields) -> Cell:
+        made = cell(*overrides)
+        node = {"_target_": f"{cls.__module__}.{cls.__qualname__}", "name": cls.__name__.lower()}
+        return Cell(made.config | {"variant": made.config["variant"] | node | fields}, made.session)
+
+    return make
+
+
 class Killed(BaseException):
     """Passes everything that handles a failure, as a kill does."""
 
