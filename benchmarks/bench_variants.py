@@ -15,43 +15,47 @@ from collections import defaultdict
 import torch
 from hydra import compose, initialize_config_dir
 
-from lorabench import memory, models, schema, seed
-from lorabench.__main__ import CONF
-from lorabench.calibration import Calibration
-from lorabench.cell import Cell
-from lorabench.data import Corpus, batches, subset
-from lorabench.train import Training, train
+from lorabench import schema
+from lorabench.cells.cell import Cell
+from lorabench.cells.session import current
+from lorabench.models.shapes import linear_shapes
+from lorabench.schema import CONF
+from lorabench.training import memory, seed
+from lorabench.training.calibration import Calibration
+from lorabench.training.data import Corpus, batches, subset
+from lorabench.training.loop import Training, train
 
 
 def make(name: str, steps: int, rank: int) -> Cell:
     """The cell of this many steps."""
     schema.register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return Cell.of(compose("config", [f"variant={name}", f"train_samples={8 * steps}", f"rank={rank}", "lr=1e-4"]))
+        cfg = compose("config", [f"variant={name}", f"train_samples={8 * steps}", f"rank={rank}", "lr=1e-4", "device=cpu"])
+    return Cell.of(cfg, current())
 
 
 def steps_of(cell: Cell) -> tuple[float, Training]:
     """Attach the variant and train; return the seconds that attaching took, and the training."""
-    base = models.load(cell.model, torch.device("cpu"))
+    base = cell.base()
     pairs = [(cell.task.prompt(e), cell.task.target(e)) for e in cell.task.train_examples()[:2000]]
     corpus = Corpus(pairs, base.tokenizer, cell.trainer.max_length)
-    chosen = subset(len(corpus), cell.config["train_samples"], seed.generator(0, "subset"))
-    schedule = batches(chosen, 8, 1, seed.generator(0, "order"))
-    base.remember([f"{name}.weight" for name in cell.variant.targets(models.linear_shapes(cell.model))])
+    samples = subset(len(corpus), cell.settings.train_samples, seed.generator(0, "subset"))
+    schedule = batches(samples, 8, 1, seed.generator(0, "order"))
+    base.remember(cell.variant.touched(linear_shapes(cell.model)))
     started = time.perf_counter()
-    model = cell.variant.attach(base.model, seed.generator(0, "init"), Calibration(corpus, chosen, cell.trainer))
+    model = cell.variant.attach(base.model, seed.generator(0, "init"), Calibration(corpus, samples, cell.trainer))
     attached = time.perf_counter() - started
-    done = train(model, cell.variant, corpus, schedule, lr=cell.config["lr"], settings=cell.trainer, dropout_seed=0)
+    training = train(model, cell.variant, corpus, schedule, lr=cell.settings.lr, settings=cell.trainer, dropout_seed=0)
     cell.variant.detach(model)
     base.restore()
-    return attached, done
+    return attached, training
 
 
 def peak(name: str, rank: int) -> int:
     """Bytes at the peak of a few steps, in this process."""
     torch.set_num_threads(1)
     cell = make(name, 4, rank)
-    models.load(cell.model, torch.device("cpu"))
+    cell.base()
     memory.reset_peak(torch.device("cpu"))
     steps_of(cell)
     return memory.peak(torch.device("cpu"))
@@ -74,10 +78,10 @@ def main() -> None:
     for _ in range(options.rounds):
         for name in names:
             _, reference = steps_of(make("lora", options.steps, options.rank))
-            attached, done = steps_of(make(name, options.steps, options.rank))
-            ratios[name].append(done.seconds / reference.seconds)
+            attached, training = steps_of(make(name, options.steps, options.rank))
+            ratios[name].append(training.seconds / reference.seconds)
             starts[name].append(attached)
-            milliseconds[name].append(1000 * done.seconds / done.steps)
+            milliseconds[name].append(1000 * training.seconds / training.steps)
     print("| variant | step, of LoRA's | range | step, ms | attaching, s | peak memory, MB | of LoRA's |")
     print("|---|---|---|---|---|---|---|")
     for name in names:

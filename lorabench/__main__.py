@@ -69,7 +69,8 @@ def main() -> None:
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         module = COMMANDS[sys.argv.pop(1)]
         sys.path.insert(0, str(Path.cwd()))  # as python -m has it
-        return runpy.run_module(module, run_name="__main__", alter_sys=True) and None
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        return
     from lorabench.terminal.mistakes import explained
 
     _own_code()

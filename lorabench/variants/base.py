@@ -180,7 +180,7 @@ class Variant(ABC):
     def save(self, model: PeftModel, path: Path) -> None:
         """Write a folder that plain ``PeftModel.from_pretrained(untouched base, path)`` loads to the same function.
 
-        Where weights of the base are trained, which a PEFT adapter does not hold, it gets the merged weights, and a line says so.
+        Where weights of the base are trained, which no PEFT adapter holds, it gets the merged weights, and a line says so.
         """
         if trained := base_parameters(model, self.trained(model)):
             path.mkdir(parents=True, exist_ok=True)

@@ -24,9 +24,14 @@ def test_half_written_record_counts_as_none(tmp_path):
 def test_what_breaks_while_it_is_written_leaves_the_file_as_it_was(tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("before")
-    with pytest.raises(KeyboardInterrupt), replaced(file) as scratch:
-        scratch.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with replaced(file) as scratch:
+            scratch.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
 

@@ -72,7 +72,10 @@ def records(folder):
         ("name: mine\npaht: x", "unknown key 'model.paht'; did you mean 'path'?"),
         ("name: mine\nhub: a/b", "model=mine: model.hub=a/b needs model.revision=COMMIT"),
         ("name: mine\nweights: random", "model=mine: model.weights=random needs the shape; fill `architecture` in its yaml"),
-        ("name: mine\nweights: random\narchitecture: {hidden_size: 8}", "model=mine: model.architecture.model_type=None is none"),
+        (
+            "name: mine\nweights: random\narchitecture: {hidden_size: 8}",
+            "model=mine: model.architecture.model_type=None is none",
+        ),
         ("name: mine\nweights: random\narchitecture: {model_type: lama}", "model=mine: model.architecture.model_type=lama is"),
     ],
 )

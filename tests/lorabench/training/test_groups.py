@@ -86,7 +86,7 @@ def tracked(own, monkeypatch):
 def test_b_runs_at_sixteen_times_the_rate_at_every_step(own):
     USED.clear()
     run(made := own(Watched, *SMALL))
-    assert USED == expected()
+    assert expected() == USED
     assert made.record()["training"]["lr"] == [[step, rates] for step, rates in enumerate(USED, 1)]
 
 

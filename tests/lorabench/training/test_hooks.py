@@ -74,7 +74,7 @@ def test_a_rate_that_a_hook_changes_is_the_one_that_is_used_and_told(own, cell):
     run(made := own(Pulsed, *SMALL))
     training = made.record()["training"]
     scheduled = [3e-3 * lr_factor(step, STEPS, made.trainer.warmup_ratio) for step in range(STEPS)]
-    assert SEEN == [("before", step, STEPS, pytest.approx(scheduled[step])) for step in range(STEPS)]  # nothing adds up
+    assert [("before", step, STEPS, pytest.approx(scheduled[step])) for step in range(STEPS)] == SEEN  # nothing adds up
     used = [rate * (0.5 if step % 3 == 2 else 1) for step, rate in enumerate(scheduled)]
     assert [rates for _, rates in training["lr"]] == [[pytest.approx(rate)] for rate in used]
     assert training["groups"] == [{"name": "0", "lr": 3e-3, "parameters": training["trainable_parameters"]}]
@@ -88,7 +88,7 @@ def test_gradients_are_at_hand_after_the_step(own):
     run(made := own(Onlooker, *SMALL))
     norms = [norm for _, norm in made.record()["training"]["grad_norm"]]
     clipped = [pytest.approx(min(norm, made.trainer.max_grad_norm), rel=1e-4) for norm in norms]
-    assert SEEN == [(step, STEPS, True, norm) for step, norm in enumerate(clipped, 1)]
+    assert [(step, STEPS, True, norm) for step, norm in enumerate(clipped, 1)] == SEEN
 
 
 def test_hooks_that_only_look_leave_the_bits_alone(own, cell):

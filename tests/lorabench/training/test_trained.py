@@ -159,7 +159,10 @@ def test_merged_and_saved_adapter_are_the_trained_model(tiny, corpus, settings, 
 @pytest.mark.parametrize(
     ("cls", "message"),
     [
-        (Forgetful, r"variant=forgetful: no group of its optimizer has .*lora_B\.default\.weight, which it says that it trains"),
+        (
+            Forgetful,
+            r"variant=forgetful: no group of its optimizer has .*lora_B\.default\.weight, which it says that it trains",
+        ),
         (Greedy, r"variant=greedy: its optimizer moves parameters that its trained\(\) does not name"),
         (Silent, rf"variant=silent trains {NORM} of the base, which its touched\(\) does not name"),
     ],

@@ -6,8 +6,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from scipy import stats
 
-from lorabench.training import seed
 from lorabench.errors import UserError
+from lorabench.training import seed
 from lorabench.variants.base import adapter_layers
 
 RANK, ALPHA = 8, 12
