@@ -62,20 +62,20 @@ def embedding(candidates: Space, encoder: str, sample: int) -> dict[str, float]:
         seconds = time.perf_counter() - started
         for file in Path(folder).iterdir():  # for the searches, which would compute it again
             shutil.copy(file, kept)
-    places = np.random.default_rng(0).choice(len(candidates), sample, replace=False).tolist()
+    chosen = np.random.default_rng(0).choice(len(candidates), sample, replace=False).tolist()
     head = tokenizer(prompts.head)["input_ids"]
     texts = {
-        place: head + [i for line in prompts.lines(place) for i in tokenizer(line, add_special_tokens=False)["input_ids"]]
-        for place in places
+        each: head + [i for line in prompts.lines(each) for i in tokenizer(line, add_special_tokens=False)["input_ids"]]
+        for each in chosen
     }
-    places.sort(key=lambda place: len(texts[place]))
+    chosen.sort(key=lambda each: len(texts[each]))
     started, apart = time.perf_counter(), 0.0
     with torch.no_grad():
         for length in sorted({len(text) for text in texts.values()}):
-            alike = [place for place in places if len(texts[place]) == length]
+            alike = [each for each in chosen if len(texts[each]) == length]
             for i in range(0, len(alike), BATCH):
                 part = alike[i : i + BATCH]
-                states = model(input_ids=torch.tensor([texts[place] for place in part])).last_hidden_state[:, -1]
+                states = model(input_ids=torch.tensor([texts[each] for each in part])).last_hidden_state[:, -1]
                 distance = (states - torch.from_numpy(table[part])).norm(dim=1) / states.norm(dim=1)
                 apart = max(apart, float(distance.max()))
     plain = time.perf_counter() - started
@@ -129,8 +129,8 @@ def main() -> None:
         for domain in (True, False):
             prompts = Prompts(candidates, Text.read("lora"), domain)
             table = Encoder(prompts, *parts).table(token=False)
-            fits = features.left_out(table, {key: prompts.told[key] for key in prompts.told if key in candidates.columns})
-            print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_listed(fits)}")
+            found = features.left_out(table, {key: prompts.told[key] for key in prompts.told if key in candidates.columns})
+            print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_listed(found)}")
         random = features.left_out(features.without_language(prompts.told), prompts.told)
         print(f"* the same of random vectors: {_listed(random)}")
     print("\n| method | seconds a question, median | largest | first | peak memory, GiB |\n| :-- | --: | --: | --: | --: |")
@@ -146,13 +146,13 @@ def main() -> None:
             options.experiment,
         ]
         command += ["--encoder", options.encoder, "--budget", str(options.budget)]
-        costs = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
-        numbers = [f"{costs[key]:.2f}" for key in ("median", "largest", "first", "gib")]
+        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+        numbers = [f"{found[key]:.2f}" for key in ("median", "largest", "first", "gib")]
         print("| " + " | ".join([label, *numbers]) + " |", flush=True)
 
 
-def _listed(numbers: dict[str, float]) -> str:
-    return ", ".join(f"{key} {value:.2f}" for key, value in numbers.items())
+def _listed(found: dict[str, float]) -> str:
+    return ", ".join(f"{key} {value:.2f}" for key, value in found.items())
 
 
 if __name__ == "__main__":
