@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorabench.__main__ import CONF
+from lorabench.contributed import config_dirs, let_import, without_config_dirs
 from lorabench.errors import UserError
-from lorabench.progress import PROGRESS
+from lorabench.schema import CONF
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,7 +34,7 @@ Keys and defaults (conf/hessian.yaml; groups model, task and trainer as for pyth
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line: a user's mistake ends in one line and exit code 2."""
-    from lorabench.config_errors import explained
+    from lorabench.terminal.mistakes import explained
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -65,24 +65,26 @@ def _measure(words: list[str]) -> None:
     from hydra import initialize_config_dir
     from torch import OutOfMemoryError
 
-    from hessian.commands import show
+    from hessian.run import run
+    from hessian.study import Study
+    from lorabench.cells.session import current
+    from lorabench.terminal.bars import note
 
+    let_import(words)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        from hessian.run import run
-        from hessian.study import Study
-
-        study = Study(composed(words))
-        told = [word for word in words if study.trained and word.partition("=")[0].split(".")[0] in OF_THE_CELL]
-        if told:
-            PROGRESS.note(f"not used, since the cell of hessian.checkpoint has its own: {' '.join(told)}")
+        study = Study(composed(without_config_dirs(words)), current(), [f"file://{folder}" for folder in config_dirs(words)])
+        unused = [word for word in words if study.trained and word.partition("=")[0].split(".")[0] in OF_THE_CELL]
+        if unused:
+            note(f"not used, since the cell of hessian.checkpoint has its own: {' '.join(unused)}")
         try:
             run(study)
         except OutOfMemoryError as error:
             raise UserError(
                 "the GPU's memory is full; lower hessian.memory_gb or trainer.micro_batch_tokens (blocks with records are kept)"
             ) from error
-    folder = Path(study.config["output_dir"])
-    show(folder, folder)
+    from hessian.commands import show
+
+    show(Path(study.settings.output_dir), Path(study.settings.output_dir))
 
 
 def composed(words: Sequence[str]) -> "DictConfig":

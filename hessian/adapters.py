@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import torch
 
 from hessian.operator import Graph, Hessian
 from hessian.passes import Batch, Budget, Passes
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -16,14 +14,14 @@ class Parameters:
     """A block of trainable parameters where they stand in an adapted model, one after the other as a vector."""
 
     name: str
-    tensors: "tuple[torch.nn.Parameter, ...]"
+    tensors: tuple[torch.nn.Parameter, ...]
 
     @property
     def size(self) -> int:
         """Number of values."""
         return sum(tensor.numel() for tensor in self.tensors)
 
-    def split(self, vector: "torch.Tensor") -> "list[torch.Tensor]":
+    def split(self, vector: torch.Tensor) -> list[torch.Tensor]:
         """The vector's [size] parts in the parameters' shapes."""
         parts = vector.split([tensor.numel() for tensor in self.tensors])
         return [part.view(tensor.shape) for part, tensor in zip(parts, self.tensors, strict=True)]
@@ -37,8 +35,6 @@ class AdapterGraph(Graph):
     """
 
     def __init__(self, passes: Passes, batch: Batch, blocks: Sequence[Parameters]):
-        import torch
-
         self.places = batch.places
         tensors = [tensor for block in blocks for tensor in block.tensors]
         wanted = [tensor.requires_grad for tensor in passes.model.parameters()]
@@ -53,20 +49,16 @@ class AdapterGraph(Graph):
                 tensor.requires_grad_(before)
         self._gradients = {block.name: [next(gradients) for _ in block.tensors] for block in blocks}
 
-    def product(self, block: Parameters, vector: "torch.Tensor") -> "torch.Tensor":
+    def product(self, block: Parameters, vector: torch.Tensor) -> torch.Tensor:
         """∂(∇L·v)/∂θ."""
-        import torch
-
         gradients = self._gradients[block.name]
         found = torch.autograd.grad(
             gradients, block.tensors, block.split(vector), retain_graph=True, materialize_grads=True, allow_unused=True
         )
         return torch.cat([part.flatten() for part in found])
 
-    def parts(self, block: Parameters, vectors: "torch.Tensor") -> "torch.Tensor":
+    def parts(self, block: Parameters, vectors: torch.Tensor) -> torch.Tensor:
         """Of a micro-batch of one sequence."""
-        import torch
-
         if len(self.places) != 1:
             raise ValueError("the parts of several sequences cannot be told apart here")
         products = torch.stack([self.product(block, vector) for vector in vectors.T.contiguous()], dim=1)
@@ -84,10 +76,8 @@ class AdapterHessian(Hessian):
         """See ``AdapterGraph``."""
         return AdapterGraph(self.passes, batch, self.blocks)
 
-    def parts(self, blocks: Sequence[Parameters], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+    def parts(self, blocks: Sequence[Parameters], vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """As everywhere, one sequence at a time."""
-        import torch
-
         found = [torch.zeros(len(self.passes.examples), *2 * each.shape[1:], dtype=torch.float64) for each in vectors]
         sent = [each.to(self.passes.device, torch.float32) for each in vectors]
         for place in range(len(self.passes.examples)):

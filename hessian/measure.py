@@ -9,13 +9,16 @@ from typing import Any
 
 from analysis.blocks import KIND, REFERENCE, SCHEMA_VERSION
 from hessian import jackknife, starts
+from hessian.blocks import Place
 from hessian.operator import Hessian, LeafHessian
 from hessian.passes import Passes
 from hessian.solve import Solved, solve
-from hessian.study import Place, Study
-from lorabench import memory, records
-from lorabench.data import Encoded
+from hessian.study import Study
 from lorabench.errors import UserError
+from lorabench.files import digest, write_json
+from lorabench.provenance import device_state, git_state, versions
+from lorabench.training import memory
+from lorabench.training.data import Encoded
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,18 @@ def leaves(study: Study, asked: Sequence[Asked], samples: int) -> Found:
     blocks: dict[Asked, Any] = {}
     for variant in dict.fromkeys(one.variant for one in asked):
         mine = [one for one in asked if one.variant == variant]
-        built = study.built(variant)[0]
-        factors = starts.factors(study.base, built, [o.place.name for o in mine], study.config["seed"], study.calibration)
+        built = study.method(variant).variant
+        factors = starts.factors(study.base, built, [o.place.name for o in mine], study.settings.seed, study.calibration)
         blocks |= dict(zip(mine, factors, strict=True))
     data = passes(study, study.base.model, study.examples(samples), asked[0].place.layer)
-    yield from solved(study, LeafHessian(data, names, study.budget), asked, [blocks[one] for one in asked])
+    yield from solved(
+        study, LeafHessian(data, names, study.solver.budget(study.trainer)), asked, [blocks[one] for one in asked]
+    )
 
 
 def passes(study: Study, model: Any, examples: Sequence[Encoded], layer: int) -> Passes:
     """Passes over the examples from this layer on."""
-    return Passes(model, examples, layer, study.base.tokenizer.pad_token_id, study.knobs["attention"])
+    return Passes(model, examples, layer, study.base.tokenizer.pad_token_id, study.hessian.attention)
 
 
 def solved(study: Study, hessian: Hessian, asked: Sequence[Asked], blocks: Sequence[Any]) -> Found:
@@ -55,12 +60,12 @@ def solved(study: Study, hessian: Hessian, asked: Sequence[Asked], blocks: Seque
         UserError: a block has fewer values than the eigenvalues asked for.
     """
     for block in blocks:
-        if study.config["k"] > block.size:
+        if study.settings.k > block.size:
             raise UserError(f"k={study.config['k']}: the block of {block.name} has {block.size} values; lower k")
     memory.reset_peak(study.base.device)
-    generators = [starts.generator(study.config["seed"], f"lanczos/{one.variant}/{one.place.name}") for one in asked]
+    generators = [starts.generator(study.settings.seed, f"lanczos/{one.variant}/{one.place.name}") for one in asked]
     started = time.perf_counter()
-    for one, found in zip(asked, solve(hessian, blocks, generators, study.rule), strict=True):
+    for one, found in zip(asked, solve(hessian, blocks, generators, study.solver.rule(study.settings.k)), strict=True):
         facts = {
             "path": type(hessian).__name__,
             "sequences": len(hessian.passes.examples),
@@ -77,7 +82,7 @@ def solved(study: Study, hessian: Hessian, asked: Sequence[Asked], blocks: Seque
 
 def references(study: Study, places: Sequence[Place]) -> dict[str, jackknife.Estimate]:
     """λmax of LoRA's blocks with and without each sequence, from their records."""
-    found = {place.name: study.record(REFERENCE, place.name) for place in places if REFERENCE in study.variants}
+    found = {place.name: study.record(REFERENCE, place.name) for place in places if REFERENCE in study.methods}
     return {
         name: jackknife.Estimate(record["data"]["value"], record["left_out"])
         for name, record in found.items()
@@ -117,17 +122,17 @@ def _write(
     log_ratio = jackknife.log_ratio(estimate, reference) if reference else None
     record = {
         "schema_version": SCHEMA_VERSION,
-        "id": records.digest(identity),
+        "id": digest(identity),
         "kind": KIND,
         "model": study.model.name,
         "weights": study.model.weights,
         "task": study.task.name,
         "variant": one.variant,
-        "layer": None if study.config["blocks"] == "joint" else one.place.layer,
+        "layer": None if study.settings.blocks == "joint" else one.place.layer,
         "layers": study.depth,
         "matrix": one.place.matrix,
-        "rank": study.config["rank"],
-        "seed": study.config["seed"],
+        "rank": study.settings.rank,
+        "seed": study.settings.seed,
         "lambda_max": result.eigenvalues[0],
         "eigenvalues": list(result.eigenvalues),
         "lambda_min": result.smallest,
@@ -144,15 +149,16 @@ def _write(
         "growth": jackknife.growth(values.parts, facts["target_tokens"]),
         **facts,
         "dtype": "float32",
-        "attention": study.knobs["attention"],
-        "checkpoint": study.knobs["checkpoint"],
+        "attention": study.hessian.attention,
+        "checkpoint": study.hessian.checkpoint,
         "identity": identity,
-        "device": records.device_state(study.base.device, study.base.model.dtype),
-        "versions": records.versions(),
-        "git": records.git_state(),
+        "variant_config": study.method(one.variant).node,
+        "device": device_state(study.base.device, study.base.model.dtype),
+        "versions": versions(),
+        "git": git_state(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    records.write(study.file(one.variant, one.place.name), record)
+    write_json(study.file(one.variant, one.place.name), record)
 
 
 def _ratio(interval: jackknife.Interval) -> dict[str, float]:

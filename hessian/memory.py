@@ -1,23 +1,21 @@
 """What autograd keeps."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
+import torch
+from torch.autograd.graph import saved_tensors_hooks
 
 
 class SavedBytes:
     """Within it, ``bytes`` counts what autograd saves for later derivatives: every storage once, the model's own not."""
 
-    def __init__(self, model: "torch.nn.Module"):
-        from torch.autograd.graph import saved_tensors_hooks
-
+    def __init__(self, model: torch.nn.Module):
         self.bytes = 0
         own = [*model.parameters(), *model.buffers()]
         self._seen = {tensor.untyped_storage().data_ptr() for tensor in own}
         self._hooks = saved_tensors_hooks(self._pack, lambda tensor: tensor)
 
-    def _pack(self, tensor: "torch.Tensor") -> "torch.Tensor":
+    def _pack(self, tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._seen:
             self._seen.add(storage.data_ptr())

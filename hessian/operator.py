@@ -3,14 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import torch
 
 from hessian.memory import SavedBytes
 from hessian.passes import Batch, Budget, Passes
 from lorabench.errors import UserError
-
-if TYPE_CHECKING:
-    import torch
 
 MOST_TOGETHER = 8
 """Vectors of one pass: with more the matrix products are no faster."""
@@ -30,15 +29,15 @@ class Graph(ABC):
     together = 1
 
     @abstractmethod
-    def product(self, block: Any, vector: "torch.Tensor") -> "torch.Tensor":
+    def product(self, block: Any, vector: torch.Tensor) -> torch.Tensor:
         """This micro-batch's part of H·v; ``vector`` and result [size] in float32 on the model's device."""
 
-    def products(self, blocks: Sequence[Any], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+    def products(self, blocks: Sequence[Any], vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """``product`` for pairs of a block and a vector, up to ``together`` of them at once where the blocks allow it."""
         return [self.product(block, vector) for block, vector in zip(blocks, vectors, strict=True)]
 
     @abstractmethod
-    def parts(self, block: Any, vectors: "torch.Tensor") -> "torch.Tensor":
+    def parts(self, block: Any, vectors: torch.Tensor) -> torch.Tensor:
         """VᵀH_i·V of every sequence i [batch, p, p] with H = Σ H_i; ``vectors`` V [size, p]."""
 
 
@@ -85,10 +84,8 @@ class Hessian(ABC):
     def build(self, batch: Batch) -> Graph:
         """The graph of a micro-batch."""
 
-    def products(self, blocks: Sequence[Any], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+    def products(self, blocks: Sequence[Any], vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """H·v for each pair of a block and a vector [size]; the sums are float64 in main memory."""
-        import torch
-
         sums = [torch.zeros(block.size, dtype=torch.float64) for block in blocks]
         sent = [vector.to(self.passes.device, torch.float32) for vector in vectors]
         for graph in self._each():
@@ -97,10 +94,8 @@ class Hessian(ABC):
             del graph  # before the next one is built
         return sums
 
-    def parts(self, blocks: Sequence[Any], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+    def parts(self, blocks: Sequence[Any], vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """VᵀH_i·V of every sequence [sequences, p, p] in the order of the examples, for pairs of a block and V [size, p]."""
-        import torch
-
         found = [torch.zeros(len(self.passes.examples), *2 * each.shape[1:], dtype=torch.float64) for each in vectors]
         sent = [each.to(self.passes.device, torch.float32) for each in vectors]
         for graph in self._each():
@@ -134,7 +129,7 @@ class Hessian(ABC):
         most, length = max((per_token * n + per_target * t, n) for n, t in zip(lengths, targets, strict=True))
         if most > self.budget.bytes:
             raise UserError(
-                f"hessian.memory_gb={self.budget.bytes / 2**30:.3g} does not suffice for one sequence of {length} "
+                f"{self.budget.key}.memory_gb={self.budget.bytes / 2**30:.3g} does not suffice for one sequence of {length} "
                 f"tokens from layer {self.passes.first} on ({most / 2**30:.3g}); raise it or lower trainer.max_length"
             )
         return per_token, per_target
@@ -157,8 +152,8 @@ class Factors:
     """
 
     name: str
-    lora_A: "torch.Tensor"
-    lora_B: "torch.Tensor"
+    lora_A: torch.Tensor
+    lora_B: torch.Tensor
     scale: float
 
     @property
@@ -166,7 +161,7 @@ class Factors:
         """r(m + n)."""
         return self.lora_A.numel() + self.lora_B.numel()
 
-    def split(self, vector: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    def split(self, vector: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """δA [r, n] and δB [m, r] of a vector [size]."""
         count = self.lora_A.numel()
         return vector[:count].view(self.lora_A.shape), vector[count:].view(self.lora_B.shape)
@@ -183,8 +178,6 @@ class LeafGraph(Graph):
     """
 
     def __init__(self, passes: Passes, batch: Batch, names: Sequence[str]):
-        import torch
-
         self.places = batch.places
         self._x: dict[str, torch.Tensor] = {}
         self._e: dict[str, torch.Tensor] = {}
@@ -206,14 +199,12 @@ class LeafGraph(Graph):
         leaves = [self._e[name] for name in names]
         self._g = dict(zip(names, torch.autograd.grad(loss, leaves, create_graph=True), strict=True))
 
-    def product(self, block: Factors, vector: "torch.Tensor") -> "torch.Tensor":
+    def product(self, block: Factors, vector: torch.Tensor) -> torch.Tensor:
         """See the class."""
         return self.products([block], [vector])[0]
 
-    def products(self, blocks: Sequence[Factors], vectors: "Sequence[torch.Tensor]") -> "list[torch.Tensor]":
+    def products(self, blocks: Sequence[Factors], vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """See the class; vectors for the same matrix go together."""
-        import torch
-
         found = []
         for block, vector, one in zip(blocks, vectors, self._seconds(blocks, vectors), strict=True):
             x, g = (tensor[block.name].detach().flatten(0, 1) for tensor in (self._x, self._g))
@@ -224,10 +215,8 @@ class LeafGraph(Graph):
             found.append(block.scale * torch.cat([for_a.flatten(), for_b.flatten()]))
         return found
 
-    def parts(self, block: Factors, vectors: "torch.Tensor") -> "torch.Tensor":
+    def parts(self, block: Factors, vectors: torch.Tensor) -> torch.Tensor:
         """δe_jᵀh_k + s·gᵀ(δB_j·δA_k + δB_k·δA_j)x of each sequence, for the columns j, k."""
-        import torch
-
         g, columns = self._g[block.name].detach(), list(vectors.T.contiguous())
         found = self._seconds([block] * len(columns), columns)
         pulled = [g @ block.split(vector)[1] for vector in columns]
@@ -238,7 +227,7 @@ class LeafGraph(Graph):
                 rows.append((one.change * other.h).sum((1, 2)) + block.scale * cross.sum((1, 2)))
         return torch.stack(rows, dim=1).view(-1, len(found), len(found))
 
-    def _seconds(self, blocks: Sequence[Factors], vectors: "Sequence[torch.Tensor]") -> "list[_Second]":
+    def _seconds(self, blocks: Sequence[Factors], vectors: Sequence[torch.Tensor]) -> "list[_Second]":
         found: dict[int, _Second] = {}
         for name in dict.fromkeys(block.name for block in blocks):
             mine = [index for index, block in enumerate(blocks) if block.name == name]
@@ -247,10 +236,8 @@ class LeafGraph(Graph):
                 found |= zip(places, self._at_once([blocks[i] for i in places], [vectors[i] for i in places]), strict=True)
         return [found[index] for index in range(len(blocks))]
 
-    def _at_once(self, blocks: Sequence[Factors], vectors: "Sequence[torch.Tensor]") -> "Iterator[_Second]":
+    def _at_once(self, blocks: Sequence[Factors], vectors: Sequence[torch.Tensor]) -> "Iterator[_Second]":
         """Of one matrix, by one pass through the graph."""
-        import torch
-
         name = blocks[0].name
         x, g, e = self._x[name], self._g[name], self._e[name]
         changes, moved, inner = [], [], []
@@ -268,10 +255,10 @@ class LeafGraph(Graph):
 class _Second(NamedTuple):
     """δe and h [batch, time, m], x·δAᵀ and x·Aᵀ [batch, time, r]."""
 
-    change: "torch.Tensor"
-    h: "torch.Tensor"
-    moved: "torch.Tensor"
-    inner: "torch.Tensor"
+    change: torch.Tensor
+    h: torch.Tensor
+    moved: torch.Tensor
+    inner: torch.Tensor
 
 
 class LeafHessian(Hessian):

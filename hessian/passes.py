@@ -3,14 +3,14 @@
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from lorabench.data import Encoded, micro_batches
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
 from lorabench.errors import UserError
-from lorabench.train import summed_loss
-
-if TYPE_CHECKING:
-    import torch
+from lorabench.training.data import Encoded, micro_batches
+from lorabench.training.loss import summed_loss
 
 # Attention that can be differentiated twice; fused kernels have no second derivative.
 ATTENTION = ("math", "eager")
@@ -24,11 +24,13 @@ class Budget:
         bytes: what the graphs may hold at a time.
         micro_batch_tokens: most tokens of a micro-batch, padding included.
         max_padding: largest share of padding in a micro-batch.
+        key: what stands before ``memory_gb`` on the command line.
     """
 
     bytes: int
     micro_batch_tokens: int
     max_padding: float
+    key: str = "hessian"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Batch:
 
     examples: list[Encoded]
     places: list[int]
-    hidden: "torch.Tensor"
+    hidden: torch.Tensor
 
     @property
     def area(self) -> int:
@@ -71,7 +73,7 @@ class Passes:
         check(model, self.targets, attention)
 
     @property
-    def device(self) -> "torch.device":
+    def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
 
@@ -82,8 +84,6 @@ class Passes:
 
     def batch(self, places: list[int]) -> Batch:
         """The micro-batch of the sequences at these places."""
-        import torch
-
         examples = [self.examples[place] for place in places]
         caught: list[torch.Tensor] = []
 
@@ -99,13 +99,13 @@ class Passes:
             handle.remove()
         return Batch(examples, places, caught[0].to("cpu"))
 
-    def loss(self, batch: Batch) -> "torch.Tensor":
+    def loss(self, batch: Batch) -> torch.Tensor:
         """The part of this micro-batch in the mean loss; the layers below the first one are not run again."""
         with self._entering(batch.hidden.to(self.device)), differentiable(self.model, self.attention):
             return summed_loss(self.model, batch.examples, self.pad, self.device) / self.targets
 
     @contextlib.contextmanager
-    def _entering(self, hidden: "torch.Tensor") -> Iterator[None]:
+    def _entering(self, hidden: torch.Tensor) -> Iterator[None]:
         """The layers below hand on what they get, and the first one gets ``hidden``."""
         below = self._layers[: self.first]
         for layer in below:
@@ -131,8 +131,6 @@ def decoder_layers(model: Any) -> Any:
 
 def check(model: Any, targets: int, attention: str) -> None:
     """Raise UserError unless second derivatives of the fine-tuning loss exist and mean something."""
-    import torch
-
     if attention not in ATTENTION:
         raise UserError(
             f"hessian.attention={attention} has no second derivative (fused kernels have none); use {' or '.join(ATTENTION)}"
@@ -155,8 +153,6 @@ def check(model: Any, targets: int, attention: str) -> None:
 @contextlib.contextmanager
 def differentiable(model: Any, attention: str) -> Iterator[None]:
     """Attention that can be differentiated twice: torch's composite kernel, or Transformers' own code."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
     before = model.config._attn_implementation
     if attention == "eager" and before != "eager":
         model.set_attn_implementation("eager")

@@ -8,7 +8,7 @@ from analysis.blocks import REFERENCE
 from hessian import jackknife
 from hessian.measure import Asked, leaves, references, written
 from hessian.study import Study
-from lorabench.progress import PROGRESS
+from lorabench.terminal.bars import note
 
 FIRST_SAMPLES = 16
 """Samples of the first round; fewer give no useful standard error."""
@@ -25,7 +25,7 @@ def settle(study: Study, asked: Sequence[Asked]) -> None:
     folder are measured again too: their ratios are to the same LoRA.
     """
     places = dict.fromkeys(one.place for one in asked)
-    beside = [Asked(name, place) for name, (variant, _) in study.companions.items() if variant.bilinear for place in places]
+    beside = [Asked(name, place) for name, method in study.companions.items() if method.variant.bilinear for place in places]
     everything = [*asked, *(one for one in beside if study.record(one.variant, one.place.name))]
     found = [study.record(one.variant, one.place.name) for one in asked]
     samples = max((record["sequences"] for record in found if record), default=FIRST_SAMPLES)
@@ -33,11 +33,11 @@ def settle(study: Study, asked: Sequence[Asked]) -> None:
         samples = min(samples, study.most_samples)
         _round(study, everything, samples)
         compared = [study.record(one.variant, one.place.name) or {} for one in asked if one.variant != REFERENCE]
-        wanted = max((samples_wanted(record, study.knobs["precision"]) for record in compared), default=0)
+        wanted = max((samples_wanted(record, study.hessian.precision) for record in compared), default=0)
         if wanted <= samples or samples == study.most_samples:
             return
         samples = max(math.ceil(MARGIN * min(wanted, 10**6)), 2 * samples)
-        PROGRESS.note(f"  layer {asked[0].place.layer}: the ratios need about {min(samples, study.most_samples)} samples")
+        note(f"  layer {asked[0].place.layer}: the ratios need about {min(samples, study.most_samples)} samples")
 
 
 def samples_wanted(record: dict[str, Any], precision: float) -> float:

@@ -9,11 +9,13 @@ from typing import Any
 from analysis.blocks import REFERENCE
 from hessian import rounds, starts
 from hessian.adapters import AdapterHessian
+from hessian.blocks import Place
 from hessian.measure import Asked, leaves, passes, references, solved, written
 from hessian.report import median
-from hessian.study import Place, Study
-from lorabench.cell import check_output
-from lorabench.progress import PROGRESS, duration
+from hessian.study import Study
+from lorabench.cells.checks import check_output
+from lorabench.terminal.bars import note
+from lorabench.terminal.formats import format_duration
 
 
 def run(study: Study) -> list[dict[str, Any]]:
@@ -22,40 +24,40 @@ def run(study: Study) -> list[dict[str, Any]]:
     Raises:
         UserError: something that the user can mend.
     """
-    check_output(study.config["output_dir"])
+    check_output(study.settings.output_dir)
     clock = Clock(study)
-    if study.config["blocks"] == "joint" or study.trained is not None:
-        for name in study.variants:
+    if study.settings.blocks == "joint" or study.trained is not None:
+        for name in study.methods:
             _adapters(study, name, study.places, clock)
         return _found(study, study.places)
     # Variants that share one graph first: the others take their samples and their reference from them.
-    shared = [name for name, (variant, _) in study.variants.items() if variant.bilinear]
+    shared = [name for name, method in study.methods.items() if method.variant.bilinear]
     layers = []
     for layer in order_of_layers(study):
         _bilinear(study, shared, layer, clock)
         layers.append(layer)
-        if study.config["layers"] == "auto" and medians_known(study, shared, layers):
+        if study.settings.layers == "auto" and medians_known(study, shared, layers):
             break
     places = [place for place in study.places if place.layer in layers]
-    for name in study.variants:
+    for name in study.methods:
         if name not in shared:
             _adapters(study, name, places, clock)
-    if study.config["samples"] == "auto":
-        for name, (variant, _) in study.companions.items():
-            if not variant.bilinear:
+    if study.settings.samples == "auto":
+        for name, method in study.companions.items():
+            if not method.variant.bilinear:
                 _adapters(study, name, [place for place in places if study.record(name, place.name)], clock)
     return _found(study, places)
 
 
 def _found(study: Study, places: Sequence[Place]) -> list[dict[str, Any]]:
-    found = [study.record(name, place.name) for name in study.variants for place in places]
+    found = [study.record(name, place.name) for name in study.methods for place in places]
     return [record for record in found if record is not None]
 
 
 def order_of_layers(study: Study) -> list[int]:
     """The layers asked for; with layers=auto the first, the last, then always the middle of the widest gap."""
     layers = sorted({place.layer for place in study.places})
-    if study.config["layers"] != "auto" or len(layers) < 3:
+    if study.settings.layers != "auto" or len(layers) < 3:
         return layers
     chosen = [0, len(layers) - 1]
     while len(chosen) < len(layers):
@@ -78,7 +80,7 @@ def medians_known(study: Study, variants: Sequence[str], layers: Sequence[int]) 
             if name == REFERENCE:
                 continue
             known = median(ratios)
-            if not known.sure or math.log(known.high / known.low) > 2 * math.log1p(study.knobs["precision"]):
+            if not known.sure or math.log(known.high / known.low) > 2 * math.log1p(study.hessian.precision):
                 return False
     return True
 
@@ -86,7 +88,7 @@ def medians_known(study: Study, variants: Sequence[str], layers: Sequence[int]) 
 def _bilinear(study: Study, variants: Sequence[str], layer: int, clock: "Clock") -> None:
     places = [place for place in study.places if place.layer == layer]
     asked = [Asked(name, place) for place in places for name in variants]
-    if study.config["samples"] == "auto":
+    if study.settings.samples == "auto":
         rounds.settle(study, asked)
         for one in asked:
             clock.done(one)
@@ -102,16 +104,18 @@ def _adapters(study: Study, variant: str, places: Sequence[Place], clock: "Clock
     missing = [place for place in places if not _there(study, variant, place)]
     if not missing:
         return
-    built = study.built(variant)[0]
-    with starts.attached(study.base, built, study.config["seed"], study.calibration) as adapted:
+    built = study.method(variant).variant
+    with starts.attached(study.base, built, study.settings.seed, study.calibration) as adapted:
         if study.trained is not None:
             starts.load_cell(study.base, built, adapted, study.trained.parent)
+        if beyond := starts.outside(adapted, built):
+            note(f"variant={variant}: {len(beyond)} parameters outside its matrices are in no block, such as {beyond[0]}")
         for layer in sorted({place.layer for place in missing}):
             here = [place for place in missing if place.layer == layer]
             samples = _sequences(study, here[0]) or study.most_samples
             data = passes(study, adapted, study.examples(samples), layer)
-            blocks = [starts.parameters(adapted, place.name, study.members(place)) for place in here]
-            hessian = AdapterHessian(data, blocks, study.budget)
+            blocks = [starts.parameters(adapted, built, place.name, study.members(place)) for place in here]
+            hessian = AdapterHessian(data, blocks, study.solver.budget(study.trainer))
             asked = [Asked(variant, place) for place in here]
             for one in written(study, solved(study, hessian, asked, blocks), references(study, here)):
                 clock.done(one)
@@ -125,7 +129,7 @@ def _there(study: Study, variant: str, place: Place) -> bool:
 
 def _sequences(study: Study, place: Place) -> int | None:
     """The number of sequences that LoRA's block was measured on."""
-    record = study.record(REFERENCE, place.name) if REFERENCE in study.variants else None
+    record = study.record(REFERENCE, place.name) if REFERENCE in study.methods else None
     return None if record is None else record["sequences"]
 
 
@@ -133,13 +137,13 @@ class Clock:
     """Progress with time left; a block's cost grows with the layers above it."""
 
     def __init__(self, study: Study):
-        blocks = [Asked(name, place) for place in study.places for name in study.variants]
+        blocks = [Asked(name, place) for place in study.places for name in study.methods]
         missing = [one for one in blocks if study.record(one.variant, one.place.name) is None]
         self._left = {one: study.depth - one.place.layer + 2 for one in missing}  # and the head
         self._spent, self._total = 0, len(blocks)
         self._started = time.monotonic()
         if len(missing) < len(blocks):
-            PROGRESS.note(f"{len(blocks) - len(missing)} of {self._total} blocks were done before")
+            note(f"{len(blocks) - len(missing)} of {self._total} blocks were done before")
 
     def done(self, one: Asked) -> None:
         """Count a block, and say how it stands; one that had a record before is not counted again."""
@@ -148,4 +152,4 @@ class Clock:
         self._spent += self._left.pop(one)
         left = (time.monotonic() - self._started) / self._spent * sum(self._left.values())
         what = f"{one.variant} layer {one.place.layer} {one.place.matrix}"
-        PROGRESS.note(f"[{self._total - len(self._left)}/{self._total}] {what}: done, {duration(left)} left")
+        note(f"[{self._total - len(self._left)}/{self._total}] {what}: done, {format_duration(left)} left")

@@ -41,7 +41,11 @@ class Config:
 
 
 def register() -> None:
-    """Put the schema into Hydra's store under the name that conf/hessian.yaml lists first."""
+    """Put the study's schema into Hydra's store under the name that conf/hessian.yaml lists first, and a cell's."""
     from hydra.core.config_store import ConfigStore
+
+    from lorabench import schema
+
+    schema.register()
 
     ConfigStore.instance().store(name="hessian_schema", node=Config)

@@ -1,150 +1,163 @@
 """What a run of ``python -m hessian`` is about: the model, its data, and the blocks that are asked for, checked and named."""
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
 from analysis.blocks import KIND, REFERENCE, read_block
-from hessian.passes import ATTENTION, Budget
-from hessian.solve import Rule
-from lorabench import models, records, seed
-from lorabench.cache import file_hash
-from lorabench.calibration import Calibration
-from lorabench.cell import build
-from lorabench.data import Corpus, Encoded, subset
-from lorabench.errors import UserError, nearest
-from lorabench.models import Base
+from hessian.blocks import Place, choose, places_of
+from hessian.schema import Config, HessianConfig
+from hessian.settings import Solver
+from lorabench.cells import legacy
+from lorabench.cells.identity import part_identity
+from lorabench.cells.parts import build, settings
+from lorabench.cells.session import Session
+from lorabench.errors import UserError
+from lorabench.files import digest, file_hash, read_json
+from lorabench.models import locate
+from lorabench.models.base import Base
+from lorabench.models.devices import resolve_device
+from lorabench.models.shapes import linear_shapes
 from lorabench.schema import ModelConfig, TrainerConfig
-
-if TYPE_CHECKING:
-    from lorabench.tasks.base import Task
-    from lorabench.variants.base import Variant
+from lorabench.tasks.base import Task
+from lorabench.training import seed
+from lorabench.training.calibration import Calibration
+from lorabench.training.data import Corpus, Encoded, subset
+from lorabench.variants.base import Variant
 
 AUTO_LIMIT = 500
 """Most samples of samples=auto: paper 1's number (arXiv 2602.04998)."""
 
-NAME = re.compile(r"\.layers\.(\d+)\..*?([^.]+)$")
-
 
 @dataclass(frozen=True)
-class Place:
-    """A matrix of the model, or all that make up a joint block (then with the lowest layer)."""
+class Method:
+    """A variant and the node of the config that it was built from."""
 
-    name: str
-    layer: int
-    matrix: str
+    variant: Variant
+    node: dict[str, Any]
+
+    @classmethod
+    def of(cls, node: dict[str, Any]) -> "Method":
+        """Build it."""
+        return cls(build(node, "variant"), node)
 
 
 class Study:
-    """A resolved config and what follows from it; weights and data are loaded when first used."""
+    """A resolved config and what follows from it; weights and data are loaded when first used.
 
-    def __init__(self, cfg: DictConfig):
+    Args:
+        cfg: composed, within Hydra's ``initialize``.
+        session: what the process holds.
+        searchpath: further places of configs, where variants of one's own are.
+    """
+
+    def __init__(self, cfg: DictConfig, session: Session, searchpath: Sequence[str] = ()):
         resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         assert isinstance(resolved, dict)
-        self.config: dict[str, Any] = {str(key): value for key, value in resolved.items()}
-        self.trained, self._cell = _cell(self.config["hessian"]["checkpoint"])
+        config = {str(key): value for key, value in resolved.items()}
+        self.session, self._searchpath = session, list(searchpath)
+        self.trained, self._cell = _cell(config["hessian"]["checkpoint"])
         if self._cell is not None:
-            self.config |= {key: self._cell[key] for key in ("model", "task", "trainer", "rank", "seed")}
-        self.model = ModelConfig(**self.config["model"])
-        self.trainer = TrainerConfig(**self.config["trainer"])
-        self.knobs: dict[str, Any] = self.config["hessian"]
+            config |= {key: self._cell[key] for key in ("model", "task", "trainer", "rank", "seed")}
+        self.settings = settings(Config, config, "")
+        self.hessian = settings(HessianConfig, config["hessian"], "hessian.")
+        self.model = settings(ModelConfig, config["model"], "model.")
+        self.trainer = settings(TrainerConfig, config["trainer"], "trainer.")
+        self.solver = Solver(self.hessian, "hessian")
         self._check()
 
     @cached_property
-    def task(self) -> "Task":
+    def task(self) -> Task:
         """The task whose training data are used."""
-        return build(self.config["task"], "task")
+        return self.session.part(self.settings.task, "task")
 
     @cached_property
-    def variants(self) -> "dict[str, tuple[Variant, dict[str, Any]]]":
-        """The variants and their settings by name, the reference first; of a trained cell its own."""
+    def methods(self) -> dict[str, Method]:
+        """The variants asked for by name, the reference first; of a trained cell its own."""
         if self._cell is not None:
-            return {self._cell["variant"]["name"]: (build(self._cell["variant"], "variant"), self._cell["variant"])}
-        found = {}
-        for name in dict.fromkeys([REFERENCE, *self.config["variants"]]):
-            node = compose("config", [f"variant={name}", f"rank={self.config['rank']}"]).variant
-            settings: Any = OmegaConf.to_container(node, resolve=True)
-            found[name] = build(settings, "variant"), settings
-        return found
+            return {self._cell["variant"]["name"]: Method.of(self._cell["variant"])}
+        methods = {}
+        for name in dict.fromkeys([REFERENCE, *self.settings.variants]):
+            overrides = [f"variant={name}", f"rank={self.settings.rank}", f"hydra.searchpath={self._searchpath}"]
+            node: Any = OmegaConf.to_container(compose("config", overrides).variant, resolve=True)
+            methods[name] = Method.of(node)
+        return methods
 
     @cached_property
-    def companions(self) -> "dict[str, tuple[Variant, dict[str, Any]]]":
+    def companions(self) -> dict[str, Method]:
         """Variants besides those asked for that have records of this study in the folder."""
-        found = {}
-        for file in Path(self.config["output_dir"]).glob("*.json"):
-            identity = _checked(records.read(file)).get("identity", {})
-            settings, name = identity.get("variant", {}), identity.get("name")
-            mine = records.digest(self._common | {"variant": settings, "name": name}) == file.stem
-            if mine and settings["name"] not in self.variants:
-                found[settings["name"]] = build(settings, "variant"), settings
-        return found
+        methods = {}
+        for file in Path(self.settings.output_dir).glob("*.json"):
+            record = _readable(read_json(file))
+            node, name = record.get("variant_config"), record.get("identity", {}).get("name")
+            if node is None or node["name"] in self.methods:
+                continue
+            if digest(self._identity(node, name)) == file.stem:
+                methods[node["name"]] = Method.of(node)
+        return methods
 
-    def built(self, name: str) -> "tuple[Variant, dict[str, Any]]":
-        """A variant that was asked for, or a companion, and its settings."""
-        return self.variants[name] if name in self.variants else self.companions[name]
+    def method(self, name: str) -> Method:
+        """A variant that was asked for, or a companion."""
+        return self.methods[name] if name in self.methods else self.companions[name]
 
     @cached_property
-    def _every(self) -> list[Place]:
-        matches = ((name, NAME.search(name)) for name in models.linear_shapes(self.model))
-        return [Place(name, int(match.group(1)), match.group(2)) for name, match in matches if match]
+    def _model_places(self) -> list[Place]:
+        return places_of(linear_shapes(self.model))
 
     @cached_property
     def _chosen(self) -> list[Place]:
-        layers = self._layers({place.layer for place in self._every})
-        adapted = set.intersection(*(set(variant.target_modules) for variant, _ in self.variants.values()))
-        matrices = self._matrices({place.matrix for place in self._every}, adapted)
-        return [place for place in self._every if place.layer in layers and place.matrix in matrices]
+        adapted = set.intersection(*(set(method.variant.target_modules) for method in self.methods.values()))
+        return choose(self._model_places, adapted, self.settings.matrices, self.settings.layers)
 
     @cached_property
     def places(self) -> list[Place]:
         """The blocks asked for, in the model's order: matrices, or all of them as one."""
-        if self.config["blocks"] == "joint" and self._chosen:
-            digest = records.digest([place.name for place in self._chosen])
-            return [Place(f"joint {digest}", min(place.layer for place in self._chosen), "joint")]
+        if self.settings.blocks == "joint":
+            names = digest([place.name for place in self._chosen])
+            return [Place(f"joint {names}", min(place.layer for place in self._chosen), "joint")]
         return self._chosen
 
     def members(self, place: Place) -> list[str]:
         """The matrices whose adapters make up the block."""
-        if self.config["blocks"] == "each":
+        if self.settings.blocks == "each":
             return [place.name]
-        return [each.name for each in self._chosen]
+        return [member.name for member in self._chosen]
 
     @property
     def depth(self) -> int:
         """Number of decoder layers of the model."""
-        return 1 + max(place.layer for place in self._every)
+        return 1 + max(place.layer for place in self._model_places)
 
     @cached_property
     def base(self) -> Base:
         """The model in float32."""
         self.model.dtype = "float32"
-        return models.load(self.model, models.resolve_device(self.config["device"]))
+        return self.session.base(self.model, resolve_device(self.settings.device))
 
     @cached_property
     def corpus(self) -> Corpus:
         """The task's training texts, tokenised when asked for."""
-        texts = [(self.task.prompt(example), self.task.target(example)) for example in self.task.train_examples()]
-        return Corpus(texts, self.base.tokenizer, self.trainer.max_length)
+        return self.session.corpora(self.task, self._task_identity, self.base, self.trainer.max_length).train
 
     @cached_property
     def order(self) -> list[int]:
         """The samples, as a cell of this seed draws them: fewer are the head of more."""
-        return subset(len(self.corpus), self.most_samples, seed.generator(self.config["seed"], "subset"))
+        return subset(len(self.corpus), self.most_samples, seed.generator(self.settings.seed, "subset"))
 
     @property
     def most_samples(self) -> int:
         """The number of samples, or the limit of samples=auto."""
-        available = len(self.task.train_examples())
-        if self.config["samples"] == "auto":
+        samples, available = self.settings.samples, len(self.task.train_examples())
+        if samples == "auto":
             return min(AUTO_LIMIT, available)
-        if self.config["samples"] > available:
-            raise UserError(f"samples={self.config['samples']} is more than the {available} that task={self.task.name} has")
-        return self.config["samples"]
+        if samples > available:
+            raise UserError(f"samples={samples} is more than the {available} that task={self.task.name} has")
+        return samples
 
     def examples(self, samples: int) -> list[Encoded]:
         """The first so many samples.
@@ -152,116 +165,90 @@ class Study:
         Raises:
             UserError: a single one of them has target tokens, so that no interval can be told.
         """
-        found = self.corpus.encode(self.order[:samples])
-        if sum(example.target_tokens > 0 for example in found) == 1:
+        examples = self.corpus.encode(self.order[:samples])
+        if sum(example.target_tokens > 0 for example in examples) == 1:
             raise UserError(
                 f"one of {samples} samples has target tokens within trainer.max_length={self.trainer.max_length}, and an "
                 "interval needs two; raise it, or samples"
             )
-        return found
+        return examples
 
     @property
     def calibration(self) -> Calibration:
         """For variants that start from data: with samples=auto the most samples, of which they take the first."""
         return Calibration(self.corpus, self.order, self.trainer)
 
-    @property
-    def budget(self) -> Budget:
-        """Memory, and how the data are cut."""
-        held = int(self.knobs["memory_gb"] * 2**30)
-        return Budget(held, self.trainer.micro_batch_tokens, self.trainer.max_padding)
+    @cached_property
+    def _task_identity(self) -> dict[str, Any]:
+        return part_identity(self.settings.task) | {"fingerprint": self.task.fingerprint()}
 
-    @property
-    def rule(self) -> Rule:
-        """When a Lanczos run ends."""
-        return Rule(self.config["k"], self.knobs["tol"], self.knobs["max_iter"])
+    def _identity(self, node: dict[str, Any], name: str | None) -> dict[str, Any]:
+        return self._common | {"task": self._task_identity, "variant": part_identity(node), "name": name}
 
     @cached_property
     def _common(self) -> dict[str, Any]:
-        c = self.config
-        task = records.identity(c | {"evaluator": {"name": ""}, "variant": {}}, "", self.task.fingerprint())["task"]
+        s = self.settings
         return {
-            "model": models.fingerprint(self.model),
-            "task": task,
+            "model": locate.fingerprint(self.model),
             "max_length": self.trainer.max_length,
-            "rank": c["rank"],
-            "seed": c["seed"],
-            "samples": c["samples"],
-            "k": c["k"],
+            "rank": s.rank,
+            "seed": s.seed,
+            "samples": s.samples,
+            "k": s.k,
             "trained": file_hash(self.trained) if self.trained else None,
-            "rule": {key: self.knobs[key] for key in ("tol", "max_iter", "attention")},
-            "precision": self.knobs["precision"] if c["samples"] == "auto" else None,
+            "rule": {key: getattr(self.hessian, key) for key in ("tol", "max_iter", "attention")},
+            "precision": self.hessian.precision if s.samples == "auto" else None,
         }
 
     def identity(self, variant: str, name: str) -> dict[str, Any]:
         """Everything that decides a block's numbers."""
-        return self._common | {"variant": self.built(variant)[1], "name": name}
+        return self._identity(self.method(variant).node, name)
 
     def file(self, variant: str, name: str) -> Path:
-        """Where the record of a block is."""
-        return Path(self.config["output_dir"]) / f"{records.digest(self.identity(variant, name))}.json"
+        """Where the record of a block is: under its id, or under that of schema 1 where it was measured then."""
+        folder, identity = Path(self.settings.output_dir), self.identity(variant, name)
+        file = folder / f"{digest(identity)}.json"
+        if file.exists() or legacy.changed_part(identity):
+            return file
+        task = legacy.legacy_task(self.settings.task, self.task.fingerprint())
+        earlier = folder / f"{digest(self._common | {'task': task, 'variant': self.method(variant).node, 'name': name})}.json"
+        return earlier if earlier.exists() else file
 
     def record(self, variant: str, name: str) -> dict[str, Any] | None:
         """The record of a block; None where there is none that this version reads."""
-        return _checked(records.read(self.file(variant, name))) or None
+        return _readable(read_json(self.file(variant, name))) or None
 
     def _check(self) -> None:
-        c, knobs = self.config, self.knobs
-        models.check(self.model)
+        s = self.settings
+        locate.check(self.model)
         if self.model.dtype == "bfloat16" and self.trained is None:
             raise UserError("model.dtype=bfloat16: second derivatives need float32; leave model.dtype out")
-        for key, value in (("rank", c["rank"]), ("k", c["k"]), *((f"hessian.{key}", knobs[key]) for key in POSITIVE)):
+        for key, value in (("rank", s.rank), ("k", s.k), ("hessian.precision", self.hessian.precision)):
             if not value > 0:
                 raise UserError(f"{key}={value} must be greater than 0")
-        if c["k"] >= knobs["max_iter"]:
-            raise UserError(f"k={c['k']} eigenvalues take more than hessian.max_iter={knobs['max_iter']} products; raise it")
-        if c["blocks"] not in ("each", "joint"):
-            raise UserError(f"blocks={c['blocks']} is unknown; available: each, joint")
-        if c["blocks"] == "joint" and "auto" in (c["samples"], c["layers"]):
+        if s.k >= self.hessian.max_iter:
+            raise UserError(f"k={s.k} eigenvalues take more than hessian.max_iter={self.hessian.max_iter} products; raise it")
+        if s.blocks not in ("each", "joint"):
+            raise UserError(f"blocks={s.blocks} is unknown; available: each, joint")
+        if s.blocks == "joint" and "auto" in (s.samples, s.layers):
             raise UserError("blocks=joint has one block, for which auto has no meaning; give samples and layers as numbers")
-        if knobs["attention"] not in ATTENTION:
-            raise UserError(
-                f"hessian.attention={knobs['attention']} has no second derivative (fused kernels have none); "
-                f"available: {', '.join(ATTENTION)}"
-            )
-        if c["samples"] != "auto" and not (isinstance(c["samples"], int) and c["samples"] >= 2):
-            raise UserError(f"samples={c['samples']} must be a number of at least 2, or auto")
-        if self.trained is not None and "auto" in (c["samples"], c["layers"]):
+        if s.samples != "auto" and not (isinstance(s.samples, int) and s.samples >= 2):
+            raise UserError(f"samples={s.samples} must be a number of at least 2, or auto")
+        if self.trained is not None and "auto" in (s.samples, s.layers):
             raise UserError("hessian.checkpoint: auto compares with LoRA at the start; give samples and layers as numbers")
-        if not self.config["variants"]:
+        if not s.variants:
             raise UserError("variants is empty; give names such as variants=[lora,pissa]")
-        shapes = models.linear_shapes(self.model)
-        for name, (variant, _) in self.variants.items():
-            variant.check(shapes)
-            if variant.dropout and self.trained is None:
-                raise UserError(f"variant={name} has dropout={variant.dropout}, which makes the loss random; use dropout 0")
-        if not self.places:
-            raise UserError("matrices or layers is empty; leave it out for all")
-
-    def _layers(self, known: set[int]) -> set[int]:
-        asked = self.config["layers"]
-        if asked in ("all", "auto"):
-            return known
-        chosen = asked if isinstance(asked, list) else [asked]
-        for layer in chosen:
-            if layer not in known:
-                raise UserError(f"layers: the model has no layer {layer}; available: 0 … {max(known)}, all, auto")
-        return set(chosen)
-
-    def _matrices(self, known: set[str], adapted: set[str]) -> set[str]:
-        asked = self.config["matrices"]
-        if asked == "all":
-            return known & adapted
-        chosen = asked if isinstance(asked, list) else [asked]
-        for matrix in chosen:
-            if matrix not in known:
-                raise UserError(f"matrices: the model has no linear layer '{matrix}'; {nearest(str(matrix), known)}")
-            if matrix not in adapted:
-                raise UserError(f"matrices: no adapter on '{matrix}'; available: {', '.join(sorted(known & adapted))}")
-        return set(chosen)
+        shapes = linear_shapes(self.model)
+        for name, method in self.methods.items():
+            method.variant.check(shapes)
+            if method.variant.dropout and self.trained is None:
+                raise UserError(
+                    f"variant={name} has dropout={method.variant.dropout}, which makes the loss random; use dropout 0"
+                )
+        assert self.places
 
 
-def _checked(record: Any) -> dict[str, Any]:
+def _readable(record: Any) -> dict[str, Any]:
     """A record of a block that this version reads, or nothing."""
     try:
         read_block(record)
@@ -274,13 +261,10 @@ def _cell(folder: str | None) -> tuple[Path | None, dict[str, Any] | None]:
     """The trained values and the config of a cell."""
     if folder is None:
         return None, None
-    record = records.read(Path(folder) / "record.json")
+    record = read_json(Path(folder) / "record.json")
     values = Path(folder) / "trained.safetensors"
     if record is None:
         raise UserError(f"hessian.checkpoint={folder} holds no record; give a cell's folder, such as runs/0123456789abcdef")
     if not values.exists():
         raise UserError(f"hessian.checkpoint={folder} holds no trained.safetensors; train the cell with save_adapter=true")
-    return values, record["config"]
-
-
-POSITIVE = ("tol", "max_iter", "memory_gb", "precision")
+    return values, legacy.present_config(record["config"])

@@ -42,7 +42,7 @@ def changed_part(identity: dict[str, Any]) -> str | None:
     for name in ("task", "variant", "evaluator", "subset"):
         if name in identity and not _unchanged(identity[name]):
             return f"{name}={identity[name].get('name')}"
-    return None if identity["trainer"]["version"] == 1 else "trainer"
+    return None if identity.get("trainer", {"version": 1})["version"] == 1 else "trainer"
 
 
 def present_config(config: dict[str, Any]) -> dict[str, Any]:
