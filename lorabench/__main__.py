@@ -53,11 +53,24 @@ def _leave(error: Exception) -> NoReturn:
 
 def main() -> None:
     """Run the command line: a user's mistake ends in one line and exit code 2."""
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        module = COMMANDS[sys.argv.pop(1)]
-        let_import(sys.argv[1:])
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        return
+    try:
+        if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+            _other(COMMANDS[sys.argv.pop(1)])
+        else:
+            _cells()
+    except KeyboardInterrupt:
+        print("lorabench: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
+
+
+def _other(module: str) -> None:
+    let_import(sys.argv[1:])
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _cells() -> None:
     from lorabench.terminal.mistakes import explained
 
     let_import(sys.argv[1:])
@@ -66,11 +79,8 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants its flags together
     try:
         cli()
-    except KeyboardInterrupt:
-        print("lorabench: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
+        raise
     except Exception as error:
         line = explained(error, schema.CONF)
         if traceback or line is None:
