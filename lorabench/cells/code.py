@@ -25,8 +25,8 @@ def code_of(cls: Any) -> dict[str, int | str]:
     >>> code_of(Random)
     {'lorabench.subsets.random.Random': 1, 'lorabench.subsets.base.Subset': 1}
     """
-    classes = [each for each in inspect.getmro(cls) if not _installed(each)] if inspect.isclass(cls) else [cls]
-    return {f"{each.__module__}.{each.__qualname__}": _version(each) for each in classes}
+    classes = [base for base in inspect.getmro(cls) if not _installed(base)] if inspect.isclass(cls) else [cls]
+    return {f"{base.__module__}.{base.__qualname__}": _version(base) for base in classes}
 
 
 def _version(cls: Any) -> int | str:

@@ -51,8 +51,8 @@ def explained(error: BaseException, conf: Path, config: str = "config") -> str |
         unknown = key.group(1) if key else full_key if missing else None
         if unknown and unknown not in (keys := _keys(conf, config)):
             return f"unknown key '{unknown}'; {_nearest_key(unknown, keys)}"
-        told = next((line for line in lines if line.startswith("Value ")), lines[0] if lines else type(error).__name__)
-        return f"{full_key}: {told}" if full_key else told
+        reason = next((line for line in lines if line.startswith("Value ")), lines[0] if lines else type(error).__name__)
+        return f"{full_key}: {reason}" if full_key else reason
     if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
         return (
             "--cfg, --info and -m each stand alone: --cfg job without -m shows one cell, --cfg hydra -p hydra.sweeper the axes"

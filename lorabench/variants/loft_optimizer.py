@@ -122,10 +122,10 @@ def stacks(group: dict[str, Any]) -> list[list[Pair]]:
         or len(params) % 2
         or any(a.shape[0] != b.shape[1] for a, b in zip(params[::2], params[1::2], strict=True))
     ):
-        found = ", ".join(str(list(p.shape)) for p in params[:4])
+        shapes = ", ".join(str(list(p.shape)) for p in params[:4])
         raise UserError(
             f"variant=loft: its optimizer needs lora_A [r, n] and lora_B [m, r] of every matrix, but got parameters of shape "
-            f"{found} …; use an optimizer wrapper that keeps shapes (ZeRO's flattened partitions hide them)"
+            f"{shapes} …; use an optimizer wrapper that keeps shapes (ZeRO's flattened partitions hide them)"
         )
     alike: dict[Any, list[Pair]] = {}
     for a, b in zip(params[::2], params[1::2], strict=True):
