@@ -10,7 +10,7 @@ class UserError(Exception):
 
 def nearest(word: str, names: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known name, with the full list when nothing is close."""
-    candidates = sorted(set(candidates))
+    candidates = sorted(set(names))
     close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
