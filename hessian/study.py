@@ -13,8 +13,6 @@ from analysis.blocks import KIND, REFERENCE, read_block
 from hessian.blocks import Place, choose, places_of
 from hessian.schema import Config, HessianConfig
 from hessian.settings import Solver
-from lorabench.cells import legacy
-from lorabench.cells.identity import part_identity
 from lorabench.cells.parts import build, settings
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
@@ -23,6 +21,8 @@ from lorabench.models import locate
 from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
 from lorabench.models.shapes import linear_shapes
+from lorabench.records import legacy
+from lorabench.records.identity import part_identity
 from lorabench.schema import ModelConfig, TrainerConfig
 from lorabench.tasks.base import Task
 from lorabench.training import seed

@@ -6,8 +6,8 @@ from typing import Any
 from hydra.utils import get_object
 from omegaconf import MISSING as OPEN
 
-from lorabench.cells.code import code_of
 from lorabench.errors import UserError
+from lorabench.records.code import code_of
 from lorabench.schema import Config, TrainerConfig
 
 
