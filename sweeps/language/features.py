@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweeps.numbers import EXACT
 from sweeps.space import Axis
 
-Told = Mapping[str, np.ndarray]
-"""For each line's key its value of each candidate [candidates], numbers or words."""
+Columns = Mapping[str, np.ndarray]
+"""For each line's key its value of each candidate [candidates], numbers or words (``Prompts.columns``)."""
 
 RIDGE = 1e-8
 """Of the readout, as a share of the embeddings' whole variance: as little as float32 embeddings bear. With 1e-4 the features of
@@ -45,7 +46,7 @@ class Readout:
         return (x - self.center) @ self.matrix.T
 
 
-def readout(embeddings: np.ndarray, told: Told) -> Readout:
+def readout(embeddings: np.ndarray, columns: Columns) -> Readout:
     """The directions in which the embeddings of all candidates tell the values of each axis.
 
     The principal axes of embeddings of numbers are those of their digits: 2e-5 lies near 2e-3 and far from 3e-5. So an axis of
@@ -56,7 +57,7 @@ def readout(embeddings: np.ndarray, told: Told) -> Readout:
 
     Args:
         embeddings: of all candidates [candidates, width].
-        told: what their lines tell (``Prompts.told``), relations too.
+        columns: what their lines tell, relations too.
     """
     center = embeddings.mean(0, dtype=np.float64)
     x = embeddings - center
@@ -65,31 +66,34 @@ def readout(embeddings: np.ndarray, told: Told) -> Readout:
     values = values.clip(min=0)
     inverse = (vectors / (values + RIDGE * values.sum() + 1e-12)) @ vectors.T
     rows, axes = [], []
-    for key, targets in _targets(x, told):
-        found = inverse @ (x.T @ targets)  # [width, targets of this axis]
-        rows.append(2 * found.T / max(float(np.ptp(targets, axis=0).max()), 1e-12))
+    for key, targets in _targets(x, columns):
+        directions = inverse @ (x.T @ targets)  # [width, targets of this axis]
+        rows.append(2 * directions.T / max(float(np.ptp(targets, axis=0).max()), 1e-12))
         axes += [key] * targets.shape[1]
     matrix = np.concatenate(rows) if rows else np.zeros((0, x.shape[1]))
     return Readout(np.concatenate([matrix, _rest(x, gram, matrix)]), center, tuple(axes))
 
 
-def levelled(phi: np.ndarray, axes: Sequence[str], told: Told) -> np.ndarray:
+def levelled(phi: np.ndarray, axes: Sequence[str], columns: Columns) -> np.ndarray:
     """Features in which equal values are equal: each the mean over all candidates with that value of its key [candidates, …].
 
     A language model's state also depends on how the values go together. What that adds to a feature of one axis is small beside
     its range, but not beside the distance of neighbouring values, and a kernel's length scales follow it. The rest stays. With
     another token than its start, to which the same differences are added, equal values are equal but nearly.
 
+    >>> levelled(np.array([[0.0], [0.2], [1.0]]), ["lr"], {"lr": np.array([1e-4, 1e-4, 1e-3])}).ravel().tolist()
+    [0.1, 0.1, 1.0]
+
     Args:
         phi: φ of all candidates [candidates, features + rest].
         axes: the keys of the features (``Readout.axes``).
-        told: see ``readout``.
+        columns: see ``readout``.
     """
-    found = phi.copy()
+    features = phi.copy()
     for i, key in enumerate(axes):
-        _, at = np.unique(told[key], return_inverse=True)
-        found[:, i] = (np.bincount(at, phi[:, i]) / np.bincount(at))[at]
-    return found
+        _, at = np.unique(columns[key], return_inverse=True)
+        features[:, i] = (np.bincount(at, phi[:, i]) / np.bincount(at))[at]
+    return features
 
 
 def whole(embeddings: np.ndarray) -> Readout:
@@ -99,26 +103,26 @@ def whole(embeddings: np.ndarray) -> Readout:
     return Readout(np.eye(embeddings.shape[1]) / scale, center, ())
 
 
-def without_language(told: Told, width: int = 576) -> np.ndarray:
+def without_language(columns: Columns, width: int = 576) -> np.ndarray:
     """Embeddings that know nothing of language [candidates, width]: the sum of a random vector for each value of each line.
 
     With them in the place of a language model's, the rest of the method being the same, one sees what language adds.
     """
     generator = np.random.default_rng(0)
-    found = np.zeros((len(next(iter(told.values()))), width), dtype=np.float32)
-    for values in told.values():
+    sums = np.zeros((len(next(iter(columns.values()))), width), dtype=np.float32)
+    for values in columns.values():
         levels, at = np.unique(values, return_inverse=True)
-        found += generator.standard_normal((len(levels), width), dtype=np.float32)[at]
-    return found
+        sums += generator.standard_normal((len(levels), width), dtype=np.float32)[at]
+    return sums
 
 
-def left_out(embeddings: np.ndarray, told: Told) -> dict[str, float]:
+def left_out(embeddings: np.ndarray, columns: Columns) -> dict[str, float]:
     """How well each axis of at least four numbers is told for a value that the direction was not fitted to, R² over values.
 
     The mean embeddings of the other values are fitted as in ``readout``; 1: placed rightly, 0: as the mean of the others.
     """
-    found = {}
-    for key, values in told.items():
+    scores = {}
+    for key, values in columns.items():
         levels, at = np.unique(values, return_inverse=True)
         if len(levels) < 4 or levels.dtype.kind != "f":
             continue
@@ -132,26 +136,26 @@ def left_out(embeddings: np.ndarray, told: Told) -> dict[str, float]:
             weights = np.linalg.solve(kernel + RIDGE * np.trace(kernel) * np.eye(len(y)), y)
             guess = t[others].mean() + (means[level] - means[others].mean(0)) @ x.T @ weights
             errors.append((guess - t[level], t[others].mean() - t[level]))
-        ours, mean = np.square(errors).sum(0)
-        found[key] = float(1 - ours / mean)
-    return found
+        of_fit, of_mean = np.square(errors).sum(0)
+        scores[key] = float(1 - of_fit / of_mean)
+    return scores
 
 
-def _targets(x: np.ndarray, told: Told) -> list[tuple[str, np.ndarray]]:
+def _targets(x: np.ndarray, columns: Columns) -> list[tuple[str, np.ndarray]]:
     """For each key with a choice what its features should tell [candidates, targets], centred."""
-    found = []
-    for key, values in told.items():
+    targets = []
+    for key, values in columns.items():
         levels, at = np.unique(values, return_inverse=True)
         if len(levels) > 1:
             target = _scaled(values)[:, None] if values.dtype.kind == "f" else _levels(x, at)
-            found.append((key, target - target.mean(0)))
-    return found
+            targets.append((key, target - target.mean(0)))
+    return targets
 
 
 def _scaled(numbers: np.ndarray) -> np.ndarray:
     """Their logarithm where they span orders of magnitude."""
-    told = Axis("", tuple(f"{value:.15g}" for value in np.unique(numbers)))
-    return np.log(numbers) if told.logarithmic else numbers
+    axis = Axis("", tuple(f"{value:{EXACT}}" for value in np.unique(numbers)))
+    return np.log(numbers) if axis.logarithmic else numbers
 
 
 def _levels(x: np.ndarray, at: np.ndarray) -> np.ndarray:

@@ -2,19 +2,19 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import yaml
 
 from sweeps.errors import SweepError
-from sweeps.search.relations import Relation
+from sweeps.language.relations import Relation
+from sweeps.numbers import ROUGH, VALUE, parsed
 from sweeps.space import Space
-
-if TYPE_CHECKING:
-    import numpy as np
 
 TEXTS = Path(__file__).parent / "texts"
 
@@ -28,7 +28,7 @@ class Text:
         axes: an explanation by key, of a hyperparameter or a relation.
         names: how value lines call a key; without an entry, the key itself.
         relations: quantities through which several hyperparameters act together, as products of their keys
-            (``sweeps.search.relations``).
+            (``sweeps.language.relations``).
     """
 
     task: str = ""
@@ -43,17 +43,15 @@ class Text:
         Raises:
             SweepError: no such file, or not of that form; one line.
         """
-        import yaml
-
         file = TEXTS / f"{name}.yaml" if (TEXTS / f"{name}.yaml").is_file() else Path(name)
         try:
             content: Any = yaml.safe_load(file.read_text())
             return Text(**_parts(content))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            known = ", ".join(sorted(each.stem for each in TEXTS.glob("*.yaml")))
+            available = ", ".join(sorted(text.stem for text in TEXTS.glob("*.yaml")))
             reason = " ".join(str(error).split())
             raise SweepError(
-                f"text={name} is neither one of {known} nor a yaml with task, axes, names and relations ({reason})"
+                f"text={name} is neither one of {available} nor a yaml with task, axes, names and relations ({reason})"
             ) from error
 
 
@@ -67,10 +65,10 @@ def _parts(content: Any) -> dict[str, Any]:
     if not isinstance(parts.get("task", ""), str):
         raise ValueError("task is no text")
     for part in ("axes", "names", "relations"):
-        each = parts.get(part, {})
-        if not isinstance(each, dict):
+        entries = parts.get(part, {})
+        if not isinstance(entries, dict):
             raise ValueError(f"{part} is no mapping from keys to texts")
-        if wrong := [str(key) for key, value in each.items() if not (isinstance(key, str) and isinstance(value, str))]:
+        if wrong := [str(key) for key, value in entries.items() if not (isinstance(key, str) and isinstance(value, str))]:
             raise ValueError(f"{part}.{wrong[0]} is no text")
     relations = {name: Relation.of(name, rule) for name, rule in parts.get("relations", {}).items()}
     for name, relation in relations.items():
@@ -86,6 +84,14 @@ class Prompts:
     alpha_mult=2. The axes that relations need come first, and each relation behind the last of its own, so that texts that
     differ in the other axes alone begin alike.
 
+    >>> space = Space({"lr": ["1e-4", "1e-3"], "rank": ["4", "8"]})
+    >>> prompts = Prompts(space, Text(axes={"lr": "lr is the peak learning rate."}))
+    >>> print(prompts.head, *prompts.lines(3), sep="")
+    lr is the peak learning rate.
+    The setting:
+    lr=1e-3
+    rank=8
+
     Args:
         space: the candidates.
         text: the explanations; with ``domain=False`` the head is one neutral line, and no relation is told.
@@ -98,12 +104,13 @@ class Prompts:
 
     def __init__(self, space: Space, text: Text, domain: bool = True, relations: bool = True) -> None:
         self.space, self._names = space, text.names
-        seen = {name: key for key, names in space.derived.items() for name in names if name in space.hidden}
-        axes = list(dict.fromkeys(seen.get(key, key) for key in space.keys))
+        told_by = {name: key for key, names in space.derived.items() for name in names if name in space.hidden}
+        axes = list(dict.fromkeys(told_by.get(key, key) for key in space.keys))
         given = list(text.relations.values()) if domain and relations else []
-        if taken := [each.name for each in given if each.name in space.columns]:
+        if taken := [relation.name for relation in given if relation.name in space.columns]:
             raise SweepError(f"the text's relation {taken[0]} has the name of a key that is searched: give it another one")
-        self._relations = [each for each in given if each.holds({key: space.columns[key] for key in axes})]
+        columns = {key: space.columns[key] for key in axes}
+        self._relations = [relation for relation in given if relation.holds(columns)]
         self.keys = self._ordered(axes)
         shown = [self._names.get(key, key) for key in self.keys]
         if alike := [name for name in shown if shown.count(name) > 1]:
@@ -114,16 +121,17 @@ class Prompts:
         self.head = "\n".join([*(part for part in parts if part), "The setting:"])
 
     @cached_property
-    def told(self) -> dict[str, "np.ndarray"]:
+    def columns(self) -> dict[str, np.ndarray]:
         """For each key what its line tells of each candidate [candidates]: numbers, or words."""
-        columns = self.space.columns | {each.name: each.values(self.space.columns) for each in self._relations}
+        of_relations = {relation.name: relation.values(self.space.columns) for relation in self._relations}
+        columns = self.space.columns | of_relations
         return {key: columns[key] for key in self.keys}
 
     @property
-    def told_alone(self) -> list[str]:
+    def unexplained(self) -> list[str]:
         """Keys that a text with explanations has none of; of a text without any, and with ``domain=False``, none."""
-        unknown = [key for key in self.keys if not self.explanations[key]]
-        return unknown if self._explains else []
+        bare = [key for key in self.keys if not self.explanations[key]]
+        return bare if self._explains else []
 
     @cached_property
     def digest(self) -> str:
@@ -137,49 +145,44 @@ class Prompts:
         return [texts[at[candidate]] for texts, at in self.lines_by_key.values()]
 
     @cached_property
-    def lines_by_key(self) -> dict[str, tuple[list[str], "np.ndarray"]]:
-        """For each key its different lines, and each candidate's."""
-        import numpy as np
-
-        found, relations = {}, {each.name for each in self._relations}
-        for key, told in self.told.items():
-            values, at = np.unique(told, return_inverse=True)
-            digits = 3 if key in relations else 6
-            texts = [f"{value:.{digits}g}" if isinstance(value, float) else value for value in values.tolist()]
+    def lines_by_key(self) -> dict[str, tuple[list[str], np.ndarray]]:
+        """For each key its different lines, and each candidate's place among them [candidates]."""
+        lines, relations = {}, {relation.name for relation in self._relations}
+        for key, column in self.columns.items():
+            values, at = np.unique(column, return_inverse=True)
+            digits = ROUGH if key in relations else VALUE
+            texts = [f"{value:{digits}}" if isinstance(value, float) else value for value in values.tolist()]
             alike = scientific(texts)
-            found[key] = [f"\n{self._names.get(key, key)}={written(text, alike)}" for text in texts], at
-        return found
+            lines[key] = [f"\n{self._names.get(key, key)}={written(text, alike)}" for text in texts], at
+        return lines
 
     def _ordered(self, axes: Sequence[str]) -> list[str]:
         """The axes' keys and the relations' names."""
-        needed = [key for key in axes if any(key in each.powers for each in self._relations)]
-        found: list[str] = []
+        needed = [key for key in axes if any(key in relation.powers for relation in self._relations)]
+        keys: list[str] = []
         for key in needed:
-            found.append(key)
-            found += [each.name for each in self._relations if each.name not in found and set(each.powers) <= set(found)]
-        return [*found, *(key for key in axes if key not in needed)]
+            keys.append(key)
+            complete = [relation.name for relation in self._relations if set(relation.powers) <= set(keys)]
+            keys += [name for name in complete if name not in keys]
+        return [*keys, *(key for key in axes if key not in needed)]
 
 
 def scientific(texts: Iterable[str]) -> bool:
     """Whether an axis's numbers are written as 1e-4: all are, where one is below 0.01 or from 100,000 on."""
-    sizes = [abs(number) for number in map(_number, texts) if number]
+    sizes = [abs(number) for number in map(parsed, texts) if number]
     return any(not 1e-2 <= size < 1e5 for size in sizes)
 
 
 def written(text: str, scientific: bool) -> str:
-    """A value in one way of writing: 1e-4 for 0.0001 and 1.0e-04, or 16 for 16.0; other words, and 0, as they are."""
-    number = _number(text)
+    """A value in one way of writing; words, and 0, as they are.
+
+    >>> written("0.0001", scientific=True), written("1.0e-04", scientific=True), written("16.0", scientific=False)
+    ('1e-4', '1e-4', '16')
+    """
+    number = parsed(text)
     if number is None:
         return text
     if number == 0 or not scientific:
-        return f"{number:.6g}"
+        return f"{number:{VALUE}}"
     digits, exponent = f"{number:.5e}".split("e")
     return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import torch
 
 from sweeps.errors import SweepError
-from sweeps.search.prompts import Prompts
-
-if TYPE_CHECKING:
-    import numpy as np
+from sweeps.language.cache import cached
+from sweeps.language.prompts import Prompts
 
 NO_TOKEN = "this encoder needs method.token=false: a token stands behind a text, where only a causal model has read all of it"
 
@@ -45,33 +46,27 @@ class Sentences:
                     f"the text of {key} has {length} tokens, the encoder reads {self.limit}: shorten what explains {key}"
                 )
 
-    def table(self, token: bool) -> "np.ndarray":
+    def table(self, token: bool) -> np.ndarray:
         """Embeddings of all candidates [candidates, width], float32; what they are sums of is cached.
 
         Raises:
             SweepError: a token, or a text that is longer than the model reads.
         """
-        import numpy as np
-
-        from sweeps.search.encoder import kept
-
         if token:
             raise SweepError(NO_TOKEN)
         self.check()
         content = json.dumps([self.fingerprint, list(self._texts.values())])
         file = self.cache / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.npy"
-        units = kept(file, lambda: np.stack([self._unit(text) for texts in self._texts.values() for text in texts]))
-        found = np.zeros((len(self.prompts.space), units.shape[1]), dtype=np.float32)
+        units = cached(file, lambda: np.stack([self._unit(text) for texts in self._texts.values() for text in texts]))
+        sums = np.zeros((len(self.prompts.space), units.shape[1]), dtype=np.float32)
         first = 0  # of this key's texts
         for texts, at in self.prompts.lines_by_key.values():
-            found += units[first + at]
+            sums += units[first + at]
             first += len(texts)
-        return found
+        return sums
 
-    def _unit(self, text: str) -> "np.ndarray":
+    def _unit(self, text: str) -> np.ndarray:
         """u of a text [width]."""
-        import torch
-
         with torch.no_grad():
             mean = self.model(**self.tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0)
         return torch.nn.functional.normalize(mean, dim=0).numpy()

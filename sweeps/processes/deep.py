@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from sweeps.search import process
+from sweeps.processes import batched, improvement
 
 SPREAD = 0.05
 """Prior deviation of each entry of W and b from where it starts, features being in [−1, 1]; whatever the number of scores. With
@@ -22,7 +22,7 @@ EXTENT = 2.0
 class Projection:
     """z = ELU(Wφ + b) − 1, a batch of them; standard normal parameters V with W = [I 0] + `SPREAD`·V, and so b = 1 + ….
 
-    φ = P(x − c) is a linear function of the embedding x (``features.Readout``), and so is Wφ. φ lies in [−1, 1]: at the start
+    φ = P(x − c) is a linear function of an embedding x (``sweeps.language.features.Readout``), and so is Wφ. φ lies in [−1, 1]: at the start
     ELU is in its linear part, z = φ, and the kernel sees the distances of φ. W turns and mixes the features, so that a kernel
     with a length scale for each follows ridges along which several hyperparameters trade off; P's further rows come in from 0.
 
@@ -55,11 +55,11 @@ class Member:
         fit: to all observations, a batch of one.
         density: log density of each observation under the refit that did not know its fold [n].
         features: those of its process [m, k] from what it is given of the candidates [m, inputs].
-        shift: change of a token that was fitted with it.
+        shift: change of a token that was fitted with it [t], in the coordinates of ``slopes`` (``projected``).
     """
 
     name: str
-    fit: process.Fit
+    fit: batched.Fit
     density: torch.Tensor
     features: Callable[[torch.Tensor], torch.Tensor] = lambda inputs: inputs
     shift: torch.Tensor | None = None
@@ -67,10 +67,10 @@ class Member:
 
 def fixed(name: str, inputs: torch.Tensor, scores: torch.Tensor, extent: float = EXTENT, shared: bool = False) -> Member:
     """A process on inputs [n, k] as they are."""
-    kept = process.splits(len(scores))
+    kept = batched.splits(len(scores))
     features, targets = inputs.expand(len(kept), -1, -1), scores.expand(len(kept), -1)
-    found = process.fit(lambda: features, targets, kept, extent, shared)
-    return Member(name, found.last(), found.left_out().sum(0))
+    fits = batched.fit(lambda: features, targets, kept, extent, shared)
+    return Member(name, fits.last(), fits.left_out().sum(0))
 
 
 def projected(
@@ -85,7 +85,7 @@ def projected(
         features: how many the process sees.
         slopes: change of φ by a token [n, inputs, t], in units of the prior deviation of each of its t directions.
     """
-    kept = process.splits(len(scores))
+    kept = batched.splits(len(scores))
     projection = Projection(len(kept), inputs.shape[1], features)
     token = inputs.new_zeros(len(kept), 0 if slopes is None else slopes.shape[2]).requires_grad_(True)
 
@@ -97,10 +97,10 @@ def projected(
         return projection.penalty() + 0.5 * token.square().sum(1)
 
     trained = [projection.change] if slopes is None else [projection.change, token]
-    found = process.fit(observed, scores.expand(len(kept), -1), kept, EXTENT, trained=trained, penalty=penalty, lr=LR)
+    fits = batched.fit(observed, scores.expand(len(kept), -1), kept, EXTENT, trained=trained, penalty=penalty, lr=LR)
     projection.change = projection.change.detach()[-1:]
     shift = None if slopes is None else token.detach()[-1]
-    return Member(name, found.last(), found.left_out().sum(0), lambda phi: projection(phi[None])[0], shift)
+    return Member(name, fits.last(), fits.left_out().sum(0), lambda phi: projection(phi[None])[0], shift)
 
 
 def weights(members: Sequence[Member]) -> torch.Tensor:
@@ -116,22 +116,22 @@ def weights(members: Sequence[Member]) -> torch.Tensor:
 def attempt(build: Callable[[], Member]) -> Member | None:
     """The member, or None where its fit broke down: a covariance that is not positive definite, or no finite prediction."""
     try:
-        found = build()
+        member = build()
     except torch.linalg.LinAlgError:
         return None
-    return found if found.density.isfinite().all() and found.fit.weights.isfinite().all() else None
+    return member if member.density.isfinite().all() and member.fit.weights.isfinite().all() else None
 
 
 def moved(member: Member, inputs: torch.Tensor) -> Member:
     """The member with other inputs of the same observations [n, inputs], its hyperparameters as they were."""
     fit = member.fit
-    return replace(member, fit=process.conditioned(member.features(inputs)[None], fit.scores, fit.kept, fit.length, fit.noise))
+    return replace(member, fit=batched.conditioned(member.features(inputs)[None], fit.scores, fit.kept, fit.length, fit.noise))
 
 
 def log_average_improvement(
     members: Sequence[Member], shares: torch.Tensor, inputs: Sequence[torch.Tensor], incumbent: float
 ) -> torch.Tensor:
-    """Log of the expected improvement under the mixture of the members, log Σ shareⱼ·EIⱼ(x), [m].
+    """Log of the expected improvement under the mixture of the members, log Σⱼ shareⱼ · EIⱼ(x), [m].
 
     Args:
         members: the models.
@@ -140,24 +140,22 @@ def log_average_improvement(
         incumbent: what is to be improved.
     """
     parts = [
-        log_improvement(one, given, incumbent) + share.log()
-        for one, share, given in zip(members, shares, inputs, strict=True)
+        log_improvement(member, candidates, incumbent) + share.log()
+        for member, share, candidates in zip(members, shares, inputs, strict=True)
         if share > 0
     ]
     return torch.logsumexp(torch.stack(parts), 0)
 
 
 def log_improvement(member: Member, inputs: torch.Tensor, incumbent: float) -> torch.Tensor:
-    """Log expected improvement over the incumbent at candidates [m, inputs], by BoTorch, [m]."""
-    from sweeps.search import gp
-
+    """Log expected improvement over the incumbent at candidates [m, inputs], [m]."""
     with torch.no_grad():
-        return gp.log_improvement(_botorch(member.fit), member.features(inputs), incumbent)
+        return improvement.log_improvement(_botorch(member.fit), member.features(inputs), incumbent)
 
 
-def _botorch(fit: process.Fit) -> Any:
-    """The fitted process as BoTorch's model."""
-    from botorch.models import SingleTaskGP
+def _botorch(fit: batched.Fit) -> Any:
+    """The fitted process, the only one of its batch, as BoTorch's model."""
+    from botorch.models import SingleTaskGP  # of an extra, as in `improvement`
     from gpytorch.kernels import MaternKernel
 
     features = fit.features[0]

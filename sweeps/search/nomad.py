@@ -16,7 +16,6 @@ ANSWER = "answer: "
 RUNS = 4
 """After so many, each of which ended before it asked something new, the candidates are random. Not tuned."""
 
-
 EVALUATIONS = 10
 """So many visits of points, known or not, for each one that is known: at its end NOMAD only circles around the best."""
 
@@ -47,8 +46,8 @@ class Nomad(Search):
         """See ``Search.ask``."""
         free = untried(self.space, history)
         if history:
-            scores = dict(zip((one.candidate for one in history), filled(history), strict=True))
-            seen = [one.candidate for one in history[: self._initial]]
+            scores = dict(zip((observation.candidate for observation in history), filled(history), strict=True))
+            seen = [observation.candidate for observation in history[: self._initial]]
             for run in range(RUNS):
                 answer = self._run(scores, max(seen, key=scores.__getitem__), run)
                 if answer["next"] is not None:
@@ -73,8 +72,8 @@ class Nomad(Search):
         ran = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True)
         answers = [line for line in ran.stdout.splitlines() if line.startswith(ANSWER)]
         if ran.returncode != 0 or not answers:
-            told = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()[-1]
-            raise SweepError(f"NOMAD crashed after {len(scores)} evaluations (exit code {ran.returncode}): {told}")
+            message = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()[-1]
+            raise SweepError(f"NOMAD crashed after {len(scores)} evaluations (exit code {ran.returncode}): {message}")
         return json.loads(answers[-1].removeprefix(ANSWER))
 
     def _places(self, candidate: int) -> list[int]:
@@ -90,7 +89,7 @@ class Nomad(Search):
 
 def main() -> None:
     """Print the first point that NOMAD asks for and the question on stdin has no value of, and the points before it."""
-    import PyNomad
+    import PyNomad  # of an extra: `Search.check` says how to install it
 
     question = json.load(sys.stdin)
     values = {tuple(places): value for *places, value in question["values"]}

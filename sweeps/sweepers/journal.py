@@ -2,14 +2,16 @@
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from sweeps.errors import SweepError
+from sweeps.numbers import is_finite
 from sweeps.search.base import Observation
 from sweeps.space import Space
 
@@ -43,8 +45,6 @@ def held(file: Path) -> Iterator[None]:
     Raises:
         SweepError: another process has it.
     """
-    from filelock import FileLock, Timeout
-
     lock = FileLock(f"{file}.lock")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,10 +100,10 @@ class Journal:
             self.file.write_bytes(b"")  # at most a header that a kill cut: nothing was asked yet
             self._append(header)
             return
-        found = self._read(lines[0], 1)
-        if found.get("journal") != VERSION:
+        written = self._read(lines[0], 1)
+        if written.get("journal") != VERSION:
             raise SweepError(self._none())
-        if different := _differences(found, header):
+        if different := _differences(written, header):
             raise SweepError(
                 f"{self.file} is of another search ({different}): go on with its settings, or give another "
                 "hydra.sweeper.journal"
@@ -133,11 +133,11 @@ class Journal:
                 if numbers == list(asked) and all(isinstance(c, int) and c in range(len(self.space)) for c in candidates):
                     self.trials.extend(map(Trial, candidates))
                     return
-            case {"tell": int(told), "status": "told", "score": score} if told in self.open() and _finite(score):
-                self.trials[told] = Trial(self.trials[told].candidate, "told", score)
+            case {"tell": int(trial), "status": "told", "score": score} if trial in self.open() and is_finite(score):
+                self.trials[trial] = Trial(self.trials[trial].candidate, "told", score)
                 return
-            case {"tell": int(told), "status": "failed", "score": None} if told in self.open():
-                self.trials[told] = Trial(self.trials[told].candidate, "failed", None, str(line.get("note", "")))
+            case {"tell": int(trial), "status": "failed", "score": None} if trial in self.open():
+                self.trials[trial] = Trial(self.trials[trial].candidate, "failed", None, str(line.get("note", "")))
                 return
         raise SweepError(self._damaged(number))
 
@@ -175,27 +175,27 @@ class Journal:
 
 
 def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
-    """The leaves of nested mappings by their dotted keys."""
+    """The leaves of nested mappings by their dotted keys.
+
+    >>> flattened({"lr": 0.1, "task": {"name": "math"}})
+    {'lr': 0.1, 'task.name': 'math'}
+    """
     if not isinstance(value, dict):
         return {prefix: value}
     return {k: v for key, item in value.items() for k, v in flattened(item, f"{prefix}.{key}" if prefix else str(key)).items()}
 
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+def _differences(written: dict[str, Any], wanted: dict[str, Any]) -> str:
     """What differs between two headers, in words."""
-    if found.get("space") != wanted["space"]:
-        axes, mine = found.get("axes", {}), wanted["axes"]
-        keys = [key for key in {**axes, **mine} if axes.get(key) != mine.get(key)]
+    if written.get("space") != wanted["space"]:
+        old_axes, new_axes = written.get("axes", {}), wanted["axes"]
+        keys = [key for key in {**old_axes, **new_axes} if old_axes.get(key) != new_axes.get(key)]
         return "another space: " + ", ".join(keys or ["derived keys or the order of the axes"])
-    theirs, ours = flattened(found.get("search", {})), flattened(wanted["search"])
-    keys = [key for key in {**ours, **theirs} if key not in ours or key not in theirs or theirs[key] != ours[key]]
+    old, new = flattened(written.get("search", {})), flattened(wanted["search"])
+    keys = [key for key in {**new, **old} if key not in new or key not in old or old[key] != new[key]]
     # What a user has set stands first: no copy of it in the method's settings, no class, and short keys before what they bring.
     named = [key for key in keys if not key.endswith("_target_") and key.removeprefix("settings.") not in set(keys) - {key}]
-    different = [_difference(key, str(theirs.get(key)), str(ours.get(key))) for key in sorted(named or keys, key=_depth)]
+    different = [_difference(key, str(old.get(key)), str(new.get(key))) for key in sorted(named or keys, key=_depth)]
     more = [f"and {len(different) - SHOWN} more"] if len(different) > SHOWN else []
     return ", ".join([*different[:SHOWN], *more])
 
@@ -204,6 +204,6 @@ def _depth(key: str) -> int:
     return key.count(".")
 
 
-def _difference(key: str, found: str, wanted: str) -> str:
+def _difference(key: str, written: str, wanted: str) -> str:
     """A hash says nothing to a reader."""
-    return f"{key} differs" if len(found) + len(wanted) > LONG else f"{key} {found} instead of {wanted}"
+    return f"{key} differs" if len(written) + len(wanted) > LONG else f"{key} {written} instead of {wanted}"

@@ -9,21 +9,23 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from omegaconf import DictConfig, OmegaConf
 
-from sweeps import settings
-from sweeps.errors import SweepError
-from sweeps.grid import GridSweeper, SweepFailed, is_number, reason, retry_later, score
-from sweeps.journal import Journal, flattened, held
-from sweeps.progress import RESULTS, Table, results, write
-from sweeps.promotion import Promoted
+from sweeps.errors import SweepError, SweepFailed
 from sweeps.search import design
 from sweeps.search.base import Observation, Search
 from sweeps.space import Space, factors, rules
+from sweeps.sweepers import settings
+from sweeps.sweepers.base import CellSweeper
+from sweeps.sweepers.jobs import no_answer, score
+from sweeps.sweepers.journal import Journal, flattened, held
+from sweeps.sweepers.progress import Table
+from sweeps.sweepers.promotion import Promoted
+from sweeps.sweepers.results import results, write
 
 
-class SearchSweeper(GridSweeper):
+class SearchSweeper(CellSweeper):
     """``budget`` evaluations chosen by ``method`` from the swept values of ``params`` and the command line, which wins.
 
     A failed evaluation counts, is never asked for again and enters the method's model with the worst score measured. A diverged
@@ -41,7 +43,7 @@ class SearchSweeper(GridSweeper):
         max_failure_rate: share of the budget that may fail; beyond it nothing more is asked.
         journal: file of what was asked and told; the same command goes on from it.
         identity: gives of a composed config what decides its score, so that another search does not go on from the journal.
-        grid: see ``GridSweeper``; ``preflight`` gets the configs of ``Space.cover``, and as ``expected`` a function that gives
+        cells: see ``CellSweeper``; ``preflight`` gets the configs of ``Space.cover``, and as ``expected`` a function that gives
             as many configs as will be run, like those that will be.
     """
 
@@ -60,9 +62,9 @@ class SearchSweeper(GridSweeper):
         max_failure_rate: float,
         journal: str,
         identity: Callable[[DictConfig], dict[str, Any]],
-        **grid: Any,
+        **cells: Any,
     ):
-        super().__init__(**grid)
+        super().__init__(**cells)
         self.method, self.name, self.identity = method, name, identity
         self.budget, self.seed, self.initial, self.design = budget, seed, initial, design
         self.parallel, self.max_failure_rate, self.journal = parallel, max_failure_rate, journal
@@ -73,7 +75,12 @@ class SearchSweeper(GridSweeper):
         return Path(self.journal).expanduser()
 
     def sweep(self, arguments: list[str]) -> list[JobReturn] | None:
-        """Check and run the search; None when the preflight said not to run it."""
+        """Check and run the search; None when the preflight said not to run it.
+
+        Raises:
+            SweepError: a setting, an axis or a journal that cannot be, or what the method needs is not at hand.
+            SweepFailed: too many evaluations failed, a job gave no number, or a promoted cell failed.
+        """
         self.check()
         fixed, space = self.space(arguments)
         if self.budget > len(space):
@@ -82,16 +89,15 @@ class SearchSweeper(GridSweeper):
             )
         method = self.method(space, self.seed)
         cover = [[*fixed, *space.overrides(candidate)] for candidate in space.cover()]
-        configs = self.compose(cover)
-        self._check_promotion(cover, self.budget)
+        configs = self.composition.configs(cover)
+        self.check_promotion(cover, self.budget)
         promotion = f", then the best {self.promotion.count} in full" if self.promotion.count else ""
         print(
             f"{self.name}: {self.budget} evaluations of {len(space)} candidates ({space}){promotion}; checked are the "
             f"{len(configs)} that show every value",
             file=sys.stderr,
         )
-        launcher = type(self.launcher).__name__
-        if self.parallel > 1 and launcher == "BasicLauncher":
+        if self.parallel > 1 and self.rounds.one_by_one:
             print(
                 f"hydra.sweeper.parallel={self.parallel}: one after another, unless hydra/launcher is another", file=sys.stderr
             )
@@ -113,19 +119,19 @@ class SearchSweeper(GridSweeper):
         while numbers := journal.open() or self._ask(journal, method, points):
             batch = numbers[: self.parallel]
             cells = [[*fixed, *space.overrides(journal.trials[number].candidate)] for number in batch]
-            found = self.launch(cells, first=len(jobs))
-            jobs.extend(found)
-            for number, job in zip(batch, found, strict=True):
+            answers = self.rounds.run(cells)
+            jobs.extend(answers)
+            for number, job in zip(batch, answers, strict=True):
                 if not no_answer(job):
                     journal.tell(number, *score(job))
                     table.row(journal.trials[number])
-            self._write(journal)
-            if stop := next(filter(None, map(no_answer, found)), ""):
+            self._keep(journal)
+            if stop := next(filter(None, map(no_answer, answers)), ""):
                 raise SweepFailed(stop)
             self._stop_if_failing(journal)
         cells = [[*fixed, *space.overrides(trial.candidate)] for trial in journal.trials]
-        self._write(journal)
-        self.promote(cells, [trial.score for trial in journal.trials], len(cells), partial(self._write, journal))
+        self._keep(journal)
+        self.promote(cells, [trial.score for trial in journal.trials], partial(self._keep, journal))
         return jobs
 
     def space(self, arguments: Sequence[str]) -> tuple[list[str], Space]:
@@ -138,7 +144,7 @@ class SearchSweeper(GridSweeper):
         return fixed, Space(axes, self.derived, self.hidden(axes))
 
     def check(self) -> None:
-        """See ``GridSweeper.check``."""
+        """See ``CellSweeper.check``."""
         super().check()
         settings.text("name", self.name, "the method's name")
         settings.text("journal", self.journal, "a file")
@@ -156,13 +162,15 @@ class SearchSweeper(GridSweeper):
         points = design.first(space, self.design, self.seed, self.budget)
         cells = [[*fixed, *space.overrides(candidate)] for candidate in points]
         full = self.promotion.choose(cells, [0.0] * len(cells))
-        return self.compose([*cells, *(one.overrides for one in full)])
+        return self.composition.configs([*cells, *(promoted.overrides for promoted in full)])
 
     def _identity(self, method: Search, configs: Sequence[DictConfig]) -> dict[str, Any]:
         """What decides questions and scores, for the journal: of the configs, what they share, and a hash of the rest."""
-        found = [flattened(self.identity(config)) for config in configs]
-        shared = {key: value for key, value in found[0].items() if all(key in one and one[key] == value for one in found)}
-        rest = [{key: value for key, value in one.items() if key not in shared} for one in found]
+        deciding = [flattened(self.identity(config)) for config in configs]
+        shared = dict(deciding[0])
+        for values in deciding[1:]:
+            shared = {key: value for key, value in shared.items() if key in values and values[key] == value}
+        rest = [{key: value for key, value in values.items() if key not in shared} for values in deciding]
         switches = flattened(OmegaConf.to_container(self.job_config.hydra.sweeper.method, resolve=True))
         return {
             "method": self.name,
@@ -177,22 +185,22 @@ class SearchSweeper(GridSweeper):
 
     def _ask(self, journal: Journal, method: Search, points: Sequence[int]) -> list[int]:
         """Numbers of the next trials, noted in the journal; none when the budget is spent."""
-        known = journal.history()
-        told = [one.score for one in known if one.score is not None]
-        lie = statistics.median(told) if told else None
+        answered = journal.history()
+        scores = [observation.score for observation in answered if observation.score is not None]
+        lie = statistics.median(scores) if scores else None
         asked: list[int] = []
         for _ in range(min(self.parallel, self.budget - len(journal.trials))):
-            history = [*known, *(Observation(candidate, lie) for candidate in asked)]
+            history = [*answered, *(Observation(candidate, lie) for candidate in asked)]
             point = design.next_first(points, history)
             asked.append(method.ask(history) if point is None else point)
         return journal.ask(asked) if asked else []
 
-    def _write(self, journal: Journal, promoted: Sequence[Promoted] = ()) -> None:
-        """The best so far where Hydra's own sweepers have it, and beside the journal, where no other search replaces it."""
+    def _keep(self, journal: Journal, promoted: Sequence[Promoted] = ()) -> None:
+        """Write the best so far where every sweep has it, and beside the journal, where no other search replaces it."""
         cells = [journal.space.overrides(trial.candidate) for trial in journal.trials]
         scores = [trial.score for trial in journal.trials]
-        if found := results(self.name, cells, scores, promoted, len(journal.open()), journal=str(journal.file)):
-            write(found, Path(self.job_config.hydra.sweep.dir) / RESULTS, self.journal_file.with_suffix(".yaml"))
+        if content := results(self.name, cells, scores, promoted, len(journal.open()), journal=str(journal.file)):
+            write(content, self.results_file, self.journal_file.with_suffix(".yaml"))
 
     def _stop_if_failing(self, journal: Journal) -> None:
         failed = [trial for trial in journal.trials if trial.status == "failed"]
@@ -208,16 +216,4 @@ class SearchSweeper(GridSweeper):
 def _title(configs: Sequence[DictConfig]) -> str:
     """`tiny · arithmetic`: names of model and task, where an application has such."""
     names = [dict.fromkeys(OmegaConf.select(config, key) for config in configs) for key in ("model.name", "task.name")]
-    return " · ".join(", ".join(map(str, found)) for found in names if None not in found)
-
-
-def no_answer(job: JobReturn) -> str:
-    """Why a job tells nothing of its candidate, which then stays open; empty if it tells."""
-    if retry_later(job):
-        return f"{reason(job)}: a search waits for what others train, so leave out when_busy=defer; the same command goes on"
-    if job.status == JobStatus.COMPLETED and not is_number(job.return_value):
-        return (
-            f"a job gave {job.return_value!r} for a score, not a number: a search needs the metric as the job's value; the "
-            "same command goes on once it has it"
-        )
-    return ""
+    return " · ".join(", ".join(map(str, values)) for values in names if None not in values)

@@ -31,7 +31,7 @@ def text(key: str, value: Any, what: str) -> None:
 
 def overrides(key: str, value: Any) -> None:
     """Raise SweepError unless the value is a list of overrides."""
-    if not _texts(value) or not all("=" in one or one.startswith("~") for one in value):
+    if not _texts(value) or not all("=" in text or text.startswith("~") for text in value):
         raise _wrong(key, value, "a list of overrides, as [train_fraction=1,subset=random], or []")
 
 
@@ -78,8 +78,8 @@ def method(make: Callable[..., Any], name: str, given: int) -> None:
     wanted = dict(list(inspect.signature(make.func).parameters.items())[given:])
     for key, value in make.keywords.items():
         if key not in wanted:
-            known = f"its settings: {', '.join(wanted)}" if wanted else "it has none"
-            raise SweepError(f"hydra.sweeper.method.{key} is no setting of {name}; {known}")
+            choice = f"its settings: {', '.join(wanted)}" if wanted else "it has none"
+            raise SweepError(f"hydra.sweeper.method.{key} is no setting of {name}; {choice}")
         kind = wanted[key].annotation
         if kind in PLAIN and not is_a(kind, value):
             raise _wrong(f"method.{key}", value, PLAIN[kind])
@@ -88,19 +88,23 @@ def method(make: Callable[..., Any], name: str, given: int) -> None:
                 f"hydra.sweeper.method.{key}={_shown(value)} must be a node with a _target_; set one of its keys instead, "
                 f"hydra.sweeper.method.{key}.KEY"
             )
-    if missing := [key for key, one in wanted.items() if one.default is one.empty and key not in make.keywords]:
+    if missing := [key for key, setting in wanted.items() if setting.default is setting.empty and key not in make.keywords]:
         raise SweepError(f"hydra.sweeper.method.{missing[0]} is missing, which {name} needs")
 
 
 def is_a(kind: type, value: Any) -> bool:
-    """Whether a value is of a plain kind: 1 is a number, true is none."""
+    """Whether a value is of a plain kind: 1 is a number, true is none.
+
+    >>> is_a(float, 1), is_a(int, True), is_a(int, 1.0)
+    (True, False, False)
+    """
     if kind in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if kind is float else kind)
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(one, str) for one in value)
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(text, str) for text in value)
 
 
 def _wrong(key: str, value: Any, what: str) -> SweepError:

@@ -53,14 +53,21 @@ class Fit:
     weights: torch.Tensor
 
     def predict(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and variance [b, m] of the noiseless score at features [b, m, k]."""
+        """Mean and variance [b, m] of the noiseless score at features [b, m, k].
+
+        μ(z) = μ + k(z)ᵀ K⁻¹ (y − μ), σ²(z) = 1 − k(z)ᵀ K⁻¹ k(z), with k(z) the correlations with the observations known and K
+        their covariance, noise included.
+        """
         cross = matern(features, self.features, self.length) * self.kept[:, None]
         mean = self.mean[:, None] + (cross @ self.weights[..., None])[..., 0]
         explained = torch.linalg.solve_triangular(self.root, cross.mT, upper=False).square().sum(1)
         return mean, (1 - explained).clamp(min=1e-10)
 
     def left_out(self) -> torch.Tensor:
-        """Log density of each observation that a process does not know [b, n]; 0 for those it knows."""
+        """Log density of each observation that a process does not know [b, n]; 0 for those it knows.
+
+        log N(y; μ(z), σ²(z) + noise).
+        """
         mean, variance = self.predict(self.features)
         variance = variance + self.noise[:, None]
         density = -0.5 * ((self.scores - mean) ** 2 / variance + variance.log() + math.log(2 * math.pi))
@@ -68,13 +75,18 @@ class Fit:
 
     def last(self) -> "Fit":
         """The last of the batch alone."""
-        return Fit(*(getattr(self, each.name)[-1:] for each in fields(self)))
+        return Fit(*(getattr(self, attribute.name)[-1:] for attribute in fields(self)))
 
 
-def matern(one: torch.Tensor, other: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-    """Matérn-5/2 correlations [b, n, m] of one [b, n, k] and other [b, m, k] with length scales [b, k]."""
-    one, other = one / length[:, None], other / length[:, None]
-    squares = one.square().sum(-1)[:, :, None] + other.square().sum(-1)[:, None] - 2 * one @ other.mT
+def matern(rows: torch.Tensor, columns: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    """Matérn-5/2 correlations k(z, z') [b, n, m] of rows z [b, n, k] and columns z' [b, m, k] with length scales ℓ [b, k].
+
+    >>> points = torch.tensor([[[0.0], [1.0]]], dtype=torch.float64)
+    >>> matern(points, points, torch.ones(1, 1, dtype=torch.float64)).round(decimals=3).tolist()
+    [[[1.0, 0.524], [0.524, 1.0]]]
+    """
+    rows, columns = rows / length[:, None], columns / length[:, None]
+    squares = rows.square().sum(-1)[:, :, None] + columns.square().sum(-1)[:, None] - 2 * rows @ columns.mT
     squares = squares.clamp(min=1e-12)  # the root's gradient is infinite at 0
     distances = math.sqrt(5) * squares.sqrt()
     return (1 + distances + 5 / 3 * squares) * (-distances).exp()
@@ -126,9 +138,9 @@ def fit(
 
     for _ in range(STEPS):
         optimizer.zero_grad()
-        found = given_hyperparameters()
-        residual = (scores - found.mean[:, None]) * kept
-        likelihood = -0.5 * (residual * found.weights).sum(1) - found.root.diagonal(dim1=1, dim2=2).log().sum(1)
+        present = given_hyperparameters()
+        residual = (scores - present.mean[:, None]) * kept
+        likelihood = -0.5 * (residual * present.weights).sum(1) - present.root.diagonal(dim1=1, dim2=2).log().sum(1)
         prior = _log_normal(log_length, *scale).sum(1) + _log_normal(log_noise, *NOISE)
         loss = -(likelihood + prior) if penalty is None else penalty() - likelihood - prior
         loss.sum().backward()
@@ -163,6 +175,9 @@ def splits(n: int) -> torch.Tensor:
     """What each refit knows [folds + 1, n]: without each of (at most) `FOLDS` folds, and last everything.
 
     Folds are interleaved, since neighbours in time are alike: a search asks near what was good.
+
+    >>> splits(3).tolist()
+    [[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0], [1.0, 1.0, 1.0]]
     """
     folds = min(FOLDS, n)
     kept = torch.ones(folds + 1, n, dtype=torch.float64)
