@@ -8,7 +8,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def replaced(file: Path) -> Iterator[Path]:
-    """A scratch file beside ``file``, whose folder is made; it takes the place of ``file`` where the block ends without an error.
+    """A scratch file beside ``file``, whose folder is made; it takes its place where the block ends without an error.
 
     Readers see the whole or what was before, and of several processes that write, the last one wins.
     """

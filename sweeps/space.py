@@ -70,8 +70,8 @@ class Space:
     >>> space = Space({"rank": ["4", "8"], "lr": ["1e-4", "1e-3", "1e-2"]})
     >>> len(space), space.candidate([1, 2]), space.overrides(5)
     (6, 5, ['rank=8', 'lr=1e-2'])
-    >>> space.encoded[5].tolist(), space.encoded[1].tolist()
-    ([1.0, 1.0], [0.0, 0.5])
+    >>> space.encoded[[1, 5]].round(6).tolist()
+    [[0.0, 0.5], [1.0, 1.0]]
 
     A derived key follows from axes, of which a hidden one is no override itself:
 

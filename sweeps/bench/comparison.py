@@ -77,7 +77,7 @@ def _replayed(landscape: Landscape, label: str, seeds: Sequence[int], budget: in
     made = digest(landscape, config, first.fingerprint())
     runs = []
     for seed in seeds:
-        key = {"table": landscape.name, "method": label, "seed": seed, "budget": budget, "made": made}
+        key: dict[str, Any] = {"table": landscape.name, "method": label, "seed": seed, "budget": budget, "made": made}
         run = file.get(key)
         if run is None:
             run = key | replay(landscape, make, seed, budget, config["initial"], config["design"])

@@ -30,7 +30,8 @@ def _table(landscape: Landscape, runs: Sequence[dict[str, Any]], budget: int, fo
     middle = max(budget // 2, 1)
     lines = [
         f"**{landscape.name}**: {len(landscape.space)} candidates, best {top:{SCORE}} {landscape.unit}, "
-        f"{len(shared)} seeds. Simple regret [{100 * LEVEL:g} %] in {landscape.unit}, median over seeds, and at the end its mean.",
+        f"{len(shared)} seeds. Simple regret [{100 * LEVEL:g} %] in {landscape.unit}, median over seeds, "
+        "and at the end its mean.",
         "",
         f"| method | after {middle} | after {budget} | its mean | mean rank | seconds a question, median (largest) |",
         "| :-- | --: | --: | --: | --: | --: |",

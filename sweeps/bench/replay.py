@@ -45,8 +45,8 @@ def replay(
         kind: of design.
 
     Returns:
-        ``candidates`` and their ``scores`` in the order of the evaluations, the ``seconds`` of each question, and the ``shares``
-        of a method that averages models.
+        ``candidates`` and their ``scores`` in the order of the evaluations, the ``seconds`` of each question, and of a method
+        that averages models the ``shares``.
     """
     method = make(landscape.space, seed)
     points = design.first(landscape.space, kind, seed, min(initial, budget))

@@ -110,7 +110,7 @@ class Encoder:
         return [(keys[:, :, self._length :].clone(), values[:, :, self._length :].clone()) for keys, values in past]
 
     def _run(self, pack: Pack, token: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor, Past]:
-        """States of leaves [n, width], of a token [width] behind each (none without it), and keys and values of head and pack."""
+        """States of leaves, those of a token [width] behind each (none without one), and keys and values of head and pack."""
         t, n = len(pack.ids), len(pack.leaves)
         inputs, positions, sees = self.model.get_input_embeddings()(pack.ids), pack.positions, pack.sees
         if token is not None:

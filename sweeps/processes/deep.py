@@ -22,9 +22,15 @@ EXTENT = 2.0
 class Projection:
     """z = ELU(Wφ + b) − 1, a batch of them; standard normal parameters V with W = [I 0] + `SPREAD`·V, and so b = 1 + ….
 
-    φ = P(x − c) is a linear function of an embedding x (``sweeps.language.features.Readout``), and so is Wφ. φ lies in [−1, 1]: at the start
-    ELU is in its linear part, z = φ, and the kernel sees the distances of φ. W turns and mixes the features, so that a kernel
-    with a length scale for each follows ridges along which several hyperparameters trade off; P's further rows come in from 0.
+    φ lies in [−1, 1]: at the start ELU is in its linear part, z = φ, and the kernel sees the distances of φ. W turns and mixes
+    the features, so that a kernel with a length scale for each follows ridges along which several hyperparameters trade off;
+    what lies beyond the first ``features`` rows of φ comes in from 0. Where φ is a linear function of an embedding
+    (``sweeps.language.features.Readout``), so is Wφ.
+
+    >>> projection = Projection(batch=2, inputs=3, features=2)
+    >>> phi = torch.tensor([[0.5, -0.5, 1.0]], dtype=torch.float64)
+    >>> projection(phi.expand(2, -1, -1)).tolist()
+    [[[0.5, -0.5]], [[0.5, -0.5]]]
 
     Args:
         batch: how many.

@@ -14,6 +14,13 @@ def log_improvement(model: Any, points: torch.Tensor, incumbent: float) -> torch
     EI(x) = E max(f(x) − f*, 0) = σ (u Φ(u) + φ(u)), u = (μ(x) − f*) / σ(x), of the noiseless f (Jones et al. 1998); its
     logarithm has gradients and an order where EI underflows (Ament et al. 2023, arXiv 2310.20708).
 
+    >>> from botorch.models import SingleTaskGP
+    >>> points = torch.tensor([[0.0], [0.3], [1.0]], dtype=torch.float64)
+    >>> model = SingleTaskGP(points, torch.tensor([[-1.0], [1.0], [0.0]], dtype=torch.float64), outcome_transform=None).eval()
+    >>> candidates = torch.linspace(0, 1, 11, dtype=torch.float64)[:, None]
+    >>> log_improvement(model, candidates, incumbent=1.0).argmax().item()  # between the best observation and the unknown
+    5
+
     Args:
         model: of BoTorch, one output.
         points: [m, d], each judged alone (``m x 1 x d`` in BoTorch's ``b x q x d``).

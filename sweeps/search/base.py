@@ -26,14 +26,14 @@ class Observation(NamedTuple):
 class Search(ABC):
     """A method: ``ask`` gives the next candidate, decided by space, seed and history alone.
 
-    It holds no state that the history does not decide, so that an interrupted search goes on to the same question; what it keeps
-    between questions (fits to start the next one from) may only save time. First points, budget, batches, journal and failures
-    are the sweeper's, and so the same for all methods. A question leaves the random numbers of others alone: draw from
+    It holds no state that the history does not decide, so that an interrupted search goes on to the same question; what it
+    keeps between questions (fits to start the next one from) may only save time. First points, budget, batches, journal and
+    failures are the sweeper's, and so the same for all methods. A question leaves the random numbers of others alone: draw from
     ``generator``.
 
     A method is one file with a subclass, and one yaml that starts with ``defaults: [search]`` and names the class as
-    ``method._target_`` with ``_partial_: true``. Further parameters of ``__init__`` are its settings, keys of ``method``; one of
-    a plain type (bool, int, float, str) is checked by its annotation.
+    ``method._target_`` with ``_partial_: true``. Further parameters of ``__init__`` are its settings, keys of ``method``;
+    those of a plain type (bool, int, float, str) are checked by their annotations.
 
     >>> class Upwards(Search):
     ...     def ask(self, history):

@@ -8,5 +8,5 @@
     results, progress       the file of the best; the table of a running search
     settings                what may stand under ``hydra.sweeper``
 
-A further sweeper is a subclass of ``base.CellSweeper`` that runs its cells by ``rounds``, named in ``hydra_plugins`` and a yaml.
+A further sweeper is a subclass of ``base.CellSweeper`` that launches its cells by ``rounds``, and a name in ``hydra_plugins``.
 """

@@ -23,9 +23,9 @@ from sweeps.sweepers.rounds import Rounds
 class CellSweeper(Sweeper):
     """A sweeper over listed values of ``params`` (from the experiment) and the command line, which wins.
 
-    A subclass gives ``sweep``: it checks its settings, gets the values by ``axes``, asks the ``preflight`` with the configs that
-    ``composition`` makes, launches cells by ``rounds`` as often as it likes, writes its best to ``results_file``, and ends with
-    ``promote``. The settings are checked by ``sweep``, not here: Hydra would bury the line of an error in one of its own.
+    A subclass gives ``sweep``: it checks its settings, gets the values by ``axes``, asks the ``preflight`` with the configs
+    that ``composition`` makes, launches cells by ``rounds`` as often as it likes, writes its best to ``results_file``, and ends
+    with ``promote``. The settings are checked by ``sweep``, not here: Hydra would bury the line of an error in one of its own.
 
     Args:
         params: swept values by key, in Hydra's sweep syntax.

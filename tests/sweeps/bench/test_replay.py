@@ -1,4 +1,4 @@
-"""The replay: same start for all, nothing run twice, and a table whose numbers follow from the runs."""
+"""The replay: same start for all, and nothing run twice."""
 
 import json
 import sys
@@ -6,9 +6,11 @@ import sys
 import numpy as np
 import pytest
 
-from sweeps import bench, bench_table, landscapes
+from sweeps.bench import __main__ as command
+from sweeps.bench import catalog, landscapes, regret_table
+from sweeps.bench.landscapes import Landscape
+from sweeps.bench.replay import digest, replay
 from sweeps.errors import SweepError
-from sweeps.landscapes import Landscape
 from sweeps.search.base import Observation, Search
 from sweeps.space import Space
 
@@ -23,13 +25,13 @@ class Upwards(Search):
     """The largest number that is left."""
 
     def ask(self, history):
-        return max(set(range(len(self.space))) - {one.candidate for one in history})
+        return max(set(range(len(self.space))) - {observation.candidate for observation in history})
 
 
 def test_a_replay_starts_with_the_design_and_then_asks(landscape):
-    run = bench.replay(landscape, Upwards, seed=3, budget=6, initial=4, kind="sobol")
-    other = bench.replay(landscape, lambda space, seed: Upwards(space, seed), seed=3, budget=5, initial=4, kind="sobol")
-    assert run["candidates"][:5] == other["candidates"]
+    run = replay(landscape, Upwards, seed=3, budget=6, initial=4, kind="sobol")
+    shorter = replay(landscape, lambda space, seed: Upwards(space, seed), seed=3, budget=5, initial=4, kind="sobol")
+    assert run["candidates"][:5] == shorter["candidates"]
     assert run["candidates"][4:] == sorted(set(range(20)) - set(run["candidates"][:4]), reverse=True)[:2]
     assert run["scores"] == [float(i) for i in run["candidates"]]
     assert len(run["seconds"]) == 2
@@ -43,44 +45,20 @@ def test_methods_see_scores_and_never_the_table(landscape):
             seen.append(list(history))
             return super().ask(history)
 
-    run = bench.replay(landscape, Spy, seed=0, budget=7, initial=5, kind="random")
+    run = replay(landscape, Spy, seed=0, budget=7, initial=5, kind="random")
     pairs = zip(run["candidates"], run["scores"], strict=True)
     assert seen[-1] == [Observation(*pair) for pair in pairs][:6]
 
 
-def test_the_table_tells_regret_rank_and_significance(landscape):
-    # good finds the best (regret 0) in every seed, bad what lies 1 to 6 below it
-    runs = [_run("random", seed, [2.0, 18.0 - seed]) for seed in range(6)] + [_run("good", s, [2.0, 19.0]) for s in range(6)]
-    text = bench_table.text([landscape], runs, 2)
-    random, good = (line for line in text.splitlines() if line.startswith(("| random", "| good")))
-    assert "| 3.5 [" in random
-    assert "| 0 [0, 0] | 1.00 |" in good and "| 17 [17, 17] |" in good
-    assert "* random: median -3.5 [" in text and "p = 0.016" in text  # one of the 64 signs of six differences
-    assert "* good: median 3.5 [" in bench_table.text([landscape], runs, 2, focus="random")
-
-
-def test_the_difference_of_medians_is_of_the_same_seeds():
-    one, other = [1.0, 2.0, 3.0, 40.0, 50.0], [2.0, 3.0, 4.0, 41.0, 51.0]
-    assert bench_table.difference(one, other) == (-1.0, -1.0, -1.0)
-    assert bench_table.difference(one, [*other[:-1], other[-1] + len(other)], np.mean)[0] == pytest.approx(-2)
-    value, low, high = bench_table.difference(one, other[::-1])
-    assert value == -1 and low < -10 and high > 10
-
-
-def test_only_seeds_that_all_methods_have_are_compared(landscape):
-    runs = [_run("random", seed, [18.0, 18.0]) for seed in range(4)] + [_run("good", 2, [19.0, 19.0])]
-    assert "1 seeds" in bench_table.text([landscape], runs, 2)
-
-
 def test_what_was_replayed_is_not_replayed_again(landscape, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(landscapes, "read", lambda name, folder: landscape)
-    monkeypatch.setattr(landscapes, "names", lambda: ["small"])
+    monkeypatch.setattr(catalog, "tables", lambda: ["small"])
     file = tmp_path / "runs.jsonl"
-    command = ["bench", "--tables", "small", "--methods", "random", "--budget", "6", "--output", str(file)]
+    arguments = ["bench", "--tables", "small", "--methods", "random", "--budget", "6", "--output", str(file)]
 
     def call(seeds):
-        monkeypatch.setattr(sys, "argv", [*command, "--seeds", str(seeds)])
-        bench.main()
+        monkeypatch.setattr(sys, "argv", [*arguments, "--seeds", str(seeds)])
+        command.main()
         return file.read_text()
 
     first = call(2)
@@ -91,12 +69,12 @@ def test_what_was_replayed_is_not_replayed_again(landscape, tmp_path, monkeypatc
 
 
 def test_a_changed_table_or_method_is_replayed_again(landscape):
-    config = bench.configured("random")
-    made = bench.digest(landscape, config, {})
-    other = Landscape("small", landscape.space, landscape.scores + 1, "lora", "points")
-    assert made == bench.digest(landscape, bench.configured("random"), {})
-    changed = [bench.digest(other, config, {}), bench.digest(landscape, config | {"initial": 9}, {})]
-    assert len({made, *changed, bench.digest(landscape, config, {"text": "edited"})}) == 4
+    config = catalog.configured("random")
+    made = digest(landscape, config, {})
+    higher = Landscape("small", landscape.space, landscape.scores + 1, "lora", "points")
+    assert made == digest(landscape, catalog.configured("random"), {})
+    changed = [digest(higher, config, {}), digest(landscape, config | {"initial": 9}, {})]
+    assert len({made, *changed, digest(landscape, config, {"text": "edited"})}) == 4
 
 
 def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):
@@ -120,7 +98,7 @@ def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):
     }.items():
         monkeypatch.setattr(sys, "argv", ["bench", "--tables", "small", "--output", str(tmp_path / "x"), *arguments])
         with pytest.raises(SystemExit):
-            bench.main()
+            command.main()
         assert message in capsys.readouterr().err
 
 
@@ -131,28 +109,28 @@ def test_a_missing_encoder_is_one_line(landscape, tmp_path, monkeypatch, capsys)
         sys, "argv", ["bench", "--tables", "small", "--budget", "6", "--output", str(tmp_path / "x"), "--methods", changed]
     )
     with pytest.raises(SystemExit) as ended:
-        bench.main()
+        command.main()
     assert ended.value.code == 2 and "encoder none_such is none of" in capsys.readouterr().err
 
 
 def test_a_change_of_a_method_is_its_yaml_with_that_change():
-    assert bench.configured("language_bo", ["method.token=false"])["method"]["token"] is False
+    assert catalog.configured("language_bo", ["method.token=false"])["method"]["token"] is False
     with pytest.raises(SweepError, match="there is no method"):
-        bench.configured("nothing")
+        catalog.configured("nothing")
     for wrong in ("token=false", "metod.token=false", "method.tokn=false", "budget=3"):
         with pytest.raises(SweepError, match=r"changes nothing of language_bo; what there is: initial, design, method\.text"):
-            bench.configured("language_bo", [wrong])
+            catalog.configured("language_bo", [wrong])
 
 
 def test_the_tables_text_is_used_unless_another_is_asked_for():
-    assert bench.configured("language_bo", [], "mlp")["method"]["text"] == "mlp"
-    assert bench.configured("language_bo", ["method.text=mine.yaml"], "mlp")["method"]["text"] == "mine.yaml"
-    assert "text" not in bench.configured("gp", [], "mlp")["method"]
+    assert catalog.configured("language_bo", [], "mlp")["method"]["text"] == "mlp"
+    assert catalog.configured("language_bo", ["method.text=mine.yaml"], "mlp")["method"]["text"] == "mine.yaml"
+    assert "text" not in catalog.configured("gp", [], "mlp")["method"]
 
 
 def test_seeds_are_a_number_or_a_range():
-    assert list(bench.seeds("3")) == [0, 1, 2]
-    assert list(bench.seeds("7-9")) == [7, 8, 9]
+    assert list(command.seeds("3")) == [0, 1, 2]
+    assert list(command.seeds("7-9")) == [7, 8, 9]
 
 
 def test_the_weights_of_averaged_models_are_told(landscape):
@@ -161,17 +139,8 @@ def test_the_weights_of_averaged_models_are_told(landscape):
             self.shares = {"language": 0.25 if len(history) == 2 else 0.75, "gp": 0.5}
             return super().ask(history)
 
-    run = bench.replay(landscape, Averaging, seed=0, budget=4, initial=2, kind="sobol")
-    assert [each["language"] for each in run["shares"]] == [0.25, 0.75]
-    text = bench_table.text([landscape], [run | {"table": "small", "method": "mine", "seed": 0}], 4)
+    run = replay(landscape, Averaging, seed=0, budget=4, initial=2, kind="sobol")
+    assert [shares["language"] for shares in run["shares"]] == [0.25, 0.75]
+    text = regret_table.text([landscape], [run | {"table": "small", "method": "mine", "seed": 0}], 4)
     assert "* mine weighs its models: language 0.50, gp 0.50" in text
-    assert "shares" not in bench.replay(landscape, Upwards, seed=0, budget=4, initial=2, kind="sobol")
-
-
-def test_a_budget_of_one_is_shown_after_one(landscape):
-    assert "| after 1 | after 1 |" in bench_table.text([landscape], [_run("random", 0, [18.0])], 1)
-
-
-def _run(method, seed, scores):
-    run = {"table": "small", "method": method, "seed": seed, "budget": 2}
-    return run | {"scores": scores, "candidates": [0, 1], "seconds": [0.1]}
+    assert "shares" not in replay(landscape, Upwards, seed=0, budget=4, initial=2, kind="sobol")

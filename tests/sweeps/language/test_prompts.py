@@ -3,8 +3,8 @@
 import pytest
 
 from sweeps.errors import SweepError
-from sweeps.search import prompts
-from sweeps.search.prompts import Prompts, Text, scientific, written
+from sweeps.language import prompts
+from sweeps.language.prompts import Prompts, Text, scientific, written
 from sweeps.space import Space
 
 SPACE = Space(
@@ -62,16 +62,16 @@ def test_the_head_explains_the_axes_that_there_are():
 
 
 def test_each_key_has_its_explanation():
-    told, untold = Prompts(SPACE, Text(axes={"lr": " peak "})), Prompts(SPACE, Text(axes={"lr": "peak"}), domain=False)
-    assert told.explanations == {"rank": "", "variant.alpha": "", "lr": "peak", "batch_size": ""}
-    assert set(untold.explanations.values()) == {""} and list(untold.explanations) == untold.keys
+    with_domain, without = Prompts(SPACE, Text(axes={"lr": " peak "})), Prompts(SPACE, Text(axes={"lr": "peak"}), domain=False)
+    assert with_domain.explanations == {"rank": "", "variant.alpha": "", "lr": "peak", "batch_size": ""}
+    assert set(without.explanations.values()) == {""} and list(without.explanations) == without.keys
 
 
 def test_a_text_of_ones_own(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("task: Bake a cake.\naxes: {lr: the oven's heat}\nnames: {lr: heat}\n")
-    mine = Prompts(SPACE, Text.read(str(file)))
-    assert mine.head == "Bake a cake.\nthe oven's heat\nThe setting:" and "\nheat=1e-4" in mine.lines(0)
+    prompts_of_file = Prompts(SPACE, Text.read(str(file)))
+    assert prompts_of_file.head == "Bake a cake.\nthe oven's heat\nThe setting:" and "\nheat=1e-4" in prompts_of_file.lines(0)
     file.write_text("task: Bake a cake.\naxes:\n")
     assert Text.read(str(file)).axes == {}
 
@@ -112,7 +112,7 @@ def test_two_lines_of_one_name_are_refused():
 
 
 def test_keys_without_an_explanation_are_known():
-    assert Prompts(SPACE, Text.read("lora")).told_alone == []
+    assert Prompts(SPACE, Text.read("lora")).unexplained == []
     half = Prompts(SPACE, Text(axes={"lr": "the step", "rnak": "a misspelling"}))
-    assert half.told_alone == [key for key in half.keys if key != "lr"]
-    assert Prompts(SPACE, Text(task="hi")).told_alone == Prompts(SPACE, Text.read("lora"), domain=False).told_alone == []
+    assert half.unexplained == [key for key in half.keys if key != "lr"]
+    assert Prompts(SPACE, Text(task="hi")).unexplained == Prompts(SPACE, Text.read("lora"), domain=False).unexplained == []

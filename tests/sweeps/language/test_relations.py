@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sweeps.errors import SweepError
-from sweeps.search.prompts import Prompts, Text
-from sweeps.search.relations import Relation
+from sweeps.language.prompts import Prompts, Text
+from sweeps.language.relations import Relation
 from sweeps.space import Space
 
 TEXT = Text(axes={"lr": "", "rank": "", "dropout": ""}, relations={"step": Relation.of("step", "lr * rank^0.5")})
@@ -43,7 +43,7 @@ def test_the_keys_of_relations_come_first():
     space = Space({"dropout": ["0", "0.1"], "lr": ["1e-3", "1e-2"], "rank": ["4", "8"]})
     prompts = Prompts(space, TEXT)
     assert prompts.keys == ["lr", "rank", "step", "dropout"]
-    np.testing.assert_allclose(prompts.told["step"], space.columns["lr"] * space.columns["rank"] ** 0.5)
+    np.testing.assert_allclose(prompts.columns["step"], space.columns["lr"] * space.columns["rank"] ** 0.5)
     assert prompts.lines(space.candidate((1, 1, 0))) == ["\nlr=1e-2", "\nrank=4", "\nstep=2e-2", "\ndropout=0.1"]
 
 

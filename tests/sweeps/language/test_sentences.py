@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sweeps.errors import SweepError
-from sweeps.search.prompts import Prompts, Text
-from sweeps.search.sentences import Sentences
+from sweeps.language.prompts import Prompts, Text
+from sweeps.language.sentences import Sentences
 from sweeps.space import Space
 
 SPACE = Space(
@@ -68,8 +68,8 @@ def test_an_embedding_is_the_sum_of_its_lines_as_the_card_reads_them(name, domai
     table = Sentences(prompts, model, tokenizer, *rest, tmp_path).table(token=False)
     assert table.shape == (len(SPACE), model.config.hidden_size) and table.dtype == np.float32
     for candidate in (0, 7, 20, len(SPACE) - 1):
-        told = zip(prompts.keys, prompts.lines(candidate), strict=True)
-        texts = [TEXT.axes[key].strip() + line if domain else line[1:] for key, line in told]
+        lines = zip(prompts.keys, prompts.lines(candidate), strict=True)
+        texts = [TEXT.axes[key].strip() + line if domain else line[1:] for key, line in lines]
         np.testing.assert_allclose(table[candidate], by_hand(model, tokenizer, texts).sum(0), rtol=1e-4, atol=1e-5)
 
 
@@ -86,7 +86,7 @@ def test_each_line_is_read_once_and_kept_by_model_and_text(random, tmp_path, mon
     monkeypatch.setattr(Sentences, "_unit", lambda self, text: read.append(text) or unit(self, text))
     prompts = Prompts(SPACE, TEXT)
     first = Sentences(prompts, model, tokenizer, "one", 600, tmp_path).table(token=False)
-    assert len(read) == len(set(read)) == sum(len(set(told.tolist())) for told in prompts.told.values())
+    assert len(read) == len(set(read)) == sum(len(set(column.tolist())) for column in prompts.columns.values())
     np.testing.assert_array_equal(Sentences(prompts, model, tokenizer, "one", 600, tmp_path).table(token=False), first)
     again = Space({axis.key: axis.texts[::-1] for axis in SPACE.axes}, {"variant.alpha": "rank * alpha_mult"}, ["alpha_mult"])
     turned = Sentences(Prompts(again, TEXT), model, tokenizer, "one", 600, tmp_path).table(token=False)
@@ -107,42 +107,30 @@ def test_a_text_is_not_cut(random, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-class Source:
-    """An encoder that is loaded already."""
-
-    causal = False
-
-    def __init__(self, parts, folder):
-        self.parts = *parts, folder
-
-    def __call__(self):
-        return self.parts
-
-
-def test_a_token_is_refused_before_anything_runs(random, tmp_path):
+def test_a_token_is_refused_before_anything_runs(random, source, tmp_path):
     pytest.importorskip("botorch", reason="pip install 'lorabench[search]' brings botorch")
     from sweeps.search.language_bo import LanguageBO
 
-    LanguageBO(SPACE, 0, Source(random, tmp_path), token=False).check()
+    LanguageBO(SPACE, 0, source(random, causal=False), token=False).check()
     with pytest.raises(SweepError, match=r"needs method\.token=false"):
-        LanguageBO(SPACE, 0, Source(random, tmp_path)).check()
+        LanguageBO(SPACE, 0, source(random, causal=False)).check()
     with pytest.raises(SweepError, match=r"needs method\.token=false"):
         Sentences(Prompts(SPACE, TEXT), *random, tmp_path).table(token=True)
 
 
 @pytest.mark.parametrize("switches", [{}, {"domain": False}, {"projection": False}, {"fallback": False}], ids=str)
-def test_it_searches_and_an_interrupted_one_goes_on_to_the_same_question(random, tmp_path, switches):
+def test_it_searches_and_an_interrupted_one_goes_on_to_the_same_question(random, source, switches):
     pytest.importorskip("botorch", reason="pip install 'lorabench[search]' brings botorch")
     from sweeps.search import design
     from sweeps.search.base import Observation
     from sweeps.search.language_bo import LanguageBO
 
     history = [Observation(i, -abs(i - 20) / 20) for i in design.first(SPACE, "sobol", 0, 4)]
-    running = LanguageBO(SPACE, 0, Source(random, tmp_path), token=False, **switches)
+    running = LanguageBO(SPACE, 0, source(random, causal=False), token=False, **switches)
     for _ in range(3):
         candidate = running.ask(history)
-        assert candidate not in {one.candidate for one in history} and running.shares
-        assert LanguageBO(SPACE, 0, Source(random, tmp_path), token=False, **switches).ask(history) == candidate
+        assert candidate not in {observation.candidate for observation in history} and running.shares
+        assert LanguageBO(SPACE, 0, source(random, causal=False), token=False, **switches).ask(history) == candidate
         history.append(Observation(candidate, -abs(candidate - 20) / 20))
 
 

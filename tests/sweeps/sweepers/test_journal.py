@@ -5,9 +5,9 @@ import json
 import pytest
 
 from sweeps.errors import SweepError
-from sweeps.journal import VERSION, Journal, held
 from sweeps.search.base import Observation
 from sweeps.space import Space
+from sweeps.sweepers.journal import VERSION, Journal, held
 
 SPACE = Space({"lr": ["1e-4", "1e-3", "1e-2"], "rank": ["4", "8"]})
 SEARCH = {"method": "random", "seed": 0, "settings": {"token": True}, "config": {"lr": 0.1, "task.name": "math"}}

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sweeps.promotion import Promotion
+from sweeps.sweepers.promotion import Promotion
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_the_best_are_run_in_full_and_reported(app):
@@ -18,10 +18,10 @@ def test_the_best_are_run_in_full_and_reported(app):
     assert full == [f"{call} whole" for call in best]
     assert f"promoted {best} {[app.objective(call) for call in best]}" in done.stdout
     promoted = app.results()["promoted_results"]
-    for found, call in zip(promoted, best, strict=True):
+    for full_cell, call in zip(promoted, best, strict=True):
         rank, _, lr = map(float, call.split())
-        assert found["params"] == {"lr": lr, "rank": rank, "whole": "true"}
-        assert found["proxy"] == found["score"] == pytest.approx(app.objective(call))
+        assert full_cell["params"] == {"lr": lr, "rank": rank, "whole": "true"}
+        assert full_cell["proxy"] == full_cell["score"] == pytest.approx(app.objective(call))
 
 
 def test_a_grid_promotes_too_and_cells_without_a_score_never(app):
@@ -39,7 +39,10 @@ def test_a_failed_promotion_leaves_the_report_of_the_others(app):
     done = app("hydra.sweeper.budget=2", "hydra.sweeper.promote=2", "lr=3e-4", "rank=8,16", "bad=8")
     assert done.returncode != 0 and "1 of 2 cells failed" in done.stderr
     assert "promoted ['8 8 0.0003', '16 8 0.0003']" in done.stdout
-    assert [one["score"] for one in app.results()["promoted_results"]] == [None, pytest.approx(app.objective("16 8 3e-4"))]
+    assert [promoted["score"] for promoted in app.results()["promoted_results"]] == [
+        None,
+        pytest.approx(app.objective("16 8 3e-4")),
+    ]
 
 
 def test_a_configuration_is_promoted_once_with_all_its_seeds(app):
@@ -59,24 +62,26 @@ def test_proxies_of_one_full_cell_promote_it_once(file):
         for subset in ("random", "tsds")
     ]
     scores = [0.1, 0.2, 0.3, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.4, 0.4, 0.4]
-    found = promotion.choose(cells, scores)
-    assert [one.overrides for one in found] == [["lr=1", *shipped["full"]], ["lr=2", *shipped["full"]]]
-    assert [one.proxy for one in found] == [0.9, 0.8]
+    chosen = promotion.choose(cells, scores)
+    assert [promoted.overrides for promoted in chosen] == [["lr=1", *shipped["full"]], ["lr=2", *shipped["full"]]]
+    assert [promoted.proxy for promoted in chosen] == [0.9, 0.8]
 
 
 def test_a_lucky_seed_is_not_promoted():
     cells = [[f"lr={lr}", f"seed={seed}", "rank=8"] for lr in (1, 2) for seed in (0, 1, 2)]
     scores = [0.1, 0.95, 0.1, 0.6, float("nan"), 0.7]
-    found = Promotion(1, ["train_fraction=1"], ["seed"]).choose(cells, scores)
-    assert [one.overrides for one in found] == [["lr=2", f"seed={seed}", "rank=8", "train_fraction=1"] for seed in (0, 1, 2)]
-    assert [one.proxy for one in found] == pytest.approx([1.4 / 3] * 3)  # no score counts as the worst
+    chosen = Promotion(1, ["train_fraction=1"], ["seed"]).choose(cells, scores)
+    assert [promoted.overrides for promoted in chosen] == [
+        ["lr=2", f"seed={seed}", "rank=8", "train_fraction=1"] for seed in (0, 1, 2)
+    ]
+    assert [promoted.proxy for promoted in chosen] == pytest.approx([1.4 / 3] * 3)  # no score counts as the worst
 
 
 def test_a_seed_is_not_lucky_by_the_failure_of_the_others():
     cells = [[f"lr={lr}", f"seed={seed}"] for lr in (1, 2, 3, 4) for seed in (0, 1, 2)]
     scores = [0.8, 0.8, 0.8, None, None, 0.95, None, None, None, 0.1, 0.2, 0.3]
-    found = Promotion(4, [], ["seed"]).choose(cells, scores)
-    assert [one.overrides[0] for one in found] == ["lr=1"] * 3 + ["lr=2"] * 3 + ["lr=4"] * 3
+    chosen = Promotion(4, [], ["seed"]).choose(cells, scores)
+    assert [promoted.overrides[0] for promoted in chosen] == ["lr=1"] * 3 + ["lr=2"] * 3 + ["lr=4"] * 3
 
 
 @pytest.mark.parametrize("method", ["random", "grid"])

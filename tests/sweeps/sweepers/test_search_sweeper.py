@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweeps.journal import Journal, held
 from sweeps.search.base import Search, untried
 from sweeps.space import Space
-from sweeps.sweeper import SearchSweeper
+from sweeps.sweepers.journal import Journal, held
+from sweeps.sweepers.search import SearchSweeper
 
-TOLD = "hydra.sweeper.method._target_=app.Told"
+ECHO = "hydra.sweeper.method._target_=app.Echo"
 
 
 def test_the_budget_is_spent_and_the_best_is_written(app):
@@ -19,15 +19,15 @@ def test_the_budget_is_spent_and_the_best_is_written(app):
     assert done.returncode == 0, done.stderr
     calls = app.calls()
     assert len(calls) == len(set(calls)) == 7
-    found = app.results()
-    trials = [json.loads(line) for line in (app.folder / found["journal"]).read_text().splitlines()[1:]]
+    results = app.results()
+    trials = [json.loads(line) for line in (app.folder / results["journal"]).read_text().splitlines()[1:]]
     scores = [line["score"] for line in trials if "tell" in line]
-    assert found["best_evaluated_result"] == max(scores)
-    assert found["evaluations"] == 7 and found["failed"] == 0
-    [asked] = [line["overrides"] for line in trials if "ask" in line][found["evaluation"] - 1]
-    assert {key: type(value) for key, value in found["best_evaluated_params"].items()} == {"lr": float, "rank": int}
-    assert found["best_evaluated_params"] == {key: float(text) for key, text in (one.split("=") for one in asked)}
-    assert app.results("search/random-seed0.yaml") == found
+    assert results["best_evaluated_result"] == max(scores)
+    assert results["evaluations"] == 7 and results["failed"] == 0
+    [asked] = [line["overrides"] for line in trials if "ask" in line][results["evaluation"] - 1]
+    assert {key: type(value) for key, value in results["best_evaluated_params"].items()} == {"lr": float, "rank": int}
+    assert results["best_evaluated_params"] == {key: float(text) for key, text in (override.split("=") for override in asked)}
+    assert app.results("search/random-seed0.yaml") == results
     assert not list(app.folder.rglob("*.tmp"))
     assert done.stderr.count("[7/7]") == 1
 
@@ -68,7 +68,7 @@ def test_methods_share_their_first_points_and_seeds_do_not(app):
 
 
 def test_another_search_does_not_go_on_from_the_journal(app):
-    once = ("hydra.sweeper.budget=2", TOLD, "alpha=9", "bad=5")
+    once = ("hydra.sweeper.budget=2", ECHO, "alpha=9", "bad=5")
     assert app(*once).returncode == 0
     (app.folder / "text.txt").write_text("edited")
     assert "(fingerprint.text  instead of edited)" in app(*once).stderr
@@ -76,7 +76,7 @@ def test_another_search_does_not_go_on_from_the_journal(app):
     assert "(config.bad 5 instead of 6)" in app(*once, "bad=6").stderr
     assert "(settings.extra None instead of 1)" in app(*once, "+hydra.sweeper.method.extra=1").stderr
     assert len(app.calls()) == 2
-    other_order = app("hydra.sweeper.budget=3", "plan=false", "bad=5", "alpha=9", TOLD)
+    other_order = app("hydra.sweeper.budget=3", "plan=false", "bad=5", "alpha=9", ECHO)
     assert other_order.returncode == 0, other_order.stderr
     assert len(app.calls()) == 3
 
@@ -115,7 +115,7 @@ def test_candidates_asked_for_together_enter_the_model_with_the_median(tmp_path)
 
     class Spy(Search):
         def ask(self, history):
-            seen.append([(one.candidate, one.score) for one in history])
+            seen.append([tuple(observation) for observation in history])
             return int(untried(space, history).argmax())
 
     journal = Journal(tmp_path / "spy.jsonl", space, {})
@@ -123,12 +123,12 @@ def test_candidates_asked_for_together_enter_the_model_with_the_median(tmp_path)
         journal.tell(number, score, "" if score else "it failed")
     sweeper = SimpleNamespace(parallel=3, budget=7)
     assert SearchSweeper._ask(sweeper, journal, Spy(space, 0), []) == [4, 5, 6]
-    told = [(0, 0.9), (1, 0.1), (2, None), (3, 0.2)]
-    assert seen == [told, [*told, (4, 0.2)], [*told, (4, 0.2), (5, 0.2)]]
+    answered = [(0, 0.9), (1, 0.1), (2, None), (3, 0.2)]
+    assert seen == [answered, [*answered, (4, 0.2)], [*answered, (4, 0.2), (5, 0.2)]]
 
 
 def test_a_kill_within_a_batch_changes_no_question(app):
-    batches = ("hydra.sweeper.budget=9", "hydra.sweeper.parallel=3", "hydra.sweeper.initial=2", TOLD)
+    batches = ("hydra.sweeper.budget=9", "hydra.sweeper.parallel=3", "hydra.sweeper.initial=2", ECHO)
     assert app(*batches).returncode == 0
     whole = app.calls()
     for name in ("calls.txt", "out/search/random-seed0.jsonl"):
@@ -189,10 +189,10 @@ def test_bad_input_of_a_grid_runs_nothing(app, overrides, line):
 
 
 def test_what_a_method_lacks_is_told_before_anything_runs_and_a_plan_does_not_ask(app):
-    done = app("hydra.sweeper.budget=5", TOLD, env={"MISSING": "1"})
+    done = app("hydra.sweeper.budget=5", ECHO, env={"MISSING": "1"})
     assert done.returncode != 0 and done.stderr.splitlines()[-1].endswith("no encoder")
     assert app.calls() == [] and not (app.folder / "out" / "search").exists()
-    assert app("hydra.sweeper.budget=5", TOLD, "plan=true", env={"MISSING": "1"}).returncode == 0
+    assert app("hydra.sweeper.budget=5", ECHO, "plan=true", env={"MISSING": "1"}).returncode == 0
 
 
 def test_a_journal_of_another_space_is_refused_and_kept(app):

@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 from omegaconf import OmegaConf
 
-from sweeps import settings
 from sweeps.errors import SweepError
-from sweeps.grid import GridSweeper
 from sweeps.search.base import Search
 from sweeps.search.random import Random
-from sweeps.sweeper import SearchSweeper
+from sweeps.sweepers import settings
+from sweeps.sweepers.grid import GridSweeper
+from sweeps.sweepers.search import SearchSweeper
 
 
 class Method(Search):

@@ -1,4 +1,4 @@
-"""Processes, projections and what embeddings tell of the axes, against BoTorch, plain refits and data that are known."""
+"""Processes and projections, against BoTorch, plain refits and data of which the answer is known."""
 
 import math
 
@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("botorch", reason="pip install 'lorabench[search]' brings botorch")
 import torch
 
-from sweeps.search import deep, features, gp, process
+from sweeps.processes import batched, deep
+from sweeps.search import gp
 from sweeps.space import Space
 
 
@@ -33,7 +34,7 @@ def test_a_fit_is_botorchs(n, k):
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
     points, scores = wave(n, k, n)
-    fit = process.fit(lambda: points[None], scores[None], torch.ones(1, n, dtype=torch.float64))
+    fit = batched.fit(lambda: points[None], scores[None], torch.ones(1, n, dtype=torch.float64))
     reference = gp.fitted(points, scores)
     density = ExactMarginalLogLikelihood(reference.likelihood, reference).train()
     reached = density(reference(points), scores).item()
@@ -52,17 +53,18 @@ def test_a_fit_is_botorchs(n, k):
 @pytest.mark.parametrize("n", [4, 13])
 def test_the_fits_without_a_fold_are_those_of_the_other_observations_alone(n):
     points, scores = wave(n, 2, 0)
-    kept = process.splits(n)
-    assert (kept[-1] == 1).all() and (kept[:-1].sum(0) == len(kept) - 2).all() and len(kept) == min(n, process.FOLDS) + 1
-    together = process.fit(lambda: points.expand(len(kept), -1, -1), scores.expand(len(kept), -1), kept)
+    kept = batched.splits(n)
+    assert (kept[-1] == 1).all() and (kept[:-1].sum(0) == len(kept) - 2).all() and len(kept) == min(n, batched.FOLDS) + 1
+    together = batched.fit(lambda: points.expand(len(kept), -1, -1), scores.expand(len(kept), -1), kept)
     left_out = together.left_out().sum(0)
     for row, mask in enumerate(kept[:-1]):
-        known = mask == 1
-        alone = process.fit(lambda known=known: points[known][None], scores[known][None], torch.ones(1, int(known.sum())))
+        kept_in = mask == 1
+        ones = torch.ones(1, int(kept_in.sum()))
+        alone = batched.fit(lambda kept_in=kept_in: points[kept_in][None], scores[kept_in][None], ones)
         torch.testing.assert_close(together.length[row], alone.length[0], rtol=1e-4, atol=1e-6)
-        mean, variance = alone.predict(points[~known][None])
-        expected = torch.distributions.Normal(mean[0], (variance[0] + alone.noise).sqrt()).log_prob(scores[~known])
-        torch.testing.assert_close(left_out[~known], expected, rtol=1e-4, atol=1e-4)
+        mean, variance = alone.predict(points[~kept_in][None])
+        expected = torch.distributions.Normal(mean[0], (variance[0] + alone.noise).sqrt()).log_prob(scores[~kept_in])
+        torch.testing.assert_close(left_out[~kept_in], expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("inputs", [6, 14])
@@ -71,8 +73,8 @@ def test_on_noise_the_density_promises_no_more_than_holds(inputs):
     promised, held = [], []
     for seed in range(5):
         points, scores = noise(40, inputs, seed)
-        known, rest = (points[:20], scores[:20]), (points[20:], scores[20:])
-        fitted = deep.projected("language", *known, features=6)
+        first, rest = (points[:20], scores[:20]), (points[20:], scores[20:])
+        fitted = deep.projected("language", *first, features=6)
         promised.append(fitted.density.mean().item())
         with torch.no_grad():
             mean, variance = fitted.fit.predict(fitted.features(rest[0])[None])
@@ -153,102 +155,21 @@ def test_the_average_is_the_expected_improvement_of_the_mixture():
     members = [deep.fixed("", *noise(8, 2, seed)) for seed in (0, 1)] + [deep.projected("", *noise(8, 2, 2), 2)]
     inputs = [noise(5, 2, 7)[0], noise(5, 2, 8)[0], noise(5, 2, 9)[0]]
     shares, incumbent = torch.tensor([0.2, 0.0, 0.8], dtype=torch.float64), 0.4
-    found = deep.log_average_improvement(members, shares, inputs, incumbent).exp()
+    averages = deep.log_average_improvement(members, shares, inputs, incumbent).exp()
     for row in range(5):
         expected = 0.0
-        for member, share, given in zip(members, shares.tolist(), inputs, strict=True):
+        for member, share, candidates in zip(members, shares.tolist(), inputs, strict=True):
             with torch.no_grad():
-                mean, variance = member.fit.predict(member.features(given[row : row + 1])[None])
+                mean, variance = member.fit.predict(member.features(candidates[row : row + 1])[None])
             normal = stats.norm(mean.item(), variance.sqrt().item())
             expected += share * integrate.quad(lambda f, n=normal: (f - incumbent) * n.pdf(f), incumbent, 9, epsabs=1e-10)[0]
-        assert found[row].item() == pytest.approx(expected, rel=1e-4)
+        assert averages[row].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_moved_member_is_the_same_process_on_other_inputs():
     points, scores = noise(9, 3, 0)
     member = deep.projected("", points, scores, 2)
-    same, other = deep.moved(member, points), deep.moved(member, 0.7 * points)
+    same, moved = deep.moved(member, points), deep.moved(member, 0.7 * points)
     torch.testing.assert_close(same.fit.weights, member.fit.weights)
-    assert not torch.allclose(other.fit.weights, member.fit.weights)
-    torch.testing.assert_close(other.fit.features[0], member.features(0.7 * points))
-
-
-def test_random_vectors_tell_the_numbers_as_well_but_no_value_that_was_left_out():
-    lr = ["1e-6", "3e-6", "1e-5", "3e-5", "1e-4", "3e-4", "1e-3", "3e-3"]
-    space = Space({"lr": lr, "word": ["a", "b", "c", "d", "e"]})
-    random = features.without_language(space.columns)
-    phi = features.readout(random, space.columns)(random)
-    assert np.corrcoef(phi[:, 0], space.encoded[:, 0])[0, 1] > 0.999
-    assert features.left_out(random, space.columns)["lr"] < 0.2
-    ordered = random + 30 * np.outer(space.encoded[:, 0], np.random.default_rng(1).standard_normal(random.shape[1]))
-    known = features.left_out(ordered, space.columns)
-    assert known["lr"] > 0.9 and "word" not in known
-
-
-@pytest.fixture
-def told():
-    """A space, and embeddings with a direction for each of three axes, digits that say nothing, and no trace of the fourth."""
-    space = Space({"lr": ["1e-4", "1e-3", "1e-2"], "word": ["a", "b", "c", "d"], "depth": ["1", "2", "3"], "lost": ["1", "50"]})
-    lr, word, depth, _ = np.indices([3, 4, 3, 2]).reshape(4, -1)
-    generator = np.random.default_rng(0)
-    words = generator.normal(size=(4, 24))
-    columns = np.outer(lr, generator.normal(size=24)) + words[word] + np.outer(depth, generator.normal(size=24))
-    digits = 5 * np.outer(lr % 2, generator.normal(size=24))
-    return space, columns + digits + 3
-
-
-def test_axes_are_read_from_the_embeddings(told):
-    space, embeddings = told
-    read = features.readout(embeddings, space.columns)
-    assert read.axes == ("lr", "word", "word", "word", "depth", "lost")
-    phi = read(embeddings)
-    assert phi.shape == (len(space), 6 + features.REST)
-    assert np.abs(phi[:, :5]).max() < 1.2 and np.ptp(phi[:, [0, 1, 4]], axis=0) == pytest.approx(2, abs=0.05)
-    encoded = space.encoded
-    assert np.corrcoef(phi[:, 0], encoded[:, 0])[0, 1] > 0.97 and np.corrcoef(phi[:, 4], encoded[:, 5])[0, 1] > 0.97
-    again = features.readout(embeddings, space.columns)
-    np.testing.assert_array_equal(read.matrix, again.matrix)
-
-
-def test_what_the_features_leave_is_uncorrelated_with_them_where_their_targets_are_collinear():
-    """As with relations: the logarithms of lr, rank and their product lie in a plane, and so do the directions that tell them."""
-    space = Space({"lr": ["1e-4", "1e-3", "1e-2"], "rank": ["1", "8", "64"], "word": ["a", "b"]})
-    columns = space.columns | {"step": space.columns["lr"] * space.columns["rank"] ** 2}
-    generator = np.random.default_rng(0)
-    embeddings = np.log(np.stack([columns["lr"], columns["rank"]], axis=1)) @ generator.normal(size=(2, 24))
-    embeddings += generator.normal(size=(len(space), 24))
-    read = features.readout(embeddings, columns)
-    k = len(read.axes)
-    phi = read(embeddings)
-    assert read.axes[-1] == "step" and np.linalg.matrix_rank(read.matrix[:k], tol=1e-6) == k - 1
-    told = phi[:, :k] - phi[:, :k].mean(0)
-    assert np.ptp(phi[:, k]) == pytest.approx(2)
-    assert np.abs(told.T @ phi[:, k:]).max() < 1e-6 * np.linalg.norm(told) * np.linalg.norm(phi[:, k:])
-
-
-def test_the_readout_does_not_hang_on_scale_or_direction_of_the_embeddings(told):
-    space, embeddings = told
-    turn = np.linalg.qr(np.random.default_rng(1).normal(size=(24, 24)))[0]
-    one = features.readout(embeddings, space.columns)
-    other = features.readout(7 * embeddings @ turn - 2, space.columns)
-    k = len(one.axes)
-    np.testing.assert_allclose(np.abs(other(7 * embeddings @ turn - 2)[:, :k]), np.abs(one(embeddings)[:, :k]), atol=1e-6)
-
-
-def test_distances_are_kept_without_a_readout(told):
-    _, embeddings = told
-    embeddings = embeddings[::2]  # the last axis leaves no trace, so that there are pairs without a distance
-    x = features.whole(embeddings)(embeddings)
-    assert np.square(x).sum(1).mean() == pytest.approx(1) and np.abs(x.mean(0)).max() < 1e-12
-    ratio = np.linalg.norm(x[1:] - x[0], axis=1) / np.linalg.norm(embeddings[1:] - embeddings[0], axis=1)
-    assert ratio == pytest.approx(ratio[0])
-
-
-def test_levelled_features_are_equal_where_values_are():
-    space = Space({"lr": ["1e-4", "1e-3", "1e-2"], "variant": ["lora", "pissa"]})
-    phi = np.random.default_rng(0).standard_normal((6, 3))
-    found = features.levelled(phi, ("lr", "variant"), space.columns)
-    for level in range(3):
-        np.testing.assert_allclose(found[2 * level : 2 * level + 2, 0], phi[2 * level : 2 * level + 2, 0].mean())
-    np.testing.assert_allclose(found[::2, 1], phi[::2, 1].mean())
-    np.testing.assert_array_equal(found[:, 2], phi[:, 2])
+    assert not torch.allclose(moved.fit.weights, member.fit.weights)
+    torch.testing.assert_close(moved.fit.features[0], member.features(0.7 * points))
