@@ -71,7 +71,7 @@ def _replayed(landscape: Landscape, label: str, seeds: Sequence[int], budget: in
     config = catalog.configured(name, changes, landscape.text)
     settings.first_points(config["initial"], config["design"])
     make = instantiate(config["method"])
-    settings.method(make, name, given=2)
+    settings.method(make, name, skip=2)
     first = make(landscape.space, seeds[0])
     _check(first)
     made = digest(landscape, config, first.fingerprint())

@@ -86,7 +86,7 @@ class _Builder:
     def pack(self) -> Pack:
         """What was put together."""
         sees = torch.zeros(len(self._ids), len(self._ids), dtype=torch.bool)
-        for row, seen in enumerate(self._seen):
-            sees[row, seen] = True
-        positions = torch.tensor([len(seen) - 1 for seen in self._seen])
+        for row, places in enumerate(self._seen):
+            sees[row, places] = True
+        positions = torch.tensor([len(places) - 1 for places in self._seen])
         return Pack(torch.tensor(self._ids), positions, sees, torch.tensor(self._leaves))

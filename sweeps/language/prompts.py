@@ -106,11 +106,11 @@ class Prompts:
         self.space, self._names = space, text.names
         told_by = {name: key for key, names in space.derived.items() for name in names if name in space.hidden}
         axes = list(dict.fromkeys(told_by.get(key, key) for key in space.keys))
-        given = list(text.relations.values()) if domain and relations else []
-        if taken := [relation.name for relation in given if relation.name in space.columns]:
+        of_text = list(text.relations.values()) if domain and relations else []
+        if taken := [relation.name for relation in of_text if relation.name in space.columns]:
             raise SweepError(f"the text's relation {taken[0]} has the name of a key that is searched: give it another one")
         columns = {key: space.columns[key] for key in axes}
-        self._relations = [relation for relation in given if relation.holds(columns)]
+        self._relations = [relation for relation in of_text if relation.holds(columns)]
         self.keys = self._ordered(axes)
         shown = [self._names.get(key, key) for key in self.keys]
         if alike := [name for name in shown if shown.count(name) > 1]:

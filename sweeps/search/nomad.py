@@ -47,12 +47,12 @@ class Nomad(Search):
         free = untried(self.space, history)
         if history:
             scores = dict(zip((observation.candidate for observation in history), filled(history), strict=True))
-            seen = [observation.candidate for observation in history[: self._initial]]
+            met = [observation.candidate for observation in history[: self._initial]]
             for run in range(RUNS):
-                asked, visited = self._run(scores, max(seen, key=scores.__getitem__), run)
-                if asked is not None:
-                    return self._candidate(asked)
-                seen += [self._candidate(places) for places in visited]
+                unknown, visited = self._run(scores, max(met, key=scores.__getitem__), run)
+                if unknown is not None:
+                    return self._candidate(unknown)
+                met += [self._candidate(places) for places in visited]
         return int(self.generator(history).choice(free.nonzero()[0]))
 
     def _run(self, scores: dict[int, float], start: int, run: int) -> tuple[list[int] | None, list[list[int]]]:
@@ -71,12 +71,12 @@ class Nomad(Search):
         command = [sys.executable, "-m", "sweeps.search.nomad"]
         ran = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True)
         lines = ran.stdout.splitlines()
-        asked = next((json.loads(line.removeprefix(ASKS)) for line in lines if line.startswith(ASKS)), None)
+        unknown = next((json.loads(line.removeprefix(ASKS)) for line in lines if line.startswith(ASKS)), None)
         visited = [json.loads(line.removeprefix(VISITS)) for line in lines if line.startswith(VISITS)]
-        if asked is None and not visited:
+        if unknown is None and not visited:
             message = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()[-1]
             raise SweepError(f"NOMAD crashed after {len(scores)} evaluations (exit code {ran.returncode}): {message}")
-        return asked, visited
+        return unknown, visited
 
     def _places(self, candidate: int) -> list[int]:
         indices = self.space.indices(candidate)

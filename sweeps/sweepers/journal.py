@@ -129,8 +129,8 @@ class Journal:
         """Take over a line: the next trials, or the answer to one that is open."""
         match line:
             case {"ask": [*numbers], "candidates": [*candidates]}:
-                asked = range(len(self.trials), len(self.trials) + len(candidates))
-                if numbers == list(asked) and all(isinstance(c, int) and c in range(len(self.space)) for c in candidates):
+                following = range(len(self.trials), len(self.trials) + len(candidates))
+                if numbers == list(following) and all(isinstance(c, int) and c in range(len(self.space)) for c in candidates):
                     self.trials.extend(map(Trial, candidates))
                     return
             case {"tell": int(trial), "status": "told", "score": score} if trial in self.open() and is_finite(score):

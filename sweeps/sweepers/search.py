@@ -137,10 +137,10 @@ class SearchSweeper(CellSweeper):
     def space(self, arguments: Sequence[str]) -> tuple[list[str], Space]:
         """The overrides of all evaluations, and the space of the others, whatever the order of the command line."""
         named = {name for rule in self.derived.values() for name in factors(rule)}
-        given = self.axes(sorted(arguments, key=lambda text: text.partition("=")[0]))
-        rules(self.derived, given)
-        axes = {key: texts for key, texts in given.items() if len(texts) > 1 or key in named}
-        fixed = [f"{key}={texts[0]}" for key, texts in given.items() if key not in axes]
+        swept = self.axes(sorted(arguments, key=lambda text: text.partition("=")[0]))
+        rules(self.derived, swept)
+        axes = {key: texts for key, texts in swept.items() if len(texts) > 1 or key in named}
+        fixed = [f"{key}={texts[0]}" for key, texts in swept.items() if key not in axes]
         return fixed, Space(axes, self.derived, self.hidden(axes))
 
     def check(self) -> None:
@@ -155,7 +155,7 @@ class SearchSweeper(CellSweeper):
         settings.share("max_failure_rate", self.max_failure_rate)
         if self.journal_file.suffix == ".yaml":
             raise SweepError(f"hydra.sweeper.journal={self.journal_file} must not end in .yaml, which its results do")
-        settings.method(self.method, self.name, given=2)
+        settings.method(self.method, self.name, skip=2)
 
     def _expected(self, fixed: Sequence[str], space: Space) -> list[DictConfig]:
         """Configs of as many cells as will be run: candidates spread like the first points, and some of them in full."""
@@ -188,12 +188,12 @@ class SearchSweeper(CellSweeper):
         answered = journal.history()
         scores = [observation.score for observation in answered if observation.score is not None]
         lie = statistics.median(scores) if scores else None
-        asked: list[int] = []
+        batch: list[int] = []
         for _ in range(min(self.parallel, self.budget - len(journal.trials))):
-            history = [*answered, *(Observation(candidate, lie) for candidate in asked)]
+            history = [*answered, *(Observation(candidate, lie) for candidate in batch)]
             point = design.next_first(points, history)
-            asked.append(method.ask(history) if point is None else point)
-        return journal.ask(asked) if asked else []
+            batch.append(method.ask(history) if point is None else point)
+        return journal.ask(batch) if batch else []
 
     def _keep(self, journal: Journal, promoted: Sequence[Promoted] = ()) -> None:
         """Write the best so far where every sweep has it, and beside the journal, where no other search replaces it."""

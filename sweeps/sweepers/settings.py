@@ -60,13 +60,13 @@ def first_points(initial: Any, kind: Any) -> None:
         raise SweepError(f"hydra.sweeper.design={_shown(kind)} is none of {', '.join(DESIGNS)}")
 
 
-def method(make: Callable[..., Any], name: str, given: int) -> None:
+def method(make: Callable[..., Any], name: str, skip: int) -> None:
     """Check the settings that a config node binds to a search method.
 
     Args:
         make: the method's class, or it with its settings (``_partial_: true``).
         name: of the method.
-        given: its first so many parameters are not for the config to set.
+        skip: its first so many parameters are not for the config to set.
 
     Raises:
         SweepError: one that it has not, one that it lacks, or a plain value of another kind than it wants.
@@ -75,7 +75,7 @@ def method(make: Callable[..., Any], name: str, given: int) -> None:
         raise SweepError(f"hydra.sweeper.method={_shown(make)} is no method: choose one with hydra/sweeper=NAME")
     if not isinstance(make, partial):
         return
-    wanted = dict(list(inspect.signature(make.func).parameters.items())[given:])
+    wanted = dict(list(inspect.signature(make.func).parameters.items())[skip:])
     for key, value in make.keywords.items():
         if key not in wanted:
             choice = f"its settings: {', '.join(wanted)}" if wanted else "it has none"

@@ -26,7 +26,7 @@ def test_what_is_no_relation_is_refused(rule):
 
 
 @pytest.mark.parametrize(
-    ("axes", "told"),
+    ("axes", "holds"),
     [
         ({"lr": ["1e-3", "1e-2"], "rank": ["4", "8"]}, True),
         ({"lr": ["1e-3", "1e-2"], "rank": ["4"]}, False),
@@ -35,8 +35,8 @@ def test_what_is_no_relation_is_refused(rule):
         ({"lr": ["1e-3", "auto"], "rank": ["4", "8"]}, False),
     ],
 )
-def test_it_is_told_where_its_keys_vary_and_are_positive_numbers(axes, told):
-    assert ("step" in Prompts(Space(axes), TEXT).keys) == told
+def test_it_is_told_where_its_keys_vary_and_are_positive_numbers(axes, holds):
+    assert ("step" in Prompts(Space(axes), TEXT).keys) == holds
 
 
 def test_the_keys_of_relations_come_first():

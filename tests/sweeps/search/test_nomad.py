@@ -78,7 +78,7 @@ def test_nomad_takes_an_axis_of_one_value():
 
 @pytest.mark.parametrize(("initial", "seed"), [(1, 3), (5, 0)])
 def test_a_crash_where_most_is_known_ends_a_run_alone(initial, seed):
-    """NOMAD 4.5 and 4.6 end in a segmentation fault there."""
+    """NOMAD 4.6 ends in a segmentation fault there."""
     space, history = Space({"rank": ["1", "2", "4"], "lr": ["1e-4", "1e-3", "1e-2"]}), []
     while len(history) < len(space):
         candidate = Nomad(space, seed, initial).ask(history)

@@ -65,7 +65,7 @@ def test_its_yaml_is_over_what_all_share_and_gives_settings_that_it_has(name):
     content = yaml.safe_load((catalog.SWEEPERS / f"{name}.yaml").read_text())
     assert content["defaults"] == ["search"] and content["name"] == name
     assert set(content) == {"defaults", "name", "method"}
-    settings.method(maker(name), name, given=2)
+    settings.method(maker(name), name, skip=2)
 
 
 def test_no_candidate_is_asked_twice_and_all_are_found_in_the_end(method):
