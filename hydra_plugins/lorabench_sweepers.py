@@ -1,12 +1,11 @@
 """The shim that Hydra demands: it finds a sweeper only as a class defined in the namespace package ``hydra_plugins``."""
 
-import sweeps.grid
-import sweeps.sweeper
+from sweeps.sweepers import grid, search
 
 
-class GridSweeper(sweeps.grid.GridSweeper):
-    """See ``sweeps.grid.GridSweeper``."""
+class GridSweeper(grid.GridSweeper):
+    """See ``sweeps.sweepers.grid.GridSweeper``."""
 
 
-class SearchSweeper(sweeps.sweeper.SearchSweeper):
-    """See ``sweeps.sweeper.SearchSweeper``."""
+class SearchSweeper(search.SearchSweeper):
+    """See ``sweeps.sweepers.search.SearchSweeper``."""
