@@ -26,9 +26,10 @@ def random():
     import torch
     from transformers import AutoTokenizer, BertConfig, BertModel
 
-    from lorabench import models
+    from lorabench.models.load import TOKENIZER_OF_RANDOM
+    from lorabench.models.locate import locate
 
-    tokenizer = AutoTokenizer.from_pretrained(models.locate(models.TOKENIZER_OF_RANDOM))
+    tokenizer = AutoTokenizer.from_pretrained(locate(TOKENIZER_OF_RANDOM))
     shape = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4, "num_hidden_layers": 2}
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -211,14 +211,14 @@ def test_another_text_is_another_search(language_bo, tmp_path):
 
 
 def test_an_encoder_that_is_not_at_hand_is_found_before_anything_runs(monkeypatch):
-    from lorabench import models
+    from lorabench import encoder
     from lorabench.encoder import Frozen
     from lorabench.errors import UserError
 
     LanguageBO(SPACE, 0, Frozen("tiny"), domain=False).check()
     with pytest.raises(SweepError, match=r"the encoder reads 1024"):
         LanguageBO(SPACE, 0, Frozen("tiny")).check()
-    monkeypatch.setattr(models, "read", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(encoder, "load", lambda *_: pytest.fail("loaded"))
     with pytest.raises(UserError, match="encoder no_such is none of"):
         LanguageBO(SPACE, 0, Frozen("no_such")).check()
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

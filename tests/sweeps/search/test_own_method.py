@@ -64,3 +64,10 @@ def test_its_settings_are_checked(own):
         done = own(*OWN, "hydra.sweeper.budget=2", wrong)
         assert done.returncode != 0 and line in done.stderr.splitlines()[-1]
     assert own.calls() == []
+
+
+def test_another_source_is_another_search(own):
+    assert own(*OWN, "hydra.sweeper.budget=6").returncode == 0
+    (own.folder / "neighbours.py").write_text(CODE.replace("argmin", "argmax").replace('float("inf")', "-1.0"))
+    done = own(*OWN, "hydra.sweeper.budget=6")
+    assert done.returncode != 0 and "code" in done.stderr and len(own.calls()) == 6
