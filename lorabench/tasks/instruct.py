@@ -58,7 +58,7 @@ class Instruct(InstructionTask):
         return checker()
 
     def _require_instructions(self, row: Row, name: str) -> None:
-        self.require(row, name, "prompt", forms="key, prompt, instruction_id_list, kwargs")
+        self.require(row, name, "key", "prompt", "instruction_id_list", "kwargs", texts=["prompt"])
         ids, kwargs = row["instruction_id_list"], row["kwargs"]
         if not isinstance(ids, list) or not isinstance(kwargs, list) or len(ids) != len(kwargs):
             raise UserError(f"task={self.name}: row {name} needs two lists of one length, instruction_id_list and kwargs")

@@ -1,5 +1,6 @@
 """Tasks whose rows are read: from the hub, from GitHub, or from local files."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -89,27 +90,35 @@ class SourcedTask(Task):
         """The rows of a file that belong to ``name``; a task overrides it where one file holds several sets."""
         return rows
 
-    def require(self, row: Row, place: str, *columns: str, optional: tuple[str, ...] = (), forms: str = "") -> None:
+    def require(
+        self,
+        row: Row,
+        place: str,
+        *columns: str,
+        texts: Sequence[str] | None = None,
+        optional: Sequence[str] = (),
+        forms: str = "",
+    ) -> None:
         """Check that a row has these columns, and texts in them.
 
         Args:
             row: of a source.
             place: its name in an error, such as ``train/0``.
             columns: that it must have.
-            optional: columns that may be absent or null.
-            forms: all forms that the task can read; the columns unless given.
+            texts: those of them that hold texts; all unless given.
+            optional: columns with texts that may be absent or null.
+            forms: all forms that the task can read, for the error; the columns unless given.
 
         Raises:
             UserError: a column is missing, or holds something else.
         """
         if not set(columns) <= row.keys():
             present = ", ".join(sorted(map(str, row))) or "none"
-            forms = forms or ", ".join(columns)
-            raise UserError(f"task={self.name}: row {place} has the columns {present}; wanted {forms}")
-        for column in (*columns, *optional):
-            value = row.get(column)
-            if not isinstance(value, str) and not (value is None and column in optional):
-                raise UserError(f"task={self.name}: row {place} has {column}={str(value)[:80]!r}; wanted a text")
+            raise UserError(f"task={self.name}: row {place} has the columns {present}; wanted {forms or ', '.join(columns)}")
+        texts = columns if texts is None else texts
+        for column in (*texts, *(name for name in optional if row.get(name) is not None)):
+            if not isinstance(row[column], str):
+                raise UserError(f"task={self.name}: row {place} has {column}={str(row[column])[:80]!r}; wanted a text")
 
     def train_size(self) -> int | None:
         """The published rows less the validation split; about, since a group of examples stays together."""
