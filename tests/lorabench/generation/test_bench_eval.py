@@ -77,7 +77,7 @@ def test_the_ways_take_turns_and_both_count_their_merge_and_end(measured):
     turn = ["cell", "ready", "base", "new engine", "ended"]
     assert events == ["base", *turn * 3, "closed", "lora batch", "ended"]
     for row in (*counted["shared"], *counted["anew"]):
-        assert row["other"] >= PAUSE
+        assert row["overhead"] >= PAUSE
         assert row["generation"] < PAUSE
     assert "2 of 2 texts are the same" in text
     assert "one batch of LoRA adapters" in text
