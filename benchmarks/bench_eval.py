@@ -130,7 +130,7 @@ def shared_cell(
     variant.detach(model)
     base.restore()
     shared.use(merged)
-    shared.ready()
+    shared.ready_engine()
     ready = time.perf_counter()
     texts = shared.generate(prompts, options.new_tokens)
     done = time.perf_counter()

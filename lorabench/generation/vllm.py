@@ -160,12 +160,12 @@ class VLLMGenerator(Generator):
     def _with_weights(self, ask: Callable[[Engine], T]) -> T:
         """Ask with the chosen weights served; an engine that fails is started anew once."""
         try:
-            return ask(self.ready())
+            return ask(self.ready_engine())
         except (EngineDied, EngineError) as error:
             note(f"{error}; starting it anew and repeating")
             self._stop()
         try:
-            return ask(self.ready())
+            return ask(self.ready_engine())
         except (EngineDied, EngineError) as error:
             self._stop()
             raise self._failure("failed again after a new start", error) from error
@@ -177,7 +177,7 @@ class VLLMGenerator(Generator):
             f"lower {self.key}.{knob} or {self.key}.max_model_len"
         )
 
-    def ready(self) -> Engine:
+    def ready_engine(self) -> Engine:
         """The engine with the chosen weights in it, and the canary's word that they arrived."""
         engine = self._engine or self._start()
         if self._stale:

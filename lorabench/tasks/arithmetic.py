@@ -35,7 +35,9 @@ class Arithmetic(Task):
                 continue
             drawn.add(chain)
             name = f"{chain.split}/{len(pool)}"
-            pool.append(Example(name, tell(rng, chain), target=f" {chain.worked()}", answer=str(chain.total), set="arithmetic"))
+            pool.append(
+                Example(name, tell(rng, chain), target=f" {chain.worked_answer()}", answer=str(chain.total), set="arithmetic")
+            )
         return pools
 
     def source_examples(self) -> list[Example]:

@@ -49,7 +49,7 @@ def check_node(node: dict[str, Any], kind: type[Source], key: str) -> None:
         if name not in keys:
             raise UserError(f"unknown key '{key}.{name}'; {nearest(str(name), keys)}")
         if value is not None and not _fits(name, value):
-            raise UserError(f"{key}.{name}={value} must be {_wanted(name)}")
+            raise UserError(f"{key}.{name}={value} must be {_type_of(name)}")
 
 
 def arguments(node: dict[str, Any], kind: type[Source], key: str) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _fits(name: str, value: Any) -> bool:
     return texts if name == "files" else isinstance(value, str) or (name == "config" and texts)
 
 
-def _wanted(name: str) -> str:
+def _type_of(name: str) -> str:
     special = {
         "rows": "a whole number above 0",
         "files": "a list of names without suffix",

@@ -24,7 +24,7 @@ class Shared(VLLMGenerator):
     def use(self, merged):
         self.events.append("base" if merged is None else "cell")
 
-    def ready(self):
+    def ready_engine(self):
         self.events.append("ready")
 
     def generate(self, prompts, max_new_tokens, stop=()):

@@ -44,7 +44,7 @@ def test_merged_weights_are_served_and_the_base_comes_back(tiny, adapted, lora, 
 
 
 def test_answers_end_where_the_model_does(tiny, arithmetic, monkeypatch, capsys):
-    """As with vLLM, which cannot go on, see test_vllm_engine."""
+    """As with vLLM, which cannot go on, see test_vllm_generator."""
     prompts = ["Q: 1+1", *sorted((arithmetic.prompt(e) for e in arithmetic.test_examples()), key=len)[-3:]]
     lengths = [len(ids) for ids in tiny.tokenizer(prompts)["input_ids"]]
     generator = HFGenerator(name="hf", batch_tokens=10_000)

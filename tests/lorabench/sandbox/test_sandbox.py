@@ -172,7 +172,9 @@ LEFTOVERS = {
 }
 LEAVE = "import glob, importlib, io, os\nposix = importlib.import_module('posix')\n"
 FIND = "import os\nfolders = [(folder, names, files) for folder, names, files in os.walk('..')]\n"
-FIND += "assert [len(folders), len(folders[0][1]), folders[0][2]] == [3, 2, []], folders"  # its own folder and multiprocessing's
+FIND += (
+    "assert [len(folders), len(folders[0][1]), folders[0][2]] == [3, 2, []], folders"  # its own folder and multiprocessing's
+)
 
 
 @pytest.mark.parametrize("bubblewrap", MODES)
