@@ -1,13 +1,13 @@
+import dataclasses
 import gc
 import weakref
 
 import pytest
 import torch
 
-from lorabench import cell as cells
-from lorabench import models
+from lorabench.cells import session as sessions
+from lorabench.cells.session import Session
 from lorabench.errors import UserError
-from lorabench.generation import base as generation
 from lorabench.generation.hf import HFGenerator
 
 
@@ -44,8 +44,7 @@ def test_merged_weights_are_served_and_the_base_comes_back(tiny, adapted, lora, 
 
 
 def test_answers_end_where_the_model_does(tiny, arithmetic, monkeypatch, capsys):
-    """As with vLLM, which cannot go on, see test_vllm_engine."""
-    monkeypatch.setattr(generation, "_told", set())
+    """As with vLLM, which cannot go on, see test_vllm_generator."""
     prompts = ["Q: 1+1", *sorted((arithmetic.prompt(e) for e in arithmetic.test_examples()), key=len)[-3:]]
     lengths = [len(ids) for ids in tiny.tokenizer(prompts)["input_ids"]]
     generator = HFGenerator(name="hf", batch_tokens=10_000)
@@ -68,21 +67,19 @@ def test_answers_end_where_the_model_does(tiny, arithmetic, monkeypatch, capsys)
 
 
 def test_another_model_is_loaded_when_nothing_holds_the_first(cell, monkeypatch):
-    monkeypatch.setattr(cells, "_KEPT", {})
-    models.forget()
-    first, second = cell(), cell("model.dtype=bfloat16")
+    session = Session()
+    first, second = (dataclasses.replace(cell(*overrides), session=session) for overrides in ([], ["model.dtype=bfloat16"]))
     gc.disable()  # when it would run by itself is luck
     try:
         base = first.base()
         first.generator.load(base)
-        model, held, load = weakref.ref(base.model), [], models.read
+        model, held, load = weakref.ref(base.model), [], sessions.load
         cycle = [base.model]  # such as the first load in a process leaves
         cycle.append(cycle)
         del base, cycle
-        monkeypatch.setattr(models, "read", lambda *arguments: held.append(model()) or load(*arguments))
+        monkeypatch.setattr(sessions, "load", lambda *arguments: held.append(model()) or load(*arguments))
         assert second.base().model.dtype == torch.bfloat16
         assert second.generator is first.generator
     finally:
         gc.enable()
-        models.forget()
     assert held == [None]

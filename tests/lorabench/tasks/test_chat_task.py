@@ -1,84 +1,19 @@
 import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from lorabench.cells.answers import answer
+from lorabench.cells.scores import score
 from lorabench.errors import UserError
-from lorabench.evaluate import answer, score
-from lorabench.tasks import judge
 from lorabench.tasks.base import summarize
 from lorabench.tasks.chat import FIELDS, Chat
-from lorabench.tasks.judge import Judge, rating
 
 QUESTIONS = [
     {"question_id": 1, "category": "writing", "turns": ["Write {a} line.", "Now shorter."]},
     {"question_id": 2, "category": "math", "turns": ["What is 2+2?", "And doubled?"]},
 ]
 REFERENCES = [{"question_id": 2, "choices": [{"turns": ["It is 4.", "It is 8."]}]}]
-
-
-class Server(ThreadingHTTPServer):
-    """A judge that speaks the chat-completions protocol. ``replies`` come first, then every request is rated 7."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.replies, self.seen, self.lock = [], [], threading.Lock()
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-
-    @property
-    def users(self):
-        return [body["messages"][1]["content"] for _, body in self.seen]
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        assert self.path == "/v1/chat/completions"
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.seen.append((self.headers.get("Authorization"), body))
-            reply = self.server.replies.pop(0) if self.server.replies else (200, "Fine. Rating: [[7]]")
-        status, content = reply
-        if status == 200 and isinstance(content, str):
-            content = {"model": "judge-2024", "choices": [{"message": {"role": "assistant", "content": content}}]}
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    monkeypatch.setenv("LORABENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setattr(judge, "BACKOFF", 0.001)
-    server = Server()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def make_judge(server, **changed):
-    return Judge(**{"url": server.url, "model": "j", "key_env": "OPENAI_API_KEY", "max_tokens": 99, "parallel": 1, **changed})
-
-
-def ratings(judge, prompts):
-    return [rating(one["judgement"]) for one in judge.judgements(prompts)]
-
-
-def asked(*texts):
-    return [[{"role": "system", "content": "s"}, {"role": "user", "content": text}] for text in texts]
 
 
 def write(folder, name, rows):
@@ -103,7 +38,6 @@ def make_chat(tmp_path, server):
                 write(tmp_path, f"{name}.jsonl", content)
         settings = {
             "name": "chat",
-            "version": 1,
             "max_new_tokens": 64,
             "validation_samples": 2,
             "path": str(tmp_path),
@@ -130,93 +64,6 @@ class Echo:
     def generate(self, prompts, max_new_tokens, stop=()):
         self.batches.append(list(prompts))
         return [f" answer {len(self.batches)}.{i} {{x}}\n" for i in range(len(prompts))]
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("Rating: [[5]]", 5),
-        ("I say [[7.5]] and later [[2]]", 7.5),
-        ("list[2] is wrong. Rating: [[9]]", 9),
-        ("Rating: [6]", 6),
-        ("Rating: [[10]]", 10),
-        ("[[0]]", None),
-        ("[[95]]", None),
-        ("[[A]] 7/10", None),
-        ("", None),
-    ],
-)
-def test_rating(text, value):
-    assert rating(text) == value
-
-
-def test_requests_follow_the_protocol_and_the_key_comes_from_the_environment(server, monkeypatch):
-    assert ratings(make_judge(server), asked("one")) == [7]
-    monkeypatch.setenv("MY_KEY", "secret")
-    assert ratings(make_judge(server, key_env="MY_KEY", url=server.url + "/"), asked("two")) == [7]
-    (first, body), (second, _) = server.seen
-    assert body == {"model": "j", "messages": asked("one")[0], "temperature": 0, "max_tokens": 99}
-    assert (first, second) == (None, "Bearer secret")
-
-
-def test_a_judgement_without_rating_is_asked_for_once_more(server):
-    server.replies = [(200, "no number"), (200, "[[3]]"), (200, "none"), (200, "none again")]
-    assert ratings(make_judge(server), asked("one", "two", "three")) == [3, None, 7]
-    assert server.users == ["one", "one", "two", "two", "three"]
-
-
-def test_passing_trouble_is_waited_out(server):
-    server.replies = [(500, "oops"), (429, {"error": {"message": "slow down"}}), (200, b"<html>"), (200, {"choices": []})]
-    assert ratings(make_judge(server), asked("one")) == [7]
-    assert len(server.seen) == 5
-
-
-def test_a_stopped_judge_goes_on_from_the_judgements_it_has(server):
-    server.replies = [(200, "[[2]]"), (200, "[[4]]"), (401, {"error": {"message": "bad key"}})]
-    with pytest.raises(UserError, match=r"answers 401 \(bad key\); put a valid key into .*OPENAI_API_KEY, which is not set"):
-        ratings(make_judge(server), asked("a", "b", "c", "d"))
-    assert ratings(make_judge(server), asked("a", "b", "c", "d")) == [2, 4, 7, 7]
-    assert server.users == ["a", "b", "c", "c", "d"]
-    for other in ({"model": "other"}, {"url": server.url.replace("127.0.0.1", "localhost")}):  # another judge judges anew
-        assert ratings(make_judge(server, **other), asked("a")) == [7]
-
-
-@pytest.mark.parametrize(
-    ("reply", "message"),
-    [
-        ((404, {"error": {"message": "no\nmodel j"}}), r"answers 404 \(no model j\); .* serves task\.judge_model=j"),
-        ((400, {"message": "too long"}), r"answers 400 \(too long\)"),
-        ((503, b"busy"), r"answers 503 \(busy\); start or mend it"),
-        ((200, {"object": "list"}), "gives no chat completion in its answer"),
-    ],
-)
-def test_what_stops_the_judge_is_one_line_that_says_how_to_go_on(server, reply, message):
-    server.replies = [reply] * judge.ATTEMPTS
-    with pytest.raises(UserError, match=message) as caught:
-        ratings(make_judge(server), asked("one"))
-    assert "\n" not in str(caught.value)
-    assert "are kept" in str(caught.value)
-    assert "rescore" not in str(caught.value)  # only a cell can be scored alone, and the judge knows of none
-    server.replies.clear()
-    assert ratings(make_judge(server), asked("one")) == [7]
-
-
-def test_nobody_at_the_address(server):
-    closed = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    closed.server_close()
-    lost = make_judge(server, url=f"http://127.0.0.1:{closed.server_port}/v1", parallel=3)
-    with pytest.raises(UserError, match=r"cannot be reached \(.*refused.*\); start or mend it"):
-        ratings(lost, asked(*"abcdef"))
-
-
-def test_the_key_stays_out_of_errors_and_cache(server, monkeypatch, tmp_path):
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
-    server.replies = [(200, "[[2]]"), (401, {"error": {"message": "wrong key sk-very-secret"}})]
-    with pytest.raises(UserError) as caught:
-        ratings(make_judge(server), asked("a", "b"))
-    kept = [file.read_text() for file in (tmp_path / "cache").rglob("*.json")]
-    assert len(kept) == 1 and json.loads(kept[0])["served_model"] == "judge-2024"
-    assert not any("sk-very-secret" in text for text in [str(caught.value), *kept])
 
 
 @pytest.mark.parametrize(
@@ -254,10 +101,10 @@ def test_both_turns_are_generated_judged_and_summed_up(make_chat, server):
     ]
     assert [body["messages"][0]["content"] for _, body in server.seen[:2]] == ["sys single-v1", "sys single-v1-multi-turn"]
     assert [row["score"] for row in rows] == [0.8, 0.4, 0.0, 0.7]
-    found = metrics["test"]["sets"]["mt_bench"]
-    assert found["score"] == metrics["test"]["mean"] == pytest.approx((0.8 + 0.4 + 0.7) / 3)
-    assert (found["n"], found["unrated"], found["turn_1"]) == (3, 1, 0.8)
-    assert found["turn_2"] == pytest.approx(0.55)
+    summary = metrics["test"]["sets"]["mt_bench"]
+    assert summary["score"] == metrics["test"]["mean"] == pytest.approx((0.8 + 0.4 + 0.7) / 3)
+    assert (summary["n"], summary["unrated"], summary["turn_1"]) == (3, 1, 0.8)
+    assert summary["turn_2"] == pytest.approx(0.55)
     assert [row["judgement"] for row in rows] == ["[[8]]", "[[4]]", "never", "Fine. Rating: [[7]]"]
     assert {row["served_model"] for row in rows} == {"judge-2024"}
     kept = [dict(row) for row in rows]
@@ -310,7 +157,18 @@ def test_the_fingerprint_follows_the_judge_prompts_and_references(make_chat, tmp
         ("gpt-4", '"question_id": 2', '"question_id": 3', r"question 2 \(math\) has no two answers"),
         ("gpt-4", "choices", "choice", "wanted rows with question_id and choices"),
         ("question", '"category"', '"kind"', "needs question_id, category and two turns"),
+        (
+            "question",
+            '["Write {a} line.", "Now shorter."]',
+            "null",
+            "question 1 of mt_bench needs question_id, category and two turns",
+        ),
+        ("question", '"Now shorter."', "5", "question 1 of mt_bench needs question_id, category and two turns"),
+        ("gpt-4", '"It is 4."', "4", r"question 2 \(math\) has no two answers"),
+        ("judge_prompts", '"prompt_template"', '"template"', "wanted a prompt single-v1 with the fields"),
         ("train", "conversations", "messages", "has the columns messages; wanted conversations"),
+        ("train", '"from"', '"role"', "row train/0 conversations has the columns role, value; wanted from, value"),
+        ("train", '"Q0"', "0", "row train/0 conversations has value='0'; wanted a text"),
     ],
 )
 def test_broken_files_are_named_before_training(make_chat, tmp_path, file, old, new, message):
@@ -333,3 +191,19 @@ def test_the_yaml_on_the_real_files(cell, shared_data, server):
         assert not re.search(r"\{(question|answer|ref)\w*\}", user)
     assert "${" not in task.fingerprint() + str(cell("task=chat").config["task"])
     assert "raw.githubusercontent.com" in cell("task=chat").task.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"references": {}, "path": None}, r"task\.references has no source; give local files with task\.path=DIR or"),
+        ({"judge_prompts": {"fiels": ["a"]}}, r"unknown key 'task\.judge_prompts\.fiels'; did you mean 'files'\?"),
+        ({"test": {}}, r"task\.test has no mt_bench; give its source"),
+        ({"test": {"mt_bench_2": {}}}, r"task\.test\.mt_bench_2: task=chat has no such set; available: mt_bench"),
+    ],
+)
+def test_what_it_is_judged_with_must_have_a_source(make_chat, tmp_path, changed, message):
+    make_chat()
+    files = {"train": {"path": str(tmp_path)}, "test": {"mt_bench": {"path": str(tmp_path / "question.jsonl")}}}
+    with pytest.raises(UserError, match=message):
+        make_chat(**files | {"judge_prompts": {"path": str(tmp_path)}} | changed).test_examples()

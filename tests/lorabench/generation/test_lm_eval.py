@@ -9,7 +9,7 @@ from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from lorabench import models
+from lorabench.cells.session import current
 from lorabench.errors import UserError
 from lorabench.generation.harness import Served
 from lorabench.generation.hf import HFGenerator
@@ -48,10 +48,10 @@ metadata: {version: 1}
 @pytest.fixture(scope="module")
 def own():
     """Prompts and what the embedded model itself answers to each."""
-    task = Arithmetic(name="arithmetic", version=1, max_new_tokens=40, validation_samples=20, test_samples=20)
+    task = Arithmetic(name="arithmetic", max_new_tokens=40, validation_samples=20, test_samples=20)
     prompts = [task.prompt(example) for example in task.test_examples()]
     generator = HFGenerator(name="hf", batch_tokens=2000)
-    generator.load(models.load(TINY, torch.device("cpu")))
+    generator.load(current().base(TINY, torch.device("cpu")))
     return list(zip(prompts, generator.generate(prompts, 24, ["."]), strict=True))
 
 
@@ -115,9 +115,9 @@ PAIRS = [
 def test_loglikelihoods_are_those_of_lm_evals_own_model(tiny, reference, own, batch_tokens):
     pairs = PAIRS + own
     requests = instances("loglikelihood", pairs)
-    ours, theirs = served(tiny, batch_tokens=batch_tokens).loglikelihood(requests), reference.loglikelihood(requests)
-    assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], abs=1e-3, rel=1e-5)
-    assert [greedy for _, greedy in ours] == [greedy for _, greedy in theirs]
+    ours, expected = served(tiny, batch_tokens=batch_tokens).loglikelihood(requests), reference.loglikelihood(requests)
+    assert [value for value, _ in ours] == pytest.approx([value for value, _ in expected], abs=1e-3, rel=1e-5)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in expected]
     assert ours[0][1] is False
     assert sum(greedy for _, greedy in ours[len(PAIRS) :]) > 10
 
@@ -130,10 +130,10 @@ def test_loglikelihoods_by_hand(tiny):
         logits = tiny.model(torch.tensor([context + continuation])).logits[0]
     expected = sum(logits[len(context) + i - 1].log_softmax(-1)[token].item() for i, token in enumerate(continuation))
     best = int(logits[len(context) - 1].argmax())
-    found = generator.loglikelihoods([(context, continuation), (context, [best]), (context, [])])
-    assert found[0] == (pytest.approx(expected, abs=1e-4), False)
-    assert found[1][1] is True
-    assert found[2] == (0.0, True)
+    scores = generator.loglikelihoods([(context, continuation), (context, [best]), (context, [])])
+    assert scores[0] == (pytest.approx(expected, abs=1e-4), False)
+    assert scores[1][1] is True
+    assert scores[2] == (0.0, True)
 
 
 def test_texts_longer_than_the_model_go_through_windows(tiny, reference):
@@ -167,20 +167,20 @@ def test_results_equal_those_of_lm_evals_own_model(tiny, reference, folder):
     generator = make(folder)
     generator.prepare()
     generator.load(tiny)
-    found = generator.extra_results()
-    theirs = simple_evaluate(reference, tasks=generator.tasks, task_manager=generator._manager)
+    results = generator.extra_results()
+    expected = simple_evaluate(reference, tasks=generator.tasks, task_manager=generator._manager)
     for task, metrics in (("own_choice", ("acc", "acc_norm")), ("own_open", ("exact_match",))):
-        ours = found["lm_eval"][task]
+        ours = results["lm_eval"][task]
         for metric in metrics:
-            assert ours[metric] == theirs["results"][task][f"{metric},none"]
-            assert ours[f"{metric}_stderr"] == theirs["results"][task][f"{metric}_stderr,none"]
-        assert (ours["n"], ours["version"]) == (20, theirs["versions"][task])
-    assert found["lm_eval"]["own_open"]["exact_match"] == 0.5
-    assert 0.3 < found["lm_eval"]["own_choice"]["acc"] < 0.7
-    assert found["lm_eval"]["own_choice"]["version"] == 3
-    assert found["lm_eval_version"].startswith("0.")
-    assert found["lm_eval_max_length"] == 1024
-    json.dumps(found)
+            assert ours[metric] == expected["results"][task][f"{metric},none"]
+            assert ours[f"{metric}_stderr"] == expected["results"][task][f"{metric}_stderr,none"]
+        assert (ours["n"], ours["version"]) == (20, expected["versions"][task])
+    assert results["lm_eval"]["own_open"]["exact_match"] == 0.5
+    assert 0.3 < results["lm_eval"]["own_choice"]["acc"] < 0.7
+    assert results["lm_eval"]["own_choice"]["version"] == 3
+    assert results["lm_eval_version"].startswith("0.")
+    assert results["lm_eval_max_length"] == 1024
+    json.dumps(results)
 
 
 def test_limit_and_weights_count(tiny, folder):

@@ -3,39 +3,6 @@ from dataclasses import dataclass
 import pytest
 
 from lorabench.tasks.base import Example, Task, summarize
-from lorabench.tiny.text import Chain
-
-
-def numbers(example):
-    return tuple(int(word.rstrip(".")) for word in example.question.split() if word.rstrip(".").isdigit())
-
-
-def test_arithmetic_splits_share_no_sum_and_gold_answers_score(arithmetic):
-    train, test = arithmetic.train_examples(), arithmetic.all_test_examples()
-    validation = arithmetic._pools["validation"]
-    chains = [{example.target for example in split} for split in (train, validation, test)]
-    assert not (chains[0] & chains[1] or chains[0] & chains[2] or chains[1] & chains[2])
-    assert [len(split) for split in (train, validation, test)] == [20_000, 1_000, 1_000]
-    for example in test[:50]:
-        assert arithmetic.score(example, example.target) == 1
-        assert arithmetic.score(example, example.target + "1") == 0
-        assert arithmetic.score(example, "") == 0
-        first = int(example.target.split("+")[0].split("-")[0])
-        assert numbers(example)[0] == first
-
-
-def test_arithmetic_fingerprint_follows_the_version(arithmetic):
-    other = type(arithmetic)(name="arithmetic", version=2, max_new_tokens=40, validation_samples=20)
-    assert other.fingerprint() != arithmetic.fingerprint()
-    again = type(arithmetic)(name="arithmetic", version=1, max_new_tokens=40, validation_samples=20)
-    assert again.fingerprint() == arithmetic.fingerprint()
-
-
-def test_chain():
-    chain = Chain(23, (14, -9))
-    assert chain.expression() == "23+14-9"
-    assert chain.worked() == "23+14=37. 37-9=28. The answer is 28"
-    assert chain.total == 28
 
 
 def test_summary_is_the_mean_over_sets_with_standard_errors(arithmetic):
@@ -52,7 +19,6 @@ class Silent(Task):
     """A task that scores nothing yet."""
 
     name: str = "silent"
-    version: int = 1
     max_new_tokens: int = 1
     validation_samples: int = 1
 
@@ -60,7 +26,7 @@ class Silent(Task):
         return [Example("a", "")]
 
     def all_test_examples(self):
-        self.asked = getattr(self, "asked", 0) + 1
+        self.reads = getattr(self, "reads", 0) + 1
         return [Example(str(i), "", set="ab"[i // 3]) for i in range(6)]
 
     def prompt(self, example):
@@ -102,4 +68,4 @@ def test_the_test_sets_are_read_once():
     task = Single(test_samples=2)
     assert [example.id for example in task.test_examples()] == ["0", "1", "3", "4"]
     assert task.test_examples() is task.test_examples()
-    assert task.asked == 1
+    assert task.reads == 1

@@ -24,7 +24,7 @@ class Shared(VLLMGenerator):
     def use(self, merged):
         self.events.append("base" if merged is None else "cell")
 
-    def ready(self):
+    def ready_engine(self):
         self.events.append("ready")
 
     def generate(self, prompts, max_new_tokens, stop=()):
@@ -77,7 +77,7 @@ def test_the_ways_take_turns_and_both_count_their_merge_and_end(measured):
     turn = ["cell", "ready", "base", "new engine", "ended"]
     assert events == ["base", *turn * 3, "closed", "lora batch", "ended"]
     for row in (*counted["shared"], *counted["anew"]):
-        assert row["other"] >= PAUSE
+        assert row["overhead"] >= PAUSE
         assert row["generation"] < PAUSE
     assert "2 of 2 texts are the same" in text
     assert "one batch of LoRA adapters" in text

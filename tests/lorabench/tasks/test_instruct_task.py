@@ -7,8 +7,8 @@ import sys
 import pytest
 import yaml
 
-from lorabench.__main__ import CONF
 from lorabench.errors import UserError
+from lorabench.schema import CONF
 from lorabench.tasks import ifeval
 from lorabench.tasks.instruct import Instruct
 
@@ -125,8 +125,8 @@ def test_verdicts_worked_out_by_hand(checked, tmp_path, name, kwargs, response, 
     nulls = dict.fromkeys(
         ["num_words", "relation", "keywords", "letter", "language", "num_bullets"]
     )  # as the hub's rows have them
-    for given in (kwargs, {**nulls, **kwargs}):
-        task = write(tmp_path, [row((name, given))])
+    for filled in (kwargs, {**nulls, **kwargs}):
+        task = write(tmp_path, [row((name, filled))])
         assert task.score_all(task.test_examples(), [response]) == [
             {"score": strict, "prompt_loose": loose, "instructions": 1, "followed_strict": strict, "followed_loose": loose}
         ]
@@ -135,8 +135,8 @@ def test_verdicts_worked_out_by_hand(checked, tmp_path, name, kwargs, response, 
 
 def test_a_verdict_on_the_language_is_not_left_to_chance(checked, tmp_path):
     task = write(tmp_path, [row(("language:response_language", {"language": "pt"}))])
-    found = {task.score(task.test_examples()[0], "no problema amigo") for _ in range(30)}
-    assert len(found) == 1  # without a seed the detector says pt about every third time
+    verdicts = {task.score(task.test_examples()[0], "no problema amigo") for _ in range(30)}
+    assert len(verdicts) == 1  # without a seed the detector says pt about every third time
 
 
 def test_the_cases_cover_both_verdicts_of_many_kinds():
@@ -153,11 +153,18 @@ def test_a_prompt_counts_when_all_its_instructions_do_and_instructions_are_avera
     task = write(tmp_path, [three, row(("punctuation:no_comma", {})), row(("detectable_format:title", {}))])
     scores = task.score_all(task.test_examples(), ["<<T>> a, b *The end.*", "fine", "<<T>>"])
     assert scores[0] == {"score": 0.0, "prompt_loose": 0.0, "instructions": 3, "followed_strict": 1, "followed_loose": 2}
-    found = task.summary(scores)
-    assert found["score"] == found["prompt_loose"] == pytest.approx(2 / 3)
-    assert found["instruction_strict"] == pytest.approx(3 / 5)  # not the mean of 1/3, 1 and 1
-    assert found["instruction_loose"] == pytest.approx(4 / 5)
-    assert found["n"] == 3 and set(found) == {"score", "n", "stderr", "prompt_loose", "instruction_strict", "instruction_loose"}
+    summary = task.summary(scores)
+    assert summary["score"] == summary["prompt_loose"] == pytest.approx(2 / 3)
+    assert summary["instruction_strict"] == pytest.approx(3 / 5)  # not the mean of 1/3, 1 and 1
+    assert summary["instruction_loose"] == pytest.approx(4 / 5)
+    assert summary["n"] == 3 and set(summary) == {
+        "score",
+        "n",
+        "stderr",
+        "prompt_loose",
+        "instruction_strict",
+        "instruction_loose",
+    }
     assert task.summary([{"score": 0.0}] * 3)["score"] == 0.0  # a diverged run
 
 
@@ -175,14 +182,18 @@ def test_summary_is_that_of_lm_eval_on_the_real_prompts(checked, shared_data):
     from lm_eval.tasks.ifeval.utils import agg_inst_level_acc, process_results
 
     rows = [json.loads(line) for line in (shared_data / "ifeval" / "input_data.jsonl").read_text().splitlines()]
-    theirs = [process_results(one, [completion]) for one, completion in zip(rows, completions, strict=True)]
-    found = task.summary(scores[0])
-    assert found["score"] == pytest.approx(sum(one["prompt_level_strict_acc"] for one in theirs) / 541)
-    assert found["prompt_loose"] == pytest.approx(sum(one["prompt_level_loose_acc"] for one in theirs) / 541)
-    assert found["instruction_strict"] == pytest.approx(agg_inst_level_acc([one["inst_level_strict_acc"] for one in theirs]))
-    assert found["instruction_loose"] == pytest.approx(agg_inst_level_acc([one["inst_level_loose_acc"] for one in theirs]))
-    assert sum(one["instructions"] for one in scores[0]) == 834
-    assert 0 < found["score"] < found["instruction_strict"] < found["instruction_loose"] < 1
+    reference = [process_results(row, [completion]) for row, completion in zip(rows, completions, strict=True)]
+    summary = task.summary(scores[0])
+    assert summary["score"] == pytest.approx(sum(verdict["prompt_level_strict_acc"] for verdict in reference) / 541)
+    assert summary["prompt_loose"] == pytest.approx(sum(verdict["prompt_level_loose_acc"] for verdict in reference) / 541)
+    assert summary["instruction_strict"] == pytest.approx(
+        agg_inst_level_acc([verdict["inst_level_strict_acc"] for verdict in reference])
+    )
+    assert summary["instruction_loose"] == pytest.approx(
+        agg_inst_level_acc([verdict["inst_level_loose_acc"] for verdict in reference])
+    )
+    assert sum(score["instructions"] for score in scores[0]) == 834
+    assert 0 < summary["score"] < summary["instruction_strict"] < summary["instruction_loose"] < 1
 
 
 def test_training_rows(tmp_path, shared_data):
@@ -192,11 +203,11 @@ def test_training_rows(tmp_path, shared_data):
     assert task.validation == "likelihood"
     rows = json.loads(train.read_text())
     by_id = {example.id: example for example in [*task.train_examples(), *task.validation_examples()]}
-    for i, one in enumerate(rows):
+    for i, row in enumerate(rows):
         example = by_id[f"train/{i}"]
-        wanted = f"{one['instruction']}\n\n{one['input']}" if one["input"] else one["instruction"]
-        assert task.prompt(example).endswith(f"### Instruction:\n{wanted}\n\n### Response:")
-        assert task.target(example) == one["output"] + "\n"
+        instruction = f"{row['instruction']}\n\n{row['input']}" if row["input"] else row["instruction"]
+        assert task.prompt(example).endswith(f"### Instruction:\n{instruction}\n\n### Response:")
+        assert task.target(example) == row["output"] + "\n"
 
 
 def test_the_yaml_pins_source_and_rows():
@@ -212,8 +223,13 @@ def test_the_yaml_pins_source_and_rows():
 @pytest.mark.parametrize(
     ("test", "train", "message"),
     [
-        ([{"prompt": "a"}], [], "row ifeval/0 has no key, instruction_id_list, kwargs"),
-        ([], [{"instruction": "a"}], "row train/0 has no output; wanted instruction, output"),
+        ([{"prompt": "a"}], [], "row ifeval/0 has the columns prompt; wanted key, prompt, instruction_id_list, kwargs"),
+        ([{**row(("punctuation:no_comma", {})), "kwargs": []}], [], "row ifeval/0 needs two lists of one length"),
+        ([{**row(("punctuation:no_comma", {})), "kwargs": None}], [], "row ifeval/0 needs two lists of one length"),
+        ([row(("punctuation:no_coma", {}))], [], "row ifeval/0 has the instruction punctuation:no_coma, which"),
+        ([{**row(("punctuation:no_comma", {})), "prompt": None}], [], "row ifeval/0 has prompt='None'; wanted a text"),
+        ([], [{"instruction": "a", "output": "b", "input": 3}], "row train/0 has input='3'; wanted a text"),
+        ([], [{"instruction": "a"}], "row train/0 has the columns instruction; wanted instruction, output"),
     ],
 )
 def test_broken_rows_are_named(checked, tmp_path, test, train, message):
@@ -282,9 +298,9 @@ def test_the_sentence_model_is_the_packages(checked, tmp_path, monkeypatch):
     ifeval.write_punkt(tmp_path / "english")
     ifeval.write_punkt(tmp_path / "english")  # another process was faster
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
-    found = load_punkt_params(FileSystemPathPointer(str(tmp_path / "english")))
-    assert found.abbrev_types == set(english.ABBREV_TYPES)
-    assert found.sent_starters == set(english.SENT_STARTERS)
-    assert found.collocations == set(english.COLLOCATIONS)
-    assert dict(found.ortho_context) == english.ORTHO_CONTEXT
+    parameters = load_punkt_params(FileSystemPathPointer(str(tmp_path / "english")))
+    assert parameters.abbrev_types == set(english.ABBREV_TYPES)
+    assert parameters.sent_starters == set(english.SENT_STARTERS)
+    assert parameters.collocations == set(english.COLLOCATIONS)
+    assert dict(parameters.ortho_context) == english.ORTHO_CONTEXT
     assert [path.name for path in tmp_path.iterdir()] == ["english"]

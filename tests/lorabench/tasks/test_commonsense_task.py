@@ -1,16 +1,12 @@
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
 
-from lorabench.__main__ import CONF
 from lorabench.errors import UserError
-from lorabench.tasks import github
+from lorabench.schema import CONF
 from lorabench.tasks.base import Example, summarize
 from lorabench.tasks.commonsense import FAMILIES, OPTIONS, Commonsense, family
-from lorabench.tasks.github import GitHubSource
 
 SIZES = {"boolq": 3270, "piqa": 1838, "social_i_qa": 1954, "hellaswag": 10042, "winogrande": 1267}
 SIZES |= {"ARC-Easy": 2376, "ARC-Challenge": 1172, "openbookqa": 500}
@@ -96,13 +92,13 @@ def test_a_checkout_of_the_source_repository_is_a_folder_to_give(tmp_path):
 def test_own_outputs_of_the_real_sets_score_full_marks_and_swapped_ones_nothing(shared_data):
     task = make(shared_data / "commonsense", validation_samples=500)
     examples = task.test_examples()
-    found = {name: sum(e.set == name for e in examples) for name in SIZES}
-    assert found == {**SIZES, "hellaswag": 1000}
+    sizes = {name: sum(e.set == name for e in examples) for name in SIZES}
+    assert sizes == {**SIZES, "hellaswag": 1000}
     for example in [*examples, *task.train_examples(), *task.validation_examples()]:
         assert task.score(example, task.target(example)) == 1, example.id
         words = OPTIONS[FAMILIES.get(example.set, example.set)].pattern.split("|")
-        other = words[(words.index(example.answer) + 1) % len(words)]
-        assert task.score(example, task.target(example).replace(example.answer, other)) == 0, example.id
+        wrong = words[(words.index(example.answer) + 1) % len(words)]
+        assert task.score(example, task.target(example).replace(example.answer, wrong)) == 0, example.id
     assert len(task.train_examples()) + len(task.validation_examples()) == 17754
     assert not {e.question for e in task.train_examples()} & {e.question for e in task.validation_examples()}
     scores = task.score_all(task.validation_examples(), [e.target for e in task.validation_examples()])
@@ -122,10 +118,13 @@ def test_a_local_file_with_other_rows_than_the_published_set_is_noted_once(tmp_p
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"instruction": "a", "output": "b"}, "row 0 of boolq has no column answer"),
+        (
+            {"instruction": "a", "output": "b"},
+            "row boolq/0 has the columns instruction, output; wanted instruction, output, answer",
+        ),
         (
             {"instruction": "a", "output": "b", "answer": "answer1"},
-            r"row 0 of boolq has the answer 'answer1'; wanted true\|false",
+            r"row boolq/0 has the answer 'answer1'; wanted true\|false",
         ),
     ],
 )
@@ -134,7 +133,7 @@ def test_broken_rows_are_named(tmp_path, row, message):
     with pytest.raises(UserError, match=message):
         make(tmp_path, sets=["boolq"]).test_examples()
     (tmp_path / "train.json").write_text(json.dumps([{"instruction": "a", "output": "b", "answer": "maybe"}]))
-    with pytest.raises(UserError, match="row 0 of train has the answer 'maybe'; wanted an option word"):
+    with pytest.raises(UserError, match="row train/0 has the answer 'maybe'; wanted an option word"):
         make(tmp_path, sets=["boolq"]).train_examples()
 
 
@@ -143,51 +142,3 @@ def test_unknown_sets_are_refused():
         make(None, sets=["copa"])
     with pytest.raises(UserError, match=r"task\.test\.copa: .* available: boolq"):
         make(None, test={"copa": {}})
-
-
-@pytest.fixture
-def repository(monkeypatch, tmp_path):
-    """A server on this machine in GitHub's place; ``asked`` lists the paths that were fetched."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            body = files.get(self.path)
-            self.send_response(404 if body is None else 200)
-            self.end_headers()
-            self.wfile.write(body or b"")
-
-        def log_message(self, *_):
-            pass
-
-    asked: list[str] = []
-    files = {"/o/r/c0ffee/dir/test.json": json.dumps(rows(["true", "false"])).encode(), "/o/r/c0ffee/bad.json": b"<html>"}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(github, "RAW", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setenv("LORABENCH_CACHE", str(tmp_path / "cache"))
-    yield asked
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_file_is_fetched_once(repository):
-    source = GitHubSource("o/r", "c0ffee", "", data_files="dir/test.json", rows=8)
-    assert source.load("task.path") == source.load("task.path") == rows(["true", "false"])
-    assert repository == ["/o/r/c0ffee/dir/test.json"]
-
-
-@pytest.mark.parametrize(
-    ("file", "n", "message"),
-    [
-        ("none.json", None, r"cannot get http.*/o/r/c0ffee/none\.json \(Not Found\); go online once .* task\.path=DIR"),
-        ("dir/test.json", 9, "8 rows where 9 are expected"),
-        ("bad.json", None, "is not valid JSON"),
-    ],
-)
-def test_a_file_that_cannot_be_had_is_named_and_not_kept(repository, tmp_path, file, n, message):
-    with pytest.raises(UserError, match=message) as raised:
-        GitHubSource("o/r", "c0ffee", "", data_files=file, rows=n).load("task.path")
-    assert "\n" not in str(raised.value)
-    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]

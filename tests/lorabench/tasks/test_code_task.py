@@ -2,15 +2,16 @@ import copy
 import gzip
 import json
 import os
-from pathlib import Path
+import sys
 
 import pytest
 import yaml
 
 from lorabench.errors import UserError
-from lorabench.tasks.code import Code, code_of
+from lorabench.schema import CONF
+from lorabench.tasks.code import Code, extract_code
 
-CONF = yaml.safe_load((Path(__file__).resolve().parents[2] / "conf" / "task" / "code.yaml").read_text())
+YAML = yaml.safe_load((CONF / "task" / "code.yaml").read_text())
 FULL = os.environ.get("LORABENCH_TEST_ALL_PROBLEMS") == "1"  # all 542 problems instead of a sample: minutes
 SLOW = 20.0  # time limits on a machine that does other things beside
 
@@ -23,7 +24,7 @@ NEVER_RIGHT = {"HumanEval/32", "HumanEval/67", "Mbpp/62"}
 
 
 def make(**changed):
-    settings = {key: copy.deepcopy(value) for key, value in CONF.items() if key != "_target_"}
+    settings = {key: copy.deepcopy(value) for key, value in YAML.items() if key != "_target_"}
     return Code(**{**settings, "validation_samples": 2, **changed})
 
 
@@ -59,21 +60,21 @@ def evalplus(monkeypatch, tmp_path_factory):
     ],
 )
 def test_the_part_of_a_completion_that_is_run(completion, code):
-    assert code_of(completion) == code
+    assert extract_code(completion) == code
 
 
 def test_prompts_are_those_of_the_reference(shared_data, evalplus):
     task = real(shared_data)
     reference = json.loads((shared_data / "pissa_eval" / "python_test.json").read_text())
-    theirs = {row["output"]: row["instruction"] for row in reference}
+    reference_prompts = {row["output"]: row["instruction"] for row in reference}
     examples = task.all_test_examples()
-    assert [(e.set, e.id in theirs) for e in examples] == [("humaneval", True)] * 164 + [("mbpp", True)] * 378
-    differ = {example.id for example in examples if task.evaluation_prompt(example) != theirs[example.id]}
+    assert [(e.set, e.id in reference_prompts) for e in examples] == [("humaneval", True)] * 164 + [("mbpp", True)] * 378
+    differ = {example.id for example in examples if task.evaluation_prompt(example) != reference_prompts[example.id]}
     assert differ == {f"Mbpp/{number}" for number in ADDRESS_REMOVED}
     for example in examples:
         if example.id in differ:
-            address = [word for word in theirs[example.id].split() if ".org/" in word or ".com/" in word]
-            without = theirs[example.id].replace(address[0], "")
+            address = [word for word in reference_prompts[example.id].split() if ".org/" in word or ".com/" in word]
+            without = reference_prompts[example.id].replace(address[0], "")
             assert len(address) == 1
             squeezed = ["".join(text.split()).replace(".", "") for text in (without, task.evaluation_prompt(example))]
             assert squeezed[0] == squeezed[1]
@@ -104,7 +105,7 @@ def test_rows_in_the_hubs_columns_all_count(tmp_path):
     assert task.validation == "likelihood"
 
 
-def chosen(task):
+def sample(task):
     """All problems, or 20 of each kind of test that EvalPlus treats apart, and of the rest."""
     examples = task.all_test_examples()
     special = {"HumanEval/32", "Mbpp/2", "Mbpp/164", "Mbpp/252", "Mbpp/295", "Mbpp/558", "Mbpp/581"}
@@ -113,17 +114,17 @@ def chosen(task):
 
 def test_canonical_solutions_pass_and_broken_ones_fail(shared_data, evalplus):
     task = real(shared_data, timeout_factor=SLOW)
-    examples = chosen(task)
+    examples = sample(task)
     rows = [task._problems[e.id][1] for e in examples]
     fenced = {"humaneval": "{}", "mbpp": "So:\n```python\n{}\n```"}
     right = task.score_all(
         examples, [fenced[e.set].format(row["canonical_solution"]) for e, row in zip(examples, rows, strict=True)]
     )
-    failed = {e.id for e, one in zip(examples, right, strict=True) if one != {"score": 1.0, "plus": 1.0}}
+    failed = {e.id for e, score in zip(examples, right, strict=True) if score != {"score": 1.0, "plus": 1.0}}
     assert failed == NEVER_RIGHT & {e.id for e in examples}
     broken = [f"def {row['entry_point']}(*arguments):\n    return None\n" for row in rows]
     wrong = task.score_all(examples, broken)
-    assert [e.id for e, one in zip(examples, wrong, strict=True) if one != {"score": 0.0, "plus": 0.0}] == []
+    assert [e.id for e, score in zip(examples, wrong, strict=True) if score != {"score": 0.0, "plus": 0.0}] == []
 
 
 def test_plus_tests_find_what_base_tests_miss(shared_data, evalplus):
@@ -164,10 +165,10 @@ def test_the_decompressed_file_will_do_and_is_the_same_data(shared_data, evalplu
     task = real(shared_data)
     packed = shared_data / "humaneval" / "HumanEvalPlus-v0.1.10.jsonl.gz"
     (tmp_path / "humaneval.jsonl").write_bytes(gzip.decompress(packed.read_bytes()))
-    other = real(shared_data)
-    other.test["humaneval"]["path"] = str(tmp_path)
-    assert other.all_test_examples() == task.all_test_examples()
-    assert other.fingerprint() == task.fingerprint()
+    unpacked = real(shared_data)
+    unpacked.test["humaneval"]["path"] = str(tmp_path)
+    assert unpacked.all_test_examples() == task.all_test_examples()
+    assert unpacked.fingerprint() == task.fingerprint()
 
 
 def test_offline_without_a_file_says_what_to_do(evalplus, monkeypatch):
@@ -185,7 +186,7 @@ def test_offline_without_a_file_says_what_to_do(evalplus, monkeypatch):
 
 
 def test_without_evalplus_one_line_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "evalplus.config", None)
+    monkeypatch.setitem(sys.modules, "evalplus.config", None)
     with pytest.raises(UserError, match=r"`make install-eval`"):
         make().test_examples()
 
@@ -196,7 +197,7 @@ def test_without_evalplus_one_line_says_what_to_install(monkeypatch):
         ({"timeout_factor": 0.0}, r"task\.timeout_factor=0\.0 must be a number above 0"),
         ({"timeout_factor": float("inf")}, r"task\.timeout_factor=inf must be"),
         ({"sets": ["apps"]}, r"no such test set; available: humaneval, mbpp"),
-        ({"test": {"apps": {}}}, r"task\.test\.apps: task=code has only humaneval and mbpp"),
+        ({"test": {"apps": {}}}, r"task\.test\.apps: task=code has no such set; available: humaneval, mbpp"),
     ],
 )
 def test_bad_settings_are_refused(changed, message):
@@ -206,7 +207,7 @@ def test_bad_settings_are_refused(changed, message):
 
 def test_rows_of_other_columns_or_languages_are_named(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"query": "a"}\n')
-    with pytest.raises(UserError, match="has the columns query; wanted instruction and output"):
+    with pytest.raises(UserError, match="has the columns query; wanted instruction, output"):
         make(path=str(tmp_path)).train_examples()
     (tmp_path / "train.jsonl").write_text('{"instruction": "a", "output": "b", "python": false}\n')
     with pytest.raises(UserError, match="no row of the training data is flagged as Python"):

