@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from lorabench import schema
-from lorabench.contributed import let_import
+from lorabench.contributed import config_dirs, let_import, without_config_dirs
 from lorabench.errors import UserError
 
 COMMANDS = {
@@ -76,7 +76,10 @@ def _cells() -> None:
     let_import(sys.argv[1:])
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that the line below is the only one
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants its flags together
+    flags = [f"--config-dir={folder}" for folder in config_dirs(sys.argv[1:])]
+    words = without_config_dirs(sys.argv[1:])
+    # Hydra wants its flags together.
+    sys.argv[1:] = [*flags, *sorted(words, key=lambda word: word not in ("-m", "--multirun"))]
     try:
         cli()
     except BrokenPipeError:

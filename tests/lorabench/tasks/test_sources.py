@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lorabench.cells.identity import decisive
+from lorabench.records.identity import decisive
 from lorabench.cells.parts import build
 from lorabench.errors import UserError
 from lorabench.schema import CONF
