@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from analysis.errors import AnalysisError
-from analysis.published import PUBLISHED
-from analysis.rendering import STYLES
+from analysis.read.published import PUBLISHED
+from analysis.style.rendering import STYLES
 
 FIGURES = ("lr_curves", "rank", "duration", "batch", "heatmap", "pareto", "search", "audit")
 KINDS = ("peaks", "grid", "batch", "rank", "duration", "difference", "cross_fitted", "cost")
@@ -135,8 +135,8 @@ def _parser() -> _Parser:
 
 
 def _wandb(options: argparse.Namespace) -> None:
-    from analysis.load import load_records
-    from analysis.wandb_report import save, write
+    from analysis.read.load import load_records
+    from analysis.report.wandb import save, write
 
     frame = load_records(options.runs)
     if options.out is None:
@@ -147,35 +147,35 @@ def _wandb(options: argparse.Namespace) -> None:
 
 
 def _heuristics(options: argparse.Namespace) -> None:
-    from analysis.blocks import blocks_of
-    from analysis.heuristics import findings
-    from analysis.heuristics_table import text
-    from analysis.load import load_records
-    from analysis.suggestions import suggested
+    from analysis.questions.heuristics import findings
+    from analysis.questions.heuristics_table import text
+    from analysis.questions.suggestions import suggested
+    from analysis.read.blocks import blocks_of
+    from analysis.read.load import load_records
 
     frame = load_records(options.runs)
     print(text(findings(frame, *blocks_of(options.runs, options.hessian)), suggested(frame)), end="")
 
 
 def _responses(options: argparse.Namespace) -> None:
-    from analysis.load import load_records
-    from analysis.responses import problem, text
+    from analysis.questions.responses import problem, text
+    from analysis.read.load import load_records
 
     print(text(problem(load_records(options.runs), options.id, options.set)), end="")
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from analysis.compare import compare
-    from analysis.compare_table import text
-    from analysis.load import load_together
+    from analysis.questions.compare import compare
+    from analysis.questions.compare_table import text
+    from analysis.read.load import load_together
 
     one, other = load_together([options.a, options.b], wide=True)
     print(text(compare(one, other), (options.a.name, options.b.name)), end="")
 
 
 def _export(options: argparse.Namespace) -> None:
-    from analysis.export import export
-    from analysis.load import load_records
+    from analysis.read.load import load_records
+    from analysis.report.export import export
 
     columns = None if options.columns is None else options.columns.split(",")
     print(
@@ -184,21 +184,21 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _proxy(options: argparse.Namespace) -> None:
-    from analysis.load import load_records
-    from analysis.proxies import agreements, text
+    from analysis.questions.proxies import agreements, text
+    from analysis.read.load import load_records
 
     print(text(agreements(load_records(options.runs, proxies=True)), options.published), end="")
 
 
 def _search(options: argparse.Namespace) -> None:
-    from analysis.journals import searches_of
-    from analysis.search_table import text
+    from analysis.questions.searches import text
+    from analysis.read.journals import searches_of
 
     print(text(searches_of(options.runs), options.published, options.format), end="")
 
 
 def _table(options: argparse.Namespace) -> None:
-    from analysis.load import load_beside
+    from analysis.read.load import load_beside
     from analysis.tables import table
 
     frame = load_beside(options.runs, options.published)
@@ -207,7 +207,7 @@ def _table(options: argparse.Namespace) -> None:
 
 def _plot(options: argparse.Namespace) -> None:
     from analysis.figures import figure
-    from analysis.plots import save
+    from analysis.figures.lr_curves import save
 
     path = options.out or options.runs / f"{options.kind}.png"
     save(lambda: figure(options.kind, options.runs, options.published), path)
@@ -215,7 +215,7 @@ def _plot(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from analysis.report import report
+    from analysis.report.html import report
 
     path = options.out or options.runs / "report.html"
     size = report(options.runs, path, options.hessian, options.published, options.margin / 100)
@@ -223,10 +223,10 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _sharpness(options: argparse.Namespace) -> None:
-    from analysis.blocks import load_blocks
-    from analysis.load import load_records
-    from analysis.sharpness import compare, text
-    from analysis.sharpness_plot import save_sharpness
+    from analysis.figures.sharpness_lr import save_sharpness
+    from analysis.questions.sharpness import compare, text
+    from analysis.read.blocks import load_blocks
+    from analysis.read.load import load_records
 
     path = options.out or options.runs / "sharpness.png"
     comparisons = compare(load_records(options.runs), load_blocks(options.hessian or options.runs / "hessian"))

@@ -27,10 +27,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from analysis.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings
-from analysis.labels import format_lr, model_and_task
-from analysis.palette import in_order
-from analysis.rendering import Block, number, render
+from analysis.read.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings
+from analysis.style.labels import format_lr, model_and_task
+from analysis.style.palette import in_order
+from analysis.style.rendering import Block, number, render
 from hessian.report import Median, by_layer, median
 from lorabench import progress
 from lorabench.errors import UserError
@@ -84,7 +84,7 @@ class Advice(NamedTuple):
 
 
 def advice(frame: "pd.DataFrame", low: float, high: float) -> list[Advice]:
-    """Advice for each variant of one setting of ``analysis.blocks.load_blocks``; LoRA's good learning rates are low to high."""
+    """Advice for each variant of one setting of ``load_blocks``; LoRA's good learning rates are low to high."""
     blocks = by_layer(frame[frame["layer"] != JOINT]).set_index(["matrix", "layer"])
     lora = blocks.loc[blocks["variant"] == REFERENCE, "lambda_max"]
     found = []

@@ -84,8 +84,8 @@ def _range(word: str) -> tuple[float, float]:
 
 
 def _load(folder: Path) -> "pd.DataFrame":
-    from analysis.blocks import load_blocks
     from analysis.errors import AnalysisError
+    from analysis.read.blocks import load_blocks
 
     try:
         return load_blocks(folder)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings, matrices_in_order, sequences
-from analysis.drawing import GREY, INK, caption, casing, legend, log_axis, marker, points, spread
-from analysis.labels import model_and_task
-from analysis.palette import Style, in_order, styles
+from analysis.read.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings, matrices_in_order, sequences
+from analysis.style.drawing import GREY, INK, caption, casing, legend, log_axis, marker, points, spread
+from analysis.style.labels import model_and_task
+from analysis.style.palette import Style, in_order, styles
 from hessian.report import by_layer
 from lorabench.errors import UserError
 
@@ -38,7 +38,7 @@ SAMPLES = (
 
 
 def save(frame: "pd.DataFrame", folder: Path) -> list[Path]:
-    """Draw the three figures of the frame of ``analysis.blocks.load_blocks`` into a folder, which is made.
+    """Draw the three figures of the frame of ``analysis.read.blocks.load_blocks`` into a folder, which is made.
 
     Blocks of many matrices are shown only where there is nothing else; they have no layer.
 

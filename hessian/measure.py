@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.blocks import KIND, REFERENCE, SCHEMA_VERSION
+from analysis.read.blocks import KIND, REFERENCE, SCHEMA_VERSION
 from hessian import jackknife, starts
 from hessian.operator import Hessian, LeafHessian
 from hessian.passes import Passes

@@ -4,11 +4,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from analysis.blocks import JOINT, REFERENCE, SETTING, block_hyperparameters, block_settings, matrices_in_order, sequences
-from analysis.correlation import LEVEL
-from analysis.labels import model_and_task
-from analysis.palette import in_order
-from analysis.rendering import Block, number, render
+from analysis.read.blocks import JOINT, REFERENCE, SETTING, block_hyperparameters, block_settings, matrices_in_order, sequences
+from analysis.stats.correlation import LEVEL
+from analysis.style.labels import model_and_task
+from analysis.style.palette import in_order
+from analysis.style.rendering import Block, number, render
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ def by_layer(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def summary(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """The numbers of the table, of the frame of ``analysis.blocks.load_blocks``.
+    """The numbers of the table, of the frame of ``analysis.read.blocks.load_blocks``.
 
     Returns:
         One row per setting, matrix (``ALL`` first) and variant: ``blocks`` measured (one a layer), the median ``ratio`` to LoRA

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.blocks import REFERENCE
+from analysis.read.blocks import REFERENCE
 from hessian import rounds, starts
 from hessian.adapters import AdapterHessian
 from hessian.measure import Asked, leaves, passes, references, solved, written

@@ -57,7 +57,7 @@ def test_a_built_package_carries_configs_and_checkpoint(tmp_path):
     held = set(zipfile.ZipFile(wheel).namelist())
     for file in (ROOT / "conf").rglob("*.yaml"):
         assert f"lorabench/conf/{file.relative_to(ROOT / 'conf')}" in held
-    for file in (ROOT / "analysis" / "html" / "assets").iterdir():
-        assert f"analysis/html/assets/{file.name}" in held
+    for file in (ROOT / "analysis" / "report" / "assets").iterdir():
+        assert f"analysis/report/assets/{file.name}" in held
     assert {"lorabench/tiny/checkpoint/model.safetensors", "hydra_plugins/lorabench_sweepers.py", "sweeps/grid.py"} <= held
     assert not any(name.startswith(("conf/", "tests/")) for name in held)

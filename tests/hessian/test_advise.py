@@ -8,7 +8,7 @@ import shlex
 import pytest
 from hydra import compose, initialize_config_dir
 
-from analysis.blocks import load_blocks
+from analysis.read.blocks import load_blocks
 from hessian import commands
 from hessian.advise import advice, grid, published, text
 from lorabench.errors import UserError

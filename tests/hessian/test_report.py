@@ -12,9 +12,9 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
-from analysis.blocks import load_blocks
 from analysis.errors import AnalysisError
-from analysis.palette import STYLES
+from analysis.read.blocks import load_blocks
+from analysis.style.palette import STYLES
 from hessian import commands, figures, report
 from lorabench.errors import UserError
 

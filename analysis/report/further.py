@@ -1,0 +1,146 @@
+"""The sections that not every folder of records has: sharpness, searches, rules of practice, one problem's answers."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.questions.heuristics import findings, gaps
+from analysis.questions.responses import problem
+from analysis.questions.sharpness import compare, results
+from analysis.questions.suggestions import suggested
+from analysis.read.blocks import JOINT, block_settings, matrices_in_order
+from analysis.read.journals import Search, progress
+from analysis.read.options import SETTING
+from analysis.report.samples import LONGEST, cut
+from analysis.stats.clusters import LEAST
+from analysis.stats.correlation import LEVEL
+from analysis.stats.curves import setting_of
+from analysis.style.labels import hyperparameters, model_and_task
+from analysis.style.palette import Style, in_order, method_styles, styles
+
+ANSWERS = 400_000
+"""Characters of all answers to the one problem; each has its share."""
+
+
+def dashes(style: Style) -> str:
+    """A line style as SVG writes it."""
+    return "" if isinstance(style.linestyle, str) else " ".join(str(2 * length) for length in style.linestyle[1])
+
+
+def drawn(names: Sequence[str]) -> list[dict[str, Any]]:
+    """Names with their colours, markers and dashes, in order."""
+    return _looks(styles(names))
+
+
+def _looks(found: dict[str, Style]) -> list[dict[str, Any]]:
+    return [{"name": name, "color": one.color, "marker": one.marker, "dash": dashes(one)} for name, one in found.items()]
+
+
+def sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) -> dict[str, Any] | None:
+    """Best learning rates over λmax where both are known, and the median λmax of each variant and matrix; None of no blocks."""
+    if blocks is None:
+        return {"reason": unread, "variants": [], "comparisons": [], "blocks": []} if unread else None
+    try:
+        compared = compare(frame, blocks)
+        reason = ""
+    except AnalysisError as error:
+        compared, reason = [], str(error)
+    start = blocks[blocks["checkpoint"].isna() & (blocks["layer"] != JOINT)]
+    return {
+        "reason": reason,
+        "variants": drawn(list(blocks["variant"])),
+        "comparisons": [
+            {
+                "title": one.title,
+                "subtitle": f"{one.subtitle} · {one.measured}",
+                "points": one.points.to_dict("records"),
+                "slope": one.slope.value,
+                "remarks": [*results(one), *one.remarks],
+            }
+            for one in compared
+        ],
+        "blocks": [_matrices(setting, of) for setting, of in block_settings(start)],
+    }
+
+
+def _matrices(setting: dict[str, Any], blocks: pd.DataFrame) -> dict[str, Any]:
+    table = blocks.pivot_table("lambda_max", "variant", "matrix", "median")
+    matrices = matrices_in_order(table.columns)
+    return {
+        "title": f"{model_and_task(setting)} · rank {setting['rank']} · {setting['samples']} samples",
+        "matrices": matrices,
+        "rows": [[name, *(table.loc[name, matrix] for matrix in matrices)] for name in in_order(table.index)],
+        "unfinished": int((~blocks["converged"]).sum()),
+        "count": len(blocks),
+    }
+
+
+def searches(found: Sequence[Search]) -> dict[str, Any]:
+    """Best score so far of each method and seed, a panel for searches of the same space and cells."""
+    keys = list(dict.fromkeys(one.key for one in found))
+    panels = []
+    for key in keys:
+        same = [one for one in found if one.key == key]
+        panels.append(
+            {
+                "title": same[0].problem,
+                "candidates": same[0].candidates,
+                "progress": {
+                    name: progress([one.best_so_far() for one in same if one.method == name])
+                    for name in dict.fromkeys(one.method for one in same)
+                },
+                "searches": [
+                    {
+                        "method": one.method,
+                        "seed": one.seed,
+                        "best_so_far": one.best_so_far(),
+                        "failed": sum(map(math.isnan, one.scores)),
+                        "best": " ".join(one.best),
+                    }
+                    for one in same
+                ],
+            }
+        )
+    return {"methods": _looks(method_styles(one.method for one in found)), "panels": panels}
+
+
+def rules(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) -> dict[str, Any]:
+    """Paper 1's rules with their numbers, why others have none, and a next sweep."""
+    found = findings(frame, blocks, unread)
+    return {
+        "level": LEVEL,
+        "least": LEAST,
+        "findings": [[one.rule, one.what, *one.estimate, one.groups, one.tasks, one.expected] for one in found if one.groups],
+        "gaps": gaps(found),
+        "suggested": [[one.title, one.line] for one in suggested(frame)],
+    }
+
+
+def answers(frame: pd.DataFrame, variants: Sequence[str]) -> dict[str, Any] | None:
+    """The problem on which the cells of the setting with most cells disagree the most; None without completions."""
+    scored = frame[(frame["status"] == "complete") & (frame["source"] == "")]
+    if scored.empty:
+        return None
+    _, cells = max(scored.groupby(SETTING, dropna=False), key=lambda group: len(group[1]))
+    try:
+        one = problem(cells)
+    except AnalysisError:
+        return None
+    number = {name: i for i, name in enumerate(variants)}
+    known = [answer for answer in one.answers if not math.isnan(answer.score)]
+    if not known:
+        return None
+    longest = min(LONGEST, ANSWERS // len(known))
+    setting = setting_of({str(key): value for key, value in cells.iloc[0].items()})
+    return {
+        "title": f"{model_and_task(setting)} · {hyperparameters(setting)}",
+        "set": one.set,
+        "id": one.id,
+        "prompt": cut(one.prompt, LONGEST),
+        "gold": cut(one.gold, LONGEST),
+        "longest": longest,
+        "answers": [[number[a.variant], a.lr, a.seed, a.score, cut(a.completion.strip(), longest)] for a in known],
+    }

@@ -1,0 +1,39 @@
+"""The mean of numbers that come in clusters, such as curves of several variants trained on the same data."""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from scipy.stats import t
+
+from analysis.stats.correlation import LEVEL, Estimate
+
+LEAST = 3
+"""Clusters; fewer have no interval, for nothing can be told of others like them."""
+
+
+class Member(NamedTuple):
+    """A number and the cluster that it belongs to."""
+
+    cluster: Hashable
+    value: float
+
+
+def mean(members: Sequence[Member]) -> Estimate:
+    """The mean m of the means of G clusters, with its interval for other clusters; NaN of none.
+
+    m ± t(G − 1) · s / √G with the standard deviation s of the cluster means: Student's t interval, each cluster counting once
+    however many numbers it has. Where sizes differ, the cluster-robust interval of the mean over all numbers covers too little
+    (78 % for clusters of 20, 3 and 2). Below `LEAST` clusters the ends are NaN.
+    """
+    clusters = defaultdict(list)
+    for one in members:
+        clusters[one.cluster].append(one.value)
+    means = [fmean(values) for values in clusters.values()]
+    if len(means) < LEAST:
+        return Estimate(fmean(means) if means else math.nan, math.nan, math.nan)
+    middle = fmean(means)
+    reach = float(t.ppf((1 + LEVEL) / 2, len(means) - 1)) * stdev(means) / math.sqrt(len(means))
+    return Estimate(middle, middle - reach, middle + reach)
