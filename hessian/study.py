@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from analysis.read.blocks import KIND, REFERENCE, read_block
+from analysis.read import REFERENCE
+from analysis.read.block import KIND, read_block
 from hessian.passes import ATTENTION, Budget
 from hessian.solve import Rule
 from lorabench import models, records, seed

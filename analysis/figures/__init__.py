@@ -1,43 +1,13 @@
-"""The kinds of figures, by name."""
+"""Figures, one kind a file: `python -m analysis plot RUNS --kind NAME` finds `NAME.py` in this folder, and `--help` lists it.
 
-from pathlib import Path
+A kind defines, with names that say what its data are,
 
-from matplotlib.figure import Figure
+    draw(data, **options)       the figure (`matplotlib.figure.Figure`, without pyplot)
 
-from analysis.read.load import load_beside
+and, where it needs them,
 
+    read(runs, published)       its data; without it they are the cells of `read.load.load_beside`
+    add_arguments(parser)       options of its own, which reach `draw` by their names
 
-def figure(kind: str, runs: Path, published: Path | None = None) -> Figure:
-    """Draw a kind of figure from an output directory, with published cells beside its own if a folder of them is given.
-
-    Raises:
-        AnalysisError: if there is nothing there to draw.
-    """
-    if kind == "search":
-        from analysis.figures.search import progress
-        from analysis.read.journals import load_journals
-
-        return progress(load_journals(runs))
-    if kind == "audit":
-        from analysis.figures.audit import audit_figure
-        from analysis.read.published import audit
-
-        return audit_figure(audit(runs / "audit.csv"))
-    frame = load_beside(runs, published)
-    match kind:
-        case "heatmap":
-            from analysis.figures.heatmap import heatmap
-
-            return heatmap(frame)
-        case "pareto":
-            from analysis.figures.pareto import pareto
-
-            return pareto(frame)
-        case "rank" | "duration" | "batch":
-            from analysis.figures._over import over
-
-            return over(frame, {"batch": "batch_size"}.get(kind, kind))
-        case _:
-            from analysis.figures.lr_curves import lr_curves
-
-            return lr_curves(frame)
+What several kinds share is in files whose names start with an underscore; markers, axes and captions are `style.drawing`'s.
+"""

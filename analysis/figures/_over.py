@@ -10,14 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.errors import AnalysisError
-from analysis.figures.lr_curves import COLUMNS
 from analysis.read.options import SETTING
-from analysis.stats.bests import bests
+from analysis.stats.bests import AXES, bests
 from analysis.stats.curves import seed_means
-from analysis.style.drawing import caption, casing, legend, lr_ticks, marker, spread, title
-from analysis.style.labels import hyperparameters, model_and_task
+from analysis.style.drawing import COLUMNS, caption, casing, legend, lr_ticks, marker, spread, title
 from analysis.style.palette import Style, in_order, styles
-from analysis.tables._over import AXES
+from analysis.style.settings import hyperparameters, model_and_task
 
 WIDTH, WIDEST, SIDES, HEIGHTS = 5.2, 8.0, 0.8, (3.4, 2.6)
 """Inches: width of a panel, and of one that holds many markers; of what is beside its axes; heights of its two parts."""
@@ -36,25 +34,25 @@ EPOCHS = "epochs"
 """The axis of duration where all samples are trained on, for how many they are is not known."""
 
 
-def over(frame: pd.DataFrame, axis: str) -> Figure:
-    """Above the peak of each variant (± std over seeds), below the learning rate of it, over an axis of `over_table.AXES`.
+def draw(axis: str, cells: pd.DataFrame) -> Figure:
+    """Above the peak of each variant (± std over seeds), below the learning rate of it, over an axis of `stats.bests.AXES`.
 
     Raises:
         AnalysisError: if no setting has two values of the axis.
     """
-    best = bests(frame, over=())
-    means = seed_means(frame)
+    best = bests(cells, over=())
+    means = seed_means(cells)
     best["x"] = _x(best, axis)
     keys = [key for key in SETTING if key not in AXES[axis]]
-    for each in (best, means):
-        each["label"] = LABELS[axis]
+    for labelled in (best, means):
+        labelled["label"] = LABELS[axis]
         if axis == "duration":
-            each.loc[each["train_samples"].isna(), "label"] = EPOCHS
-    tried = {key: sorted(set(cells["lr"])) for key, cells in means.groupby([*keys, "label"], dropna=False)}
+            labelled.loc[labelled["train_samples"].isna(), "label"] = EPOCHS
+    tried = {key: sorted(set(points["lr"])) for key, points in means.groupby([*keys, "label"], dropna=False)}
     panels: list[tuple[dict[str, Any], pd.DataFrame, list[float]]] = [
-        (dict(zip([*keys, "label"], key, strict=True)), cells, tried[key])
-        for key, cells in best.groupby([*keys, "label"], dropna=False)
-        if cells["x"].nunique() > 1
+        (dict(zip([*keys, "label"], key, strict=True)), peaks, tried[key])
+        for key, peaks in best.groupby([*keys, "label"], dropna=False)
+        if peaks["x"].nunique() > 1
     ]
     if not panels:
         beside = ", or, of all samples, of epochs" if axis == "duration" else ""
@@ -72,10 +70,10 @@ def over(frame: pd.DataFrame, axis: str) -> Figure:
         _draw(upper, lower, cells, style_of, width)
         _lr_axis(lower, cells["lr"], lrs)
         lower.set_xlabel(setting["label"])
-        told: dict[str, Any] = setting | dict.fromkeys(AXES[axis])
+        named: dict[str, Any] = setting | dict.fromkeys(AXES[axis])
         if setting["label"] == EPOCHS:
-            told["train_samples"] = math.nan
-        title(upper, model_and_task(told), hyperparameters(told), width)
+            named["train_samples"] = math.nan
+        title(upper, model_and_task(named), hyperparameters(named), width)
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
     caption(
         figure,
@@ -131,7 +129,7 @@ def _draw(upper: Axes, lower: Axes, cells: pd.DataFrame, style_of: dict[str, Sty
     for axes in (upper, lower):
         axes.set_xscale("log", base=2)
         axes.set_xticks(values, [f"{value:g}" for value in values])
-        axes.set_xticks([math.sqrt(one * other) for one, other in pairwise(values)], minor=True)
+        axes.set_xticks([math.sqrt(a * b) for a, b in pairwise(values)], minor=True)
         axes.tick_params(axis="x", which="minor", length=0, labelbottom=False)
         axes.grid(axis="y", color="#E5E5E5", linewidth=0.6)
         axes.grid(axis="x", which="minor", color="#E5E5E5", linewidth=0.6)

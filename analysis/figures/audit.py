@@ -1,14 +1,22 @@
 """What papers on LoRA variants tune (arXiv 2602.04998, figure 2)."""
 
+from pathlib import Path
+
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.read.papers import audit
 from analysis.style.drawing import GREY
 
 BARS = {"tunes_lr": "tune the learning rate", "tunes_batch_size": "tune the batch size", "compares_rank": "compare ranks"}
 
 
-def audit_figure(papers: pd.DataFrame) -> Figure:
+def read(runs: Path, published: Path | None) -> pd.DataFrame:
+    """The papers: `RUNS/audit.csv`, as in `analysis/published`."""
+    return audit(runs / "audit.csv")
+
+
+def draw(papers: pd.DataFrame) -> Figure:
     """Bars: how many of the papers do each of the three, all, and none, and how many keep one learning rate."""
     counts = {label: int(papers[name].sum()) for name, label in BARS.items()}
     together = papers[list(BARS)].sum(axis=1)

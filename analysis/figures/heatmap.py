@@ -14,8 +14,9 @@ from analysis.errors import AnalysisError
 from analysis.read.options import SETTING
 from analysis.stats.curves import seed_means
 from analysis.style.drawing import GREY, caption, plain, shortened
-from analysis.style.labels import format_lr, hyperparameters, model_and_task
+from analysis.style.numbers import format_lr
 from analysis.style.palette import in_order
+from analysis.style.settings import hyperparameters, model_and_task
 
 COLORS = "cividis"
 """Made for colour-blind readers, and its lightness alone tells the order in print."""
@@ -30,7 +31,7 @@ BOLD_AN_INCH, SMALL_AN_INCH, LINES = 11.0, 13.0, 3
 """Characters of a setting's title, and of a map's, and lines of both."""
 
 
-def heatmap(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame) -> Figure:
     """All settings with several batch sizes; the best cell of each map is framed.
 
     Raises:

@@ -5,8 +5,6 @@ drawn over the curves.
 """
 
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,15 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.errors import AnalysisError
 from analysis.stats.curves import BEST_RANGE, peaks, seed_means, settings
-from analysis.style.drawing import GREY, casing, legend, lr_ticks, marker, plain, shortened, title
-from analysis.style.labels import hyperparameters, model_and_task
+from analysis.style.drawing import COLUMNS, GREY, casing, legend, lr_ticks, marker, plain, shortened, title
 from analysis.style.palette import Style, in_order, styles
+from analysis.style.settings import hyperparameters, model_and_task
 
-SUFFIXES = (".png", ".pdf", ".svg")
-COLUMNS = 3
-"""Panels side by side."""
 WIDTH, CURVES, BAR, MARGIN = 6.4, 3.8, 0.16, 1.2
 """Inches: width of a panel; heights of its curves, of one variant's bar, and of its title and axis labels."""
 LINE_WIDTH = 1.8
@@ -37,22 +31,7 @@ CAPTION = (
 )
 
 
-def save(draw: Callable[[], Figure], path: Path) -> None:
-    """Write a figure in the format that the suffix of `path` names; nothing is drawn for another one.
-
-    Raises:
-        AnalysisError: if the suffix is not one of `SUFFIXES` or the file cannot be written.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise AnalysisError(f"cannot write a figure to {path}: its name must end in {', '.join(SUFFIXES)}")
-    figure = draw()
-    try:
-        figure.savefig(path, dpi=200)
-    except OSError as error:
-        raise AnalysisError(f"cannot write {path} ({error.strerror}): choose another place with --out") from None
-
-
-def lr_curves(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame) -> Figure:
     """All settings of `frame`, with one legend."""
     panels = list(settings(frame))
     columns = min(COLUMNS, len(panels))

@@ -8,11 +8,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.errors import AnalysisError
-from analysis.figures.lr_curves import COLUMNS
 from analysis.stats.curves import peaks, settings
-from analysis.style.drawing import GREY, caption, casing, legend, marker, title
-from analysis.style.labels import hyperparameters, model_and_task
+from analysis.style.drawing import COLUMNS, GREY, caption, casing, legend, marker, title
 from analysis.style.palette import in_order, styles
+from analysis.style.settings import hyperparameters, model_and_task
 
 WIDTH = 5.6
 """Inches of a panel."""
@@ -58,7 +57,7 @@ def points(cells: pd.DataFrame) -> list[Point]:
     ]
 
 
-def pareto(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame) -> Figure:
     """One panel a setting.
 
     Raises:

@@ -2,13 +2,15 @@
 
 import math
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.read.journals import progress as best_over_searches
+from analysis.read.journals import load_journals
+from analysis.stats.searches import progress as best_over_searches
 from analysis.style.drawing import GREY, MOST_LINES, caption, casing, legend, plain
 from analysis.style.palette import method_styles
 
@@ -19,7 +21,12 @@ MARKED = 5
 """Evaluations from one marker of a line to the next."""
 
 
-def progress(journals: pd.DataFrame) -> Figure:
+def read(runs: Path, published: Path | None) -> pd.DataFrame:
+    """The journals of the folder."""
+    return load_journals(runs)
+
+
+def draw(journals: pd.DataFrame) -> Figure:
     """One panel a space; line and band: `read.journals.progress` over seeds."""
     panels = list(journals.groupby("space"))
     style_of = method_styles(journals["method"])

@@ -9,16 +9,15 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.questions.selection import Honest, cross_fitted
+from analysis.read import REFERENCE
 from analysis.read.completions import reproduced
 from analysis.read.options import SETTING
-from analysis.stats import equivalence, power
-from analysis.stats.curves import by_setting, grouped, peaks
+from analysis.stats import MARGIN, equivalence, power
+from analysis.stats.curves import by_setting, peaks
 from analysis.stats.paired import Difference, difference
 from analysis.stats.welch import Side, welch
 from analysis.style.palette import in_order
 
-REFERENCE = "lora"
 COLUMNS = [
     "lr", "reference", "reference_lr", "chosen", "how", "value", "low", "high", "runs_low", "runs_high", "p_different",
     "p_equivalent", "verdict", "seeds", "left_out", "problems", "seeds_needed", "problems_needed",
@@ -28,7 +27,7 @@ COLUMNS = [
 UNCOMPARED = "no setting has {} and another variant to compare with it"
 
 
-def differences(frame: pd.DataFrame, margin: float = equivalence.MARGIN, reference: str = REFERENCE) -> pd.DataFrame:
+def differences(frame: pd.DataFrame, margin: float = MARGIN, reference: str = REFERENCE) -> pd.DataFrame:
     """Every variant of each setting against the reference of the same setting.
 
     Where the reference was run with several options (`lora alpha=8`, `lora alpha=16`), the best of these on validation is it.
@@ -143,36 +142,3 @@ def _of_means(one: Side, other: Side, margin: float) -> dict[str, Any]:
         "p_equivalent": equivalence.tost(found.value, found.stderr, found.df, margin),
         "seeds_needed": power.seeds_needed_unpaired(margin, one.std, other.std),
     }  # fmt: skip
-
-
-def honest_peaks(frame: pd.DataFrame) -> pd.DataFrame:
-    """What each variant's choice of the best learning rate by test scores is worth on other seeds and problems.
-
-    Returns:
-        One row a setting and variant that has several learning rates, and of every one and seed completions that reproduce
-        the score, or a run that diverged: `SETTING`, `variant`, `peak_mean`, `honest` (`questions.selection.cross_fitted`),
-        `low` and `high` (95 %, as if each part of the problems had a choice of its own), and `optimism`, the difference.
-    """
-    rows = []
-    for curve in grouped(frame[frame["status"] != "failed"], [*SETTING, "variant"]):
-        found = _honest(curve)
-        if found is not None:
-            low, high = difference(found.sets, resampled=False).interval()
-            known = {"peak_mean": found.peak, "honest": found.value, "low": low, "high": high, "optimism": found.optimism}
-            rows.append({key: curve[0][key] for key in [*SETTING, "variant"]} | known)
-    return pd.DataFrame(rows, columns=[*SETTING, "variant", "peak_mean", "honest", "low", "high", "optimism"])
-
-
-def _honest(curve: Sequence[dict[str, Any]]) -> Honest | None:
-    lrs, seeds = (sorted({cell[key] for cell in curve}) for key in ("lr", "seed"))
-    complete = [cell for cell in curve if cell["status"] == "complete"]
-    if len(lrs) < 2 or len({(cell["lr"], cell["seed"]) for cell in curve}) < len(lrs) * len(seeds) or not complete:
-        return None
-    known = reproduced([[cell] for cell in complete])
-    if known is None:
-        return None
-    arrays, ids = known
-    scores = {(cell["lr"], cell["seed"]): each for cell, each in zip(complete, arrays, strict=True)}
-    nothing = [np.zeros_like(each) for each in arrays[0]]  # what diverged solves no problem
-    table = [[np.concatenate(each) for each in zip(*(scores.get((lr, s), nothing) for s in seeds), strict=True)] for lr in lrs]
-    return cross_fitted(table, ids)

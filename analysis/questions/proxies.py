@@ -5,16 +5,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.questions.sharpness import interval
 from analysis.read.options import SETTING
-from analysis.read.published import proxy_correlations
-from analysis.stats.correlation import LEVEL, RESAMPLES, SEED, Estimate, RankCorrelation, rank_correlation
-from analysis.style.labels import hyperparameters, model_and_task
+from analysis.read.papers import proxy_correlations
+from analysis.stats import LEVEL
+from analysis.stats.correlation import RankCorrelation, pearson, rank_correlation
+from analysis.stats.student import Estimate
+from analysis.style.numbers import format_estimate
 from analysis.style.rendering import Block, render
+from analysis.style.settings import hyperparameters, model_and_task
 
 CONFIGURATION = [*SETTING, "variant", "lr"]
 """Columns that a proxy and its full cell share."""
@@ -115,26 +116,6 @@ def _agreement(title: str, subset: str, fraction: float, both: pd.DataFrame) -> 
     )
 
 
-def pearson(x: Sequence[float], y: Sequence[float]) -> Estimate:
-    """Correlation of n points, with the percentiles of the bootstrap over points; NaN where all x or all y are equal."""
-    points = np.array([x, y], dtype=float)
-    drawn = np.random.default_rng(SEED).integers(len(x), size=(RESAMPLES, len(x)))
-    with np.errstate(invalid="ignore"):
-        value, resampled = _correlation(points), _correlation(points[:, drawn])
-    if math.isnan(value):
-        return Estimate(math.nan, math.nan, math.nan)
-    low, high = np.nanpercentile(resampled, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return Estimate(float(value), float(low), float(high))
-
-
-def _correlation(points: Any) -> Any:
-    centred = points - points.mean(-1, keepdims=True)
-    # A resample of equal values has no correlation, and rounding must not give it one.
-    flat = np.ptp(points, axis=-1).min(0) == 0
-    x, y = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
-    return np.where(flat, np.nan, np.clip((x * y).sum(-1), -1, 1))
-
-
 def text(found: Sequence[Agreement], published: bool = False) -> str:
     """A table for each model and task, if wanted that of paper 2 (arXiv 2602.11171, Llama-2-7B), and what the columns mean."""
     blocks = []
@@ -152,6 +133,6 @@ def text(found: Sequence[Agreement], published: bool = False) -> str:
 
 def _row(one: Agreement) -> list[str]:
     cost = "-" if math.isnan(one.cost) else f"{100 * one.cost:.0f} %"
-    correlations = ["-" if math.isnan(each.value) else interval(each) for each in (one.pearson, one.spearman.rho)]
+    correlations = ["-" if math.isnan(each.value) else format_estimate(each) for each in (one.pearson, one.spearman.rho)]
     place = f"{one.place} of {one.cells}"
     return [one.subset, f"{one.fraction:g}", str(one.cells), *correlations, place, f"{100 * one.loss:.2f}", cost]

@@ -12,8 +12,9 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.read.completions import Asked, answers, completions
 from analysis.read.options import SETTING
-from analysis.style.labels import format_lr, hyperparameters
+from analysis.style.numbers import format_lr
 from analysis.style.palette import in_order
+from analysis.style.settings import hyperparameters
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from analysis.read.journals import Search
-from analysis.read.published import search_results
+from analysis.read.papers import search_results
 from analysis.style.palette import method_styles
 from analysis.style.rendering import Best, Block, render
 

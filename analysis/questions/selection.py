@@ -2,9 +2,15 @@
 
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
+
+from analysis.read.completions import reproduced
+from analysis.read.options import SETTING
+from analysis.stats.curves import grouped
+from analysis.stats.paired import difference
 
 FOLDS = 10
 
@@ -59,3 +65,36 @@ def cross_fitted(cells: Sequence[Sequence[np.ndarray]], ids: Sequence[Sequence[s
 
 def _mean(values: np.ndarray) -> float:
     return float(values.mean()) if values.size else 0.0
+
+
+def honest_peaks(frame: pd.DataFrame) -> pd.DataFrame:
+    """What each variant's choice of the best learning rate by test scores is worth on other seeds and problems.
+
+    Returns:
+        One row a setting and variant that has several learning rates, and of every one and seed completions that reproduce
+        the score, or a run that diverged: `SETTING`, `variant`, `peak_mean`, `honest` (`questions.selection.cross_fitted`),
+        `low` and `high` (95 %, as if each part of the problems had a choice of its own), and `optimism`, the difference.
+    """
+    rows = []
+    for curve in grouped(frame[frame["status"] != "failed"], [*SETTING, "variant"]):
+        found = _honest(curve)
+        if found is not None:
+            low, high = difference(found.sets, resampled=False).interval()
+            known = {"peak_mean": found.peak, "honest": found.value, "low": low, "high": high, "optimism": found.optimism}
+            rows.append({key: curve[0][key] for key in [*SETTING, "variant"]} | known)
+    return pd.DataFrame(rows, columns=[*SETTING, "variant", "peak_mean", "honest", "low", "high", "optimism"])
+
+
+def _honest(curve: Sequence[dict[str, Any]]) -> Honest | None:
+    lrs, seeds = (sorted({cell[key] for cell in curve}) for key in ("lr", "seed"))
+    complete = [cell for cell in curve if cell["status"] == "complete"]
+    if len(lrs) < 2 or len({(cell["lr"], cell["seed"]) for cell in curve}) < len(lrs) * len(seeds) or not complete:
+        return None
+    known = reproduced([[cell] for cell in complete])
+    if known is None:
+        return None
+    arrays, ids = known
+    scores = {(cell["lr"], cell["seed"]): each for cell, each in zip(complete, arrays, strict=True)}
+    nothing = [np.zeros_like(each) for each in arrays[0]]  # what diverged solves no problem
+    table = [[np.concatenate(each) for each in zip(*(scores.get((lr, s), nothing) for s in seeds), strict=True)] for lr in lrs]
+    return cross_fitted(table, ids)

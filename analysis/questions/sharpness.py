@@ -7,12 +7,17 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.read.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings
-from analysis.stats.correlation import EXACT, LEVEL, Estimate, RankCorrelation, rank_correlation, slope
+from analysis.read import REFERENCE
+from analysis.read.block import JOINT
+from analysis.read.blocks import block_settings
+from analysis.stats import LEVEL
+from analysis.stats.correlation import EXACT, RankCorrelation, rank_correlation, slope
 from analysis.stats.curves import edge, learning_rates, peaks, seed_means, settings
-from analysis.style.labels import format_lr, hyperparameters, model_and_task
+from analysis.stats.student import Estimate
+from analysis.style.numbers import format_estimate, format_lr, number
 from analysis.style.palette import in_order
-from analysis.style.rendering import Block, number, render
+from analysis.style.rendering import Block, render
+from analysis.style.settings import block_hyperparameters, hyperparameters, model_and_task
 
 MATCH = ("model", "weights", "task", "rank")
 """Columns that a setting of the sweep and one of the blocks must have in common, besides the `fingerprint` of the weights."""
@@ -166,13 +171,8 @@ def _lines(variants: int, rank: RankCorrelation, line: Estimate) -> list[str]:
         return ["No rank correlation: it needs three variants with different λmax and learning rates."]
     orders = f"{'all' if variants <= EXACT else 'random'} {rank.orders:,} orders"
     return [
-        f"Spearman's rank correlation of λmax and best lr, {variants} variants: {interval(rank.rho)}, "
+        f"Spearman's rank correlation of λmax and best lr, {variants} variants: {format_estimate(rank.rho)}, "
         f"p = {rank.p:.2g} ({orders}).",
-        f"Slope of log lr over log λmax: {interval(line)}; lr ∝ 1/λ would be -1, lr ∝ 1/√λ (AdamW, change of scale) -0.5.",
+        f"Slope of log lr over log λmax: {format_estimate(line)}; lr ∝ 1/λ would be -1, "
+        "lr ∝ 1/√λ (AdamW, change of scale) -0.5.",
     ]
-
-
-def interval(estimate: Estimate) -> str:
-    """`-0.83 [-1.00, -0.21]`, without the ends where nothing can be said of them."""
-    ends = "" if math.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
-    return f"{estimate.value:.2f}{ends}"

@@ -11,8 +11,9 @@ import numpy as np
 from scipy.stats import binomtest, t
 
 from analysis.read.completions import SAME, reproduced, scores
+from analysis.stats import ZERO
 from analysis.stats.paired import difference
-from analysis.stats.welch import ZERO, Side, welch
+from analysis.stats.welch import Side, welch
 
 UNKNOWN = {"how": "", "p": math.nan}
 Row = dict[str, Any]

@@ -2,8 +2,7 @@
 
 import json
 import logging
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -11,45 +10,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.read.block import KIND, read_block
 from analysis.read.options import write_out
-from analysis.read.record import flat_options
 
 log = logging.getLogger(__name__)
 
-KIND = "hessian_block"
-SCHEMA_VERSION = 1
 SETTING = ["model", "task", "rank", "samples", "weights", "options"]
 """Columns within whose common values variants are compared."""
-
-JOINT = -1
-"""The layer of a block that holds the adapters of many matrices."""
-
-REFERENCE = "lora"
-"""The variant that the ratios in the records are relative to."""
-
-MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-"""The order in which matrices are listed: that of the forward pass."""
-
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "model": str,
-    "task": str,
-    "variant": str,
-    "matrix": str,
-    "layer": (int, type(None)),
-    "layers": int,
-    "rank": int,
-    "seed": int,
-    "lambda_max": (int, float),
-    "lambda_min": (int, float),
-    "converged": bool,
-    "data": dict,
-    "growth": list,
-    "identity": dict,
-}
-"""What a record must have; more is in it."""
-
-NO_OPTIONS = ("variant", "name", "rank", "seed", "samples", "k", "trained", "rule", "precision")
-"""Parts of a record's identity that are columns of their own, or that decide how exact λ is but not what it is."""
 
 
 def load_blocks(directory: str | Path) -> pd.DataFrame:
@@ -128,66 +95,3 @@ def block_settings(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.Dat
     """Each setting, as `{column: value}`, with its blocks."""
     for key, blocks in frame.groupby(SETTING):
         yield dict(zip(SETTING, key, strict=True)), blocks
-
-
-def matrices_in_order(names: Iterable[str]) -> list[str]:
-    """Known matrices in the order of `MATRICES`, then the others by name."""
-    rank = {name: index for index, name in enumerate(MATRICES)}
-    return sorted(set(names), key=lambda name: (rank.get(name, len(rank)), name))
-
-
-def block_hyperparameters(setting: dict[str, Any]) -> str:
-    """`rank 8 · 500 samples`, with what else sets this setting apart."""
-    parts = [f"rank {setting['rank']}", f"{setting['samples']} samples", setting["options"]]
-    return " · ".join(part for part in parts if part)
-
-
-def sequences(cells: pd.DataFrame) -> str:
-    """`16 to 64 sequences`, or nothing where all blocks are of the same number."""
-    low, high = cells["sequences"].min(), cells["sequences"].max()
-    return f"{low:g} to {high:g} sequences" if low < high else ""
-
-
-def read_block(record: Any) -> dict[str, Any]:
-    """One record as a row of `load_blocks`; raises ValueError with a reason in one line."""
-    if not isinstance(record, dict):
-        raise ValueError(f"a JSON {type(record).__name__}, not an object")
-    if record.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"schema_version is {record.get('schema_version')!r}, this version reads {SCHEMA_VERSION}")
-    for key, kind in TYPES.items():
-        value = record.get(key)
-        # bool is a subclass of int: without this, `"seed": true` would pass as seed 1.
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ValueError(f"{key} is {value!r}" if key in record else f"{key} is missing")
-        if key in ("lambda_max", "lambda_min") and not math.isfinite(record[key]):
-            raise ValueError(f"{key} is {value}")
-    identity, layer = record["identity"], record["layer"]
-    # The name of a joint block tells which matrices it holds.
-    matrix = record["matrix"] if layer is not None else str(identity.get("name", record["matrix"]))[:12].strip()
-    ratio, fingerprint = record.get("ratio") or {}, str(identity.get("model"))
-    kept = {key: record[key] for key in TYPES if key not in ("data", "identity")}
-    return kept | {
-        "matrix": matrix,
-        "layer": JOINT if layer is None else layer,
-        "samples": str(identity.get("samples", record.get("sequences"))),
-        "weights": str(record.get("weights") or ("random" if fingerprint.startswith("random:") else "pretrained")),
-        "fingerprint": fingerprint,
-        "sequences": _number(record.get("sequences")),
-        "stderr": _number(record["data"].get("stderr")),
-        "ratio": _number(ratio.get("value")),
-        "ratio_low": _number(ratio.get("low")),
-        "ratio_high": _number(ratio.get("high")),
-        "checkpoint": record.get("checkpoint"),
-        "tol": _number((identity.get("rule") or {}).get("tol")),
-        "general": record.get("path") == "AdapterHessian",
-        "finished": str(record.get("finished")),
-        "setting_options": flat_options(identity, leave_out=NO_OPTIONS),
-        "variant_options": flat_options(identity.get("variant", {}), leave_out=("name",)),
-    }
-
-
-def _number(value: Any) -> float:
-    """NaN for null, which stands for it in a record."""
-    if value is not None and not isinstance(value, (int, float)):
-        raise ValueError(f"{value!r} is not a number")
-    return math.nan if value is None else float(value)

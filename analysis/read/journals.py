@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from analysis.errors import AnalysisError
@@ -17,9 +16,6 @@ from analysis.read.options import short
 log = logging.getLogger(__name__)
 
 VERSION = 2
-
-BAND = (0.25, 0.75)
-"""Quantiles over the searches of one method."""
 
 
 class Search(NamedTuple):
@@ -121,18 +117,6 @@ def load_journals(directory: str | Path) -> pd.DataFrame:
         for file, one in enumerate(searches_of(directory))
         for number, best in enumerate(one.best_so_far(), 1)
     )
-
-
-def progress(searches: Sequence[Sequence[float]]) -> list[tuple[int, float, float, float]]:
-    """The best so far over several searches: evaluation, median, and its quantiles `BAND`.
-
-    From the evaluation on at which all searches have a score; one that has ended counts on with its best.
-    """
-    most = max(map(len, searches))
-    table = np.array([[*best, *[best[-1]] * (most - len(best))] for best in searches])
-    known = np.flatnonzero(~np.isnan(table).any(axis=0))
-    low, middle, high = np.quantile(table[:, known], (BAND[0], 0.5, BAND[1]), axis=0).tolist()
-    return list(zip((known + 1).tolist(), middle, low, high, strict=True))
 
 
 def read_journal(content: str) -> Search:

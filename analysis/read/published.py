@@ -9,12 +9,6 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.read.checked import INT64, LARGEST, SMALLEST
 
-PUBLISHED = Path(__file__).parents[1] / "published"
-"""The papers' numbers, which come with the package."""
-
-TUNED = ("tunes_lr", "tunes_batch_size", "compares_rank")
-"""Columns of the audit, 0 or 1."""
-
 CELL = ("source", "model", "task", "variant", "rank", "batch_size", "train_samples", "learning_rate")
 COLUMNS = ("source", "model", "task", "variant", "rank", "batch_size", "train_samples", "seeds", "learning_rate", "mean", "std")
 
@@ -110,30 +104,3 @@ def _number(cell: Any, name: str, low: float, high: float, told: str) -> float:
     if not low <= value <= high:
         raise ValueError(f"{name} is {cell[name]}, not {told}")
     return value
-
-
-def audit(path: Path = PUBLISHED / "audit.csv") -> pd.DataFrame:
-    """Papers on LoRA variants and what they tune: one row a paper (arXiv 2602.04998, figure 2).
-
-    Returns:
-        `method`, `arxiv`, `published` (months), `venue`, and 0 or 1 for each of `TUNED`.
-
-    Raises:
-        AnalysisError: if there is no such file, or it is another table.
-    """
-    try:
-        return pd.read_csv(path).astype(dict.fromkeys(TUNED, int))
-    except OSError as error:
-        raise AnalysisError(f"cannot read {path} ({error.strerror}): pass analysis/published") from None
-    except (ValueError, KeyError) as error:
-        raise AnalysisError(f"{path} is no table of papers and what they tune ({error}): pass analysis/published") from None
-
-
-def proxy_correlations(path: Path = PUBLISHED / "proxy.csv") -> list[dict[str, Any]]:
-    """Correlations of proxies with full training (arXiv 2602.11171): `subset`, `fraction`, and `corr_math` and `corr_code`."""
-    return [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
-
-
-def search_results(path: Path = PUBLISHED / "search.csv") -> list[dict[str, Any]]:
-    """Results of paper 2 (arXiv 2602.11171): `table`, `method` and accuracies in percent (`mt_bench`: points)."""
-    return [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]

@@ -10,8 +10,8 @@ from analysis.report import further
 from analysis.report.cells import cells
 from analysis.report.panels import panels
 from analysis.report.summary import gaps, summary
+from analysis.stats import ALPHA, MARGIN
 from analysis.stats.curves import BEST_RANGE
-from analysis.stats.equivalence import ALPHA, MARGIN
 from analysis.stats.power import POWER
 from analysis.style.palette import in_order
 

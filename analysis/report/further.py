@@ -11,15 +11,17 @@ from analysis.questions.heuristics import findings, gaps
 from analysis.questions.responses import problem
 from analysis.questions.sharpness import compare, results
 from analysis.questions.suggestions import suggested
-from analysis.read.blocks import JOINT, block_settings, matrices_in_order
-from analysis.read.journals import Search, progress
+from analysis.read.block import JOINT
+from analysis.read.blocks import block_settings
+from analysis.read.journals import Search
 from analysis.read.options import SETTING
 from analysis.report.samples import LONGEST, cut
+from analysis.stats import LEVEL
 from analysis.stats.clusters import LEAST
-from analysis.stats.correlation import LEVEL
 from analysis.stats.curves import setting_of
-from analysis.style.labels import hyperparameters, model_and_task
-from analysis.style.palette import Style, in_order, method_styles, styles
+from analysis.stats.searches import progress
+from analysis.style.palette import Style, in_order, matrices_in_order, method_styles, styles
+from analysis.style.settings import hyperparameters, model_and_task
 
 ANSWERS = 400_000
 """Characters of all answers to the one problem; each has its share."""

@@ -11,7 +11,7 @@ from analysis.read.journals import load_searches
 from analysis.read.load import load_records, of_same_tasks
 from analysis.report.data import tree
 from analysis.report.page import check, write
-from analysis.stats.equivalence import MARGIN
+from analysis.stats import MARGIN
 
 log = logging.getLogger(__name__)
 

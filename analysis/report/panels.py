@@ -7,11 +7,13 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.questions.differences import COLUMNS, REFERENCE, UNCOMPARED, differences, honest_peaks
+from analysis.questions.differences import COLUMNS, UNCOMPARED, differences
+from analysis.questions.selection import honest_peaks
+from analysis.read import REFERENCE
 from analysis.stats.curves import by_setting, peaks, seed_means, setting_of
 from analysis.stats.intervals import Interval, interval
-from analysis.style.labels import hyperparameters, model_and_task
 from analysis.style.palette import in_order
+from analysis.style.settings import hyperparameters, model_and_task
 from analysis.tables import cost as cost_table
 
 Rows = Sequence[dict[str, Any]]

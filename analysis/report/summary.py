@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from analysis.questions.differences import REFERENCE
+from analysis.read import REFERENCE
+from analysis.stats import ALPHA, MARGIN
 from analysis.stats.curves import same_lr
-from analysis.stats.equivalence import ALPHA, MARGIN
-from analysis.style.labels import format_lr, in_points
+from analysis.style.numbers import format_lr, in_points
 
 SHIFTED = "pissa"
 """Always named where it is there: the variant whose shifted learning rate paper 1 (arXiv 2602.04998) is about."""

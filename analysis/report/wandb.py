@@ -9,9 +9,10 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.stats.curves import peaks, settings
-from analysis.style.labels import format_lr, hyperparameters, model_and_task
+from analysis.style.numbers import format_lr
 from analysis.style.palette import in_order, styles
 from analysis.style.rendering import render
+from analysis.style.settings import hyperparameters, model_and_task
 from analysis.tables import unreadable
 from analysis.tables.peaks import blocks
 

@@ -8,8 +8,8 @@ import pandas as pd
 from analysis.read.options import SETTING
 from analysis.stats.curves import edge, grouped, highest, seed_means, selected_by
 
-DURATION = ["train_samples", "epochs"]
-"""Columns that say how long a cell trains."""
+AXES = {"batch_size": ["batch_size"], "rank": ["rank"], "duration": ["train_samples", "epochs"]}
+"""What peaks are shown over, beside the learning rate, and the columns of a setting that it is."""
 
 
 def bests(frame: pd.DataFrame, over: Sequence[str] = ("batch_size",)) -> pd.DataFrame:

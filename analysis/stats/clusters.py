@@ -6,9 +6,7 @@ from collections.abc import Hashable, Sequence
 from statistics import fmean, stdev
 from typing import NamedTuple
 
-from scipy.stats import t
-
-from analysis.stats.correlation import LEVEL, Estimate
+from analysis.stats.student import Estimate, interval
 
 LEAST = 3
 """Clusters; fewer have no interval, for nothing can be told of others like them."""
@@ -35,5 +33,4 @@ def mean(members: Sequence[Member]) -> Estimate:
     if len(means) < LEAST:
         return Estimate(fmean(means) if means else math.nan, math.nan, math.nan)
     middle = fmean(means)
-    reach = float(t.ppf((1 + LEVEL) / 2, len(means) - 1)) * stdev(means) / math.sqrt(len(means))
-    return Estimate(middle, middle - reach, middle + reach)
+    return Estimate(middle, *interval(middle, stdev(means) / math.sqrt(len(means)), len(means) - 1))

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import linregress, rankdata, t
+from scipy.stats import linregress, rankdata
 
-LEVEL = 0.95
+from analysis.stats import LEVEL
+from analysis.stats.student import Estimate, interval
+
 EXACT = 8
 """Up to so many points all orders are counted (8! = 40,320); beyond, `RANDOM` random ones."""
 
@@ -17,14 +19,6 @@ LEAST = 5
 RANDOM = 100_000
 RESAMPLES = 10_000
 SEED = 0
-
-
-class Estimate(NamedTuple):
-    """A value with its interval at `LEVEL`; NaN where it cannot be told."""
-
-    value: float
-    low: float
-    high: float
 
 
 class RankCorrelation(NamedTuple):
@@ -78,10 +72,29 @@ def _unit(ranks: np.ndarray) -> np.ndarray:
     return unit
 
 
+def pearson(x: Sequence[float], y: Sequence[float]) -> Estimate:
+    """Correlation of n points, with the percentiles of the bootstrap over points; NaN where all x or all y are equal."""
+    points = np.array([x, y], dtype=float)
+    drawn = np.random.default_rng(SEED).integers(len(x), size=(RESAMPLES, len(x)))
+    with np.errstate(invalid="ignore"):
+        value, resampled = _correlation(points), _correlation(points[:, drawn])
+    if math.isnan(value):
+        return Estimate(math.nan, math.nan, math.nan)
+    low, high = np.nanpercentile(resampled, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return Estimate(float(value), float(low), float(high))
+
+
+def _correlation(points: Any) -> Any:
+    centred = points - points.mean(-1, keepdims=True)
+    # A resample of equal values has no correlation, and rounding must not give it one.
+    flat = np.ptp(points, axis=-1).min(0) == 0
+    x, y = centred / np.linalg.norm(centred, axis=-1, keepdims=True)
+    return np.where(flat, np.nan, np.clip((x * y).sum(-1), -1, 1))
+
+
 def slope(x: Sequence[float], y: Sequence[float]) -> Estimate:
     """Least-squares slope of y over x, with Student's t interval of n − 2 degrees of freedom."""
     if len(x) < 3 or len(set(x)) == 1:
         return Estimate(math.nan, math.nan, math.nan)
     line = linregress(x, y)
-    value, reach = float(line.slope), float(t.ppf((1 + LEVEL) / 2, len(x) - 2) * line.stderr)
-    return Estimate(value, value - reach, value + reach)
+    return Estimate(float(line.slope), *interval(float(line.slope), float(line.stderr), len(x) - 2))

@@ -5,10 +5,7 @@ from collections.abc import Sequence
 
 from scipy.stats import t
 
-MARGIN = 0.01
-"""Differences below one point do not matter: paper 1 (arXiv 2602.04998) calls peaks within 1 to 2 % equal."""
-
-ALPHA = 0.05
+from analysis.stats import ALPHA, MARGIN
 
 
 def tost(value: float, stderr: float, df: float, margin: float = MARGIN) -> float:

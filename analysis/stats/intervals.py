@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from statistics import stdev
 from typing import Any, NamedTuple
 
-from scipy.stats import t
-
 from analysis.read.completions import reproduced
-from analysis.stats.paired import LEVEL, difference
+from analysis.stats import student
+from analysis.stats.paired import difference
 
 
 class Interval(NamedTuple):
@@ -54,5 +53,5 @@ def _of_seeds(cells: Sequence[dict[str, Any]], mean: float) -> Interval:
     std = float(cells[0]["test_std"]) if published else stdev(cell["test"] for cell in cells)
     if math.isnan(std):
         return NONE
-    reach = std / math.sqrt(n) * float(t.ppf((1 + LEVEL) / 2, n - 1))
-    return Interval(max(mean - reach, 0.0), min(mean + reach, 1.0), "seeds")
+    low, high = student.interval(mean, std / math.sqrt(n), n - 1)
+    return Interval(max(low, 0.0), min(high, 1.0), "seeds")

@@ -7,16 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import brentq
 
+from analysis.stats import LEVEL, ZERO
 from analysis.stats.binary import Binary
 from analysis.stats.student import critical, tail
 
-LEVEL = 0.95
 RESAMPLES = 10_000
 SEED = 0
 """Of the bootstrap: the same records give the same interval."""
-
-ZERO = 1e-9
-"""A standard error of fractions below this is rounding."""
 
 GRID = 1001
 """Differences among which the end of an interval is looked for, before it is refined."""

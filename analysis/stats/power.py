@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from scipy.stats import nct
 
-from analysis.stats.equivalence import ALPHA
+from analysis.stats import ALPHA
 from analysis.stats.paired import Components
 from analysis.stats.student import critical
 

@@ -5,9 +5,7 @@ from typing import NamedTuple
 
 from scipy.stats import t
 
-LEVEL = 0.95
-ZERO = 1e-9
-"""A standard error of fractions below this is rounding."""
+from analysis.stats import LEVEL, ZERO, student
 
 
 class Side(NamedTuple):
@@ -33,8 +31,7 @@ class Welch(NamedTuple):
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Student's t interval of the difference."""
-        reach = self.stderr * float(t.ppf((1 + level) / 2, self.df))
-        return self.value - reach, self.value + reach
+        return student.interval(self.value, self.stderr, self.df, level)
 
 
 def welch(one: Side, other: Side, shared: bool = False) -> Welch | None:

@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,8 +14,15 @@ from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from analysis.style.labels import format_lr
+from analysis.errors import AnalysisError
+from analysis.style.numbers import format_lr
 from analysis.style.palette import Style
+
+SUFFIXES = (".png", ".pdf", ".svg")
+DPI = 200
+"""Of a `.png`."""
+COLUMNS = 3
+"""Panels side by side."""
 
 BEYOND = 3.0
 """A logarithmic axis reaches at most this factor beyond the values for the sake of their error bars."""
@@ -155,3 +163,18 @@ def caption(figure: Figure, text: str) -> None:
     """Small grey text below the panels, wrapped to the figure's width."""
     width = int(CHARACTERS_AN_INCH * figure.get_figwidth())
     figure.supxlabel(textwrap.fill(text, width), x=0.01, ha="left", fontsize=8, color=GREY)
+
+
+def save(draw: Callable[[], Figure], path: Path) -> None:
+    """Write a figure in the format that the suffix of `path` names; nothing is drawn for another one.
+
+    Raises:
+        AnalysisError: if the suffix is not one of `SUFFIXES` or the file cannot be written.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise AnalysisError(f"cannot write a figure to {path}: its name must end in {', '.join(SUFFIXES)}")
+    figure = draw()
+    try:
+        figure.savefig(path, dpi=DPI)
+    except OSError as error:
+        raise AnalysisError(f"cannot write {path} ({error.strerror}): choose another place with --out") from None

@@ -54,6 +54,9 @@ METHODS = {
 }
 """The known search methods, in the order of a legend."""
 
+MATRICES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""The order in which matrices are listed: that of the forward pass."""
+
 SPARE_COLORS = (
     "#774400", "#99AA55", "#662266", "#990033", "#EEAABB", "#8899FF", "#004422", "#EE3366", "#2244BB", "#99CC88",
 )  # fmt: skip
@@ -70,10 +73,15 @@ LOOKS = [
 """Markers and lines of names that are not known; the known markers are for where a colour has used up the others."""
 
 
-def in_order(variants: Iterable[str], known: Mapping[str, Style] = STYLES) -> list[str]:
-    """Known names in the order of `known`, then the others by name."""
-    rank = {name: index for index, name in enumerate(known)}
-    return sorted(set(variants), key=lambda name: (rank.get(name, len(rank)), name))
+def in_order(names: Iterable[str], first: Iterable[str] = STYLES) -> list[str]:
+    """The names that `first` lists in its order, then the others by name."""
+    rank = {name: index for index, name in enumerate(first)}
+    return sorted(set(names), key=lambda name: (rank.get(name, len(rank)), name))
+
+
+def matrices_in_order(names: Iterable[str]) -> list[str]:
+    """Those of `MATRICES` in their order, then the others by name."""
+    return in_order(names, MATRICES)
 
 
 def styles(variants: Iterable[str], known: Mapping[str, Style] = STYLES) -> dict[str, Style]:

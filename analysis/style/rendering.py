@@ -1,6 +1,5 @@
 """Tables as aligned plain text, Markdown or LaTeX."""
 
-import math
 import re
 import textwrap
 from collections.abc import Sequence
@@ -45,18 +44,6 @@ def render(blocks: Sequence[Block], notes: Sequence[str], style: str) -> str:
         copied = ["```", *block.copied, "```"] if marked and block.copied else block.copied
         parts.append("\n".join([*head, "", *body, *(line for lines in (remarks, copied) if lines for line in ("", *lines))]))
     return "\n\n\n".join([*parts, "\n".join(_listed(notes, marked))]) + "\n"
-
-
-def number(value: float) -> str:
-    """Three significant digits, `1,234` from a thousand to a million, `-` for NaN."""
-    if 999.5 <= abs(value) < 999_999.5:
-        return f"{value:,.0f}"
-    return "-" if math.isnan(value) else f"{value:.3g}"
-
-
-def probability(p: float) -> str:
-    """Three digits, `< 0.001` below them, `-` for NaN."""
-    return "-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _listed(lines: Sequence[str], marked: bool) -> list[str]:

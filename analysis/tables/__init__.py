@@ -1,81 +1,48 @@
-"""The kinds of tables of a sweep, each as blocks to render and as a frame for CSV."""
+"""Tables, one kind a file: `python -m analysis table RUNS --kind NAME` finds `NAME.py` in this folder, and `--help` lists it.
 
-import math
-from collections.abc import Callable
-from functools import partial
-from typing import Any, NamedTuple
+A kind defines, with names that say what its data are,
 
-import pandas as pd
+    blocks(data, **options)     the blocks to render (`style.rendering.Block`), and the notes below them all
+    frame(data, **options)      the same numbers at full precision, for CSV; scores are fractions 0..1
+
+and, where it needs them,
+
+    read(runs, published)       its data; without it they are the cells of `read.load.load_beside`
+    add_arguments(parser)       options of its own, which reach `blocks` and `frame` by their names
+
+What several kinds share is in files whose names start with an underscore.
+"""
+
+from typing import Any
 
 from analysis.errors import AnalysisError
-from analysis.stats.curves import BEST_RANGE
-from analysis.stats.equivalence import MARGIN
-from analysis.style.rendering import STYLES, Block, render
-from analysis.tables import _over as over_table
-from analysis.tables import cost as cost_table
-from analysis.tables import cross_fitted as cross_fitted_table
-from analysis.tables import difference as difference_table
-from analysis.tables import grid as grid_table
-from analysis.tables import peaks as peak_table
+from analysis.kinds import TABLES
+from analysis.style.rendering import STYLES, render
 
 
-class Kind(NamedTuple):
-    """A kind of table.
-
-    Attributes:
-        blocks: of a frame, and the notes below them.
-        frame: its numbers at full precision; scores are fractions 0..1.
-    """
-
-    blocks: Callable[..., tuple[list[Block], list[str]]]
-    frame: Callable[..., Any]
-
-
-KINDS = {
-    "peaks": Kind(peak_table.blocks, peak_table.frame),
-    "grid": Kind(grid_table.blocks, grid_table.frame),
-    "batch": Kind(over_table.of("batch_size"), over_table.frame_of("batch_size")),
-    "rank": Kind(over_table.of("rank"), over_table.frame_of("rank")),
-    "duration": Kind(over_table.of("duration"), over_table.frame_of("duration")),
-    "difference": Kind(difference_table.blocks, difference_table.frame),
-    "cross_fitted": Kind(cross_fitted_table.blocks, cross_fitted_table.frame),
-    "cost": Kind(cost_table.blocks, cost_table.frame),
-}
-
-
-def table(
-    frame: pd.DataFrame, kind: str = "peaks", style: str = "text", margin: float = MARGIN, within: float = BEST_RANGE
-) -> str:
-    """A table of `KINDS`.
+def table(data: Any, kind: str = "peaks", style: str = "text", **options: Any) -> str:
+    """A table as text.
 
     Args:
-        frame: cells.
-        kind: of `KINDS`.
-        style: of `STYLES`, or "csv".
-        margin: of "difference": that of the equivalence tests.
-        within: of "peaks": how far below the peak the best range of learning rates reaches, a fraction.
+        data: what the kind reads, for most of them a frame of cells (`read.load.load_records`).
+        kind: a name in this folder, or a path to a file.
+        style: of `style.rendering.STYLES`, or "csv".
+        options: of the kind.
 
     Raises:
-        AnalysisError: if `margin` or `within` has no meaning, or there is nothing to show.
+        AnalysisError: there is no such kind, or nothing to show.
     """
-    if not 0 <= within < 1:
-        raise AnalysisError(f"the best range reaches from 0 to less than 100 percent below the peak, not {100 * within:g}")
-    chosen = KINDS[kind]
-    options = {"difference": {"margin": margin}, "peaks": {"within": within}}.get(kind, {})
-    chosen = chosen._replace(frame=partial(chosen.frame, **options), blocks=partial(chosen.blocks, **options))
+    module = TABLES.module(kind)
     if style == "csv":
-        return str(chosen.frame(frame).to_csv(index=False))
+        if not hasattr(module, "frame"):
+            raise AnalysisError(f"{kind} defines no function frame, which CSV needs: choose {', '.join(STYLES)}")
+        return str(module.frame(data, **options).to_csv(index=False))
     assert style in STYLES
-    blocks, notes = chosen.blocks(frame)
-    return render(blocks, [*notes, *unreadable(frame)], style)
+    blocks, notes = module.blocks(data, **options)
+    return render(blocks, [*notes, *unreadable(data)], style)
 
 
-def unreadable(frame: pd.DataFrame) -> list[str]:
+def unreadable(data: Any) -> list[str]:
     """The note on records that were skipped, if there are any."""
-    count = frame.attrs.get("skipped")
+    count = getattr(data, "attrs", {}).get("skipped")
     return [f"Left out, unreadable: {count}."] if count else []
-
-
-def percent(value: float, digits: int = 2) -> str:
-    """A fraction as percent, `-` for NaN."""
-    return "-" if math.isnan(value) else f"{100 * value:.{digits}f}"

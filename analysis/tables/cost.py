@@ -7,13 +7,14 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.read import REFERENCE
 from analysis.read.options import SETTING
 from analysis.stats.curves import settings
-from analysis.style.labels import hyperparameters, model_and_task
+from analysis.style.numbers import number
 from analysis.style.palette import in_order
-from analysis.style.rendering import Block, number
+from analysis.style.rendering import Block
+from analysis.style.settings import hyperparameters, model_and_task
 
-REFERENCE = "lora"
 HEADER = ["variant", "cells", "parameters", "s a step", "of LoRA's", "tokens/s", "memory GiB", "evaluation s", "hours in all"]
 ALIGN = "<>>>>>>>>"
 NOTES = [
@@ -22,14 +23,14 @@ NOTES = [
 ]
 
 
-def frame(frame: pd.DataFrame) -> pd.DataFrame:
+def frame(cells: pd.DataFrame) -> pd.DataFrame:
     """Measured costs, one row a setting and variant.
 
     Returns:
         `SETTING`, `variant`, `cells`, medians of `parameters`, `seconds_a_step`, `tokens_a_second`, `peak_memory` (bytes) and
         `evaluation_seconds`, and `hours`, the sum.
     """
-    done = frame[(frame["status"] == "complete") & frame["seconds"].notna()]
+    done = cells[(cells["status"] == "complete") & cells["seconds"].notna()]
     if done.empty:
         return pd.DataFrame(columns=[*SETTING, "variant", "cells", "hours"])
     done = done.assign(
@@ -47,11 +48,11 @@ def frame(frame: pd.DataFrame) -> pd.DataFrame:
 
 def devices_of(cells: Iterable[Mapping[Any, Any]]) -> dict[str, set[str]]:
     """The devices on which each variant's finished cells ran, where known."""
-    found: dict[str, set[str]] = defaultdict(set)
+    devices: dict[str, set[str]] = defaultdict(set)
     for cell in cells:
         if cell["status"] == "complete" and isinstance(device := cell.get("device"), str) and device:
-            found[cell["variant"]].add(device)
-    return found
+            devices[cell["variant"]].add(device)
+    return devices
 
 
 def relative(costs: Mapping[str, float], devices: Mapping[str, set[str]]) -> dict[str, float]:
@@ -63,7 +64,7 @@ def relative(costs: Mapping[str, float], devices: Mapping[str, set[str]]) -> dic
 
 def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
     """One block a setting, and one remark on the devices."""
-    found = []
+    tables = []
     for setting, of_setting in settings(cells):
         costs = frame(of_setting).set_index("variant")
         if costs.empty:
@@ -84,5 +85,5 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
             )
         used = sorted(set().union(*devices.values()))
         remarks = [f"{'Devices' if len(used) > 1 else 'Device'}: {', '.join(used)}."] if used else []
-        found.append(Block(model_and_task(setting), hyperparameters(setting), HEADER, ALIGN, rows, remarks))
-    return found, NOTES if found else ["No cell has a measured cost."]
+        tables.append(Block(model_and_task(setting), hyperparameters(setting), HEADER, ALIGN, rows, remarks))
+    return tables, NOTES if tables else ["No cell has a measured cost."]

@@ -1,14 +1,14 @@
-"""The table of what choosing the best of many learning rates by test scores is worth on other seeds and problems."""
+"""What choosing the best of many learning rates by test scores is worth on other seeds and problems."""
 
 from typing import Any
 
 import pandas as pd
 
-from analysis.questions.differences import honest_peaks
+from analysis.questions.selection import honest_peaks
 from analysis.stats.curves import by_setting, setting_of
-from analysis.style.labels import hyperparameters, model_and_task
 from analysis.style.palette import in_order
 from analysis.style.rendering import Block
+from analysis.style.settings import hyperparameters, model_and_task
 
 HEADER = ["variant", "test peak %", "cross-fitted %", "95 %", "flattered by"]
 ALIGN = "<>>>>"
@@ -21,23 +21,22 @@ NOTES = [
 ]
 
 frame = honest_peaks
-"""For CSV."""
 
 
-def blocks(frame: pd.DataFrame) -> tuple[list[Block], list[str]]:
+def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
     """One block a setting with completions of several learning rates."""
-    found = []
-    for rows in by_setting(honest_peaks(frame)).values():
-        of: dict[str, Any] = {row["variant"]: row for row in rows}
+    tables = []
+    for rows in by_setting(honest_peaks(cells)).values():
+        by_variant: dict[str, Any] = {row["variant"]: row for row in rows}
         lines = [
             [
                 name,
-                f"{100 * of[name]['peak_mean']:.2f}",
-                f"{100 * of[name]['honest']:.2f}",
-                f"[{100 * max(of[name]['low'], 0):.2f}, {100 * min(of[name]['high'], 1):.2f}]",
-                f"{round(100 * of[name]['optimism'], 2) + 0.0:.2f}",  # adding 0 makes a rounded -0.0 a 0
+                f"{100 * by_variant[name]['peak_mean']:.2f}",
+                f"{100 * by_variant[name]['honest']:.2f}",
+                f"[{100 * max(by_variant[name]['low'], 0):.2f}, {100 * min(by_variant[name]['high'], 1):.2f}]",
+                f"{round(100 * by_variant[name]['optimism'], 2) + 0.0:.2f}",  # adding 0 makes a rounded -0.0 a 0
             ]
-            for name in in_order(of)
+            for name in in_order(by_variant)
         ]
-        found.append(Block(model_and_task(rows[0]), hyperparameters(setting_of(rows[0])), HEADER, ALIGN, lines, []))
-    return found, NOTES if found else ["No variant has completions of several learning rates, of every cell."]
+        tables.append(Block(model_and_task(rows[0]), hyperparameters(setting_of(rows[0])), HEADER, ALIGN, lines, []))
+    return tables, NOTES if tables else ["No variant has completions of several learning rates, of every cell."]

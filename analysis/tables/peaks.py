@@ -1,14 +1,18 @@
-"""The peak table: one block a setting, one line a variant."""
+"""Each variant's peak: its best learning rate on test and on validation, and the best range around it."""
 
+import argparse
 import math
 from typing import Any
 
 import pandas as pd
 
+from analysis.arguments import percent
+from analysis.errors import AnalysisError
 from analysis.stats.curves import BEST_RANGE, learning_rates, peaks, seed_means, settings
-from analysis.style.labels import format_lr, format_score, hyperparameters, model_and_task
+from analysis.style.numbers import format_lr, format_score
 from analysis.style.palette import in_order
 from analysis.style.rendering import Block
+from analysis.style.settings import hyperparameters, model_and_task
 
 HEADER = ["variant", "test peak %", "at lr", "selected %", "at lr", "best lr range", "seeds", "edge"]
 ALIGN = "<><><<<<"
@@ -17,20 +21,34 @@ SELECTED = slice(3, 5)
 
 FEW_SEEDS = "†"
 
-frame = peaks
-"""For CSV."""
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """How far the best range reaches."""
+    reach = f"the best lr range reaches that far below the peak (default: {100 * BEST_RANGE:g})"
+    parser.add_argument("--within", metavar="PERCENT", type=percent, default=BEST_RANGE, help=reach)
 
 
-def blocks(frame: pd.DataFrame, within: float = BEST_RANGE) -> tuple[list[Block], list[str]]:
-    """One block a setting, and how to read the columns."""
-    found = []
-    for setting, cells in settings(frame):
-        best = peaks(cells, within).set_index("variant", drop=False)
+def frame(cells: pd.DataFrame, within: float = BEST_RANGE) -> pd.DataFrame:
+    """`stats.curves.peaks` of all settings.
+
+    Raises:
+        AnalysisError: `within` has no meaning.
+    """
+    if not 0 <= within < 1:
+        raise AnalysisError(f"the best range reaches from 0 to less than 100 percent below the peak, not {100 * within:g}")
+    return peaks(cells, within)
+
+
+def blocks(cells: pd.DataFrame, within: float = BEST_RANGE) -> tuple[list[Block], list[str]]:
+    """One block a setting, one line a variant, and how to read the columns."""
+    tables = []
+    for setting, of_setting in settings(cells):
+        best = frame(of_setting, within).set_index("variant", drop=False)
         best = best.loc[in_order(best["variant"])]
         subtitle = hyperparameters(setting)
-        if cells["base_test"].notna().any():
-            subtitle += f" · untouched base model {_percent(cells['base_test'])} %"
-        means = seed_means(cells)
+        if of_setting["base_test"].notna().any():
+            subtitle += f" · untouched base model {_percent(of_setting['base_test'])} %"
+        means = seed_means(of_setting)
         # Where some scores carry a mark, a blank on the others keeps the digits of a column below each other.
         no_mark = " " if means["few_seeds"].any() else ""
         rows = [_row({str(key): value for key, value in peak.items()}, no_mark) for peak in best.to_dict("records")]
@@ -38,8 +56,8 @@ def blocks(frame: pd.DataFrame, within: float = BEST_RANGE) -> tuple[list[Block]
         if best["selected_mean"].isna().all():
             for line in (header, align, *rows):
                 del line[SELECTED]
-        found.append(Block(model_and_task(setting), subtitle, header, "".join(align), rows, _remarks(best, means)))
-    return found, _footnotes(frame, within)
+        tables.append(Block(model_and_task(setting), subtitle, header, "".join(align), rows, _remarks(best, means)))
+    return tables, _footnotes(cells, within)
 
 
 def _percent(scores: pd.Series) -> str:
@@ -83,9 +101,9 @@ def _remarks(best: pd.DataFrame, means: pd.DataFrame) -> list[str]:
     return remarks
 
 
-def _footnotes(frame: pd.DataFrame, within: float) -> list[str]:
+def _footnotes(cells: pd.DataFrame, within: float) -> list[str]:
     """How to read the columns, and what the numbers leave out."""
-    best = peaks(frame)
+    best = peaks(cells)
     notes = ["test peak: best test score over the learning rates, as in the papers; chosen on test, so optimistic."]
     if best["selected_mean"].notna().any():
         notes.append("selected: test score at the learning rate with the best validation score; the fair one to compare.")
@@ -96,7 +114,7 @@ def _footnotes(frame: pd.DataFrame, within: float) -> list[str]:
     ]
     if ((best["selected_n"] > 0) & (best["peak_n"] != best["selected_n"])).any():
         notes.append("seeds: where there are two numbers, those of the test peak and of the selected score.")
-    failed = frame.loc[frame["status"] == "failed", "variant"].value_counts()
+    failed = cells.loc[cells["status"] == "failed", "variant"].value_counts()
     if len(failed):
         counts = ", ".join(f"{name} {failed[name]}" for name in in_order(failed.index))
         notes.append(f"Left out, failed: {failed.sum()} ({counts}); the error is in their record.json.")

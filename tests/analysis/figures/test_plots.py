@@ -9,13 +9,14 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from analysis.errors import AnalysisError
-from analysis.figures._over import over
-from analysis.figures.heatmap import heatmap
-from analysis.figures.lr_curves import lr_curves, save
-from analysis.figures.pareto import Point, front, pareto, points
-from analysis.figures.search import progress
+from analysis.figures import _over
+from analysis.figures.heatmap import draw as heatmap
+from analysis.figures.lr_curves import draw as lr_curves
+from analysis.figures.pareto import Point, front, points
+from analysis.figures.pareto import draw as pareto
+from analysis.figures.search import draw as progress
 from analysis.read.load import load_records
-from analysis.style.drawing import INK, marker
+from analysis.style.drawing import INK, marker, save
 from analysis.style.palette import STYLES
 
 SCORES = {2e-4: 0.1, 6e-4: 0.8, 2e-3: 0.9, 6e-3: 0.4}
@@ -110,7 +111,7 @@ def test_equal_learning_rates_over_the_rank_stand_side_by_side(runs, write):
         for variant in ("lora", "pissa", "dora"):
             for lr, score in SCORES.items():
                 write(variant, lr, 0, score, config={"rank": rank})
-    _, lrs = over(load_records(runs), "rank").axes
+    _, lrs = _over.draw("rank", load_records(runs)).axes
     lines = [line for line in lrs.lines if line.get_linestyle() != "None"]
     starts = [line.get_xdata()[0] for line in lines]
     assert len(set(starts)) == 3 and starts == pytest.approx([8] * 3, rel=0.08)
@@ -123,7 +124,7 @@ def test_no_variant_hides_another_s_best_learning_rate(runs, write, batches):
         for variant in STYLES:
             for lr, score in SCORES.items():
                 write(variant, lr, 0, score, config={"batch_size": batch})
-    figure = over(load_records(runs), "batch_size")
+    figure = _over.draw("batch_size", load_records(runs))
     figure.draw_without_rendering()
     _, lrs = figure.axes
     markers = [line for line in lrs.lines if line.get_linestyle() == "None"]
@@ -138,7 +139,7 @@ def test_learning_rate_axes_are_labelled_at_the_tried_rates(runs, write):
         for lr, score in {1e-5: 0.0, 3.557e-4: 0.7, 6.325e-4: 0.8, 1.125e-3: 0.6}.items():
             write("lora", lr, 0, score, config={"rank": rank})
     frame = load_records(runs)
-    _, lrs = over(frame, "rank").axes
+    _, lrs = _over.draw("rank", frame).axes
     low, high = lrs.get_ylim()
     assert low < 3.557e-4 and 1.125e-3 < high < 2e-3 and low > 1e-5  # one tried rate on each side of the best one
     assert [label.get_text() for label in lrs.get_yticklabels()] == ["3.557e-4", "6.325e-4", "1.125e-3"]
@@ -151,7 +152,7 @@ def test_epochs_over_all_samples_are_an_axis_apart_from_numbers_of_samples(runs,
     for samples, epochs in [(400, 1), (800, 1), (800, 2), (None, 1), (None, 2), (None, 3)]:
         for lr, score in SCORES.items():
             write("lora", lr, 0, score - 0.01 * epochs, config={"train_samples": samples, "epochs": epochs})
-    figure = over(load_records(runs), "duration")
+    figure = _over.draw("duration", load_records(runs))
     told = [(lower.get_xlabel(), [label.get_text() for label in lower.get_xticklabels()]) for lower in figure.axes[1::2]]
     assert sorted(told) == [("epochs", ["1", "2", "3"]), ("samples × epochs", ["400", "800", "1600"])]
     assert sum("all samples" in text for text in words_of(figure)) == 1
@@ -162,7 +163,7 @@ def test_one_number_of_epochs_over_all_samples_is_no_axis(runs, write):
         write("lora", lr, 0, score, config={"train_samples": None})
         write("lora", lr, 0, score)
     with pytest.raises(AnalysisError, match="more than one value of samples × epochs, or, of all samples, of epochs"):
-        over(load_records(runs), "duration")
+        _over.draw("duration", load_records(runs))
 
 
 def test_a_long_setting_is_wrapped_below_its_title(runs, write):
@@ -267,7 +268,7 @@ LONG = "a task of a long name " * 14
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("variant", "task"), [(r"$\frac{$", r"$\sqrt{$"), ("dora " * 60, LONG)])
-@pytest.mark.parametrize("draw", [lr_curves, heatmap, pareto, lambda frame: over(frame, "batch_size")])
+@pytest.mark.parametrize("draw", [lr_curves, heatmap, pareto, lambda frame: _over.draw("batch_size", frame)])
 def test_names_of_records_may_be_long_and_are_no_formulas(runs, write, draw, variant, task):
     for name in ("lora", variant.strip()):
         for batch in (8, 16):

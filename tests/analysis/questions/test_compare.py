@@ -8,10 +8,9 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.errors import AnalysisError
-from analysis.questions.compare import compare
-from analysis.questions.compare_table import text
+from analysis.published import FOLDER as PUBLISHED
+from analysis.questions.compare import compare, text
 from analysis.read.load import load_together
-from analysis.read.published import PUBLISHED
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 
 from analysis.errors import AnalysisError
-from analysis.questions.differences import differences, honest_peaks
+from analysis.published import FOLDER as PUBLISHED
+from analysis.questions.differences import differences
+from analysis.questions.selection import honest_peaks
 from analysis.read.load import load_records
-from analysis.read.published import PUBLISHED
 from analysis.stats.paired import difference
 from analysis.stats.power import seeds_needed_unpaired
 from analysis.tables import table

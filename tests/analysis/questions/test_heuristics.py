@@ -5,13 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.questions.heuristics import changes, exponents, findings, gaps, tuning_gains
-from analysis.questions.heuristics_table import text
+from analysis.published import FOLDER as PUBLISHED
+from analysis.questions.heuristics import changes, exponents, findings, gaps, text, tuning_gains
 from analysis.questions.suggestions import suggested
 from analysis.read.load import load_records
-from analysis.read.published import PUBLISHED
 from analysis.stats.bests import bests
-from analysis.stats.correlation import Estimate
+from analysis.stats.student import Estimate
 
 LRS = [1e-4 * 2**i for i in range(12)]
 

@@ -8,8 +8,9 @@ from scipy import stats
 
 from analysis.__main__ import main
 from analysis.errors import AnalysisError
-from analysis.questions.proxies import agreements, pearson
+from analysis.questions.proxies import agreements
 from analysis.read.load import load_records
+from analysis.stats.correlation import pearson
 
 LRS = [1e-4, 2e-4, 4e-4, 8e-4, 1.6e-3, 3.2e-3]
 FULL = [0.1, 0.3, 0.5, 0.9, 0.8, 0.2]

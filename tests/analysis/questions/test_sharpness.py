@@ -16,11 +16,13 @@ from matplotlib.text import Text
 from scipy import stats
 
 from analysis.errors import AnalysisError
-from analysis.figures.sharpness_lr import figure, save_sharpness
-from analysis.questions.sharpness import OWN_OPTIMIZER, compare, interval, text
+from analysis.figures.sharpness_lr import draw
+from analysis.questions.sharpness import OWN_OPTIMIZER, compare, text
 from analysis.read.blocks import load_blocks
 from analysis.read.load import load_records
 from analysis.stats.correlation import rank_correlation, slope
+from analysis.style.drawing import save
+from analysis.style.numbers import format_estimate
 from analysis.style.palette import STYLES
 from lorabench.schema import register
 from lorabench.variants.base import Variant
@@ -97,7 +99,7 @@ def test_few_points_have_no_interval():
     few, more = (rank_correlation([*range(n)], [1, 0, *range(2, n)]).rho for n in (4, 5))
     assert few.value == pytest.approx(0.8) and math.isnan(few.low) and math.isnan(few.high)
     assert more.low < more.value <= more.high
-    assert interval(few) == "0.80" and interval(more).startswith("0.90 [")
+    assert format_estimate(few) == "0.80" and format_estimate(more).startswith("0.90 [")
 
 
 def test_slope_is_least_squares_with_students_interval():
@@ -222,7 +224,7 @@ def test_other_parameters_and_optimisers_are_told_and_taken_out(sweep, blocks, w
     told = [line.split(" variants")[0][-1] for line in lines if line.startswith(("Spearman", "Without"))]
     assert told == ["6", ":", "4"] and "Without dora, loft:" in lines
     assert "Of other parameters than LoRA's, or trained by another optimiser: dora, loft." in lines
-    (axes,) = figure(found).get_axes()
+    (axes,) = draw(found).get_axes()
     assert any("without dora, loft: ρ = " in words.get_text() for words in axes.texts)
 
 
@@ -313,7 +315,7 @@ def test_two_variants_have_no_correlation(runs, write, tmp_path):
     found = compare(load_records(runs), load_blocks(tmp_path / "hessian"))
     assert "No rank correlation: it needs three variants" in text(found)
     assert found[0].points["edge"].tolist() == ["both", "both"]
-    save_sharpness(found, tmp_path / "two.svg")
+    save(lambda: draw(found), tmp_path / "two.svg")
 
 
 # ---- figure
@@ -325,7 +327,7 @@ def test_markers_stay_apart(runs, write, tmp_path):
     for index, variant in enumerate(names):
         write(variant, 2e-3 if index < 7 else 2e-4, 0, 0.9)
         block(tmp_path / "hessian", variant, 0, 0.1 if index < 2 else 0.1 + 0.002 * index if index < 7 else 3.0)
-    drawn = figure(compare(load_records(runs), load_blocks(tmp_path / "hessian")))
+    drawn = draw(compare(load_records(runs), load_blocks(tmp_path / "hessian")))
     (axes,) = drawn.get_axes()
     drawn.draw_without_rendering()
     marks = [line for line in axes.lines if line.get_linestyle() == "None"]
@@ -339,7 +341,7 @@ def test_markers_stay_apart(runs, write, tmp_path):
 def test_titles_of_a_row_stand_at_one_height(sweep, blocks, write):
     for variant, lr in itertools.product(("lora", "pissa"), (2e-4, 2e-3)):  # two variants: no correlation, so fewer lines
         write(variant, lr, 0, 0.9 if lr > 1e-3 else 0.1, config={"batch_size": 128})
-    drawn = figure(compare(load_records(sweep), load_blocks(blocks)))
+    drawn = draw(compare(load_records(sweep), load_blocks(blocks)))
     drawn.draw_without_rendering()
     one, other = (axes.findobj(lambda text: isinstance(text, Text) and text.get_weight() == "bold")[0] for axes in drawn.axes)
     assert one.get_window_extent().y0 == pytest.approx(other.get_window_extent().y0)
@@ -351,7 +353,7 @@ def test_titles_of_a_row_stand_at_one_height(sweep, blocks, write):
 
 def test_the_figure_has_the_points_and_the_three_slopes(sweep, blocks):
     (one,) = found = compare(load_records(sweep), load_blocks(blocks))
-    (axes,) = figure(found).get_axes()
+    (axes,) = draw(found).get_axes()
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     marks = [line for line in axes.lines if line.get_linestyle() == "None"]
     assert np.array([line.get_xydata()[0] for line in marks]) == pytest.approx(np.array(list(SHARP.values())))
@@ -364,7 +366,7 @@ def test_several_settings_are_several_panels(sweep, blocks, write, tmp_path):
     for variant, batch_size in itertools.product(("lora", "pissa", "dora"), (64, 128)):
         write(variant, 2e-3, 0, 0.9, config={"batch_size": batch_size})
     path = tmp_path / "figure.png"
-    save_sharpness(compare(load_records(sweep), load_blocks(blocks)), path)
+    save(lambda: draw(compare(load_records(sweep), load_blocks(blocks))), path)
     image = imread(path)
     assert image.shape[0] > 1900 and image.shape[1] > 2000
     assert image[..., :3].std() > 0.05
@@ -373,9 +375,9 @@ def test_several_settings_are_several_panels(sweep, blocks, write, tmp_path):
 def test_refuses_what_it_cannot_write(sweep, blocks, tmp_path):
     found = compare(load_records(sweep), load_blocks(blocks))
     with pytest.raises(AnalysisError, match=r"must end in \.png, \.pdf, \.svg"):
-        save_sharpness(found, tmp_path / "figure.docx")
+        save(lambda: draw(found), tmp_path / "figure.docx")
     with pytest.raises(AnalysisError, match="No such file or directory"):
-        save_sharpness(found, tmp_path / "missing" / "figure.png")
+        save(lambda: draw(found), tmp_path / "missing" / "figure.png")
 
 
 # ---- command

@@ -7,10 +7,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from analysis.published import FOLDER as PUBLISHED
 from analysis.questions.overrides import ROOT, overrides
 from analysis.questions.suggestions import suggested
 from analysis.read.load import load_records
-from analysis.read.published import PUBLISHED
 from lorabench.cell import Cell
 from lorabench.schema import register
 

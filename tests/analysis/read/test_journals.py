@@ -6,7 +6,8 @@ import math
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.read.journals import load_journals, load_searches, progress, read_journal
+from analysis.read.journals import load_journals, load_searches, read_journal
+from analysis.stats.searches import progress
 
 HEADER = {
     "journal": 2,
@@ -94,7 +95,7 @@ def test_searches_by_other_settings_are_told_apart_and_other_problems_are_not_po
 
 
 def test_the_best_so_far_is_drawn_in_steps_with_markers_apart(tmp_path):
-    from analysis.figures.search import progress
+    from analysis.figures.search import draw as progress
     from analysis.read.journals import load_journals
 
     folder = tmp_path / "search"

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from analysis.errors import AnalysisError
+from analysis.published import FOLDER as PUBLISHED
 from analysis.read.load import load_beside, load_records
-from analysis.read.published import PUBLISHED
 from analysis.read.record import read_row
 
 

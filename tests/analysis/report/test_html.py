@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from analysis.report import page, samples
 
 from analysis.__main__ import main
+from analysis.published import FOLDER as PUBLISHED
 from analysis.read.blocks import load_blocks
 from analysis.read.load import load_records
-from analysis.read.published import PUBLISHED
+from analysis.report import page, samples
 from analysis.report.cells import thinned
 from analysis.report.data import tree
 from analysis.report.samples import Samples, cut
@@ -384,7 +384,7 @@ def test_settings_of_one_cell_need_no_frame_each(runs, write, complete, monkeypa
 
         monkeypatch.setattr(owner, name, counted)
     monkeypatch.setattr(
-        "analysis.questions.differences.cross_fitted", lambda *_: pytest.fail("one learning rate leaves no choice")
+        "analysis.questions.selection.cross_fitted", lambda *_: pytest.fail("one learning rate leaves no choice")
     )
     needed = []
     for start, end in ((0, 10), (10, 40)):

@@ -9,10 +9,10 @@ import shutil
 
 import pytest
 
+from analysis.published import FOLDER as PUBLISHED
 from analysis.read.blocks import load_blocks
 from analysis.read.journals import Search
 from analysis.read.load import load_records
-from analysis.read.published import PUBLISHED
 from analysis.report.data import tree
 from analysis.report.page import write as write_page
 

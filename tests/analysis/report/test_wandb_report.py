@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.published import FOLDER as PUBLISHED
 from analysis.read.load import load_records
-from analysis.read.published import PUBLISHED
 from analysis.report.wandb import report, specification, summary
 from analysis.stats.curves import settings
 from analysis.style.palette import STYLES

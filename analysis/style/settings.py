@@ -1,29 +1,8 @@
-"""How a learning rate, a score and a setting are written, in tables and figures alike."""
+"""How a setting is written: what all cells, or all Hessian blocks, of one table or panel have in common."""
 
-import math
 from typing import Any
 
 import pandas as pd
-
-
-def format_lr(lr: float) -> str:
-    """Four significant digits at most: 0.002 → `2e-3`, 0.00063246 → `6.325e-4`."""
-    if math.isnan(lr):
-        return "-"
-    mantissa, exponent = f"{lr:.3e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def format_score(mean: float, std: float) -> str:
-    """Fractions as percent, `95.25 ± 1.06`; without `± std` where one seed gives none (std NaN); `-` for no score."""
-    if math.isnan(mean):
-        return "-"
-    return f"{100 * mean:.2f}" if math.isnan(std) else f"{100 * mean:.2f} ± {100 * std:.2f}"
-
-
-def in_points(margin: float) -> str:
-    """A fraction as `1 point`, `2.5 points`."""
-    return f"{100 * margin:.6g} point{'' if math.isclose(margin, 0.01) else 's'}"
 
 
 def model_and_task(setting: dict[str, Any]) -> str:
@@ -37,10 +16,23 @@ def hyperparameters(setting: dict[str, Any]) -> str:
 
     A key that is None, or missing, is left out; `train_samples` is NA for all samples.
     """
-    parts = [f"{told} {setting[key]}" for key, told in {"rank": "rank", "batch_size": "batch size"}.items() if setting.get(key)]
+    axes = {"rank": "rank", "batch_size": "batch size"}
+    parts = [f"{name} {setting[key]}" for key, name in axes.items() if setting.get(key)]
     if "train_samples" in setting and setting["train_samples"] is not None:
         samples = setting["train_samples"]
         parts.append("all samples" if pd.isna(samples) else f"{int(samples)} samples")
     if setting.get("epochs"):
         parts.append(f"{setting['epochs']:g} epoch{'' if setting['epochs'] == 1 else 's'}")
     return " · ".join([*parts, *(part for part in (setting["options"], setting["source"]) if part)])
+
+
+def block_hyperparameters(setting: dict[str, Any]) -> str:
+    """`rank 8 · 500 samples` of a setting of Hessian blocks, with what else sets it apart."""
+    parts = [f"rank {setting['rank']}", f"{setting['samples']} samples", setting["options"]]
+    return " · ".join(part for part in parts if part)
+
+
+def sequences(blocks: pd.DataFrame) -> str:
+    """`16 to 64 sequences`, or nothing where all blocks are of the same number."""
+    low, high = blocks["sequences"].min(), blocks["sequences"].max()
+    return f"{low:g} to {high:g} sequences" if low < high else ""

@@ -4,21 +4,23 @@ import itertools
 import json
 import math
 import shlex
+from contextlib import suppress
 
 import pytest
 from hydra import compose, initialize_config_dir
 
+from analysis.__main__ import main
+from analysis.errors import AnalysisError
+from analysis.questions.advice import advice, grid, published_quotients, text
+from analysis.questions.overrides import ROOT
 from analysis.read.blocks import load_blocks
-from hessian import commands
-from hessian.advise import advice, grid, published, text
-from lorabench.errors import UserError
 from lorabench.schema import register
 
 LOW, HIGH = 1e-3, 4e-3
 
 
 def write(folder, variant, layer, ratio, lam=None, matrix="q_proj", ends=None, **fields):
-    """Leave a record as ``python -m hessian`` does; LoRA's λmax is 0.2, its ratio 1 without doubt."""
+    """Leave a record as `python -m hessian` does; LoRA's λmax is 0.2, its ratio 1 without doubt."""
     identity = {"rank": 8, "seed": 0, "samples": 40, "variant": {"name": variant, "alpha": 8}} | fields.pop("identity", {})
     lam = 0.2 * (ratio or 1) if lam is None else lam
     low, high = ends or ((1, 1) if variant == "lora" else (0.9 * (ratio or 0), 1.1 * (ratio or 0)))
@@ -116,13 +118,13 @@ def test_overrides_are_valid(folder, capsys):
     for layer in range(10):
         write(folder, "rslora", layer, 2.0, identity={"variant": {"name": "rslora", "alpha": 8}})
         write(folder, "rslora", layer, 4.0, identity={"variant": {"name": "rslora", "alpha": 16}})
-    commands.run(["advise", str(folder), "--lr", "1e-3,4e-3"])
+    assert main(["advise", str(folder), "--lr", "1e-3,4e-3"]) == 0
     printed = capsys.readouterr().out
     lines = [line for line in printed.splitlines() if line.startswith("variant=")]
     assert lines[0] == "variant=lora rank=8 lr=6.3246e-4,1.1247e-3,2e-3,3.5566e-3,6.3246e-3"
     assert lines[2].startswith("variant=rslora variant.alpha=16 rank=8 lr=")
     register()
-    with initialize_config_dir(str(commands.Path(commands.__file__).parents[1] / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for line in lines:
             *words, lr = shlex.split(line)
             for value in lr.removeprefix("lr=").split(","):
@@ -176,7 +178,7 @@ def test_what_did_not_converge_is_told(folder):
 
 def test_joint_blocks_alone_are_refused(tmp_path):
     write(tmp_path, "lora", None, 1.0, matrix="joint", path="AdapterHessian")
-    with pytest.raises(UserError, match="measure them with blocks=each"):
+    with pytest.raises(AnalysisError, match="measure them with blocks=each"):
         text(load_blocks(tmp_path), LOW, HIGH)
 
 
@@ -201,29 +203,30 @@ def test_each_setting_has_its_own_advice_and_trained_weights_none(folder):
 
 
 @pytest.mark.parametrize("kept", ["pissa", "negative", "trained"])
-def test_without_lora_there_is_no_advice(tmp_path, kept):
+def test_without_lora_there_is_no_advice(tmp_path, capsys, kept):
     write(tmp_path, "pissa", 0, 5.0)
     if kept == "negative":
         write(tmp_path, "lora", 0, None, lam=-1.0)
     if kept == "trained":
         write(tmp_path, "lora", 0, None, checkpoint="runs/abc", identity={"trained": "x"})
-    with pytest.raises(UserError, match="no block of lora at its start with a positive λmax") as error:
-        commands.run(["advise", str(tmp_path), "--lr", "1e-3,1e-2"])
-    assert "\n" not in str(error.value)
+    assert main(["advise", str(tmp_path), "--lr", "1e-3,1e-2"]) == 2
+    error = capsys.readouterr().err
+    assert "no block of lora at its start with a positive λmax" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("word", ["1e-3", "1e-2,1e-3", "0,1e-3", "a,b", "1e-4,1e-3,1e-2", "nan,1", "1e-3,inf", "-1e-3,1e-3"])
-def test_a_wrong_range_is_one_line(folder, word):
-    with pytest.raises(UserError, match="is not LOW,HIGH") as error:
-        commands.run(["advise", str(folder), f"--lr={word}"])
-    assert "\n" not in str(error.value)
+def test_a_wrong_range_is_one_line(folder, capsys, word):
+    assert main(["advise", str(folder), f"--lr={word}"]) == 2
+    error = capsys.readouterr().err
+    assert "is not LOW,HIGH" in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("words", [[], ["--lr", "1e-3,1e-2", "--published", "missing.csv"]])
-def test_missing_words_and_files_are_one_line(folder, words):
-    with pytest.raises(UserError, match=r"--lr|--published") as error:
-        commands.run(["advise", str(folder), *words])
-    assert "\n" not in str(error.value)
+def test_missing_words_and_files_are_one_line(folder, capsys, words):
+    with suppress(SystemExit):
+        assert main(["advise", str(folder), *words]) == 2
+    error = capsys.readouterr().err
+    assert ("--published" if words else "--lr") in error and error.count("\n") == 1
 
 
 def test_published_quotients(folder, tmp_path):
@@ -234,13 +237,13 @@ def test_published_quotients(folder, tmp_path):
             scores = [] if best is None else [(best / 2, 10.0), (best, 20.0), (best * 2, 15.0)]
             lines += [f"m,{task},8,16,{variant},{lr},{score}," for lr, score in scores]
     table.write_text("\n".join(lines))
-    found = published(table)
+    found = published_quotients(table)
     assert sorted(found["pissa"]) == pytest.approx([4, 10]) and found["lora"] == [1, 1, 1]
     printed = text(load_blocks(folder), LOW, HIGH, found)
     assert "7 (4 – 10, n = 2)" in next(line for line in printed.splitlines() if line.startswith("pissa"))
     table.write_text("variant,lr\nlora,1\n")
-    with pytest.raises(UserError, match="has no column model, task, rank, batch_size, learning_rate, mean"):
-        published(table)
+    with pytest.raises(AnalysisError, match="has no column model, task, rank, batch_size, learning_rate, mean"):
+        published_quotients(table)
     table.write_text("")
-    with pytest.raises(UserError, match="cannot be read as CSV"):
-        published(table)
+    with pytest.raises(AnalysisError, match="cannot be read as CSV"):
+        published_quotients(table)

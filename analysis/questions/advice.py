@@ -25,18 +25,20 @@ not LoRA's; paper 1 leaves those out, and a range for them is a guess.
 import math
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from analysis.read.blocks import JOINT, REFERENCE, block_hyperparameters, block_settings
-from analysis.style.labels import format_lr, model_and_task
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.read import REFERENCE
+from analysis.read.block import JOINT
+from analysis.read.blocks import block_settings
+from analysis.stats.layers import by_layer
+from analysis.stats.order_statistics import Median, median
+from analysis.style.numbers import exact_lr, format_lr, number
 from analysis.style.palette import in_order
-from analysis.style.rendering import Block, number, render
-from hessian.report import Median, by_layer, median
-from lorabench import progress
-from lorabench.errors import UserError
-
-if TYPE_CHECKING:
-    import pandas as pd
+from analysis.style.rendering import Block, render
+from analysis.style.settings import block_hyperparameters, model_and_task
 
 A_DECADE = 4
 """Learning rates: paper 1's grid of 1.1247, 2.0, 3.5566 and 6.3246 times a power of ten, that is 2·10^(j/4)."""
@@ -83,49 +85,47 @@ class Advice(NamedTuple):
         return grid(min(self.direct[0], self.root[0]), max(self.direct[1], self.root[1]))
 
 
-def advice(frame: "pd.DataFrame", low: float, high: float) -> list[Advice]:
-    """Advice for each variant of one setting of ``load_blocks``; LoRA's good learning rates are low to high."""
+def advice(frame: pd.DataFrame, low: float, high: float) -> list[Advice]:
+    """Advice for each variant of one setting of `load_blocks`; LoRA's good learning rates are low to high."""
     blocks = by_layer(frame[frame["layer"] != JOINT]).set_index(["matrix", "layer"])
     lora = blocks.loc[blocks["variant"] == REFERENCE, "lambda_max"]
-    found = []
+    advised = []
     for variant in in_order(blocks["variant"]):
-        mine = blocks[blocks["variant"] == variant]
-        ratio, low_end, high_end = (median(mine[column].tolist()) for column in ("ratio", "ratio_low", "ratio_high"))
+        of_variant = blocks[blocks["variant"] == variant]
+        ratio, low_end, high_end = (median(of_variant[column].tolist()) for column in ("ratio", "ratio_low", "ratio_high"))
         ratio = ratio._replace(low=min(ratio.low, low_end.value), high=max(ratio.high, high_end.value))
-        both = mine.index.intersection(lora.index)
-        tops = mine.loc[both, "lambda_max"].max(), lora[both].max()
+        both = of_variant.index.intersection(lora.index)
+        tops = of_variant.loc[both, "lambda_max"].max(), lora[both].max()
         sharpest = tops[0] / tops[1] if min(tops) > 0 else math.nan
         direct = low / ratio.high, high / ratio.low
         root = low / math.sqrt(ratio.high), high / math.sqrt(ratio.low)
-        found.append(Advice(variant, ratio, int(mine["ratio"].notna().sum()), sharpest, direct, root))
-    return found
+        advised.append(Advice(variant, ratio, int(of_variant["ratio"].notna().sum()), sharpest, direct, root))
+    return advised
 
 
 def grid(low: float, high: float) -> list[float]:
-    """The learning rates 2·10^(j/4) from the last one not above ``low`` to the first not below ``high``, to five digits."""
+    """The learning rates 2·10^(j/4) from the last one not above `low` to the first not below `high`, to five digits."""
     slack = 0.02  # of a step: 1.1247e-3 is meant to be on the grid
     first = math.floor(A_DECADE * math.log10(low / 2) + slack)
     last = math.ceil(A_DECADE * math.log10(high / 2) - slack)
     return [float(f"{2 * 10 ** (j / A_DECADE):.4e}") for j in range(first, max(first, last) + 1)]
 
 
-def published(file: Path) -> "pd.Series":
-    """How many times lower than LoRA's each variant's best learning rate is in a CSV of published cells with ``COLUMNS``.
+def published_quotients(file: Path) -> pd.Series:
+    """How many times lower than LoRA's each variant's best learning rate is in a CSV of published cells with `COLUMNS`.
 
     Returns:
         By variant the list of quotients, one for each model, task, rank and batch size with both.
 
     Raises:
-        UserError: no such file, or not such columns.
+        AnalysisError: no such file, or not such columns.
     """
-    import pandas as pd
-
     try:
         cells = pd.read_csv(file)
     except (OSError, ValueError) as error:
-        raise UserError(f"--published {file} cannot be read as CSV ({' '.join(str(error).split())})") from error
+        raise AnalysisError(f"--published {file} cannot be read as CSV ({' '.join(str(error).split())})") from error
     if missing := [name for name in COLUMNS if name not in cells]:
-        raise UserError(f"--published {file} has no column {', '.join(missing)}; needed: {', '.join(COLUMNS)}")
+        raise AnalysisError(f"--published {file} has no column {', '.join(missing)}; needed: {', '.join(COLUMNS)}")
     setting = [*COLUMNS[:4]]
     best = cells.loc[cells.groupby([*setting, "variant"])["mean"].idxmax()].set_index(setting)
     lora = best.loc[best["variant"] == REFERENCE, "learning_rate"].rename("lora")
@@ -133,11 +133,11 @@ def published(file: Path) -> "pd.Series":
     return (both["lora"] / both["learning_rate"]).groupby(both["variant"]).agg(list)
 
 
-def text(frame: "pd.DataFrame", low: float, high: float, quotients: "pd.Series | None" = None) -> str:
+def text(frame: pd.DataFrame, low: float, high: float, quotients: pd.Series | None = None) -> str:
     """The advice for all settings that hold LoRA at its start, as plain text, with overrides to copy.
 
     Raises:
-        UserError: no setting does.
+        AnalysisError: no setting does.
     """
     blocks = []
     for setting, cells in block_settings(frame[frame["checkpoint"].isna()]):
@@ -145,18 +145,18 @@ def text(frame: "pd.DataFrame", low: float, high: float, quotients: "pd.Series |
         if len(lora) and lora.median() > 0:
             title, subtitle = model_and_task(setting), block_hyperparameters(setting)
             subtitle += f" · LoRA's learning rates {format_lr(low)}..{format_lr(high)}"
-            found = advice(cells, low, high)
-            header, rows = [*HEADER], [_cells(one) for one in found]
+            advised = advice(cells, low, high)
+            header, rows = [*HEADER], [_cells(row) for row in advised]
             if quotients is not None:
                 header.append("published: LoRA's lr / its lr")
                 rows = [[*row, _quotient(quotients.get(row[0], []))] for row in rows]
-            lines = [_override(one, setting["rank"]) for one in found if one.blocks]
-            remarks = [_place(low * lora.median(), high * lora.median()), *_remarks(cells, found)]
+            lines = [_override(row, setting["rank"]) for row in advised if row.blocks]
+            remarks = [_place(low * lora.median(), high * lora.median()), *_remarks(cells, advised)]
             blocks.append(Block(title, subtitle, header, "<" + ">" * (len(header) - 1), rows, remarks, lines))
     if not blocks and (frame["layer"] == JOINT).all():
-        raise UserError("these records are of joint blocks, and advice is by single ones: measure them with blocks=each")
+        raise AnalysisError("these records are of joint blocks, and advice is by single ones: measure them with blocks=each")
     if not blocks:
-        raise UserError(
+        raise AnalysisError(
             f"no block of {REFERENCE} at its start with a positive λmax (found: {', '.join(in_order(frame['variant']))}), to "
             "which the others could be compared: measure it with python -m hessian"
         )
@@ -170,7 +170,7 @@ def _place(low: float, high: float) -> str:
     )
 
 
-def _remarks(cells: "pd.DataFrame", found: list[Advice]) -> list[str]:
+def _remarks(cells: pd.DataFrame, advised: list[Advice]) -> list[str]:
     remarks = []
     if coarse := Counter(cells.loc[~cells["converged"], "variant"]):
         counts = ", ".join(f"{name} {coarse[name]}" for name in in_order(coarse))
@@ -181,9 +181,9 @@ def _remarks(cells: "pd.DataFrame", found: list[Advice]) -> list[str]:
         remarks.append(f"Ratio to LoRA of many matrices as one block: {ratios}.")
     if general := in_order(cells.loc[cells["general"] & (cells["layer"] != JOINT), "variant"]):
         remarks.append(f"Not LoRA's layers, so that a ratio of λ compares different parameters: {', '.join(general)}.")
-    if lost := [one.variant for one in found if not one.blocks]:
+    if lost := [row.variant for row in advised if not row.blocks]:
         remarks.append(f"No advice, since there is no ratio of two positive λmax: {', '.join(lost)}.")
-    if wide := [one.variant for one in found if one.blocks and math.log10(one.grid[-1] / one.grid[0]) > WIDE]:
+    if wide := [row.variant for row in advised if row.blocks and math.log10(row.grid[-1] / row.grid[0]) > WIDE]:
         remarks.append(
             f"Measured too coarsely to save much of a sweep (over {WIDE:g} decades): {', '.join(wide)}; more layers, "
             "matrices or samples narrow their grids."
@@ -191,23 +191,23 @@ def _remarks(cells: "pd.DataFrame", found: list[Advice]) -> list[str]:
     return remarks
 
 
-def _cells(one: Advice) -> list[str]:
-    if math.isnan(one.ratio.value):
-        return [one.variant, "0", "-", "-", "-", "-"]
-    left, right = "[]" if one.ratio.sure else "()"
-    ends = f" {left}{number(one.ratio.low)}, {number(one.ratio.high)}{right}" if one.ratio.low != one.ratio.high else ""
-    ranges = ["..".join(format_lr(float(f"{end:.1e}")) for end in ends) for ends in (one.direct, one.root)]
-    return [one.variant, str(one.blocks), number(one.ratio.value) + ends, number(one.sharpest), *ranges]
+def _cells(row: Advice) -> list[str]:
+    if math.isnan(row.ratio.value):
+        return [row.variant, "0", "-", "-", "-", "-"]
+    left, right = "[]" if row.ratio.sure else "()"
+    ends = f" {left}{number(row.ratio.low)}, {number(row.ratio.high)}{right}" if row.ratio.low != row.ratio.high else ""
+    ranges = ["..".join(format_lr(float(f"{end:.1e}")) for end in ends) for ends in (row.direct, row.root)]
+    return [row.variant, str(row.blocks), number(row.ratio.value) + ends, number(row.sharpest), *ranges]
 
 
-def _quotient(found: list[float]) -> str:
+def _quotient(quotients: list[float]) -> str:
     """`3.16 (1.78 – 10, n = 19)`: median and range over the published settings."""
-    ends = f"{number(min(found))} – {number(max(found))}" if found else ""
-    return f"{number(median(found).value)} ({ends}, n = {len(found)})" if found else "-"
+    ends = f"{number(min(quotients))} – {number(max(quotients))}" if quotients else ""
+    return f"{number(median(quotients).value)} ({ends}, n = {len(quotients)})" if quotients else "-"
 
 
-def _override(one: Advice, rank: int) -> str:
+def _override(row: Advice, rank: int) -> str:
     """`variant=lora variant.alpha=16 rank=8 lr=…` of the label `lora alpha=16`."""
-    name, _, options = one.variant.partition(" ")
+    name, _, options = row.variant.partition(" ")
     words = [f"variant={name}", *(f"variant.{option}" for option in options.split(", ") if option), f"rank={rank}"]
-    return " ".join([*words, f"lr={','.join(map(progress.number, one.grid))}"])
+    return " ".join([*words, f"lr={','.join(map(exact_lr, row.grid))}"])
