@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from analysis.read.record import flat_options
+from analysis.read.decisive import flat_options
 
 KIND = "hessian_block"
 SCHEMA_VERSION = 1

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.read.decisive import PART
 from analysis.read.options import SETTING, separate
 from analysis.read.published import is_published, read_published
-from analysis.read.record import PART, read_row
+from analysis.read.record import read_row
 
 log = logging.getLogger(__name__)
 

@@ -7,12 +7,9 @@ from reprlib import repr as short
 from typing import Any
 
 from analysis.read.checked import INT64, LARGEST, SMALLEST, fraction, get, name, number, positive, whole
+from analysis.read.decisive import flat_options, options
 
-SCHEMA_VERSION = 1
-PART = ("train_fraction", "subset")
-AXES = ("lr", "batch_size", "rank", "seed", "train_samples", "epochs")
-"""Top-level config keys that are axes of a sweep, besides the names of model, task and variant."""
-
+SCHEMA_VERSION = 2
 PARTS = ("training", "evaluation", "versions", "git", "metrics", "identity", "base")
 """What must be an object where it is there."""
 
@@ -25,8 +22,8 @@ def read_row(path: Path) -> dict[str, Any]:
         (None: all), `epochs`, `variant`, `lr`, `seed`; `train_fraction` (1: no proxy) and `subset`, how it was chosen; the
         scores `test` and `validation` and the base model's `base_test`, fractions 0..1 (0 for a diverged cell, NaN for an
         unmeasured base and the test of a proxy); `seconds` of training; `weights` and their `fingerprint`;
-        and, as flat dicts of text, `variant_options` and `setting_options`: what else is in the record's `identity`, that is,
-        everything that decides a result. A failed cell, which may have ended before anything was loaded, has the axes and
+        and, as flat dicts of text, `variant_options` and `setting_options`: everything else that decides a result
+        (`read.decisive`). A failed cell, which may have ended before anything was loaded, has the axes and
         NaN scores only. `source` is "", which published cells have; `n`, the seeds behind the row, is 1 and `test_std` NaN.
         What it cost: `steps`, `tokens`, `peak_memory` (bytes), `parameters` (trainable), `evaluation_seconds`, and where:
         `device`, `versions` (text) and `commit`; `problems`, the test problems by which `test` was measured.
@@ -61,26 +58,28 @@ def _row(record: dict[str, Any], path: Path) -> dict[str, Any]:
     if status == "failed":
         return row | {"test": math.nan, "validation": math.nan, "seconds": math.nan}
     tested = row["train_fraction"] == 1 or "test" in get(record, "metrics", dict)
-    return row | {
-        # Divergence is a result of the learning rate, not a missing value: it scores 0.
-        "test": math.nan if not tested else 0.0 if status == "diverged" else fraction(record, "metrics.test.mean"),
-        "validation": 0.0 if status == "diverged" else fraction(record, "metrics.validation.mean"),
-        "base_test": math.nan if record.get("base") is None else fraction(record, "base.test"),
-        "seconds": _cost(record, "training", "seconds"),
-        "steps": _cost(record, "training", "steps"),
-        "tokens": _cost(record, "training", "tokens"),
-        "peak_memory": _cost(record, "training", "peak_memory_bytes"),
-        "parameters": _cost(record, "training", "trainable_parameters"),
-        "evaluation_seconds": _cost(record, "evaluation", "seconds"),
-        "problems": _problems(record),
-        "device": _device(record),
-        "versions": ", ".join(f"{name} {version}" for name, version in sorted((record.get("versions") or {}).items())),
-        "commit": str((record.get("git") or {}).get("commit") or ""),
-        "weights": get(record, "model.weights", str),
-        "fingerprint": get(record, "model.fingerprint", str),
-        "variant_options": flat_options(get(record, "identity.variant", dict), leave_out=("name",)),
-        "setting_options": flat_options(get(record, "identity", dict), leave_out=(*AXES, "variant", *PART)),
-    }
+    return (
+        row
+        | options(record)
+        | {
+            # Divergence is a result of the learning rate, not a missing value: it scores 0.
+            "test": math.nan if not tested else 0.0 if status == "diverged" else fraction(record, "metrics.test.mean"),
+            "validation": 0.0 if status == "diverged" else fraction(record, "metrics.validation.mean"),
+            "base_test": math.nan if record.get("base") is None else fraction(record, "base.test"),
+            "seconds": _cost(record, "training", "seconds"),
+            "steps": _cost(record, "training", "steps"),
+            "tokens": _cost(record, "training", "tokens"),
+            "peak_memory": _cost(record, "training", "peak_memory_bytes"),
+            "parameters": _cost(record, "training", "trainable_parameters"),
+            "evaluation_seconds": _cost(record, "evaluation", "seconds"),
+            "problems": _problems(record),
+            "device": _device(record),
+            "versions": ", ".join(f"{name} {version}" for name, version in sorted((record.get("versions") or {}).items())),
+            "commit": str((record.get("git") or {}).get("commit") or ""),
+            "weights": get(record, "model.weights", str),
+            "fingerprint": get(record, "model.fingerprint", str),
+        }
+    )
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -99,7 +98,7 @@ def _check_version(record: dict[str, Any]) -> None:
     version = get(record, "schema_version", int)
     if version > SCHEMA_VERSION:
         raise ValueError(f"schema_version {version} is newer than {SCHEMA_VERSION}, which this version reads: update lorabench")
-    if version < SCHEMA_VERSION:
+    if version < 1:
         raise ValueError(f"unknown schema_version {version}")
 
 
@@ -120,14 +119,13 @@ def _axes(record: dict[str, Any]) -> dict[str, Any]:
 
 def _part(record: dict[str, Any]) -> dict[str, Any]:
     """The part of its samples that a cell saw, and how it was chosen: everything, in records that do not say."""
-    identity = record.get("identity") or {}
-    if "train_fraction" not in identity:
+    place = "identity" if record["schema_version"] == 1 else "config"  # where it is only if it is a part, and always
+    if (record.get(place) or {}).get("train_fraction", 1) == 1:
         return {"train_fraction": 1.0, "subset": "all"}
-    part = number(record, "identity.train_fraction", SMALLEST, 1, "a fraction above 0 and up to 1")
-    subset = get(record, "identity.subset", dict)
-    options = flat_options(subset, leave_out=("name", "_target_"))
-    name = get(record, "identity.subset.name", str)
-    return {"train_fraction": part, "subset": " ".join([name, *(f"{k}={v}" for k, v in options.items())])}
+    part = number(record, f"{place}.train_fraction", SMALLEST, 1, "a fraction above 0 and up to 1")
+    subset = flat_options(get(record, f"{place}.subset", dict), leave_out=("name", "_target_"))
+    words = [get(record, f"{place}.subset.name", str), *(f"{key}={value}" for key, value in subset.items())]
+    return {"train_fraction": part, "subset": " ".join(words)}
 
 
 def _cost(record: dict[str, Any], part: str, key: str) -> float:
@@ -157,16 +155,3 @@ def _device(record: dict[str, Any]) -> str:
         if isinstance(device, dict)
         else str(device or "")
     )
-
-
-def flat_options(tree: dict[str, Any], leave_out: tuple[str, ...] = (), prefix: str = "") -> dict[str, str]:
-    """`{"a": {"b": 1}}` → `{"a.b": "1"}`, without the top-level keys in `leave_out`."""
-    flat: dict[str, str] = {}
-    for key, value in tree.items():
-        if key in leave_out:
-            continue
-        if isinstance(value, dict):
-            flat |= flat_options(value, prefix=f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value if isinstance(value, str) else json.dumps(value)
-    return flat

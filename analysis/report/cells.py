@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.read.record import flat_options
+from analysis.read.decisive import flat_options
 from analysis.report.samples import Samples, told
 from analysis.stats.curves import setting_key
 
@@ -79,6 +79,7 @@ class _Details:
         return {
             "facts": facts,
             "metrics": _optional(path, "metrics", _sets, record.get("metrics") or {}, {}),
+            "groups": _optional(path, "training.groups", _groups, training.get("groups") or [], []),
             "training": {key: value for key, value in training.items() if isinstance(value, (int, float))},
             "finished": str(record.get("finished") or ""),
             "evaluation": _measured(record, "evaluation", "seconds"),
@@ -117,6 +118,12 @@ def _sets(metrics: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     return {
         split: {name: dict(one) for name, one in (told.get("sets") or {}).items()} for split, told in metrics.items() if told
     }
+
+
+def _groups(groups: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """Name, peak learning rate and number of values of each parameter group; nothing where there is one."""
+    rows = [[str(group["name"]), float(group["lr"]), int(group["parameters"])] for group in groups]
+    return rows if len(rows) > 1 else []
 
 
 def _measured(record: dict[str, Any], part: str, key: str) -> float | None:

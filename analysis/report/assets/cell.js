@@ -96,6 +96,8 @@ function scores(row, detail) {
   ]) {
     if (isNumber(training[key])) facts.push([name, write(training[key])]);
   }
+  for (const [name, lr, parameters] of detail?.groups || [])
+    facts.push([`group ${name}`, `peak learning rate ${formatLr(lr)}`, `${whole(parameters)} values`]);
   if (detail && isNumber(detail.evaluation)) facts.push(["evaluation", `${number(detail.evaluation)} s`]);
   if (detail?.finished) facts.push(["finished", instant(detail.finished)]);
   return el(

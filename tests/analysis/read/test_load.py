@@ -72,7 +72,7 @@ def test_a_file_that_is_no_record_is_skipped_with_one_line(runs, write, caplog, 
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
     [
-        ("schema_version", 2, "schema_version 2 is newer"),
+        ("schema_version", 3, "schema_version 3 is newer"),
         ("schema_version", 0, "unknown schema_version 0"),
         ("schema_version", None, "schema_version is None"),
         ("status", "running", "unknown status 'running'"),
