@@ -217,12 +217,12 @@ def _search(options: argparse.Namespace) -> None:
 
 def _heuristics(options: argparse.Namespace) -> None:
     from analysis.questions.heuristics import findings, text
-    from analysis.questions.suggestions import suggested
+    from analysis.questions.suggestions import suggestions
     from analysis.read.blocks import blocks_of
     from analysis.read.load import load_records
 
     frame = load_records(options.runs)
-    print(text(findings(frame, *blocks_of(options.runs, options.hessian)), suggested(frame)), end="")
+    print(text(findings(frame, *blocks_of(options.runs, options.hessian)), suggestions(frame)), end="")
 
 
 def _responses(options: argparse.Namespace) -> None:

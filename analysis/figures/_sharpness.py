@@ -21,7 +21,7 @@ def read(runs: Path, published: Path | None = None) -> pd.DataFrame:
     return single if len(single) else blocks
 
 
-def parted(blocks: pd.DataFrame, width: float, heights: Sequence[float] = ()) -> tuple[Figure, list[SubFigure]]:
+def figure_of_settings(blocks: pd.DataFrame, width: float, heights: Sequence[float] = ()) -> tuple[Figure, list[SubFigure]]:
     """An empty figure with a titled part for every setting; width and heights in inches."""
     settings = list(block_settings(blocks))
     heights = heights or [HEIGHT] * len(settings)

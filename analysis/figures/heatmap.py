@@ -31,36 +31,36 @@ BOLD_AN_INCH, SMALL_AN_INCH, LINES = 11.0, 13.0, 3
 """Characters of a setting's title, and of a map's, and lines of both."""
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(cells: pd.DataFrame) -> Figure:
     """All settings with several batch sizes; the best cell of each map is framed.
 
     Raises:
         AnalysisError: if there is none.
     """
     keys = [key for key in SETTING if key != "batch_size"]
-    found: list[tuple[dict[str, Any], pd.DataFrame]] = [
-        (dict(zip(keys, key, strict=True)), cells)
-        for key, cells in seed_means(frame).groupby(keys, dropna=False)
-        if cells["batch_size"].nunique() > 1
+    grids: list[tuple[dict[str, Any], pd.DataFrame]] = [
+        (dict(zip(keys, key, strict=True)), means)
+        for key, means in seed_means(cells).groupby(keys, dropna=False)
+        if means["batch_size"].nunique() > 1
     ]
-    if not found:
+    if not grids:
         raise AnalysisError("no setting was run with more than one batch size")
-    widest = min(MAPS, max(cells["variant"].nunique() for _, cells in found))
-    most = max(cells["lr"].nunique() for _, cells in found)
-    lines = [math.ceil(cells["variant"].nunique() / widest) for _, cells in found]
+    widest = min(MAPS, max(means["variant"].nunique() for _, means in grids))
+    most = max(means["lr"].nunique() for _, means in grids)
+    lines = [math.ceil(means["variant"].nunique() / widest) for _, means in grids]
     # One map alone would be narrower than its title.
     map_width = max(0.24 * most, 2.0)
     width = max(map_width * widest + 1.6, NARROWEST)
-    figure = Figure(figsize=(width, HEIGHT * sum(lines) + TITLE * len(found)), layout="constrained")
-    rows = figure.subfigures(len(found), 1, squeeze=False, height_ratios=[HEIGHT * n + TITLE for n in lines])[:, 0]
-    for part, (setting, cells), n in zip(rows, found, lines, strict=True):
+    figure = Figure(figsize=(width, HEIGHT * sum(lines) + TITLE * len(grids)), layout="constrained")
+    rows = figure.subfigures(len(grids), 1, squeeze=False, height_ratios=[HEIGHT * n + TITLE for n in lines])[:, 0]
+    for part, (setting, means), n in zip(rows, grids, lines, strict=True):
         title = f"{model_and_task(setting)} · {hyperparameters(setting | {'batch_size': None})}"
         part.suptitle(_lines(title, BOLD_AN_INCH * width), x=0.01, ha="left", fontsize=10, fontweight="bold")
-        variants = in_order(cells["variant"])
+        variants = in_order(means["variant"])
         panels = list(part.subplots(n, widest, squeeze=False).flat)
         image = None
         for index, (axes, variant) in enumerate(zip(panels, variants, strict=False)):
-            image, best = _draw(axes, cells, variant, first=index % widest == 0, last=index + widest >= len(variants))
+            image, best = _draw(axes, means, variant, first=index % widest == 0, last=index + widest >= len(variants))
             characters = SMALL_AN_INCH * map_width
             name = shortened(variant, int(characters * (LINES - 1)))  # whose score has a line of its own, if need be
             axes.set_title(_lines(f"{name}  {best}", characters), fontsize=9, loc="left")

@@ -29,12 +29,12 @@ class Point(NamedTuple):
 
 def front(points: Sequence[Point]) -> list[Point]:
     """Those that no other point beats in cost and score, by cost."""
-    best, found = -math.inf, []
+    best, unbeaten = -math.inf, []
     for point in sorted(points, key=lambda point: (point.cost, -point.score)):
         if point.score > best:
-            found.append(point)
+            unbeaten.append(point)
             best = point.score
-    return found
+    return unbeaten
 
 
 def points(cells: pd.DataFrame) -> list[Point]:
@@ -57,23 +57,23 @@ def points(cells: pd.DataFrame) -> list[Point]:
     ]
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(cells: pd.DataFrame) -> Figure:
     """One panel a setting.
 
     Raises:
         AnalysisError: if no cell has a measured cost.
     """
-    panels = [(setting, found) for setting, cells in settings(frame) if (found := points(cells))]
+    panels = [(setting, of_setting) for setting, scored in settings(cells) if (of_setting := points(scored))]
     if not panels:
         raise AnalysisError("no cell has a measured cost")
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
-    style_of = styles(point.variant for _, found in panels for point in found)
+    style_of = styles(point.variant for _, of_setting in panels for point in of_setting)
     figure = Figure(figsize=(WIDTH * columns + 1.3, 4.2 * rows), layout="constrained")
-    for index, (setting, found) in enumerate(panels):
+    for index, (setting, of_setting) in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
-        best = front(found)
-        for point in found:
+        best = front(of_setting)
+        for point in of_setting:
             style = style_of[point.variant]
             if not math.isnan(point.std):
                 low, high = 100 * (point.score - point.std), 100 * (point.score + point.std)

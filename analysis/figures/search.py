@@ -49,9 +49,9 @@ def draw(journals: pd.DataFrame) -> Figure:
             bottoms.append(low[min(round(START * numbers[-1]), len(low) - 1)])
             axes.fill_between(numbers, low, high, color=style.color, alpha=0.15, linewidth=0, step="post")
         seeds = math.floor(runs.groupby("method")["file"].nunique().median())
-        words = textwrap.wrap(runs["problem"].iloc[0], 72, max_lines=MOST_LINES, placeholder=" …")
-        words += [f"{seeds} search{'es' if seeds > 1 else ''} a method"] if several else []
-        axes.set_title(plain("\n".join(words)), loc="left", fontsize=9, color=GREY)
+        title = textwrap.wrap(runs["problem"].iloc[0], 72, max_lines=MOST_LINES, placeholder=" …")
+        title += [f"{seeds} search{'es' if seeds > 1 else ''} a method"] if several else []
+        axes.set_title(plain("\n".join(title)), loc="left", fontsize=9, color=GREY)
         axes.set_xlabel("evaluations")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         bottom, top = min(bottoms, default=math.nan), axes.dataLim.y1
@@ -62,8 +62,8 @@ def draw(journals: pd.DataFrame) -> Figure:
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
-    told = "Line: median over seeds; band: the middle half." if several else "One search a method."
+    words = "Line: median over seeds; band: the middle half." if several else "One search a method."
     if below:
-        told += " The axis starts at the scores after a sixth of the evaluations; earlier ones may be below it."
-    caption(figure, told)
+        words += " The axis starts at the scores after a sixth of the evaluations; earlier ones may be below it."
+    caption(figure, words)
     return figure

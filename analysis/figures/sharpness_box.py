@@ -26,7 +26,7 @@ def draw(blocks: pd.DataFrame) -> Figure:
     """λmax by variant (arXiv 2602.04998); one panel a setting."""
     layers = by_layer(blocks)
     style_of = styles(layers["variant"])
-    figure, parts = _sharpness.parted(blocks, max(6.4, 0.9 * len(style_of) + 1.2))
+    figure, parts = _sharpness.figure_of_settings(blocks, max(6.4, 0.9 * len(style_of) + 1.2))
     for part, (_, of_setting) in zip(parts, block_settings(layers), strict=True):
         axes = part.subplots()
         labels = []

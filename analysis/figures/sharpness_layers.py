@@ -40,7 +40,7 @@ def draw(blocks: pd.DataFrame) -> Figure:
     shapes = [_grid(of_setting["matrix"].nunique()) for _, of_setting in block_settings(layers)]
     heights = [rows * PANEL[1] + 0.5 for rows, _ in shapes]
     width = max(columns for _, columns in shapes) * PANEL[0] + 1.4
-    figure, parts = _sharpness.parted(blocks, max(width, 7), heights)
+    figure, parts = _sharpness.figure_of_settings(blocks, max(width, 7), heights)
     style_of = styles(layers["variant"])
     for part, shape, (_, of_setting) in zip(parts, shapes, block_settings(layers), strict=True):
         panels = list(part.subplots(*shape, squeeze=False, sharex=True, sharey=True).flat)

@@ -19,11 +19,11 @@ read = _sharpness.read
 
 
 def draw(blocks: pd.DataFrame) -> Figure:
-    """λ of the final eigenvectors (`growth` of the records) of the block that `chosen` says; one panel a setting."""
-    figure, parts = _sharpness.parted(blocks, 7.6)
+    """λ of the final eigenvectors (`growth` of the records) of `middle_block`; one panel a setting."""
+    figure, parts = _sharpness.figure_of_settings(blocks, 7.6)
     style_of = styles(blocks["variant"])
     for part, (_, of_setting) in zip(parts, block_settings(blocks), strict=True):
-        block, axes = chosen(of_setting), part.subplots()
+        block, axes = middle_block(of_setting), part.subplots()
         ends = [max(point["sequences"] for point in growth) for growth in block["growth"]]
         drawn = pd.DataFrame([p for growth, n in zip(block["growth"], ends, strict=True) for p in growth if _apart(p, n)])
         for index, (variant, growth, n) in enumerate(zip(block["variant"], block["growth"], ends, strict=True)):
@@ -49,7 +49,7 @@ def _apart(point: dict[str, float], last: float) -> bool:
     return point["sequences"] == last or point["sequences"] < 0.8 * last
 
 
-def chosen(blocks: pd.DataFrame) -> pd.DataFrame:
+def middle_block(blocks: pd.DataFrame) -> pd.DataFrame:
     """The variants' rows of one block: of those with the most variants the first matrix, in the layer nearest the middle."""
     sizes = blocks.groupby(["matrix", "layer", "seed"])["variant"].nunique()
     order, middle = matrices_in_order(blocks["matrix"]), (blocks["layers"].max() - 1) / 2

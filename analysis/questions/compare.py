@@ -23,7 +23,7 @@ MEANS = -1
 """Seed of a row that is a mean over seeds."""
 
 
-def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Cells that both have, and whether their test scores differ beyond noise.
 
     A cell is a variant of a setting at a learning rate, with the seeds that both have; it is tested once, over all of them
@@ -31,8 +31,8 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     and the test is of means (`questions.two_cells.by_means`). p is Holm's over all cells.
 
     Args:
-        one: A, of `read.load.load_together([A, B], wide=True)`: what names a cell must be the same in both.
-        other: B.
+        a: of `read.load.load_together([A, B], wide=True)`: what names a cell must be the same in both.
+        b: the other.
 
     Returns:
         One row a cell: `CELL`, `lr`, the columns of `questions.two_cells`, and `versions` and `device` where they differ.
@@ -42,29 +42,29 @@ def compare(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     Raises:
         AnalysisError: if the two have no cell in common.
     """
-    means = any((frame["seed"] == MEANS).any() for frame in (one, other))
-    left, right = (_means(frame) if means else _cells(frame) for frame in (one, other))
+    means = any((frame["seed"] == MEANS).any() for frame in (a, b))
+    left, right = (_means(frame) if means else _cells(frame) for frame in (a, b))
     alike = defaultdict(list)  # only cells that differ in no more than lr are looked through for it
     for (key, lr), seeds in right.items():
         alike[key].append((lr, seeds))
-    options = sorted({name for frame in (one, other) for name in map(str, frame.columns) if "." in name})
-    rows, unlike, matched, others = [], set(), 0, set[int]()
-    for (key, lr), ours in left.items():
-        theirs = next((seeds for rate, seeds in alike[key] if same_lr(lr, rate)), {})
-        others |= ours.keys() ^ theirs.keys() if theirs else set()
-        if shared := sorted(ours.keys() & theirs.keys()):
-            pairs = [(ours[seed], theirs[seed]) for seed in shared]
+    options = sorted({name for frame in (a, b) for name in map(str, frame.columns) if "." in name})
+    rows, unlike, matched, unshared = [], set(), 0, set[int]()
+    for (key, lr), seeds_a in left.items():
+        seeds_b = next((seeds for rate, seeds in alike[key] if same_lr(lr, rate)), {})
+        unshared |= seeds_a.keys() ^ seeds_b.keys() if seeds_b else set()
+        if shared := sorted(seeds_a.keys() & seeds_b.keys()):
+            pairs = [(seeds_a[seed], seeds_b[seed]) for seed in shared]
             matched += len(pairs)
-            unlike |= {f"{name} {told}" for name in options for told in _differing(name, pairs)}
-            rows.append(dict(zip([*CELL, "lr"], [*key, lr], strict=True)) | (_of_means if means else _tested)(pairs))
+            unlike |= {f"{name} {values}" for name in options for values in _differing(name, pairs)}
+            rows.append(dict(zip([*CELL, "lr"], [*key, lr], strict=True)) | (_of_means if means else _test_pairs)(pairs))
     if not rows:
-        alone = f", and of the same cells other seeds ({', '.join(map(str, sorted(others)))})" if others else ""
-        raise AnalysisError(f"no cell in common: A has {_told(one)}; B has {_told(other)}{alone}")
-    found = pd.DataFrame(rows)
-    found["p"] = holm(found["p"].tolist())
-    found.attrs["alone"] = tuple(sum(map(len, cells.values())) - matched for cells in (left, right))
-    found.attrs["unlike"] = sorted(unlike)
-    return found
+        alone = f", and of the same cells other seeds ({', '.join(map(str, sorted(unshared)))})" if unshared else ""
+        raise AnalysisError(f"no cell in common: A has {_described(a)}; B has {_described(b)}{alone}")
+    cells = pd.DataFrame(rows)
+    cells["p"] = holm(cells["p"].tolist())
+    cells.attrs["alone"] = tuple(sum(map(len, of_side.values())) - matched for of_side in (left, right))
+    cells.attrs["unlike"] = sorted(unlike)
+    return cells
 
 
 def _key(row: Any) -> tuple[Any, ...]:
@@ -72,10 +72,10 @@ def _key(row: Any) -> tuple[Any, ...]:
 
 
 def _cells(frame: pd.DataFrame) -> dict[tuple[Any, float], dict[int, Any]]:
-    found: dict[tuple[Any, float], dict[int, Any]] = defaultdict(dict)
+    cells: dict[tuple[Any, float], dict[int, Any]] = defaultdict(dict)
     for row in frame[frame["status"] != "failed"].to_dict("records"):
-        found[_key(row), row["lr"]][row["seed"]] = row
-    return found
+        cells[_key(row), row["lr"]][row["seed"]] = row
+    return cells
 
 
 def _means(frame: pd.DataFrame) -> dict[tuple[Any, float], dict[int, Any]]:
@@ -86,26 +86,26 @@ def _of_means(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return by_means(*pairs[0])
 
 
-def _tested(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    ones, others = zip(*pairs, strict=True)
+def _test_pairs(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    of_a, of_b = zip(*pairs, strict=True)
     where = {name: "; ".join(sorted(_differing(name, pairs))) for name in ("versions", "device")}
-    return by_problems(ones, others) | where
+    return by_problems(of_a, of_b) | where
 
 
 def _differing(name: str, pairs: list[tuple[Any, Any]]) -> set[str]:
     """What A and B have of a column, where it differs."""
-    found = {(ours.get(name), theirs.get(name)) for ours, theirs in pairs}
-    told = {(_shown(a), _shown(b)) for a, b in found if a != b}
-    return {f"{a} | {b}" for a, b in told if a != b}  # two that are unset are none
+    pairs_of_values = {(of_a.get(name), of_b.get(name)) for of_a, of_b in pairs}
+    texts = {(_shown(a), _shown(b)) for a, b in pairs_of_values if a != b}
+    return {f"{a} | {b}" for a, b in texts if a != b}  # two that are unset are none
 
 
 def _shown(value: Any) -> str:
     return "unset" if value is None or value != value else short(str(value))
 
 
-def _told(frame: pd.DataFrame) -> str:
-    known = frame[["model", "task"]].drop_duplicates().itertuples(index=False)
-    return f"{len(frame)} cells of " + ", ".join(f"{model} · {task}" for model, task in known)
+def _described(frame: pd.DataFrame) -> str:
+    tasks = frame[["model", "task"]].drop_duplicates().itertuples(index=False)
+    return f"{len(frame)} cells of " + ", ".join(f"{model} · {task}" for model, task in tasks)
 
 
 NOISE = {
@@ -116,36 +116,36 @@ NOISE = {
 }
 
 
-def text(found: pd.DataFrame, names: tuple[str, str]) -> str:
+def text(cells: pd.DataFrame, names: tuple[str, str]) -> str:
     """A count and the cells that differ, the clearest first."""
-    clear = found[found["p"] < ALPHA].sort_values("p")
+    clear = cells[cells["p"] < ALPHA].sort_values("p")
     header = ["cell", "lr", "seeds", f"A: {names[0]}", f"B: {names[1]}", "B - A", "p (Holm)", "by"]
     rows = [_row(row) for row in clear.to_dict("records")]
     remarks = [
-        f"{len(found)} cells in both; {int(found['same'].sum())} the same on every problem; {len(rows)} differ beyond noise."
+        f"{len(cells)} cells in both; {int(cells['same'].sum())} the same on every problem; {len(rows)} differ beyond noise."
     ]
-    if diverged := int((found["how"] == "diverged").sum()):
+    if diverged := int((cells["how"] == "diverged").sum()):
         remarks.append(f"Diverged in both: {diverged}.")
-    if any(alone := found.attrs["alone"]):
+    if any(alone := cells.attrs["alone"]):
         remarks.append(f"Only in A: {alone[0]}; only in B: {alone[1]} (each seed counted).")
-    untested = int(found["p"].isna().sum())
+    untested = int(cells["p"].isna().sum())
     if untested:
         remarks.append(f"Not tested, for nothing tells their noise: {untested}.")
-    remarks.append(f"B - A: mean {100 * found['difference'].mean():+.2f} points, largest {_largest(found['difference']):+.2f}.")
-    differing = {name: sorted(set(found[name].dropna()) - {""}) for name in ("versions", "device") if name in found}
-    for name, told in ({"settings": found.attrs["unlike"]} | differing).items():
-        if told:
-            remarks.append(f"Other {name}: {'; '.join(told[:3])}{' …' if len(told) > 3 else ''}.")
-    notes = [f"p is corrected for {len(found) - untested} cells; listed below {ALPHA:g}.", *_noise(found)]
+    remarks.append(f"B - A: mean {100 * cells['difference'].mean():+.2f} points, largest {_largest(cells['difference']):+.2f}.")
+    differing = {name: sorted(set(cells[name].dropna()) - {""}) for name in ("versions", "device") if name in cells}
+    for name, values in ({"settings": cells.attrs["unlike"]} | differing).items():
+        if values:
+            remarks.append(f"Other {name}: {'; '.join(values[:3])}{' …' if len(values) > 3 else ''}.")
+    notes = [f"p is corrected for {len(cells) - untested} cells; listed below {ALPHA:g}.", *_noise(cells)]
     rows = rows or [["none", "", "", "", "", "", "", ""]]
     return render([Block("Cells that differ", "test scores in percent", header, "<<>>>>><", rows, remarks)], notes, "text")
 
 
-def _noise(found: pd.DataFrame) -> list[str]:
+def _noise(cells: pd.DataFrame) -> list[str]:
     """What noise the tests cover, of those that were made."""
-    tests = found[["how", "seeds"]].drop_duplicates().itertuples(index=False)
+    tests = cells[["how", "seeds"]].drop_duplicates().itertuples(index=False)
     kinds = {"seeds" if how == "seeds" else "several" if seeds > 1 else "one seed" for how, seeds in tests if how}
-    return [told for kind, told in NOISE.items() if kind in kinds]
+    return [meaning for kind, meaning in NOISE.items() if kind in kinds]
 
 
 def _largest(values: Iterable[float]) -> float:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.read import REFERENCE
-from analysis.read.completions import reproduced
+from analysis.read.completions import verified_scores
 from analysis.read.options import SETTING
 from analysis.stats import MARGIN, equivalence, power
 from analysis.stats.curves import by_setting, peaks
@@ -56,69 +56,74 @@ def differences(frame: pd.DataFrame, margin: float = MARGIN, reference: str = RE
         base = _reference(cells[setting], best, reference)
         if base is None or len(best) < 2:
             continue
-        found = [
+        compared = [
             {key: of_setting[0][key] for key in SETTING}
             | {"variant": name, "reference": base}
             | _compared(cells[setting], best, name, base, margin)
             for name in in_order(best)
             if name != base
         ]
-        different, equivalent = (equivalence.holm([row[key] for row in found]) for key in ("p_different", "p_equivalent"))
-        for row, *p in zip(found, different, equivalent, strict=True):
+        different, equivalent = (equivalence.holm([row[key] for row in compared]) for key in ("p_different", "p_equivalent"))
+        for row, *p in zip(compared, different, equivalent, strict=True):
             row |= {"p_different": p[0], "p_equivalent": p[1], "verdict": equivalence.word(*p)}
-        rows += found
+        rows += compared
     if not rows:
         raise AnalysisError(UNCOMPARED.format(reference))
     return pd.DataFrame(rows)[[*SETTING, "variant", *COLUMNS]]
 
 
 def _reference(cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]], name: str) -> str | None:
-    def score(one: str) -> float:
-        lr = best[one]["selected_lr"]
+    def score(variant: str) -> float:
+        lr = best[variant]["selected_lr"]
         if math.isnan(lr):
-            return float(best[one]["peak_mean"])
-        return fmean(cell["validation"] for cell in cells if (cell["variant"], cell["lr"]) == (one, lr))
+            return float(best[variant]["peak_mean"])
+        return fmean(cell["validation"] for cell in cells if (cell["variant"], cell["lr"]) == (variant, lr))
 
-    return name if name in best else max((one for one in best if one.startswith(f"{name} ")), key=score, default=None)
+    with_options = [variant for variant in best if variant.startswith(f"{name} ")]
+    return name if name in best else max(with_options, key=score, default=None)
 
 
 def _compared(
     cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]], name: str, reference: str, margin: float
 ) -> dict[str, Any]:
-    kind = "peak" if any(math.isnan(best[each]["selected_lr"]) for each in (name, reference)) else "selected"
-    lrs = {each: float(best[each][f"{kind}_lr"]) for each in (name, reference)}
+    kind = "peak" if any(math.isnan(best[variant]["selected_lr"]) for variant in (name, reference)) else "selected"
+    lrs = {variant: float(best[variant][f"{kind}_lr"]) for variant in (name, reference)}
     chosen = "test" if kind == "peak" else "validation"
     row: dict[str, Any] = {"lr": lrs[name], "reference_lr": lrs[reference], "chosen": chosen, "left_out": 0}
-    of = [{cell["seed"]: cell for cell in cells if (cell["variant"], cell["lr"]) == (each, lrs[each])} for each in lrs]
-    shared = sorted(of[0].keys() & of[1].keys())
+    by_seed = [
+        {cell["seed"]: cell for cell in cells if (cell["variant"], cell["lr"]) == (variant, lr)} for variant, lr in lrs.items()
+    ]
+    shared = sorted(by_seed[0].keys() & by_seed[1].keys())
+    paired = None
     # Two seeds of each that are not shared say more of new seeds than one that is.
-    found = _paired(*([one[seed] for seed in shared] for one in of)) if len(shared) > 1 or min(map(len, of)) < 2 else None
-    if found is not None:
-        low, high = found.interval()
+    if len(shared) > 1 or min(map(len, by_seed)) < 2:
+        paired = _paired(*([of_variant[seed] for seed in shared] for of_variant in by_seed))
+    if paired is not None:
+        low, high = paired.interval()
         return row | {
-            "how": "paired", "value": found.value, "low": low, "high": high,
-            "runs_low": found.runs_low, "runs_high": found.runs_high,
-            "p_different": found.p(), "p_equivalent": found.p_equivalent(margin),
-            "seeds": found.seeds, "left_out": len(of[0].keys() ^ of[1].keys()), "problems": found.problems,
-            "seeds_needed": power.seeds_needed(margin, found.components, found.problems),
-            "problems_needed": power.problems_needed(margin, found.components, found.seeds),
+            "how": "paired", "value": paired.value, "low": low, "high": high,
+            "runs_low": paired.runs_low, "runs_high": paired.runs_high,
+            "p_different": paired.p(), "p_equivalent": paired.p_equivalent(margin),
+            "seeds": paired.seeds, "left_out": len(by_seed[0].keys() ^ by_seed[1].keys()), "problems": paired.problems,
+            "seeds_needed": power.seeds_needed(margin, paired.components, paired.problems),
+            "problems_needed": power.problems_needed(margin, paired.components, paired.seeds),
         }  # fmt: skip
-    one, other = (
-        Side(float(best[each][f"{kind}_mean"]), float(best[each][f"{kind}_std"]), int(best[each][f"{kind}_n"]))
-        for each in (name, reference)
+    a, b = (
+        Side(float(best[variant][f"{kind}_mean"]), float(best[variant][f"{kind}_std"]), int(best[variant][f"{kind}_n"]))
+        for variant in lrs
     )
-    return row | _of_means(one, other, margin)
+    return row | _of_means(a, b, margin)
 
 
-def _paired(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]]) -> Difference | None:
+def _paired(of_variant: Sequence[dict[str, Any]], of_reference: Sequence[dict[str, Any]]) -> Difference | None:
     """Of cells of the same seeds; None where one diverged, or has no completions that reproduce its record's score."""
-    if not ours or any(cell["status"] != "complete" for cell in (*ours, *theirs)):
+    if not of_variant or any(cell["status"] != "complete" for cell in (*of_variant, *of_reference)):
         return None  # a mean over seeds of which some diverged is no mean over problems
-    found = reproduced((ours, theirs))
-    return difference([np.subtract(one, other) for one, other in zip(*found[0], strict=True)]) if found else None
+    scores = verified_scores((of_variant, of_reference))
+    return difference([np.subtract(a, b) for a, b in zip(*scores[0], strict=True)]) if scores else None
 
 
-def _of_means(one: Side, other: Side, margin: float) -> dict[str, Any]:
+def _of_means(a: Side, b: Side, margin: float) -> dict[str, Any]:
     """By Welch's test; none where a deviation is unknown, or both are 0."""
     unknown = (
         "low",
@@ -132,13 +137,13 @@ def _of_means(one: Side, other: Side, margin: float) -> dict[str, Any]:
         "problems",
     )
     row: dict[str, Any] = dict.fromkeys(unknown, math.nan)
-    row |= {"how": "", "value": one.mean - other.mean, "seeds": min(one.n, other.n)}
-    found = welch(one, other)
-    if found is None:
+    row |= {"how": "", "value": a.mean - b.mean, "seeds": min(a.n, b.n)}
+    tested = welch(a, b)
+    if tested is None:
         return row
-    low, high = found.interval()
+    low, high = tested.interval()
     return row | {
-        "how": "means", "low": low, "high": high, "p_different": found.p,
-        "p_equivalent": equivalence.tost(found.value, found.stderr, found.df, margin),
-        "seeds_needed": power.seeds_needed_unpaired(margin, one.std, other.std),
+        "how": "means", "low": low, "high": high, "p_different": tested.p,
+        "p_equivalent": equivalence.tost(tested.value, tested.stderr, tested.df, margin),
+        "seeds_needed": power.seeds_needed_unpaired(margin, a.std, b.std),
     }  # fmt: skip

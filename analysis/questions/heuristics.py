@@ -91,10 +91,10 @@ def _sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) ->
             compared, reason = compare(frame, blocks), "a slope needs three variants with different λmax"
         except AnalysisError as error:
             reason = str(error)
-    compared = [one for one in compared if not math.isnan(one.slope_alike.value)]
-    slopes = [Member(one.title, one.slope_alike.value) for one in compared]
-    found = _finding("lr falls with sharpness", "exponent of best lr over λmax", slopes, "-1 (lr ∝ 1/λmax)", reason)
-    return found._replace(estimate=compared[0].slope_alike) if len(compared) == 1 else found
+    compared = [comparison for comparison in compared if not math.isnan(comparison.slope_alike.value)]
+    slopes = [Member(comparison.title, comparison.slope_alike.value) for comparison in compared]
+    finding = _finding("lr falls with sharpness", "exponent of best lr over λmax", slopes, "-1 (lr ∝ 1/λmax)", reason)
+    return finding._replace(estimate=compared[0].slope_alike) if len(compared) == 1 else finding
 
 
 def tuning_gains(frame: pd.DataFrame) -> list[tuple[tuple[str, str], float, float]]:
@@ -107,7 +107,7 @@ def tuning_gains(frame: pd.DataFrame) -> list[tuple[tuple[str, str], float, floa
         Model and task, and the two, fractions.
     """
     keys = [key for key in SETTING if key != "batch_size"]
-    found = []
+    gains = []
     for cells in grouped(seed_means(frame), [*keys, "variant", "unwritten"]):
         scores = {(cell["lr"], cell["batch_size"]): cell["test_mean"] for cell in cells}
         batches = {batch for _, batch in scores}
@@ -116,8 +116,8 @@ def tuning_gains(frame: pd.DataFrame) -> list[tuple[tuple[str, str], float, floa
             of_lrs = [max(scores[lr, batch] for batch in batches) for lr in lrs]
             of_batches = [max(scores[lr, batch] for lr in lrs) for batch in batches]
             data = cells[0]["model"], cells[0]["task"]
-            found.append((data, max(of_lrs) - fmean(of_lrs), max(of_batches) - fmean(of_batches)))
-    return found
+            gains.append((data, max(of_lrs) - fmean(of_lrs), max(of_batches) - fmean(of_batches)))
+    return gains
 
 
 def _points(gains: Sequence[tuple[tuple[str, str], float, float]], which: Callable[[float, float], float]) -> list[Member]:
@@ -131,16 +131,16 @@ def exponents(best: pd.DataFrame, axis: str) -> list[Member]:
     """
     inside = best[best["edge"] == ""]
     return [
-        Member(data, float(np.polyfit(np.log(one[axis].astype(float)), np.log(one["lr"]), 1)[0]))
-        for data, one in _groups(inside, axis)
+        Member(data, float(np.polyfit(np.log(curves[axis].astype(float)), np.log(curves["lr"]), 1)[0]))
+        for data, curves in _groups(inside, axis)
     ]
 
 
 def changes(best: pd.DataFrame, axis: str) -> list[Member]:
     """Points by which the peak changes when `axis` doubles, by least squares, in each group."""
     return [
-        Member(data, float(100 * np.polyfit(np.log2(one[axis].astype(float)), one["mean"], 1)[0]))
-        for data, one in _groups(best, axis)
+        Member(data, float(100 * np.polyfit(np.log2(curves[axis].astype(float)), curves["mean"], 1)[0]))
+        for data, curves in _groups(best, axis)
     ]
 
 
@@ -150,12 +150,12 @@ def _groups(best: pd.DataFrame, axis: str) -> list[tuple[tuple[str, str], pd.Dat
     Over ranks alpha may change, too: it is often chosen as a multiple of the rank.
     """
     keys = [*(key for key in SETTING if key != axis), "variant", "beside"]
-    known = best[best[axis].gt(0).fillna(False)]
+    curves = best[best[axis].gt(0).fillna(False)]
     let = {"alpha"} if axis == "rank" else set()
-    known = known.assign(beside=known["unwritten"].map(lambda pairs: tuple(pair for pair in pairs if pair[0] not in let)))
-    several = known.groupby(keys, dropna=False)[axis].transform("nunique") > 1
-    groups = [one for _, one in known[several].groupby(keys, dropna=False)]
-    return [((one["model"].iloc[0], one["task"].iloc[0]), one) for one in groups]
+    curves = curves.assign(beside=curves["unwritten"].map(lambda pairs: tuple(pair for pair in pairs if pair[0] not in let)))
+    several = curves.groupby(keys, dropna=False)[axis].transform("nunique") > 1
+    groups = [group for _, group in curves[several].groupby(keys, dropna=False)]
+    return [((group["model"].iloc[0], group["task"].iloc[0]), group) for group in groups]
 
 
 def _exponent(rule: str, best: pd.DataFrame, axis: str, expected: str) -> Finding:
@@ -168,28 +168,28 @@ def _change(rule: str, best: pd.DataFrame, axis: str, expected: str) -> Finding:
 
 
 def _finding(rule: str, what: str, values: Sequence[Member], expected: str, reason: str) -> Finding:
-    tasks = len({one.cluster for one in values})
+    tasks = len({member.cluster for member in values})
     return Finding(rule, what, clusters.mean(values), len(values), tasks, expected, "" if values else reason)
 
 
-def gaps(found: Sequence[Finding]) -> list[str]:
+def gaps(findings: Sequence[Finding]) -> list[str]:
     """Which rules have no number, and why: a line a reason."""
-    reasons = dict.fromkeys(one.reason for one in found if one.reason)
-    named = {reason: dict.fromkeys(one.what for one in found if one.reason == reason) for reason in reasons}
+    reasons = dict.fromkeys(finding.reason for finding in findings if finding.reason)
+    named = {reason: dict.fromkeys(finding.what for finding in findings if finding.reason == reason) for reason in reasons}
     return [f"No number for {'; '.join(whats)}: {reason}." for reason, whats in named.items()]
 
 
-def text(found: Sequence[Finding], next_sweep: Sequence[Suggestion]) -> str:
+def text(findings: Sequence[Finding], next_sweep: Sequence[Suggestion]) -> str:
     """A table of the findings, and below it the next sweep's commands."""
     rows = []
-    for one in found:
-        value, low, high = one.estimate
-        told = "-" if math.isnan(value) else f"{value:.2f} " + ("[-]" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]")
-        rows.append([one.rule, one.what, told, str(one.groups), str(one.tasks), one.expected])
+    for finding in findings:
+        value, low, high = finding.estimate
+        interval = "-" if math.isnan(value) else f"{value:.2f} " + ("[-]" if math.isnan(low) else f"[{low:.2f}, {high:.2f}]")
+        rows.append([finding.rule, finding.what, interval, str(finding.groups), str(finding.tasks), finding.expected])
     header = ["rule", "number", f"mean [{LEVEL:.0%}]", "groups", "tasks", "the rule says"]
     copied = []
-    for title in dict.fromkeys(one.title for one in next_sweep):
-        copied += [f"# {title}", *(f"python -m lorabench -m {one.line}" for one in next_sweep if one.title == title)]
+    for title in dict.fromkeys(suggestion.title for suggestion in next_sweep):
+        copied += [f"# {title}", *(f"python -m lorabench -m {s.line}" for s in next_sweep if s.title == title)]
     notes = [
         "groups: for points lost, grids of one variant and setting over learning rates and batch sizes; for λmax, comparisons "
         "of variants; else sets of curves of one variant and setting that differ in that axis alone. tasks: the models and "
@@ -200,4 +200,6 @@ def text(found: Sequence[Finding], next_sweep: Sequence[Suggestion]) -> str:
         "The commands are a next sweep, by factors of 10^(1/4) around the best learning rate of each variant: on validation, "
         "where there is one.",
     ]
-    return render([Block("Rules of practice", "arXiv 2602.04998", header, "<<>>><", rows, gaps(found), copied)], notes, "text")
+    return render(
+        [Block("Rules of practice", "arXiv 2602.04998", header, "<<>>><", rows, gaps(findings), copied)], notes, "text"
+    )

@@ -39,14 +39,14 @@ def overrides(config: Mapping[str, Any]) -> list[str]:
     Args:
         config: `config` of a record. Its top-level axes and the names of model, task and variant are left to the caller.
     """
-    found = []
+    words = []
     evaluator = _node(config, "evaluator")
     for place, name in (
         ("evaluator", evaluator.get("name")),
         ("evaluator@evaluator.engine", _node(evaluator, "engine").get("name")),
     ):
         if name not in (None, "hf"):
-            found.append(f"{place}={name}")
+            words.append(f"{place}={name}")
     for group in GROUPS:
         node = _node(config, group)
         defaults = _flat(_defaults(group, str(node.get("name", "default")), config))
@@ -55,10 +55,10 @@ def overrides(config: Mapping[str, Any]) -> list[str]:
             if value == (None if added else defaults[key]):
                 continue
             try:
-                found.append(f"{'++' * added}{_key(group, key)}={_word(value)}")
+                words.append(f"{'++' * added}{_key(group, key)}={_word(value)}")
             except ValueError as error:
                 log.warning("left out of a suggested command, for no override can say it: %s.%s, %s", group, key, error)
-    return [shlex.quote(word) for word in found]
+    return [shlex.quote(text) for text in words]
 
 
 def _node(tree: Mapping[str, Any], key: str) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def _node(tree: Mapping[str, Any], key: str) -> dict[str, Any]:
 def _defaults(group: str, name: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """The yaml of a group, with those it builds on, and `${…}` read from the config; nothing where there is none."""
     root = OmegaConf.create({**config, group: OmegaConf.merge(SCHEMA.get(group, {}), _yaml(group, name))})
-    found: Any = OmegaConf.to_container(root[group], resolve=True)
-    return found
+    defaults: Any = OmegaConf.to_container(root[group], resolve=True)
+    return defaults
 
 
 @cache
@@ -80,8 +80,8 @@ def _yaml(group: str, name: str) -> Any:
     for folder in (ROOT / "lorabench" / "conf", ROOT / "conf"):  # installed, or a checkout
         if (file := folder / group / f"{name}.yaml").is_file():
             own: Any = OmegaConf.load(file)
-            below = [_yaml(group, other) for other in own.pop("defaults", []) if isinstance(other, str) and other != "_self_"]
-            return OmegaConf.merge(*below, own)
+            names = [below for below in own.pop("defaults", []) if isinstance(below, str) and below != "_self_"]
+            return OmegaConf.merge(*(_yaml(group, below) for below in names), own)
     return OmegaConf.create({})
 
 
@@ -111,7 +111,7 @@ def _value(value: Any) -> str:
     if isinstance(value, dict):
         if not all(PLAIN.fullmatch(key) and KEY.fullmatch(key) for key in value):
             raise ValueError(f"a dict with the keys {', '.join(map(repr, value))}")
-        return f"{{{', '.join(f'{key}: {_value(each)}' for key, each in value.items())}}}"
+        return f"{{{', '.join(f'{key}: {_value(item)}' for key, item in value.items())}}}"
     if isinstance(value, float) and math.isinf(value):
         return str(value)
     return json.dumps(value)

@@ -76,9 +76,9 @@ def agreements(frame: pd.DataFrame) -> list[Agreement]:
     frame = frame[frame["status"] != "failed"]
     proxies, full = frame[frame["train_fraction"] < 1], frame[frame["train_fraction"] == 1]
     if proxies.empty or full.empty:
-        found = f"{len(proxies)} proxy cells and {len(full)} full ones"
-        raise AnalysisError(f"{found}: a comparison needs both; run the same grid with train_fraction=0.1 and without")
-    result, most = [], 0
+        counts = f"{len(proxies)} proxy cells and {len(full)} full ones"
+        raise AnalysisError(f"{counts}: a comparison needs both; run the same grid with train_fraction=0.1 and without")
+    agreements, most = [], 0
     for (*_, subset, _), cells in proxies.groupby([*APART, "subset", "train_fraction"], dropna=False):
         pairs = cells.merge(full, on=[*CONFIGURATION, "seed"], suffixes=("", "_full"))
         means = pairs.groupby(CONFIGURATION, dropna=False)[["validation", "seconds", "test_full", "seconds_full"]].mean()
@@ -93,10 +93,10 @@ def agreements(frame: pd.DataFrame) -> list[Agreement]:
             setting: dict[str, Any] = {str(key): value for key, value in cells.iloc[0].items()}
             of_data = hyperparameters(setting | {"rank": None, "batch_size": None, "source": ""})
             title = f"{model_and_task(setting)} · {of_data}"
-            result.append(_agreement(title, str(subset), float(cells["train_fraction"].iloc[0]), both))
-    if not result:
+            agreements.append(_agreement(title, str(subset), float(cells["train_fraction"].iloc[0]), both))
+    if not agreements:
         raise AnalysisError(f"only {most} configurations have both a proxy and a full cell; {LEAST} are the least")
-    return result
+    return agreements
 
 
 def _agreement(title: str, subset: str, fraction: float, both: pd.DataFrame) -> Agreement:
@@ -116,11 +116,11 @@ def _agreement(title: str, subset: str, fraction: float, both: pd.DataFrame) -> 
     )
 
 
-def text(found: Sequence[Agreement], published: bool = False) -> str:
+def text(agreements: Sequence[Agreement], published: bool = False) -> str:
     """A table for each model and task, if wanted that of paper 2 (arXiv 2602.11171, Llama-2-7B), and what the columns mean."""
     blocks = []
-    for title in dict.fromkeys(one.title for one in found):
-        rows = [_row(one) for one in found if one.title == title]
+    for title in dict.fromkeys(agreement.title for agreement in agreements):
+        rows = [_row(agreement) for agreement in agreements if agreement.title == title]
         blocks.append(Block(title, "proxies against full training", HEADER, "<>>>>>>>", rows, []))
     if published:
         papers = [
@@ -131,8 +131,9 @@ def text(found: Sequence[Agreement], published: bool = False) -> str:
     return render(blocks, NOTES, "text")
 
 
-def _row(one: Agreement) -> list[str]:
-    cost = "-" if math.isnan(one.cost) else f"{100 * one.cost:.0f} %"
-    correlations = ["-" if math.isnan(each.value) else format_estimate(each) for each in (one.pearson, one.spearman.rho)]
-    place = f"{one.place} of {one.cells}"
-    return [one.subset, f"{one.fraction:g}", str(one.cells), *correlations, place, f"{100 * one.loss:.2f}", cost]
+def _row(agreement: Agreement) -> list[str]:
+    cost = "-" if math.isnan(agreement.cost) else f"{100 * agreement.cost:.0f} %"
+    estimates = (agreement.pearson, agreement.spearman.rho)
+    correlations = ["-" if math.isnan(estimate.value) else format_estimate(estimate) for estimate in estimates]
+    place, loss = f"{agreement.place} of {agreement.cells}", f"{100 * agreement.loss:.2f}"
+    return [agreement.subset, f"{agreement.fraction:g}", str(agreement.cells), *correlations, place, loss, cost]

@@ -26,21 +26,21 @@ PUBLISHED = {
 
 def text(searches: Sequence[Search], published: bool = False, style: str = "text") -> str:
     """A table for each space that was searched, then if wanted those of paper 2; `style` is one of `rendering.STYLES`."""
-    spaces = dict.fromkeys(one.key for one in searches)
-    blocks = [_block([one for one in searches if one.key == space]) for space in spaces]
+    spaces = dict.fromkeys(search.key for search in searches)
+    blocks = [_block([search for search in searches if search.key == space]) for space in spaces]
     return render(blocks + (_papers() if published else []), NOTES, style)
 
 
 def _block(searches: Sequence[Search]) -> Block:
     rows = []
-    for method in method_styles(one.method for one in searches):
-        of_method = [one for one in searches if one.method == method]
-        top = max(of_method, key=lambda one: one.best_so_far()[-1])
-        best = [one.best_so_far()[-1] for one in of_method]
-        half = [one.best_so_far()[(len(one.scores) + 1) // 2 - 1] for one in of_method]
-        lengths = sorted({len(one.scores) for one in of_method})
-        told = str(lengths[0]) if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
-        rows.append([method, str(len(best)), told, _percent(half), _percent(best), ", ".join(top.best)])
+    for method in method_styles(search.method for search in searches):
+        of_method = [search for search in searches if search.method == method]
+        top = max(of_method, key=lambda search: search.best_so_far()[-1])
+        best = [search.best_so_far()[-1] for search in of_method]
+        half = [search.best_so_far()[(len(search.scores) + 1) // 2 - 1] for search in of_method]
+        lengths = sorted({len(search.scores) for search in of_method})
+        evaluations = str(lengths[0]) if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]}"
+        rows.append([method, str(len(best)), evaluations, _percent(half), _percent(best), ", ".join(top.best)])
     first = searches[0]
     return Block(first.problem, f"{first.candidates} candidates", HEADER, "<>>>><", rows, [])
 

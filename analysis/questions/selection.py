@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.read.completions import reproduced
+from analysis.read.completions import verified_scores
 from analysis.read.options import SETTING
 from analysis.stats.curves import grouped
 from analysis.stats.paired import difference
@@ -48,19 +48,19 @@ def cross_fitted(cells: Sequence[Sequence[np.ndarray]], ids: Sequence[Sequence[s
         ids: of each set's problems; a problem's fold is decided by its id, the same whatever else is compared.
     """
     sets, seeds = range(len(ids)), len(cells[0][0])
-    folds = [np.array([zlib.crc32(one.encode()) % FOLDS for one in each]) for each in ids]
-    means = np.array([[each.mean(1) for each in cell] for cell in cells]).mean(1)  # [cells, seeds]
+    folds = [np.array([zlib.crc32(problem.encode()) % FOLDS for problem in of_set]) for of_set in ids]
+    means = np.array([[of_set.mean(1) for of_set in cell] for cell in cells]).mean(1)  # [cells, seeds]
     peak = float(means.mean(1).max())
-    scores, chosen = [np.zeros_like(each) for each in cells[0]], np.zeros(len(cells))
+    scores, chosen = [np.zeros_like(of_set) for of_set in cells[0]], np.zeros(len(cells))
     for s in range(seeds):
-        others = [seed for seed in range(seeds) if seed != s] or [0]
+        other_seeds = [seed for seed in range(seeds) if seed != s] or [0]
         for f in range(FOLDS):
-            known = [np.mean([_mean(cell[k][others][:, folds[k] != f]) for k in sets]) for cell in cells]
-            best = int(np.argmax(known))
+            means_elsewhere = [np.mean([_mean(cell[k][other_seeds][:, folds[k] != f]) for k in sets]) for cell in cells]
+            best = int(np.argmax(means_elsewhere))
             for k in sets:
                 scores[k][s, folds[k] == f] = cells[best][k][s, folds[k] == f]
                 chosen[best] += (folds[k] == f).mean() / (seeds * len(ids))
-    return Honest(peak, float(np.mean([each.mean() for each in scores])), scores, chosen.tolist())
+    return Honest(peak, float(np.mean([of_set.mean() for of_set in scores])), scores, chosen.tolist())
 
 
 def _mean(values: np.ndarray) -> float:
@@ -72,16 +72,16 @@ def honest_peaks(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a setting and variant that has several learning rates, and of every one and seed completions that reproduce
-        the score, or a run that diverged: `SETTING`, `variant`, `peak_mean`, `honest` (`questions.selection.cross_fitted`),
+        the score, or a run that diverged: `SETTING`, `variant`, `peak_mean`, `honest` (`cross_fitted`),
         `low` and `high` (95 %, as if each part of the problems had a choice of its own), and `optimism`, the difference.
     """
     rows = []
     for curve in grouped(frame[frame["status"] != "failed"], [*SETTING, "variant"]):
-        found = _honest(curve)
-        if found is not None:
-            low, high = difference(found.sets, resampled=False).interval()
-            known = {"peak_mean": found.peak, "honest": found.value, "low": low, "high": high, "optimism": found.optimism}
-            rows.append({key: curve[0][key] for key in [*SETTING, "variant"]} | known)
+        honest = _honest(curve)
+        if honest is not None:
+            low, high = difference(honest.sets, resampled=False).interval()
+            columns = {"peak_mean": honest.peak, "honest": honest.value, "low": low, "high": high, "optimism": honest.optimism}
+            rows.append({key: curve[0][key] for key in [*SETTING, "variant"]} | columns)
     return pd.DataFrame(rows, columns=[*SETTING, "variant", "peak_mean", "honest", "low", "high", "optimism"])
 
 
@@ -90,11 +90,14 @@ def _honest(curve: Sequence[dict[str, Any]]) -> Honest | None:
     complete = [cell for cell in curve if cell["status"] == "complete"]
     if len(lrs) < 2 or len({(cell["lr"], cell["seed"]) for cell in curve}) < len(lrs) * len(seeds) or not complete:
         return None
-    known = reproduced([[cell] for cell in complete])
-    if known is None:
+    verified = verified_scores([[cell] for cell in complete])
+    if verified is None:
         return None
-    arrays, ids = known
-    scores = {(cell["lr"], cell["seed"]): each for cell, each in zip(complete, arrays, strict=True)}
-    nothing = [np.zeros_like(each) for each in arrays[0]]  # what diverged solves no problem
-    table = [[np.concatenate(each) for each in zip(*(scores.get((lr, s), nothing) for s in seeds), strict=True)] for lr in lrs]
+    arrays, ids = verified
+    scores = {(cell["lr"], cell["seed"]): of_sets for cell, of_sets in zip(complete, arrays, strict=True)}
+    nothing = [np.zeros_like(of_set) for of_set in arrays[0]]  # what diverged solves no problem
+    table = [
+        [np.concatenate(of_seeds) for of_seeds in zip(*(scores.get((lr, s), nothing) for s in seeds), strict=True)]
+        for lr in lrs
+    ]
     return cross_fitted(table, ids)

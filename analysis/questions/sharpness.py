@@ -74,26 +74,26 @@ def compare(cells: pd.DataFrame, blocks: pd.DataFrame) -> list[Comparison]:
         AnalysisError: if no pair has two variants with a best learning rate and a positive λmax at common blocks.
     """
     start = blocks[blocks["checkpoint"].isna() & (blocks["layer"] != JOINT)]
-    found = []
+    comparisons = []
     for setting, of_setting in settings(cells):
-        for other, measured in block_settings(start):
+        for of_blocks, measured in block_settings(start):
             files = {*of_setting["fingerprint"], *measured["fingerprint"]}
-            if all(setting[key] == other[key] for key in MATCH) and len(files) == 1:
-                one = _compared(setting, of_setting, other, measured)
-                found += [one] if len(one.points) > 1 else []
+            if all(setting[key] == of_blocks[key] for key in MATCH) and len(files) == 1:
+                comparison = _compared(setting, of_setting, of_blocks, measured)
+                comparisons += [comparison] if len(comparison.points) > 1 else []
     if start.empty:
         raise AnalysisError(
             "no block at the start of training: these records are of checkpoints or of joint blocks; measure single blocks "
             "without hessian.checkpoint"
         )
-    if not found:
-        swept, known = (_settings(frame) for frame in (cells, start))
+    if not comparisons:
+        swept, blocked = (_settings(frame) for frame in (cells, start))
         raise AnalysisError(
             "nothing to compare: no model (by name and files), task and rank has two variants with a best learning rate and a "
             "positive λmax in both; "
-            f"the sweep has {swept}, the blocks have {known}"
+            f"the sweep has {swept}, the blocks have {blocked}"
         )
-    return found
+    return comparisons
 
 
 def _settings(frame: pd.DataFrame) -> str:
@@ -105,7 +105,7 @@ def _settings(frame: pd.DataFrame) -> str:
     return "; ".join(parts) or "none"
 
 
-def _compared(setting: dict[str, Any], cells: pd.DataFrame, other: dict[str, Any], blocks: pd.DataFrame) -> Comparison:
+def _compared(setting: dict[str, Any], cells: pd.DataFrame, of_blocks: dict[str, Any], blocks: pd.DataFrame) -> Comparison:
     means = seed_means(cells)
     # With 0 everywhere the lowest learning rate ties as the best, which it is not.
     scored = means.groupby("variant")["validation_mean"].max() > 0
@@ -126,7 +126,8 @@ def _compared(setting: dict[str, Any], cells: pd.DataFrame, other: dict[str, Any
         remarks.append(f"Left out, in the sweep or in the blocks only: {', '.join(apart)}.")
     if lost := [name for name in shared if name not in used]:
         remarks.append(f"Left out, without a positive median λmax at common blocks: {', '.join(lost)}.")
-    measured = f"λmax: {len(table)} block{'' if len(table) == 1 else 's'}, {block_hyperparameters(other).partition(' · ')[2]}"
+    counted = f"{len(table)} block{'' if len(table) == 1 else 's'}"
+    measured = f"λmax: {counted}, {block_hyperparameters(of_blocks).partition(' · ')[2]}"
     general = set(blocks.loc[blocks["general"], "variant"])
     unlike = [name for name in used if name in general or name.split()[0] in OWN_OPTIMIZER]
     if unlike:
@@ -144,26 +145,25 @@ def _related(points: pd.DataFrame) -> tuple[RankCorrelation, Estimate]:
 def text(comparisons: list[Comparison]) -> str:
     """A table for each comparison, and below it the correlation and the slope."""
     blocks = []
-    for one in comparisons:
-        lora = one.points[one.points["variant"] == REFERENCE]
-        of = {key: lora[key].iloc[0] if len(lora) else math.nan for key in ("sharpness", "lr")}
+    for comparison in comparisons:
+        lora = comparison.points[comparison.points["variant"] == REFERENCE]
+        of_lora = {key: lora[key].iloc[0] if len(lora) else math.nan for key in ("sharpness", "lr")}
         rows = []
-        for variant, sharpness, lr, end in one.points.itertuples(index=False):
-            cells = [variant, number(sharpness), number(sharpness / of["sharpness"]), format_lr(lr), number(lr / of["lr"])]
-            rows.append([*cells, end or "-"])
-        blocks.append(
-            Block(one.title, f"{one.subtitle} · {one.measured}", HEADER, "<>>>><", rows, [*results(one), *one.remarks])
-        )
+        for variant, sharpness, lr, end in comparison.points.itertuples(index=False):
+            ratios = number(sharpness / of_lora["sharpness"]), number(lr / of_lora["lr"])
+            rows.append([variant, number(sharpness), ratios[0], format_lr(lr), ratios[1], end or "-"])
+        subtitle = f"{comparison.subtitle} · {comparison.measured}"
+        blocks.append(Block(comparison.title, subtitle, HEADER, "<>>>><", rows, [*results(comparison), *comparison.remarks]))
     return render(blocks, NOTES, "text")
 
 
-def results(one: Comparison) -> list[str]:
+def results(comparison: Comparison) -> list[str]:
     """Correlation and slope in words, with and without the variants of another kind."""
-    found = _lines(len(one.points), one.rank, one.slope)
-    if one.unlike:
-        left = len(one.points) - len(one.unlike)
-        found += [f"Without {', '.join(one.unlike)}:", *_lines(left, one.rank_alike, one.slope_alike)]
-    return found
+    lines = _lines(len(comparison.points), comparison.rank, comparison.slope)
+    if comparison.unlike:
+        left = len(comparison.points) - len(comparison.unlike)
+        lines += [f"Without {', '.join(comparison.unlike)}:", *_lines(left, comparison.rank_alike, comparison.slope_alike)]
+    return lines
 
 
 def _lines(variants: int, rank: RankCorrelation, line: Estimate) -> list[str]:

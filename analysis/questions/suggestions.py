@@ -28,7 +28,7 @@ class Suggestion(NamedTuple):
     line: str
 
 
-def suggested(frame: pd.DataFrame) -> list[Suggestion]:
+def suggestions(frame: pd.DataFrame) -> list[Suggestion]:
     """Two steps of `STEP` to each side of the best cell of each variant, model and task, four beyond an edge.
 
     The best is that of the highest mean validation score; of the highest test score where there are none, as of published
@@ -38,31 +38,31 @@ def suggested(frame: pd.DataFrame) -> list[Suggestion]:
     best = {}
     for cells in grouped(seed_means(frame), ["model", "task", "variant"]):
         validated = [cell for cell in cells if not math.isnan(cell["validation_mean"])]
-        known, score = (validated, "validation_mean") if validated else (cells, "test_mean")
-        chosen = known[highest([cell[score] for cell in known])]
+        candidates, score = (validated, "validation_mean") if validated else (cells, "test_mean")
+        chosen = candidates[highest([cell[score] for cell in candidates])]
         curve = sorted(cell["lr"] for cell in cells if setting_key(cell) == setting_key(chosen))
         best[chosen["model"], chosen["task"], chosen["variant"]] = chosen, edge(curve.index(chosen["lr"]), len(curve))
     files = _files(frame)
-    found = []
+    sweeps = []
     for model, task in dict.fromkeys((model, task) for model, task, _ in best):
         of_task = (frame["model"] == model) & (frame["task"] == task)
         tried = sorted(set(frame.loc[of_task, "lr"]))
-        for variant in in_order(name for *of, name in best if of == [model, task]):
+        for variant in in_order(name for *pair, name in best if pair == [model, task]):
             row, end = best[model, task, variant]
             steps = range(-4 if end in ("low", "both") else -2, (4 if end in ("high", "both") else 2) + 1)
             lrs = [_written(row["lr"] * STEP**i, tried) for i in steps]
             curve = of_task & (frame["variant"] == variant) & (frame["status"] != "failed")
             seeds = sorted({cell["seed"] for cell in frame[curve].to_dict("records") if setting_key(cell) == setting_key(row)})
             try:
-                found.append(Suggestion(f"{model} · {task}", lrs, _line(row, lrs, seeds, files.get(_cell(row)))))
+                sweeps.append(Suggestion(f"{model} · {task}", lrs, _line(row, lrs, seeds, files.get(_cell(row)))))
             except (ValueError, OmegaConfBaseException) as error:
                 log.warning("no sweep suggested for %r of %r · %r: %s", variant, model, task, str(error).partition("\n")[0])
-    return found
+    return sweeps
 
 
 def _written(lr: float, tried: Sequence[float]) -> float:
     """The learning rate tried that is meant, or four digits."""
-    nearest = min(tried, key=lambda one: abs(one / lr - 1))
+    nearest = min(tried, key=lambda rate: abs(rate / lr - 1))
     return nearest if same_lr(nearest, lr) else float(f"{lr:.3e}")
 
 

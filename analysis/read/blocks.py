@@ -74,14 +74,14 @@ def load_blocks(directory: str | Path) -> pd.DataFrame:
     return best.drop(columns=["setting_options", "variant_options", "suffix"]).sort_values(block).reset_index(drop=True)
 
 
-def blocks_of(runs: Path, asked: Path | None) -> tuple[pd.DataFrame | None, str]:
-    """The blocks of a folder that was asked for, else of `runs/hessian`; or None, and why there are none.
+def blocks_of(runs: Path, hessian: Path | None) -> tuple[pd.DataFrame | None, str]:
+    """The blocks of the folder `hessian`, where one is named, else of `runs/hessian`; or None, and why there are none.
 
     Raises:
-        AnalysisError: of `load_blocks`, for the folder asked for. Of the other, nobody's wish, it is a warning.
+        AnalysisError: of `load_blocks`, for the folder named. Of the other, nobody's wish, it is a warning.
     """
-    if asked is not None:
-        return load_blocks(asked), ""
+    if hessian is not None:
+        return load_blocks(hessian), ""
     if not any((runs / "hessian").glob("*.json")):
         return None, ""
     try:

@@ -23,11 +23,11 @@ def get(record: dict[str, Any], key: str, kind: type | tuple[type, ...]) -> Any:
     return value
 
 
-def number(record: dict[str, Any], key: str, low: float, high: float, told: str) -> float:
-    """A number from `low` to `high`, which the error calls `told`."""
+def number(record: dict[str, Any], key: str, low: float, high: float, expected: str) -> float:
+    """A number from `low` to `high`, which the error calls `expected`."""
     value = get(record, key, (int, float))
     if not low <= value <= high:  # refuses NaN, too, and what no float can hold
-        raise ValueError(f"{key} is {short(value)}, not {told}")
+        raise ValueError(f"{key} is {short(value)}, not {expected}")
     return float(value)
 
 

@@ -24,7 +24,7 @@ SAME = 1e-6
 """Completions whose mean is further from the records' than this are scored by another rule, and tell nothing of it."""
 
 
-class Asked(NamedTuple):
+class Question(NamedTuple):
     """What a test problem asks: problems of several tasks may share an id."""
 
     id: str
@@ -40,7 +40,7 @@ class Answers(NamedTuple):
         scores: of each problem, NaN where it has none yet.
     """
 
-    problems: tuple[Asked, ...]
+    problems: tuple[Question, ...]
     scores: np.ndarray
 
 
@@ -66,12 +66,16 @@ def answers(record: str | Path) -> dict[str, Answers]:
 def scores(record: str) -> dict[str, dict[str, float]]:
     """Score of each scored test problem, by set and id; empty where a cell has none."""
     return {
-        name: {one.id: score for one, score in zip(of_set.problems, of_set.scores.tolist(), strict=True) if score == score}
+        name: {
+            question.id: score
+            for question, score in zip(of_set.problems, of_set.scores.tolist(), strict=True)
+            if score == score
+        }
         for name, of_set in answers(record).items()
     }
 
 
-def aligned(records: Sequence[Sequence[str]]) -> tuple[list[list[np.ndarray]], list[list[str]]]:
+def shared_scores(records: Sequence[Sequence[str]]) -> tuple[list[list[np.ndarray]], list[list[str]]]:
     """Scores of several models on the problems that all of their cells have.
 
     Args:
@@ -81,9 +85,9 @@ def aligned(records: Sequence[Sequence[str]]) -> tuple[list[list[np.ndarray]], l
         For each model and test set the scores [seeds, problems], and the ids of each set's problems. Without a common
         problem both are empty.
     """
-    known = [[answers(record) for record in of_model] for of_model in records]
-    every = [cell for of_model in known for cell in of_model]
-    arrays: list[list[np.ndarray]] = [[] for _ in known]
+    by_set = [[answers(record) for record in of_model] for of_model in records]
+    every = [cell for of_model in by_set for cell in of_model]
+    arrays: list[list[np.ndarray]] = [[] for _ in by_set]
     ids = []
     for name in sorted(set.intersection(*(set(cell) for cell in every))) if every else []:
         places = _common([cell[name] for cell in every])
@@ -91,14 +95,14 @@ def aligned(records: Sequence[Sequence[str]]) -> tuple[list[list[np.ndarray]], l
             continue
         first = every[0][name].problems
         ids.append([first[place].id for place in places[0].tolist()])
-        found = iter(places)
-        for of_model, cells in zip(arrays, known, strict=True):
-            of_model.append(np.stack([cell[name].scores[next(found)] for cell in cells]))
+        at = iter(places)
+        for of_model, cells in zip(arrays, by_set, strict=True):
+            of_model.append(np.stack([cell[name].scores[next(at)] for cell in cells]))
     return (arrays, ids) if ids else ([], [])
 
 
-def reproduced(models: Sequence[Sequence[dict[str, Any]]]) -> tuple[list[list[np.ndarray]], list[list[str]]] | None:
-    """`aligned` of the records of several models' cells, where it is what they were scored by.
+def verified_scores(models: Sequence[Sequence[dict[str, Any]]]) -> tuple[list[list[np.ndarray]], list[list[str]]] | None:
+    """`shared_scores` of the records of several models' cells, where it is what they were scored by.
 
     Args:
         models: for each the rows of its seeds (`read.load.load_records`), none of them failed; as many of each.
@@ -107,10 +111,10 @@ def reproduced(models: Sequence[Sequence[dict[str, Any]]]) -> tuple[list[list[np
         None without a common problem, and unless the mean over test sets of each model's scores is, within `SAME`, the mean of
         its cells' test scores: a file may have been cut short, or be scored by another rule.
     """
-    arrays, ids = aligned([[str(cell["path"]) for cell in cells] for cells in models])
+    arrays, ids = shared_scores([[str(cell["path"]) for cell in cells] for cells in models])
     means = [np.mean([of_set.mean() for of_set in of_model]) for of_model in arrays]
-    known = [np.mean([cell["test"] for cell in cells]) for cells in models]
-    return (arrays, ids) if arrays and np.allclose(means, known, rtol=0, atol=SAME) else None
+    recorded = [np.mean([cell["test"] for cell in cells]) for cells in models]
+    return (arrays, ids) if arrays and np.allclose(means, recorded, rtol=0, atol=SAME) else None
 
 
 def _common(cells: Sequence[Answers]) -> list[np.ndarray]:
@@ -118,10 +122,11 @@ def _common(cells: Sequence[Answers]) -> list[np.ndarray]:
     if all(cell.problems is cells[0].problems for cell in cells):
         return [np.flatnonzero(~np.isnan(np.stack([cell.scores for cell in cells])).any(0))] * len(cells)
     scored = [
-        {one.id: place for place, one in enumerate(cell.problems) if not math.isnan(cell.scores[place])} for cell in cells
+        {question.id: place for place, question in enumerate(cell.problems) if not math.isnan(cell.scores[place])}
+        for cell in cells
     ]
     ids = sorted(set.intersection(*map(set, scored)))
-    return [np.array([of[one] for one in ids], dtype=int) for of in scored]
+    return [np.array([place_of[question] for question in ids], dtype=int) for place_of in scored]
 
 
 def _path(record: str | Path) -> Path:
@@ -130,20 +135,20 @@ def _path(record: str | Path) -> Path:
 
 @lru_cache(maxsize=16384)
 def _answers(path: Path, changed: tuple[int, int]) -> dict[str, Answers]:
-    found: dict[str, dict[str, tuple[Asked, float]]] = {}
+    by_name: dict[str, dict[str, tuple[Question, float]]] = {}
     try:
-        for one in _test(path):
-            asked = Asked(one["id"], one["prompt"], one["gold"])
-            of_set = found.setdefault(one["set"], {})
-            if asked.id in of_set:
-                raise ValueError(f"the test problem {asked.id!r} of {one['set']!r} twice")
-            of_set[asked.id] = (_once(asked), one["score"])
+        for line in _test(path):
+            question = Question(line["id"], line["prompt"], line["gold"])
+            of_set = by_name.setdefault(line["set"], {})
+            if question.id in of_set:
+                raise ValueError(f"the test problem {question.id!r} of {line['set']!r} twice")
+            of_set[question.id] = (_once(question), line["score"])
     except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         log.warning("left out the completions in %s: %s", path, error)
         return {}
-    rows = {name: [of_set[one] for one in sorted(of_set)] for name, of_set in found.items()}
+    rows = {name: [of_set[line] for line in sorted(of_set)] for name, of_set in by_name.items()}
     return {
-        name: Answers(_once(tuple(asked for asked, _ in of_set)), np.array([score for _, score in of_set]))
+        name: Answers(_once(tuple(question for question, _ in of_set)), np.array([score for _, score in of_set]))
         for name, of_set in rows.items()
     }
 
@@ -155,30 +160,30 @@ def _once(value: Any) -> Any:
 
 def _test(path: Path) -> Iterator[dict[str, Any]]:
     """The checked lines of the test split."""
-    place = 0
+    number = 0
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        for place, line in enumerate(lines, start=1):
+        for number, line in enumerate(lines, start=1):
             try:
-                one = json.loads(line)
-                if not isinstance(one, dict):
-                    raise ValueError(f"a JSON {type(one).__name__}, not an object")
-                if one.get("split") == "test":
-                    yield _checked(one)
+                completion = json.loads(line)
+                if not isinstance(completion, dict):
+                    raise ValueError(f"a JSON {type(completion).__name__}, not an object")
+                if completion.get("split") == "test":
+                    yield _checked(completion)
             except ValueError as error:
-                raise ValueError(f"line {place}: {error}") from None
-    if not place:
+                raise ValueError(f"line {number}: {error}") from None
+    if not number:
         raise ValueError("empty")
 
 
-def _checked(one: dict[str, Any]) -> dict[str, Any]:
+def _checked(completion: dict[str, Any]) -> dict[str, Any]:
     for key in TEXTS:
-        if not isinstance(one.get(key), str):
-            get(one, key, str)  # raises
-    score = one.get("score")
+        if not isinstance(completion.get(key), str):
+            get(completion, key, str)  # raises
+    score = completion.get("score")
     if score is None:
-        one["score"] = math.nan
+        completion["score"] = math.nan
     elif isinstance(score, (int, float)) and not isinstance(score, bool) and 0 <= score <= 1:
-        one["score"] = float(score)
+        completion["score"] = float(score)
     else:
-        fraction(one, "score")  # raises
-    return one
+        fraction(completion, "score")  # raises
+    return completion

@@ -46,11 +46,11 @@ class Search(NamedTuple):
 
     def best_so_far(self) -> list[float]:
         """The highest score up to each evaluation; NaN before the first."""
-        found, high = [], math.nan
+        best, high = [], math.nan
         for score in self.scores:
             high = score if math.isnan(high) or score > high else high
-            found.append(high)
-        return found
+            best.append(high)
+        return best
 
 
 def load_searches(directory: str | Path) -> list[Search]:
@@ -58,7 +58,7 @@ def load_searches(directory: str | Path) -> list[Search]:
 
     A last line that a kill cut short is not counted. Searches in which nothing is scored yet are left out.
     """
-    found = []
+    searches = []
     for path in sorted(Path(directory).glob("*.jsonl")):
         try:
             search = read_journal(path.read_text(encoding="utf-8"))
@@ -66,26 +66,28 @@ def load_searches(directory: str | Path) -> list[Search]:
             log.warning("skipped %s: no journal of a search (%s)", path, error)
             continue
         if not all(map(math.isnan, search.scores)):
-            found.append(search)
-    return [one._replace(method=_label(one, found), problem=_told(one, found)) for one in found]
+            searches.append(search)
+    return [search._replace(method=_label(search, searches), problem=_title(search, searches)) for search in searches]
 
 
-def _told(search: Search, all_of_them: Sequence[Search]) -> str:
+def _title(search: Search, all_of_them: Sequence[Search]) -> str:
     """The problem, with the config in which searches of it differ."""
-    configs = [one.config for one in all_of_them if one.problem == search.problem]
+    configs = [alike.config for alike in all_of_them if alike.problem == search.problem]
     own = {key: value for key, value in search.config.items() if not key.endswith("_target_")}
     differing = [key for key in sorted(own) if any(config.get(key) != own[key] for config in configs)]
-    told = ", ".join(f"{key.removesuffix('.name')}={short(str(own[key]))}" for key in differing)
-    return f"{search.problem} · {told}" if told else search.problem
+    words = ", ".join(f"{key.removesuffix('.name')}={short(str(own[key]))}" for key in differing)
+    return f"{search.problem} · {words}" if words else search.problem
 
 
 def _label(search: Search, all_of_them: Sequence[Search]) -> str:
     """The method, with the settings in which searches by it of the same problem differ."""
-    alike = [one.settings for one in all_of_them if (one.key, one.method) == (search.key, search.method)]
-    told = [
-        f"{key}={search.settings[key]}" for key in search.settings if any(one.get(key) != search.settings[key] for one in alike)
+    of_method = [alike.settings for alike in all_of_them if (alike.key, alike.method) == (search.key, search.method)]
+    words = [
+        f"{key}={search.settings[key]}"
+        for key in search.settings
+        if any(settings.get(key) != search.settings[key] for settings in of_method)
     ]
-    return " ".join([search.method, *told])
+    return " ".join([search.method, *words])
 
 
 def searches_of(directory: str | Path) -> list[Search]:
@@ -98,10 +100,10 @@ def searches_of(directory: str | Path) -> list[Search]:
     if not directory.is_dir():
         raise AnalysisError(f"{directory} is not a directory: pass the output_dir of a search (runs by default)")
     folder = directory / "search" if (directory / "search").is_dir() else directory
-    found = load_searches(folder)
-    if not found:
+    searches = load_searches(folder)
+    if not searches:
         raise AnalysisError(f"no journal of a search with a score in {folder}")
-    return found
+    return searches
 
 
 def load_journals(directory: str | Path) -> pd.DataFrame:
@@ -112,10 +114,10 @@ def load_journals(directory: str | Path) -> pd.DataFrame:
         `number` from 1 and `best`, the highest score up to it.
     """
     return pd.DataFrame(
-        {"space": one.key, "problem": one.problem, "method": one.method, "seed": one.seed, "file": file}
+        {"space": search.key, "problem": search.problem, "method": search.method, "seed": search.seed, "file": file}
         | {"number": number, "best": best}
-        for file, one in enumerate(searches_of(directory))
-        for number, best in enumerate(one.best_so_far(), 1)
+        for file, search in enumerate(searches_of(directory))
+        for number, best in enumerate(search.best_so_far(), 1)
     )
 
 
@@ -126,11 +128,11 @@ def read_journal(content: str) -> Search:
     if not isinstance(header, dict) or header.get("journal") != VERSION:
         raise ValueError(f"its first line is no header of version {VERSION}")
     scores: list[float] = []
-    asked: list[list[str]] = []
+    overrides: list[list[str]] = []
     for number, line in enumerate(map(json.loads, lines), 2):
         if "ask" in line:
             scores += [math.nan] * len(line["ask"])
-            asked += line["overrides"]
+            overrides += line["overrides"]
         elif "tell" in line and 0 <= line["tell"] < len(scores):
             scores[line["tell"]] = math.nan if line["score"] is None else float(line["score"])
         else:
@@ -144,7 +146,7 @@ def read_journal(content: str) -> Search:
         key=json.dumps([header["space"], search.get("config"), search.get("config of the values")], sort_keys=True),
         candidates=math.prod(map(len, axes.values())),
         scores=scores,
-        best=[] if best is None or math.isnan(scores[best]) else list(map(str, asked[best])),
+        best=[] if best is None or math.isnan(scores[best]) else list(map(str, overrides[best])),
         settings=_settings(search),
         config=search.get("config", {}),
     )
@@ -154,5 +156,5 @@ def _settings(search: dict[str, Any]) -> dict[str, Any]:
     """By key, as one writes them."""
     first = {key: search[key] for key in ("initial", "design") if key in search}
     prints = {f"{key} content": str(value)[:6] for key, value in search.get("fingerprint", {}).items()}
-    found = search.get("settings", {}) | first | prints
-    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in found.items()}
+    settings = search.get("settings", {}) | first | prints
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings.items()}

@@ -123,26 +123,26 @@ def of_same_tasks(own: pd.DataFrame, published: Path) -> pd.DataFrame:
     Raises:
         AnalysisError: if there is none.
     """
-    theirs = load_records(published)
+    cells = load_records(published)
     names = {tuple(pair) for pair in own[["model", "task"]].to_numpy()}
-    shared = theirs[[pair in names for pair in zip(theirs["model"], theirs["task"], strict=True)]]
+    shared = cells[[pair in names for pair in zip(cells["model"], cells["task"], strict=True)]]
     shared = shared[~shared["source"].isin(set(own["source"]))]
     if shared.empty:
-        told = ", ".join(sorted(f"{model} · {task}" for model, task in names))
-        raise AnalysisError(f"{published} has no cell of {told} to show beside the own ones")
+        tasks = ", ".join(sorted(f"{model} · {task}" for model, task in names))
+        raise AnalysisError(f"{published} has no cell of {tasks} to show beside the own ones")
     return shared
 
 
 def _columns(row: dict[str, Any]) -> dict[str, Any]:
     """Options as columns, numbers as numbers."""
     named = {f"variant.{key}": value for key, value in row.get("variant_options", {}).items()}
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for key, value in (named | row.get("setting_options", {})).items():
         try:
-            found[key] = float(value)
+            columns[key] = float(value)
         except ValueError:
-            found[key] = value
-    return {key: value for key, value in found.items() if key not in row}
+            columns[key] = value
+    return {key: value for key, value in columns.items() if key not in row}
 
 
 def _nothing_found(directory: Path) -> str:

@@ -43,23 +43,23 @@ def _along_axes(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         groups[tuple(row[key] for key in (*NAMED, "variant"))].append(row)
     for group in groups.values():
-        known = [row["setting_options"] | row["variant_options"] for row in group]
-        keys = sorted({key for one in known for key in one})
-        differing = [key for key in keys if len({one.get(key) for one in known}) > 1]
-        for row, one in zip(group, known, strict=True):
-            row["unwritten"] = tuple((key, one.get(key, "unset")) for key in differing)
+        options = [row["setting_options"] | row["variant_options"] for row in group]
+        keys = sorted({key for of_row in options for key in of_row})
+        differing = [key for key in keys if len({of_row.get(key) for of_row in options}) > 1]
+        for row, of_row in zip(group, options, strict=True):
+            row["unwritten"] = tuple((key, of_row.get(key, "unset")) for key in differing)
 
 
 def beside_axis(frame: pd.DataFrame) -> list[str]:
     """A line on options that change with the settings of one table, if any do: it compares more than its axis then."""
-    told = []
+    changes = []
     for variant, texts in frame.groupby("variant")["unwritten"]:
         values: dict[str, set[str]] = defaultdict(set)
         for key, value in {pair for text in set(texts) for pair in text}:
             values[key].add(short(value))
-        told += [f"{variant} {key} ({', '.join(sorted(of))})" for key, of in sorted(values.items()) if len(of) > 1]
-    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
-    return [f"Not that axis alone changes: {'; '.join(told[:SHOWN])}{more}."] if told else []
+        changes += [f"{variant} {key} ({', '.join(sorted(of))})" for key, of in sorted(values.items()) if len(of) > 1]
+    more = f" and {len(changes) - SHOWN} more" if len(changes) > SHOWN else ""
+    return [f"Not that axis alone changes: {'; '.join(changes[:SHOWN])}{more}."] if changes else []
 
 
 def _setting(row: dict[str, Any]) -> Hashable:

@@ -89,18 +89,18 @@ def _empty(cell: Any, name: str) -> bool:
 
 
 def _whole(cell: Any, name: str) -> int:
-    told = "a whole number of 1 or more"
-    value = _number(cell, name, 1, INT64 - 1023, told)  # the largest float that 64 bits hold
+    expected = "a whole number of 1 or more"
+    value = _number(cell, name, 1, INT64 - 1023, expected)  # the largest float that 64 bits hold
     if not value.is_integer():
-        raise ValueError(f"{name} is {cell[name]}, not {told}")
+        raise ValueError(f"{name} is {cell[name]}, not {expected}")
     return int(value)
 
 
-def _number(cell: Any, name: str, low: float, high: float, told: str) -> float:
+def _number(cell: Any, name: str, low: float, high: float, expected: str) -> float:
     try:
         value = float(cell[name])
     except ValueError:
         value = math.nan
     if not low <= value <= high:
-        raise ValueError(f"{name} is {cell[name]}, not {told}")
+        raise ValueError(f"{name} is {cell[name]}, not {expected}")
     return value

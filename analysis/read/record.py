@@ -36,10 +36,10 @@ def read_row(path: Path) -> dict[str, Any]:
         row = _row(_parse(path), path)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    options = [row.get(f"{each}_options", {}) for each in ("variant", "setting")]
-    texts = [row.values(), *(part for each in options for part in (each.keys(), each.values()))]
+    trees = [row, row.get("variant_options", {}), row.get("setting_options", {})]
+    words = [word for tree in trees for pair in tree.items() for word in pair]
     try:
-        "".join(text for each in texts for text in each if isinstance(text, str)).encode()
+        "".join(word for word in words if isinstance(word, str)).encode()
     except UnicodeEncodeError:
         raise ValueError("a lone surrogate, which is no character, in its texts") from None
     return row
@@ -143,9 +143,9 @@ def _problems(record: dict[str, Any]) -> float:
         return math.nan
     if not isinstance(sets, dict):
         raise ValueError(f"metrics.test.sets is {short(sets)}")
-    counts = [each.get("n") if isinstance(each, dict) else None for each in sets.values()]
-    known = [n for n in counts if isinstance(n, int) and 0 < n <= INT64]
-    return float(sum(known)) if len(known) == len(counts) else math.nan
+    counts = [of_set.get("n") if isinstance(of_set, dict) else None for of_set in sets.values()]
+    counted = [n for n in counts if isinstance(n, int) and 0 < n <= INT64]
+    return float(sum(counted)) if len(counted) == len(counts) else math.nan
 
 
 def _device(record: dict[str, Any]) -> str:

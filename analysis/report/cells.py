@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.read.decisive import flat_options
-from analysis.report.samples import Samples, told
+from analysis.report.samples import Samples, note
 from analysis.stats.curves import setting_key
 
 log = logging.getLogger(__name__)
@@ -38,24 +38,24 @@ def cells(frame: pd.DataFrame, settings: dict[tuple[Any, ...], int], variants: S
     own = [str(path) for path, source in zip(frame["path"], frame["source"], strict=True) if not source]
     samples, details = Samples(len(own)), _Details()
     places: dict[tuple[Any, ...], int] = {}
-    rows, found = [], []
+    rows, of_cells = [], []
     for row in frame.to_dict("records"):
         place = places.setdefault(tuple(_plain(row[key]) for key in PLACE), len(places))
         setting = None if row["status"] == "failed" else settings[setting_key(row)]
         numbers = [place, setting, number[row["variant"]]]
-        known = [row[key] for key in ("lr", "seed", "n", "status", "test", "test_std", "validation")]
-        rows.append([row["id"], *numbers, *known, _rounded(row["seconds"])])
-        found.append(None if row["source"] else details.of(Path(row["path"])) | {"answers": samples.of(row["path"])})
+        values = [row[key] for key in ("lr", "seed", "n", "status", "test", "test_std", "validation")]
+        rows.append([row["id"], *numbers, *values, _rounded(row["seconds"])])
+        of_cells.append(None if row["source"] else details.of(Path(row["path"])) | {"answers": samples.of(row["path"])})
     common = details.common()
     return {
         "columns": COLUMNS,
         "places": [dict(zip(PLACE, key, strict=True)) for key in places],
         "rows": rows,
-        "details": [one and _apart(one, common) for one in found],
+        "details": [detail and _apart(detail, common) for detail in of_cells],
         "common": common,
         "steps": [list(steps) for steps in details.steps],
         "problems": samples.problems,
-        "samples": told(own, samples),
+        "samples": note(own, samples),
         "without_samples": samples.without,
     }
 
@@ -75,7 +75,7 @@ class _Details:
         for key, value in facts.items():
             self._seen.setdefault(key, Counter())[value] += 1
         training = record.get("training") or {}
-        steps, loss = _optional(path, "training.loss", thinned, training.get("loss") or [], ([], []))
+        steps, loss = _optional(path, "training.loss", thin, training.get("loss") or [], ([], []))
         return {
             "facts": facts,
             "metrics": _optional(path, "metrics", _sets, record.get("metrics") or {}, {}),
@@ -115,9 +115,8 @@ def _facts(record: dict[str, Any]) -> dict[str, str]:
 
 def _sets(metrics: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """Scores of each split by test set."""
-    return {
-        split: {name: dict(one) for name, one in (told.get("sets") or {}).items()} for split, told in metrics.items() if told
-    }
+    sets = {split: of_split.get("sets") or {} for split, of_split in metrics.items() if of_split}
+    return {split: {name: dict(scores) for name, scores in of_split.items()} for split, of_split in sets.items()}
 
 
 def _groups(groups: Sequence[dict[str, Any]]) -> list[list[Any]]:
@@ -131,14 +130,14 @@ def _measured(record: dict[str, Any], part: str, key: str) -> float | None:
     return value if isinstance(value, (int, float)) else None
 
 
-def _apart(one: dict[str, Any], common: dict[str, str]) -> dict[str, Any]:
+def _apart(detail: dict[str, Any], common: dict[str, str]) -> dict[str, Any]:
     """Facts that are not the common ones; None where a cell has no such key."""
-    facts = one["facts"]
+    facts = detail["facts"]
     own = {key: value for key, value in facts.items() if common.get(key) != value}
-    return one | {"facts": own | {key: None for key in common if key not in facts}}
+    return detail | {"facts": own | {key: None for key in common if key not in facts}}
 
 
-def thinned(curve: Sequence[Sequence[float]], points: int = POINTS) -> tuple[list[int], list[float]]:
+def thin(curve: Sequence[Sequence[float]], points: int = POINTS) -> tuple[list[int], list[float]]:
     """Last step and mean of at most so many runs of equal length; a run with a value that is not finite has none."""
     length = math.ceil(len(curve) / points) or 1
     steps, means = [], []
@@ -152,12 +151,12 @@ def thinned(curve: Sequence[Sequence[float]], points: int = POINTS) -> tuple[lis
 
 def _sharpness(rows: Sequence[dict[str, Any]]) -> list[list[float]]:
     """Step, then the lowest, median and highest λmax of the blocks measured at it."""
-    found = []
+    points = []
     for row in rows:
         values = [block["lambda_max"] for block in row.get("blocks", []) if block.get("lambda_max") is not None]
         if values:
-            found.append([int(row["step"]), *(float(f"{each:.4g}") for each in np.quantile(values, [0, 0.5, 1]))])
-    return found
+            points.append([int(row["step"]), *(float(f"{value:.4g}") for value in np.quantile(values, [0, 0.5, 1]))])
+    return points
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from analysis.errors import AnalysisError
 from analysis.questions.heuristics import findings, gaps
 from analysis.questions.responses import problem
 from analysis.questions.sharpness import compare, results
-from analysis.questions.suggestions import suggested
+from analysis.questions.suggestions import suggestions
 from analysis.read.block import JOINT
 from analysis.read.blocks import block_settings
 from analysis.read.journals import Search
@@ -32,13 +32,15 @@ def dashes(style: Style) -> str:
     return "" if isinstance(style.linestyle, str) else " ".join(str(2 * length) for length in style.linestyle[1])
 
 
-def drawn(names: Sequence[str]) -> list[dict[str, Any]]:
+def looks(names: Sequence[str]) -> list[dict[str, Any]]:
     """Names with their colours, markers and dashes, in order."""
     return _looks(styles(names))
 
 
-def _looks(found: dict[str, Style]) -> list[dict[str, Any]]:
-    return [{"name": name, "color": one.color, "marker": one.marker, "dash": dashes(one)} for name, one in found.items()]
+def _looks(style_of: dict[str, Style]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "color": style.color, "marker": style.marker, "dash": dashes(style)} for name, style in style_of.items()
+    ]
 
 
 def sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) -> dict[str, Any] | None:
@@ -53,18 +55,18 @@ def sharpness(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) -> 
     start = blocks[blocks["checkpoint"].isna() & (blocks["layer"] != JOINT)]
     return {
         "reason": reason,
-        "variants": drawn(list(blocks["variant"])),
+        "variants": looks(list(blocks["variant"])),
         "comparisons": [
             {
-                "title": one.title,
-                "subtitle": f"{one.subtitle} · {one.measured}",
-                "points": one.points.to_dict("records"),
-                "slope": one.slope.value,
-                "remarks": [*results(one), *one.remarks],
+                "title": comparison.title,
+                "subtitle": f"{comparison.subtitle} · {comparison.measured}",
+                "points": comparison.points.to_dict("records"),
+                "slope": comparison.slope.value,
+                "remarks": [*results(comparison), *comparison.remarks],
             }
-            for one in compared
+            for comparison in compared
         ],
-        "blocks": [_matrices(setting, of) for setting, of in block_settings(start)],
+        "blocks": [_matrices(setting, of_setting) for setting, of_setting in block_settings(start)],
     }
 
 
@@ -80,44 +82,44 @@ def _matrices(setting: dict[str, Any], blocks: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def searches(found: Sequence[Search]) -> dict[str, Any]:
+def searches(every: Sequence[Search]) -> dict[str, Any]:
     """Best score so far of each method and seed, a panel for searches of the same space and cells."""
-    keys = list(dict.fromkeys(one.key for one in found))
+    keys = list(dict.fromkeys(search.key for search in every))
     panels = []
     for key in keys:
-        same = [one for one in found if one.key == key]
+        same = [search for search in every if search.key == key]
         panels.append(
             {
                 "title": same[0].problem,
                 "candidates": same[0].candidates,
                 "progress": {
-                    name: progress([one.best_so_far() for one in same if one.method == name])
-                    for name in dict.fromkeys(one.method for one in same)
+                    name: progress([search.best_so_far() for search in same if search.method == name])
+                    for name in dict.fromkeys(search.method for search in same)
                 },
                 "searches": [
                     {
-                        "method": one.method,
-                        "seed": one.seed,
-                        "best_so_far": one.best_so_far(),
-                        "failed": sum(map(math.isnan, one.scores)),
-                        "best": " ".join(one.best),
+                        "method": search.method,
+                        "seed": search.seed,
+                        "best_so_far": search.best_so_far(),
+                        "failed": sum(map(math.isnan, search.scores)),
+                        "best": " ".join(search.best),
                     }
-                    for one in same
+                    for search in same
                 ],
             }
         )
-    return {"methods": _looks(method_styles(one.method for one in found)), "panels": panels}
+    return {"methods": _looks(method_styles(search.method for search in every)), "panels": panels}
 
 
 def rules(frame: pd.DataFrame, blocks: pd.DataFrame | None, unread: str) -> dict[str, Any]:
     """Paper 1's rules with their numbers, why others have none, and a next sweep."""
-    found = findings(frame, blocks, unread)
+    tested = findings(frame, blocks, unread)
     return {
         "level": LEVEL,
         "least": LEAST,
-        "findings": [[one.rule, one.what, *one.estimate, one.groups, one.tasks, one.expected] for one in found if one.groups],
-        "gaps": gaps(found),
-        "suggested": [[one.title, one.line] for one in suggested(frame)],
+        "findings": [[f.rule, f.what, *f.estimate, f.groups, f.tasks, f.expected] for f in tested if f.groups],
+        "gaps": gaps(tested),
+        "suggested": [[suggestion.title, suggestion.line] for suggestion in suggestions(frame)],
     }
 
 
@@ -128,21 +130,21 @@ def answers(frame: pd.DataFrame, variants: Sequence[str]) -> dict[str, Any] | No
         return None
     _, cells = max(scored.groupby(SETTING, dropna=False), key=lambda group: len(group[1]))
     try:
-        one = problem(cells)
+        shown = problem(cells)
     except AnalysisError:
         return None
     number = {name: i for i, name in enumerate(variants)}
-    known = [answer for answer in one.answers if not math.isnan(answer.score)]
-    if not known:
+    scored_answers = [answer for answer in shown.answers if not math.isnan(answer.score)]
+    if not scored_answers:
         return None
-    longest = min(LONGEST, ANSWERS // len(known))
+    longest = min(LONGEST, ANSWERS // len(scored_answers))
     setting = setting_of({str(key): value for key, value in cells.iloc[0].items()})
     return {
         "title": f"{model_and_task(setting)} · {hyperparameters(setting)}",
-        "set": one.set,
-        "id": one.id,
-        "prompt": cut(one.prompt, LONGEST),
-        "gold": cut(one.gold, LONGEST),
+        "set": shown.set,
+        "id": shown.id,
+        "prompt": cut(shown.prompt, LONGEST),
+        "gold": cut(shown.gold, LONGEST),
         "longest": longest,
-        "answers": [[number[a.variant], a.lr, a.seed, a.score, cut(a.completion.strip(), longest)] for a in known],
+        "answers": [[number[a.variant], a.lr, a.seed, a.score, cut(a.completion.strip(), longest)] for a in scored_answers],
     }

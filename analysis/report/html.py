@@ -32,7 +32,7 @@ def report(runs: Path, out: Path, hessian: Path | None = None, published: Path |
     check(out)  # before minutes of work
     frame = load_records(runs)
     blocks, unread = blocks_of(runs, hessian)
-    found = tree(
+    data = tree(
         frame,
         published=_beside(frame, published) if published else None,
         blocks=blocks,
@@ -40,7 +40,7 @@ def report(runs: Path, out: Path, hessian: Path | None = None, published: Path |
         searches=load_searches(runs / "search"),
         margin=margin,
     )
-    return write(found, out)
+    return write(data, out)
 
 
 def _beside(frame: pd.DataFrame, published: Path) -> pd.DataFrame | None:

@@ -33,7 +33,7 @@ def page(data: Mapping[str, Any]) -> str:
     script = f'(() => {{\n"use strict";\n{body}\n}})();'
     allowed = f"style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     parts = {"policy": f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"}
-    parts |= {"title": html.escape(str(data["title"])), "style": style, "data": encoded(data), "script": script}
+    parts |= {"title": html.escape(str(data["title"])), "style": style, "data": encode(data), "script": script}
     # One pass over the template: what is put in is not searched again.
     template = (ASSETS / "page.html").read_text(encoding="utf-8")
     pieces = template.split("{{")
@@ -41,7 +41,7 @@ def page(data: Mapping[str, Any]) -> str:
     return pieces[0] + "".join(filled)
 
 
-def encoded(data: Any) -> str:
+def encode(data: Any) -> str:
     """JSON for a script element: NaN is null, infinity the word, and no `<`, which could end the element."""
     text = json.dumps(_plain(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -81,9 +81,9 @@ def _digest(text: str) -> str:
 def _plain(value: Any) -> Any:
     """Values that JSON knows."""
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     if hasattr(value, "item"):  # a scalar of numpy
         value = value.item()
     if isinstance(value, float):

@@ -75,11 +75,11 @@ def _peaks(best: Rows, cells: Rows, honest: Rows, number: dict[str, int]) -> lis
     for cell in cells:
         at.setdefault((cell["variant"], cell["lr"]), []).append(cell)
     fitted = {row["variant"]: row for row in honest}
-    found = []
+    peaks = []
     for row in sorted(best, key=lambda row: number[row["variant"]]):
         name = row["variant"]
         peak, selected = (_interval(at, row, kind) for kind in ("peak", "selected"))
-        found.append(
+        peaks.append(
             {
                 "variant": number[name],
                 **{key: row[key] for key in (*PEAK, *SELECTED, "diverged")},
@@ -88,7 +88,7 @@ def _peaks(best: Rows, cells: Rows, honest: Rows, number: dict[str, int]) -> lis
                 **{key: fitted[name][column] if name in fitted else None for key, column in HONEST.items()},
             }
         )
-    return found
+    return peaks
 
 
 def _interval(at: dict[tuple[str, float], list[dict[str, Any]]], row: dict[str, Any], kind: str) -> Interval:

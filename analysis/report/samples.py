@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.read.completions import Asked, completions
+from analysis.read.completions import Question, completions
 
 EACH = 3
 """Right and wrong completions of a cell, at most."""
@@ -30,38 +30,38 @@ class Samples:
         self.share = budget // max(cells, 1)
         self.problems: list[dict[str, str]] = []
         self.without = 0
-        self._known: dict[tuple[str, Asked], int] = {}
+        self._known: dict[tuple[str, Question], int] = {}
 
     def of(self, record: str) -> list[list[Any]]:
         """`[problem, score, completion]` of the first right and wrong answers to test problems, as many of each as fit."""
         kinds: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
-        for one in completions(record):
-            if math.isnan(one["score"]):
+        for completion in completions(record):
+            if math.isnan(completion["score"]):
                 continue
-            kind = kinds[one["score"] >= 1]
-            if len(kind) < EACH:
-                kind.append(one)
-            elif all(len(each) == EACH for each in kinds.values()):
+            of_this_kind = kinds[completion["score"] >= 1]
+            if len(of_this_kind) < EACH:
+                of_this_kind.append(completion)
+            elif all(len(of_kind) == EACH for of_kind in kinds.values()):
                 break
         if not any(kinds.values()):
             self.without += 1
-        left, found = self.share, []
+        left, picked = self.share, []
         # In turn: with little room one of each is kept before a second of one.
-        for one in (each[i] for i in range(EACH) for each in kinds.values() if i < len(each)):
-            key = one["set"], Asked(one["id"], one["prompt"], one["gold"])
+        for completion in (of_kind[i] for i in range(EACH) for of_kind in kinds.values() if i < len(of_kind)):
+            key = completion["set"], Question(completion["id"], completion["prompt"], completion["gold"])
             longest = min(LONGEST, left // 2 if key in self._known else left // 4)
             if longest < len(CUT) + 20:
                 break
-            completion = cut(one["completion"], longest)
-            left -= _size(completion)
+            text = cut(completion["completion"], longest)
+            left -= _size(text)
             if key not in self._known:
                 self._known[key] = len(self.problems)
-                texts = {"prompt": cut(one["prompt"], longest), "gold": cut(one["gold"], 200)}
-                problem = {"set": one["set"], "id": one["id"]} | texts
+                texts = {"prompt": cut(completion["prompt"], longest), "gold": cut(completion["gold"], 200)}
+                problem = {"set": completion["set"], "id": completion["id"]} | texts
                 self.problems.append(problem)
                 left -= _size("".join(problem.values()))
-            found.append([self._known[key], one["score"], completion])
-        return sorted(found, key=lambda one: -one[1])
+            picked.append([self._known[key], completion["score"], text])
+        return sorted(picked, key=lambda completion: -completion[1])
 
 
 def cut(text: str, longest: int) -> str:
@@ -73,7 +73,7 @@ def _size(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def told(cells: Sequence[Any], samples: Samples) -> str:
+def note(cells: Sequence[Any], samples: Samples) -> str:
     """What the page says of its choice."""
     most = min(LONGEST, samples.share // 2)
     return (

@@ -46,8 +46,8 @@ def _peaks(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
             f"{format_lr(top['peak_lr'])}; {_all(len(several[0]['peaks']))} peaks {_within(spreads)}.{chosen}"
         )
     counts = Counter(variants[top["variant"]] for top in best).most_common(3)
-    told = ", ".join(f"{name}'s in {count}" for name, count in counts)
-    return f"Peaks of one setting's variants {_within(spreads)}; of {len(several)} settings the highest is {told}.{chosen}"
+    leaders = ", ".join(f"{name}'s in {count}" for name, count in counts)
+    return f"Peaks of one setting's variants {_within(spreads)}; of {len(several)} settings the highest is {leaders}.{chosen}"
 
 
 def _verdicts(panels: Sequence[dict[str, Any]], margin: float) -> str:
@@ -93,51 +93,55 @@ def _shift(panels: Sequence[dict[str, Any]], variants: Sequence[str], margin: fl
     if not ratios:
         return ""
     by_distance = sorted(ratios, key=lambda name: (-abs(math.log(median(ratios[name]))), name))
-    told = []
+    shifts = []
     for name in dict.fromkeys([*([SHIFTED] if SHIFTED in ratios else []), by_distance[0]]):
-        of = ratios[name]
-        below, above = sum(ratio < 1 for ratio in of), sum(ratio > 1 for ratio in of)
-        often = "" if len(of) == 1 else f" (the median; below LoRA's in {below}, above it in {above} of {len(of)} settings)"
-        told.append(f"of {name} is {_times(median(of))}{often}")
+        of_name = ratios[name]
+        below, above = sum(ratio < 1 for ratio in of_name), sum(ratio > 1 for ratio in of_name)
+        often = (
+            ""
+            if len(of_name) == 1
+            else f" (the median; below LoRA's in {below}, above it in {above} of {len(of_name)} settings)"
+        )
+        shifts.append(f"of {name} is {_times(median(of_name))}{often}")
     costly = max(lost.values(), default=(0.0, ""))
     worst = "at worst, " if len(panels) > 1 else ""
     cost = f"; {worst}{costly[1]}, {100 * costly[0]:.2f} points below its own peak" if costly[0] > margin else ""
-    return f"The best learning rate {', that '.join(told)}{cost}."
+    return f"The best learning rate {', that '.join(shifts)}{cost}."
 
 
 def gaps(panels: Sequence[dict[str, Any]], variants: Sequence[str], cells: dict[str, Any], counts: dict[str, int]) -> list[str]:
     """What the page leaves out or cannot tell, so that no number is taken for more than it is."""
-    found = []
+    lines = []
     total = len(panels)
-    if one := sum(panel["seeds"] == 1 for panel in panels):
-        found.append(f"One seed only{_in(one, total)}: no standard deviation, and no interval knows of other seeds.")
+    if single := sum(panel["seeds"] == 1 for panel in panels):
+        lines.append(f"One seed only{_in(single, total)}: no standard deviation, and no interval knows of other seeds.")
     few = sum(peak["peak_few_seeds"] for panel in panels for peak in panel["peaks"])
     if few:
-        found.append(f"Unfinished grid: {_many(few, 'peak')} of fewer seeds than other points of the setting, marked †.")
+        lines.append(f"Unfinished grid: {_many(few, 'peak')} of fewer seeds than other points of the setting, marked †.")
     unvalidated = sum(all(math.isnan(peak["selected_mean"]) for peak in panel["peaks"]) for panel in panels)
     if unvalidated:
-        found.append(f"No validation scores{_in(unvalidated, total)}: such peaks are chosen on test, which flatters them.")
+        lines.append(f"No validation scores{_in(unvalidated, total)}: such peaks are chosen on test, which flatters them.")
     edges = [f"{variants[p['variant']]} ({p['edge']})" for panel in panels for p in panel["peaks"] if p["edge"]]
     if edges:
         named = ", ".join(edges) if len(edges) <= 12 else f"{len(edges)} of {sum(len(p['peaks']) for p in panels)}"
-        found.append(f"Peaks at the edge of the learning rates tried, so the true one may lie outside: {named}.")
+        lines.append(f"Peaks at the edge of the learning rates tried, so the true one may lie outside: {named}.")
     grids = sum(len({tuple(point[0] for point in curve["points"]) for curve in panel["curves"]}) > 1 for panel in panels)
     if grids:
-        found.append(f"Variants were tried at different learning rates{_in(grids, total)}: more tries, a higher best.")
+        lines.append(f"Variants were tried at different learning rates{_in(grids, total)}: more tries, a higher best.")
     place = cells["columns"].index("status")
     statuses = [row[place] for row in cells["rows"]]
     complete = [i for i, status in enumerate(statuses) if status == "complete" and cells["details"][i] is not None]
     if without := sum(not cells["details"][i]["answers"] for i in complete):
-        found.append(f"Without completions: {_many(without, 'cell')}; differences rest on means over seeds, or are open.")
+        lines.append(f"Without completions: {_many(without, 'cell')}; differences rest on means over seeds, or are open.")
     missing = [panel["differences"]["reason"] for panel in panels if panel["differences"]["reason"]]
     if missing:
-        found.append(f"No comparison with {REFERENCE}{_in(len(missing), total)}: {missing[0]}.")
+        lines.append(f"No comparison with {REFERENCE}{_in(len(missing), total)}: {missing[0]}.")
     if diverged := statuses.count("diverged"):
-        found.append(f"Diverged: {_many(diverged, 'cell')}, with a score of 0.")
+        lines.append(f"Diverged: {_many(diverged, 'cell')}, with a score of 0.")
     for key, what in (("failed", "left out of everything but the table of cells"), ("skipped", "unreadable, in nothing")):
         if counts.get(key):
-            found.append(f"{key.capitalize()}: {_many(counts[key], 'record')}, {what}.")
-    return found
+            lines.append(f"{key.capitalize()}: {_many(counts[key], 'record')}, {what}.")
+    return lines
 
 
 def _in(count: int, total: int) -> str:

@@ -32,15 +32,15 @@ def summary(setting: dict[str, Any], cells: pd.DataFrame) -> str:
         f"{name} {100 * row[f'{kind}_mean']:.2f} % at lr {format_lr(row[f'{kind}_lr'])}" for name, row in ranked.iterrows()
     )
     count = int(best["cells"].sum())
-    told = f"{model_and_task(setting)}, {hyperparameters(setting)}: {count} cell{'' if count == 1 else 's'}. "
-    told += f"Test score, {how}: {named}."
+    words = f"{model_and_task(setting)}, {hyperparameters(setting)}: {count} cell{'' if count == 1 else 's'}. "
+    words += f"Test score, {how}: {named}."
     if len(best) > 1:
         tuned = 100 * (ranked[f"{kind}_mean"].max() - ranked[f"{kind}_mean"].min())
         worst = _spread_at_one_lr(cells)
-        told += f" Tuned, the {len(best)} variants lie within {tuned:.2f} points"
-        told += "." if math.isnan(worst) else f"; at one learning rate for all, they lie up to {100 * worst:.2f} apart."
+        words += f" Tuned, the {len(best)} variants lie within {tuned:.2f} points"
+        words += "." if math.isnan(worst) else f"; at one learning rate for all, they lie up to {100 * worst:.2f} apart."
     edges = [name for name in in_order(best.index) if best.loc[name, "edge"]]
-    return told + (f" At the edge of the learning rates tried, so maybe not at its peak: {', '.join(edges)}." if edges else "")
+    return words + (f" At the edge of the learning rates tried, so maybe not at its peak: {', '.join(edges)}." if edges else "")
 
 
 def _spread_at_one_lr(cells: pd.DataFrame) -> float:
@@ -65,20 +65,20 @@ def report(frame: pd.DataFrame, project: str, entity: str = "", online: bool = F
         AnalysisError: the packages are not installed.
     """
     wr = _reports()
-    found: list[Any] = []
+    parts: list[Any] = []
     notes: list[str] = []
     for setting, cells in settings(frame):
         table, notes = blocks(cells)
-        found += [wr.H2(model_and_task(setting)), wr.P(summary(setting, cells))]
-        found.append(wr.MarkdownBlock(render(table, [], "markdown").rstrip()))
+        parts += [wr.H2(model_and_task(setting)), wr.P(summary(setting, cells))]
+        parts.append(wr.MarkdownBlock(render(table, [], "markdown").rstrip()))
         if not setting["source"]:  # published cells are no runs
-            found.append(_panels(wr, cells, {"project": project, "entity": entity} if online else {}))
+            parts.append(_panels(wr, cells, {"project": project, "entity": entity} if online else {}))
     lines = "".join(f"- {note}\n" for note in [*notes, *unreadable(frame)])
-    found += [wr.H2("How to read the tables"), wr.MarkdownBlock(lines)]
+    parts += [wr.H2("How to read the tables"), wr.MarkdownBlock(lines)]
     tasks = ", ".join(dict.fromkeys(model_and_task(setting) for setting, _ in settings(frame)))
     title = f"Peak performance per variant: {tasks}"
     about = f"{len(frame)} cells; numbers from their records, by `python -m analysis wandb`."
-    return wr.Report(project=project, entity=entity, title=title[:128], description=about, blocks=found, width="fluid")
+    return wr.Report(project=project, entity=entity, title=title[:128], description=about, blocks=parts, width="fluid")
 
 
 def _panels(wr: Any, cells: pd.DataFrame, where: dict[str, str]) -> Any:
@@ -87,7 +87,7 @@ def _panels(wr: Any, cells: pd.DataFrame, where: dict[str, str]) -> Any:
     runsets = []
     for variant, style in styles(cells["variant"]).items():
         ids = cells.loc[cells["variant"] == variant, "id"].tolist()  # a run's id is its cell's
-        colors = {one: wr.RunSettings(color=style.color) for one in ids}
+        colors = {id: wr.RunSettings(color=style.color) for id in ids}
         runsets.append(wr.Runset(name=variant, filters=expr.And(expr.Metric("ID").isin(ids)), run_settings=colors, **where))
     over_lr = [
         wr.ScatterPlot(title=f"{name} score over the learning rate", x=wr.Config(LR), y=wr.SummaryMetric(name), log_x=True)
@@ -97,9 +97,9 @@ def _panels(wr: Any, cells: pd.DataFrame, where: dict[str, str]) -> Any:
     return wr.PanelGrid(runsets=runsets, panels=[*over_lr, loss])
 
 
-def specification(found: Any) -> dict[str, Any]:
+def specification(report: Any) -> dict[str, Any]:
     """A report as W&B stores it, without asking a server, so that its run sets lack the server's number of their project."""
-    model = found._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
+    model = report._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
     for block in model["spec"]["blocks"]:
         for runset in block.get("metadata", {}).get("runSets", []):
             runset["project"] = model["project"]

@@ -35,10 +35,10 @@ def bests(frame: pd.DataFrame, over: Sequence[str] = ("batch_size",)) -> pd.Data
             | {"selected_mean": math.nan if selected is None else cells[selected]["test_mean"]}
             | {"unwritten": best["unwritten"], "edge": edge(tried.index(best["lr"]), len(tried)), "cells": len(cells)}
         )
-    found = pd.DataFrame(rows)
-    return found.astype({"train_samples": "Int64"}) if "train_samples" in found else found
+    best_cells = pd.DataFrame(rows)
+    return best_cells.astype({"train_samples": "Int64"}) if "train_samples" in best_cells else best_cells
 
 
-def spread(found: pd.DataFrame, column: str = "mean") -> float:
+def spread(best_cells: pd.DataFrame, column: str = "mean") -> float:
     """Best less worst variant of rows of one setting, a fraction."""
-    return float(found[column].max() - found[column].min())
+    return float(best_cells[column].max() - best_cells[column].min())

@@ -27,8 +27,8 @@ def mean(members: Sequence[Member]) -> Estimate:
     (78 % for clusters of 20, 3 and 2). Below `LEAST` clusters the ends are NaN.
     """
     clusters = defaultdict(list)
-    for one in members:
-        clusters[one.cluster].append(one.value)
+    for member in members:
+        clusters[member.cluster].append(member.value)
     means = [fmean(values) for values in clusters.values()]
     if len(means) < LEAST:
         return Estimate(fmean(means) if means else math.nan, math.nan, math.nan)

@@ -43,18 +43,18 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> RankCorrelation:
     rho = float(np.clip(a @ b, -1, 1))
     generator = np.random.default_rng(SEED)
     if n <= EXACT:
-        found = b[_orders(n)] @ a
-        p = float(np.mean(np.abs(found) >= abs(rho) - 1e-9))
+        permuted = b[_orders(n)] @ a
+        p = float(np.mean(np.abs(permuted) >= abs(rho) - 1e-9))
     else:
-        found = generator.permuted(np.tile(b, (RANDOM, 1)), axis=1) @ a
-        p = float((1 + np.sum(np.abs(found) >= abs(rho) - 1e-9)) / (1 + RANDOM))
+        permuted = generator.permuted(np.tile(b, (RANDOM, 1)), axis=1) @ a
+        p = float((1 + np.sum(np.abs(permuted) >= abs(rho) - 1e-9)) / (1 + RANDOM))
     if n < LEAST:
-        return RankCorrelation(Estimate(rho, math.nan, math.nan), p, len(found))
+        return RankCorrelation(Estimate(rho, math.nan, math.nan), p, len(permuted))
     drawn = generator.integers(n, size=(RESAMPLES, n))
     left, right = (_unit(rankdata(np.asarray(values)[drawn], axis=1)) for values in (x, y))
     resampled = np.clip((left * right).sum(1), -1, 1)
     low, high = np.nanpercentile(resampled, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return RankCorrelation(Estimate(rho, float(low), float(high)), p, len(found))
+    return RankCorrelation(Estimate(rho, float(low), float(high)), p, len(permuted))
 
 
 def _orders(n: int) -> np.ndarray:

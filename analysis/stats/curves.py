@@ -20,9 +20,9 @@ ROUNDED = 1e-3
 """Learning rates closer than this part of them are the same, rounded as papers do."""
 
 
-def same_lr(one: float, other: float) -> bool:
+def same_lr(a: float, b: float) -> bool:
     """Whether two learning rates are the same but for rounding (`ROUNDED`)."""
-    return math.isclose(one, other, rel_tol=ROUNDED)
+    return math.isclose(a, b, rel_tol=ROUNDED)
 
 
 def settings(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -33,10 +33,10 @@ def settings(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame
 
 def by_setting(frame: pd.DataFrame) -> dict[tuple[Any, ...], list[dict[str, Any]]]:
     """Rows as dicts by the values of their setting, None for NA; of thousands of settings a frame each would take minutes."""
-    found = defaultdict(list)
+    rows = defaultdict(list)
     for row in _records(frame):
-        found[setting_key(row)].append(row)
-    return dict(found)
+        rows[setting_key(row)].append(row)
+    return dict(rows)
 
 
 def setting_key(row: Mapping[Any, Any]) -> tuple[Any, ...]:
@@ -52,10 +52,10 @@ def setting_of(row: dict[str, Any]) -> dict[str, Any]:
 
 def grouped(frame: pd.DataFrame, keys: Sequence[str]) -> list[list[dict[str, Any]]]:
     """Rows of each group as dicts, the groups by the order of their keys, the rows as in the frame."""
-    found = defaultdict(list)
+    groups = defaultdict(list)
     for number, row in zip(frame.groupby(list(keys), dropna=False).ngroup(), _records(frame), strict=True):
-        found[number].append(row)
-    return [found[number] for number in sorted(found)]
+        groups[number].append(row)
+    return [groups[number] for number in sorted(groups)]
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:

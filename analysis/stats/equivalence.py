@@ -37,9 +37,9 @@ def word(p_different: float, p_equivalent: float) -> str:
 
 def holm(p: Sequence[float]) -> list[float]:
     """p-values corrected for that many tests (Holm 1979); NaN stays NaN and counts for none."""
-    known = sorted((value, index) for index, value in enumerate(p) if not math.isnan(value))
+    ranked = sorted((value, index) for index, value in enumerate(p) if not math.isnan(value))
     result, largest = list(p), 0.0
-    for place, (value, index) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - place) * value))
+    for place, (value, index) in enumerate(ranked):
+        largest = max(largest, min(1.0, (len(ranked) - place) * value))
         result[index] = largest
     return result

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import stdev
 from typing import Any, NamedTuple
 
-from analysis.read.completions import reproduced
+from analysis.read.completions import verified_scores
 from analysis.stats import student
 from analysis.stats.paired import difference
 
@@ -37,11 +37,11 @@ def interval(cells: Sequence[dict[str, Any]], mean: float) -> Interval:
     if math.isnan(mean) or not cells:
         return NONE
     if all(cell["status"] == "complete" and cell["n"] == 1 for cell in cells):
-        found = reproduced([cells])
-        if found:
-            seen = difference(found[0][0], resampled=False)
-            low, high = seen.interval()
-            return Interval(max(low, 0.0), high, "problems and seeds" if seen.seeds > 1 else "problems")
+        scores = verified_scores([cells])
+        if scores:
+            mean_score = difference(scores[0][0], resampled=False)
+            low, high = mean_score.interval()
+            return Interval(max(low, 0.0), high, "problems and seeds" if mean_score.seeds > 1 else "problems")
     return _of_seeds(cells, mean)
 
 

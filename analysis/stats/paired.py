@@ -138,7 +138,7 @@ def difference(sets: Sequence[np.ndarray], resampled: bool = True) -> Difference
         rest = [d - d.mean(1, keepdims=True) - d.mean(0) + d.mean() for d in sets]
         of_rest = [float(np.square(r).sum()) / max((s - 1) * (r.shape[1] - 1), 1) for r in rest]
         v_seed = _variance(by_seed) / s
-        v_rest = sum(each / (s * d.shape[1]) for each, d in zip(of_rest, sets, strict=True)) / k**2
+        v_rest = sum(variance / (s * d.shape[1]) for variance, d in zip(of_rest, sets, strict=True)) / k**2
         components = Components(max(s * (v_seed - v_rest), 0.0), max(n * (v_problem - v_rest), 0.0), s * n * v_rest)
         # Each of the two holds the rest, so their sum less the rest is at least the larger one, but for chance.
         v_problem = max(v_problem - v_rest, v_problem - v_seed, 0.0)

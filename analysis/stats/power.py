@@ -27,20 +27,20 @@ def seeds_needed(delta: float, components: Components, problems: int, most: int 
     return _first(enough, 1, most) if enough(most) else math.inf
 
 
-def seeds_needed_unpaired(delta: float, one: float, other: float, most: int = 1000) -> float:
+def seeds_needed_unpaired(delta: float, std_a: float, std_b: float, most: int = 1000) -> float:
     """Seeds of each variant with which Welch's t-test finds a difference `delta` of their means with `POWER`.
 
     Args:
         delta: the difference.
-        one: standard deviation over seeds of the first variant.
-        other: of the second.
+        std_a: standard deviation over seeds of the first variant.
+        std_b: of the second.
         most: beyond it the answer is infinity; NaN where a deviation is unknown.
     """
-    total = one**2 + other**2
+    total = std_a**2 + std_b**2
     if not total > 0:  # unknown, or values that happen to be equal
         return math.nan
     # Welch–Satterthwaite for equal numbers: df = (S − 1)·(σ₁² + σ₂²)²/(σ₁⁴ + σ₂⁴).
-    share = total**2 / (one**4 + other**4)
+    share = total**2 / (std_a**4 + std_b**4)
 
     def enough(seeds: int) -> bool:
         df = (seeds - 1) * share

@@ -16,7 +16,7 @@ class Side(NamedTuple):
     n: int
 
     @property
-    def known(self) -> bool:
+    def informative(self) -> bool:
         """Whether it tells its noise: a single value does not."""
         return self.n > 1 and not math.isnan(self.std)
 
@@ -34,28 +34,28 @@ class Welch(NamedTuple):
         return student.interval(self.value, self.stderr, self.df, level)
 
 
-def welch(one: Side, other: Side, shared: bool = False) -> Welch | None:
-    """Of the difference `one` − `other`: √(s₁²/n₁ + s₂²/n₂), with the degrees of freedom of Welch and Satterthwaite.
+def welch(a: Side, b: Side, shared: bool = False) -> Welch | None:
+    """Of the difference a − b: √(s₁²/n₁ + s₂²/n₂), with the degrees of freedom of Welch and Satterthwaite.
 
     Args:
-        one: the first side.
-        other: the second.
+        a: the first side.
+        b: the second.
         shared: where one deviation is unknown, the other's stands for both, with its n − 1 degrees of freedom.
 
     Returns:
         None where nothing tells the noise: a deviation is unknown (with `shared`: both), or all that are known are 0. Few
         values that happen to be equal are no certainty.
     """
-    known = [side for side in (one, other) if side.known]
-    if len(known) < (1 if shared else 2):
+    informative = [side for side in (a, b) if side.informative]
+    if len(informative) < (1 if shared else 2):
         return None
-    parts = [(side if side.known else known[0]).std ** 2 / side.n for side in (one, other)]
+    parts = [(side if side.informative else informative[0]).std ** 2 / side.n for side in (a, b)]
     stderr = math.sqrt(sum(parts))
     if stderr < ZERO:
         return None
-    if len(known) == 1:
-        df = float(known[0].n - 1)
+    if len(informative) == 1:
+        df = float(informative[0].n - 1)
     else:
-        df = stderr**4 / sum(part**2 / (side.n - 1) for part, side in zip(parts, known, strict=True))
-    value = one.mean - other.mean
+        df = stderr**4 / sum(part**2 / (side.n - 1) for part, side in zip(parts, informative, strict=True))
+    value = a.mean - b.mean
     return Welch(value, stderr, df, 2 * float(t.sf(abs(value) / stderr, df)))

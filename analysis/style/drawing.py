@@ -126,7 +126,7 @@ def lr_ticks(axes: Axes, name: str, tried: Iterable[float], room: float) -> None
     written: dict[float, float] = {}
     for lr in sorted(places, key=lambda lr: len(format_lr(lr))):
         half = (len(format_lr(lr)) + 1) / 2 if name == "x" else 0.5
-        if all(abs(places[lr] - places[other]) >= half + taken for other, taken in written.items()):
+        if all(abs(places[lr] - places[place]) >= half + taken for place, taken in written.items()):
             written[lr] = half
     axis.set_ticks(list(places), [format_lr(lr) if lr in written else "" for lr in places])
     axis.set_ticks([], minor=True)

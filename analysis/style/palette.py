@@ -84,25 +84,26 @@ def matrices_in_order(names: Iterable[str]) -> list[str]:
     return in_order(names, MATRICES)
 
 
-def styles(variants: Iterable[str], known: Mapping[str, Style] = STYLES) -> dict[str, Style]:
+def styles(variants: Iterable[str], fixed: Mapping[str, Style] = STYLES) -> dict[str, Style]:
     """A style for each variant, in order.
 
-    The colour of a name that is not known is that of what it has options of (`lora alpha=16`: LoRA's), else it follows from
-    the name; so do marker and line. Only where two names would have one colour and marker, the second has the next.
+    `fixed` are the styles of known names. The colour of another name is that of what it has options of (`lora alpha=16`:
+    LoRA's), else it follows from the name; so do marker and line. Only where two names would have one colour and marker, the
+    second has the next.
     """
     chosen: dict[str, Style] = {}
-    taken = set(known.values())
-    for name in in_order(variants, known):
-        chosen[name] = known.get(name) or _free(name, known, taken)
+    taken = set(fixed.values())
+    for name in in_order(variants, fixed):
+        chosen[name] = fixed.get(name) or _free(name, fixed, taken)
         taken.add(chosen[name])
     return chosen
 
 
-def _free(name: str, known: Mapping[str, Style], taken: set[Style]) -> Style:
+def _free(name: str, fixed: Mapping[str, Style], taken: set[Style]) -> Style:
     base, _, options = name.partition(" ")
     base = base if "=" in options else name
     # crc32, for the built-in hash of a string changes from one process to the next.
-    color = known[base].color if base in known else SPARE_COLORS[zlib.crc32(base.encode()) % len(SPARE_COLORS)]
+    color = fixed[base].color if base in fixed else SPARE_COLORS[zlib.crc32(base.encode()) % len(SPARE_COLORS)]
     first = len(SPARE_MARKERS) * len(LINES)
     start = zlib.crc32(name.encode()) % first
     looks = [Style(color, *look) for look in (*LOOKS[start:first], *LOOKS[:start], *LOOKS[first:])]

@@ -124,4 +124,4 @@ _TEX_SIGNS = re.compile("|".join(map(re.escape, _TEX)))
 
 def tex(text: str) -> str:
     """Text with what LaTeX takes for commands written out."""
-    return _TEX_SIGNS.sub(lambda found: _TEX[found[0]], text)
+    return _TEX_SIGNS.sub(lambda sign: _TEX[sign[0]], text)

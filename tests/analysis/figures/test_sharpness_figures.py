@@ -59,7 +59,7 @@ def test_boxes_count_what_a_log_axis_cannot_show(folder):
 
 def test_samples_are_those_of_the_block_in_the_middle(folder):
     frame = load_blocks(folder)
-    block = sharpness_samples.chosen(frame)
+    block = sharpness_samples.middle_block(frame)
     assert block["variant"].tolist() == ["lora", "pissa", "milora"]
     assert set(zip(block["matrix"], block["layer"], strict=True)) == {("q_proj", 1)}  # 1.5 is the middle of four layers
     (axes,) = sharpness_samples.draw(frame).get_axes()
@@ -76,7 +76,7 @@ def test_samples_are_those_of_the_block_in_the_middle(folder):
 
 def test_the_block_shown_is_one_that_most_variants_have(folder):
     write(folder, "dora", "k_proj", 6, 0.1, 1.1)
-    block = sharpness_samples.chosen(load_blocks(folder))
+    block = sharpness_samples.middle_block(load_blocks(folder))
     assert set(zip(block["matrix"], block["layer"], strict=True)) == {("k_proj", 6)} and len(block) == 4
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.published import FOLDER as PUBLISHED
 from analysis.questions.heuristics import changes, exponents, findings, gaps, text, tuning_gains
-from analysis.questions.suggestions import suggested
+from analysis.questions.suggestions import suggestions
 from analysis.read.load import load_records
 from analysis.stats.bests import bests
 from analysis.stats.student import Estimate
@@ -126,7 +126,7 @@ def test_a_gap_says_why(runs, write):
 def test_text_has_every_finding_and_command(runs, write):
     grid(write, ranks=(4,), batches=(8, 32))
     frame = load_records(runs)
-    shown = text(findings(frame), suggested(frame))
+    shown = text(findings(frame), suggestions(frame))
     assert "python -m lorabench -m model=tiny task=arithmetic variant=dora" in shown
     assert all(one.what in shown for one in findings(frame)) and "nan" not in shown
     assert "0.50 [-]" in shown and "Below" not in shown
@@ -139,7 +139,7 @@ def test_text_has_every_finding_and_command(runs, write):
 def test_the_rule_of_sharpness_is_a_gap_without_blocks_and_the_slope_with_them(runs, write, monkeypatch):
     write()
     frame = load_records(runs)
-    shown = text(findings(frame), suggested(frame))
+    shown = text(findings(frame), suggestions(frame))
     assert "over λmax: it needs records of python -m hessian" in shown
     one = SimpleNamespace(title="tiny · arithmetic", slope_alike=Estimate(-0.5, -0.9, -0.1))
     monkeypatch.setattr("analysis.questions.heuristics.compare", lambda cells, blocks: [one])

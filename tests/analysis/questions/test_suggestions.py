@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from analysis.published import FOLDER as PUBLISHED
 from analysis.questions.overrides import ROOT, overrides
-from analysis.questions.suggestions import suggested
+from analysis.questions.suggestions import suggestions
 from analysis.read.load import load_records
 from lorabench.cell import Cell
 from lorabench.schema import register
@@ -23,7 +23,7 @@ def composed(words):
 
 def of(runs):
     """By variant, learning rates and the words of the command."""
-    return {one.line.split("variant=")[1].split()[0]: (one.lrs, one.line) for one in suggested(load_records(runs))}
+    return {one.line.split("variant=")[1].split()[0]: (one.lrs, one.line) for one in suggestions(load_records(runs))}
 
 
 def test_the_next_sweep_is_around_the_best_and_reaches_beyond_an_edge(runs, write):
@@ -106,12 +106,12 @@ def test_variants_of_different_options_have_each_their_own(runs, write):
         for lr in (1e-4, 1e-3, 1e-2):
             config = {"variant": {"name": "lora", "alpha": alpha}, "trainer": {"warmup_ratio": warmup}}
             write("lora", lr, 0, score, config=config)
-    lines = [one.line.partition(" train_samples=2400")[2] for one in suggested(load_records(runs))]
+    lines = [one.line.partition(" train_samples=2400")[2] for one in suggestions(load_records(runs))]
     assert " variant.alpha=16 trainer.warmup_ratio=0.1" in lines
 
 
 def test_published_cells_say_how_many_samples_they_were_trained_on():
-    told = {title: line.partition("train_samples=")[2] for title, _, line in suggested(load_records(PUBLISHED))}
+    told = {title: line.partition("train_samples=")[2] for title, _, line in suggestions(load_records(PUBLISHED))}
     assert set(told.values()) == {"100000", "null"} and told["qwen3-0.6b · instruct"] == "null"
 
 
@@ -183,7 +183,7 @@ def test_what_no_override_can_say_is_left_out_with_a_warning(caplog, node):
 
 
 def test_published_means_have_no_seed():
-    assert not any("seed" in one.line for one in suggested(load_records(PUBLISHED)))
+    assert not any("seed" in one.line for one in suggestions(load_records(PUBLISHED)))
 
 
 def test_the_seeds_of_the_curve_are_named_where_they_are_not_the_default(runs, write):
@@ -191,7 +191,7 @@ def test_the_seeds_of_the_curve_are_named_where_they_are_not_the_default(runs, w
         for seed in (1, 2):
             write("lora", lr, seed, 0.5)
         write("pissa", lr, 0, 0.5)
-    lora, pissa = (one.line for one in suggested(load_records(runs)))
+    lora, pissa = (one.line for one in suggestions(load_records(runs)))
     assert " seed=1,2 " in lora and "seed" not in pissa
 
 
@@ -209,7 +209,7 @@ def test_the_seeds_of_the_curve_are_named_where_they_are_not_the_default(runs, w
 def test_a_config_that_no_command_can_say_costs_one_suggestion(runs, write, caplog, config):
     write("pissa", 2e-3, 0, 0.5)
     write("lora", 2e-3, 0, 0.5, config=config)
-    found = suggested(load_records(runs))
+    found = suggestions(load_records(runs))
     assert any("variant=pissa" in one.line for one in found)
     assert len(caplog.messages) <= 1 and all("\n" not in message for message in caplog.messages)
     assert caplog.messages or len(found) == 2

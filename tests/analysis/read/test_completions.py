@@ -9,7 +9,7 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.questions.differences import differences
-from analysis.read.completions import SAME, aligned, answers, completions, reproduced, scores
+from analysis.read.completions import SAME, answers, completions, scores, shared_scores, verified_scores
 from analysis.read.load import load_records
 
 ROW = {"split": "test", "set": "a", "id": "x", "prompt": "p", "completion": "c", "gold": "g", "score": 1.0}
@@ -93,15 +93,15 @@ def test_scores_are_aligned_by_problem(runs, write):
         paths.append(str(write(seed=seed)))
         rows = b"".join(line(id=one, score=(ord(one) % 32 + seed) / 100 if (one, seed) != ("c", 3) else None) for one in ids)
         (runs / paths[-1]).with_name("completions.jsonl.gz").write_bytes(gzip.compress(rows))
-    arrays, ids = aligned([paths[:1], paths[1:2]])
+    arrays, ids = shared_scores([paths[:1], paths[1:2]])
     assert ids == [list("abcd")] and np.array_equal(100 * np.array(arrays).squeeze(), [[1, 2, 3, 4], [2, 3, 4, 5]])
-    arrays, ids = aligned([paths[:2], paths[2:]])
+    arrays, ids = shared_scores([paths[:2], paths[2:]])
     assert ids == [list("abd")]
     assert [each.tolist() for [each] in arrays] == [
         [[0.01, 0.02, 0.04], [0.02, 0.03, 0.05]],
         [[0.03, 0.04, 0.06], [0.04, 0.05, 0.07]],
     ]
-    assert aligned([]) == ([], [])
+    assert shared_scores([]) == ([], [])
 
 
 def test_completions_reproduce_each_models_mean_over_its_seeds(answered):
@@ -112,15 +112,15 @@ def test_completions_reproduce_each_models_mean_over_its_seeds(answered):
             "pissa": ([0.0, 0.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]),
         }.items()
     ]
-    arrays, ids = reproduced(models)
+    arrays, ids = verified_scores(models)
     assert ids == [[f"test/{i}" for i in range(4)]]
     assert [each.tolist() for [each] in arrays][1] == [[0.0, 0.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]]
     known = models[1][0]["test"]
     for off, told in ((SAME, True), (3 * SAME, False), (-3 * SAME, False), (float("nan"), False)):
         models[1][0]["test"] = known + off
-        assert (reproduced(models) is not None) == told
+        assert (verified_scores(models) is not None) == told
     models[0][0]["path"].with_name("completions.jsonl.gz").unlink()
-    assert reproduced(models) is None and reproduced([]) is None
+    assert verified_scores(models) is None and verified_scores([]) is None
 
 
 def test_a_cell_costs_a_number_a_problem(answered):

@@ -19,7 +19,7 @@ from analysis.published import FOLDER as PUBLISHED
 from analysis.read.blocks import load_blocks
 from analysis.read.load import load_records
 from analysis.report import page, samples
-from analysis.report.cells import thinned
+from analysis.report.cells import thin
 from analysis.report.data import tree
 from analysis.report.samples import Samples, cut
 from analysis.style.palette import styles
@@ -79,7 +79,7 @@ def test_text_of_records_arrives_as_it_was_and_never_as_markup(runs, sweep, tmp_
 
 
 def test_values_that_json_does_not_know():
-    assert json.loads(page.encoded([math.nan, math.inf, 1 / 3, "<&>", None, True])) == [
+    assert json.loads(page.encode([math.nan, math.inf, 1 / 3, "<&>", None, True])) == [
         None,
         "inf",
         0.3333333,
@@ -286,12 +286,12 @@ def test_what_most_cells_share_is_written_once(runs, write):
 
 def test_a_thinned_curve_keeps_its_mean():
     curve = [[step, step % 7] for step in range(1, 1001)]
-    steps, means = thinned(curve)
+    steps, means = thin(curve)
     assert (
         len(steps) == 100 and steps[-1] == 1000 and sum(means) / 100 == pytest.approx(sum(v for _, v in curve) / 1000, rel=1e-3)
     )
-    assert thinned([[1, 2.5], [2, None]])[1][0] == 2.5 and math.isnan(thinned([[1, 2.5], [2, None]])[1][1])
-    assert thinned([]) == ([], [])
+    assert thin([[1, 2.5], [2, None]])[1][0] == 2.5 and math.isnan(thin([[1, 2.5], [2, None]])[1][1])
+    assert thin([]) == ([], [])
 
 
 def test_completions_stay_within_their_budget(write, complete):
@@ -402,7 +402,7 @@ def test_the_number_of_settings_changes_nothing_of_each(runs, write):
     alone = tree(load_records(runs))["settings"][0]
     write("lora", 2e-3, 0, 0.9, config={"rank": 64})
     again = tree(load_records(runs))["settings"]
-    assert page.encoded(alone) in map(page.encoded, again) and "all samples" in alone["subtitle"]
+    assert page.encode(alone) in map(page.encode, again) and "all samples" in alone["subtitle"]
 
 
 def measured(folder, **sharpness):
