@@ -125,7 +125,7 @@ def _parser(words: list[str]) -> Parser:
 def _add_kind(parser: argparse.ArgumentParser, kinds: Kinds, default: str, words: list[str]) -> None:
     """`--kind`, and the options of the kind that the words name, for which its file is imported."""
     parser.add_argument("--kind", metavar="KIND", default=default, help="one of those below, or FILE.py (default: %(default)s)")
-    parser.epilog = f"kinds (with --kind KIND --help, their own options):\n{kinds.described()}"
+    parser.epilog = f"kinds (with --kind KIND --help, their own options):\n{kinds.describe()}"
     command = parser.prog.rpartition(" ")[2]
     if command not in words[:1]:
         return

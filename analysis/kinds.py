@@ -31,7 +31,7 @@ class Kinds(NamedTuple):
         """Those of the package, without importing any."""
         return sorted(file.stem for file in (ROOT / self.folder).glob("*.py") if not file.stem.startswith("_"))
 
-    def described(self) -> str:
+    def describe(self) -> str:
         """A line for each, by the first line of its file."""
         width = max(map(len, self.names()))
         return "\n".join(f"  {name:{width}}  {self._about(name)}" for name in self.names())
@@ -50,7 +50,7 @@ class Kinds(NamedTuple):
             AnalysisError: there is none, or it is no kind of this sort.
         """
         if kind.endswith(".py"):
-            module = _loaded(Path(kind))
+            module = _load(Path(kind))
         elif kind in self.names():
             module = import_module(f"analysis.{self.folder}.{kind}")
         else:
@@ -63,7 +63,7 @@ class Kinds(NamedTuple):
 
 
 @cache
-def _loaded(file: Path) -> ModuleType:
+def _load(file: Path) -> ModuleType:
     spec = spec_from_file_location(file.stem, file)
     if spec is None or spec.loader is None or not file.is_file():
         raise AnalysisError(f"no file {file}: --kind takes a name or a file of your own")

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from analysis.errors import AnalysisError
 from analysis.read.options import SETTING
 from analysis.stats.curves import seed_means
-from analysis.style.drawing import GREY, caption, plain, shortened
+from analysis.style.drawing import GREY, caption, plain, shorten
 from analysis.style.numbers import format_lr
 from analysis.style.palette import in_order
 from analysis.style.settings import hyperparameters, model_and_task
@@ -62,7 +62,7 @@ def draw(cells: pd.DataFrame) -> Figure:
         for index, (axes, variant) in enumerate(zip(panels, variants, strict=False)):
             image, best = _draw(axes, means, variant, first=index % widest == 0, last=index + widest >= len(variants))
             characters = SMALL_AN_INCH * map_width
-            name = shortened(variant, int(characters * (LINES - 1)))  # whose score has a line of its own, if need be
+            name = shorten(variant, int(characters * (LINES - 1)))  # whose score has a line of its own, if need be
             axes.set_title(_lines(f"{name}  {best}", characters), fontsize=9, loc="left")
         for axes in panels[len(variants) :]:
             axes.set_visible(False)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.stats.curves import BEST_RANGE, peaks, seed_means, settings
-from analysis.style.drawing import COLUMNS, GREY, casing, legend, lr_ticks, marker, plain, shortened, title
+from analysis.style.drawing import COLUMNS, GREY, casing, legend, lr_ticks, marker, plain, shorten, title
 from analysis.style.palette import Style, in_order, styles
 from analysis.style.settings import hyperparameters, model_and_task
 
@@ -95,7 +95,7 @@ def _draw_best_ranges(axes: Axes, cells: pd.DataFrame, style_of: dict[str, Style
             solid_capstyle="butt",
         )
         axes.plot(peak["peak_lr"], row, **marker(style, 6, hollow=bool(peak["edge"])))
-    axes.set_yticks(range(len(variants)), [plain(shortened(variant, LONGEST)) for variant in variants], fontsize=7.5)
+    axes.set_yticks(range(len(variants)), [plain(shorten(variant, LONGEST)) for variant in variants], fontsize=7.5)
     axes.set_ylim(len(variants) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.set_ylabel("best\nrange", fontsize=8, color=GREY)

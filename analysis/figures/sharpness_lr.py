@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox, ScaledTranslation
 from analysis.questions.sharpness import Comparison, compare
 from analysis.read.blocks import load_blocks
 from analysis.read.load import load_records
-from analysis.style.drawing import GREY, caption, legend, log_axis, marker, title, written
+from analysis.style.drawing import GREY, caption, legend, log_axis, marker, tick_label, title
 from analysis.style.numbers import format_estimate, format_lr
 from analysis.style.palette import LineStyle, Style, styles
 
@@ -75,7 +75,7 @@ def _below(comparison: Comparison) -> list[str]:
 def _lines(axes: Axes, comparison: Comparison) -> None:
     """The fitted line, and those of lr ∝ 1/λ and lr ∝ 1/√λ through the same centre."""
     x, y = comparison.points["sharpness"], comparison.points["lr"]
-    for name, values, label in (("x", x, written), ("y", y, format_lr)):
+    for name, values, label in (("x", x, tick_label), ("y", y, format_lr)):
         room = 1.4 * (max(values) / min(values)) ** 0.1
         log_axis(axes, name, [min(values) / room, max(values) * room], label=label)
     axes.set_xlabel("median λmax")

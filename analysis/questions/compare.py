@@ -59,7 +59,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
             rows.append(dict(zip([*CELL, "lr"], [*key, lr], strict=True)) | (_of_means if means else _test_pairs)(pairs))
     if not rows:
         alone = f", and of the same cells other seeds ({', '.join(map(str, sorted(unshared)))})" if unshared else ""
-        raise AnalysisError(f"no cell in common: A has {_described(a)}; B has {_described(b)}{alone}")
+        raise AnalysisError(f"no cell in common: A has {_describe(a)}; B has {_describe(b)}{alone}")
     cells = pd.DataFrame(rows)
     cells["p"] = holm(cells["p"].tolist())
     cells.attrs["alone"] = tuple(sum(map(len, of_side.values())) - matched for of_side in (left, right))
@@ -95,15 +95,15 @@ def _test_pairs(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
 def _differing(name: str, pairs: list[tuple[Any, Any]]) -> set[str]:
     """What A and B have of a column, where it differs."""
     pairs_of_values = {(of_a.get(name), of_b.get(name)) for of_a, of_b in pairs}
-    texts = {(_shown(a), _shown(b)) for a, b in pairs_of_values if a != b}
+    texts = {(_as_text(a), _as_text(b)) for a, b in pairs_of_values if a != b}
     return {f"{a} | {b}" for a, b in texts if a != b}  # two that are unset are none
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return "unset" if value is None or value != value else short(str(value))
 
 
-def _described(frame: pd.DataFrame) -> str:
+def _describe(frame: pd.DataFrame) -> str:
     tasks = frame[["model", "task"]].drop_duplicates().itertuples(index=False)
     return f"{len(frame)} cells of " + ", ".join(f"{model} · {task}" for model, task in tasks)
 

@@ -59,7 +59,7 @@ def differences(frame: pd.DataFrame, margin: float = MARGIN, reference: str = RE
         compared = [
             {key: of_setting[0][key] for key in SETTING}
             | {"variant": name, "reference": base}
-            | _compared(cells[setting], best, name, base, margin)
+            | _comparison(cells[setting], best, name, base, margin)
             for name in in_order(best)
             if name != base
         ]
@@ -83,7 +83,7 @@ def _reference(cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]],
     return name if name in best else max(with_options, key=score, default=None)
 
 
-def _compared(
+def _comparison(
     cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]], name: str, reference: str, margin: float
 ) -> dict[str, Any]:
     kind = "peak" if any(math.isnan(best[variant]["selected_lr"]) for variant in (name, reference)) else "selected"
@@ -97,7 +97,7 @@ def _compared(
     paired = None
     # Two seeds of each that are not shared say more of new seeds than one that is.
     if len(shared) > 1 or min(map(len, by_seed)) < 2:
-        paired = _paired(*([of_variant[seed] for seed in shared] for of_variant in by_seed))
+        paired = _paired_difference(*([of_variant[seed] for seed in shared] for of_variant in by_seed))
     if paired is not None:
         low, high = paired.interval()
         return row | {
@@ -115,7 +115,7 @@ def _compared(
     return row | _of_means(a, b, margin)
 
 
-def _paired(of_variant: Sequence[dict[str, Any]], of_reference: Sequence[dict[str, Any]]) -> Difference | None:
+def _paired_difference(of_variant: Sequence[dict[str, Any]], of_reference: Sequence[dict[str, Any]]) -> Difference | None:
     """Of cells of the same seeds; None where one diverged, or has no completions that reproduce its record's score."""
     if not of_variant or any(cell["status"] != "complete" for cell in (*of_variant, *of_reference)):
         return None  # a mean over seeds of which some diverged is no mean over problems

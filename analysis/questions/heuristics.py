@@ -20,7 +20,7 @@ from analysis.read.options import SETTING
 from analysis.stats import LEVEL, clusters
 from analysis.stats.bests import bests
 from analysis.stats.clusters import LEAST, Member
-from analysis.stats.curves import grouped, seed_means
+from analysis.stats.curves import group_rows, seed_means
 from analysis.stats.student import Estimate
 from analysis.style.rendering import Block, render
 
@@ -108,7 +108,7 @@ def tuning_gains(frame: pd.DataFrame) -> list[tuple[tuple[str, str], float, floa
     """
     keys = [key for key in SETTING if key != "batch_size"]
     gains = []
-    for cells in grouped(seed_means(frame), [*keys, "variant", "unwritten"]):
+    for cells in group_rows(seed_means(frame), [*keys, "variant", "unwritten"]):
         scores = {(cell["lr"], cell["batch_size"]): cell["test_mean"] for cell in cells}
         batches = {batch for _, batch in scores}
         lrs = [lr for lr in {lr for lr, _ in scores} if all((lr, batch) in scores for batch in batches)]

@@ -105,7 +105,7 @@ def _word(value: Any) -> str:
 def _value(value: Any) -> str:
     """As Hydra's grammar of overrides writes it: JSON, but for strings, keys and infinity."""
     if isinstance(value, str):
-        return _quoted(value)
+        return _quote(value)
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
     if isinstance(value, dict):
@@ -117,7 +117,7 @@ def _value(value: Any) -> str:
     return json.dumps(value)
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     """A backslash is one as it stands, except before a quote."""
     if "${" in value or value == "???" or "\0" in value:  # to OmegaConf a reference, and nothing; to a shell the end
         raise ValueError(f"the text {value!r}")

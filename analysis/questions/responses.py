@@ -107,14 +107,14 @@ def _setting(row: dict[Any, Any], varied: set[str]) -> str:
 
 def text(problem: Problem) -> str:
     """For the terminal: the problem, its answer, and what each cell said."""
-    lines = [f"{problem.set} {problem.id}", "", *_wrapped(problem.prompt, ""), "", f"Right: {problem.gold}", ""]
+    lines = [f"{problem.set} {problem.id}", "", *_wrap(problem.prompt, ""), "", f"Right: {problem.gold}", ""]
     before = None
     for answer in problem.answers:
         if (answer.variant, answer.setting) != before:
             lines += ["", f"{answer.variant} · {answer.setting}"]
             before = (answer.variant, answer.setting)
         lines += [f"  lr {format_lr(answer.lr)} seed {answer.seed}: {_mark(answer.score)}"]
-        lines += _wrapped(answer.completion.strip(), "      ")
+        lines += _wrap(answer.completion.strip(), "      ")
     right, unscored = (sum(test(answer.score) for answer in problem.answers) for test in (lambda score: score >= 1, math.isnan))
     count = f"{right} of {len(problem.answers)} answers are right" + (f", {unscored} unscored" if unscored else "")
     return visible("\n".join([*lines, "", f"{count}."]) + "\n")
@@ -135,7 +135,7 @@ def visible(text: str) -> str:
     return "".join(ascii(c)[1:-1] if unicodedata.category(c) in hidden and c not in "\n\t" else c for c in text)
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
+def _wrap(text: str, indent: str) -> list[str]:
     lines = []
     for line in visible(text).split("\n"):
         lines += textwrap.wrap(line, WIDTH, initial_indent=indent, subsequent_indent=indent) or [indent.rstrip()]

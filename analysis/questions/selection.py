@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.read.completions import verified_scores
 from analysis.read.options import SETTING
-from analysis.stats.curves import grouped
+from analysis.stats.curves import group_rows
 from analysis.stats.paired import difference
 
 FOLDS = 10
@@ -36,7 +36,7 @@ class Honest(NamedTuple):
         return self.peak - self.value
 
 
-def cross_fitted(cells: Sequence[Sequence[np.ndarray]], ids: Sequence[Sequence[str]]) -> Honest:
+def cross_fit(cells: Sequence[Sequence[np.ndarray]], ids: Sequence[Sequence[str]]) -> Honest:
     """Choose and score on different data, in turn (cross-validation over problems and, where there are several, over seeds).
 
     For each seed s and each of `FOLDS` folds f of the problems, the cell of the highest mean over the other seeds and the
@@ -72,11 +72,11 @@ def honest_peaks(frame: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row a setting and variant that has several learning rates, and of every one and seed completions that reproduce
-        the score, or a run that diverged: `SETTING`, `variant`, `peak_mean`, `honest` (`cross_fitted`),
+        the score, or a run that diverged: `SETTING`, `variant`, `peak_mean`, `honest` (`cross_fit`),
         `low` and `high` (95 %, as if each part of the problems had a choice of its own), and `optimism`, the difference.
     """
     rows = []
-    for curve in grouped(frame[frame["status"] != "failed"], [*SETTING, "variant"]):
+    for curve in group_rows(frame[frame["status"] != "failed"], [*SETTING, "variant"]):
         honest = _honest(curve)
         if honest is not None:
             low, high = difference(honest.sets, resampled=False).interval()
@@ -100,4 +100,4 @@ def _honest(curve: Sequence[dict[str, Any]]) -> Honest | None:
         [np.concatenate(of_seeds) for of_seeds in zip(*(scores.get((lr, s), nothing) for s in seeds), strict=True)]
         for lr in lrs
     ]
-    return cross_fitted(table, ids)
+    return cross_fit(table, ids)

@@ -79,7 +79,7 @@ def compare(cells: pd.DataFrame, blocks: pd.DataFrame) -> list[Comparison]:
         for of_blocks, measured in block_settings(start):
             files = {*of_setting["fingerprint"], *measured["fingerprint"]}
             if all(setting[key] == of_blocks[key] for key in MATCH) and len(files) == 1:
-                comparison = _compared(setting, of_setting, of_blocks, measured)
+                comparison = _comparison(setting, of_setting, of_blocks, measured)
                 comparisons += [comparison] if len(comparison.points) > 1 else []
     if start.empty:
         raise AnalysisError(
@@ -105,7 +105,7 @@ def _settings(frame: pd.DataFrame) -> str:
     return "; ".join(parts) or "none"
 
 
-def _compared(setting: dict[str, Any], cells: pd.DataFrame, of_blocks: dict[str, Any], blocks: pd.DataFrame) -> Comparison:
+def _comparison(setting: dict[str, Any], cells: pd.DataFrame, of_blocks: dict[str, Any], blocks: pd.DataFrame) -> Comparison:
     means = seed_means(cells)
     # With 0 everywhere the lowest learning rate ties as the best, which it is not.
     scored = means.groupby("variant")["validation_mean"].max() > 0
@@ -134,10 +134,10 @@ def _compared(setting: dict[str, Any], cells: pd.DataFrame, of_blocks: dict[str,
         remarks.append(f"Of other parameters than LoRA's, or trained by another optimiser: {', '.join(unlike)}.")
     title, subtitle = model_and_task(setting), hyperparameters(setting)
     alike = points[~points["variant"].isin(unlike)]
-    return Comparison(title, subtitle, measured, points, *_related(points), unlike, *_related(alike), remarks)
+    return Comparison(title, subtitle, measured, points, *_relations(points), unlike, *_relations(alike), remarks)
 
 
-def _related(points: pd.DataFrame) -> tuple[RankCorrelation, Estimate]:
+def _relations(points: pd.DataFrame) -> tuple[RankCorrelation, Estimate]:
     x, y = points["sharpness"].tolist(), points["lr"].tolist()
     return rank_correlation(x, y), slope(np.log(x).tolist(), np.log(y).tolist())
 

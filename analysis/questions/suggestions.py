@@ -12,7 +12,7 @@ import pandas as pd
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.questions.overrides import NAME, overrides
-from analysis.stats.curves import edge, grouped, highest, same_lr, seed_means, setting_key
+from analysis.stats.curves import edge, group_rows, highest, same_lr, seed_means, setting_key
 from analysis.style.palette import in_order
 
 STEP = 10**0.25
@@ -36,7 +36,7 @@ def suggestions(frame: pd.DataFrame) -> list[Suggestion]:
     written as it was, so that its cell is known as done. Of a config that no command can say there is a warning and no sweep.
     """
     best = {}
-    for cells in grouped(seed_means(frame), ["model", "task", "variant"]):
+    for cells in group_rows(seed_means(frame), ["model", "task", "variant"]):
         validated = [cell for cell in cells if not math.isnan(cell["validation_mean"])]
         candidates, score = (validated, "validation_mean") if validated else (cells, "test_mean")
         chosen = candidates[highest([cell[score] for cell in candidates])]
@@ -50,7 +50,7 @@ def suggestions(frame: pd.DataFrame) -> list[Suggestion]:
         for variant in in_order(name for *pair, name in best if pair == [model, task]):
             row, end = best[model, task, variant]
             steps = range(-4 if end in ("low", "both") else -2, (4 if end in ("high", "both") else 2) + 1)
-            lrs = [_written(row["lr"] * STEP**i, tried) for i in steps]
+            lrs = [_as_tried(row["lr"] * STEP**i, tried) for i in steps]
             curve = of_task & (frame["variant"] == variant) & (frame["status"] != "failed")
             seeds = sorted({cell["seed"] for cell in frame[curve].to_dict("records") if setting_key(cell) == setting_key(row)})
             try:
@@ -60,7 +60,7 @@ def suggestions(frame: pd.DataFrame) -> list[Suggestion]:
     return sweeps
 
 
-def _written(lr: float, tried: Sequence[float]) -> float:
+def _as_tried(lr: float, tried: Sequence[float]) -> float:
     """The learning rate tried that is meant, or four digits."""
     nearest = min(tried, key=lambda rate: abs(rate / lr - 1))
     return nearest if same_lr(nearest, lr) else float(f"{lr:.3e}")

@@ -35,7 +35,7 @@ def by_problems(of_a: Sequence[Row], of_b: Sequence[Row]) -> Row:
     row = {"a": a, "b": b, "difference": b - a, "seeds": len(of_a), "same": False}
     if all(cell["status"] == "diverged" for cell in (*of_a, *of_b)):
         return row | {"how": "diverged", "p": 1.0}
-    return row | (_paired(of_a, of_b) or _proportions(of_a, of_b))
+    return row | (_test_paired(of_a, of_b) or _proportions(of_a, of_b))
 
 
 def by_means(of_a: Row, of_b: Row) -> Row:
@@ -46,7 +46,7 @@ def by_means(of_a: Row, of_b: Row) -> Row:
     return {"a": a.mean, "b": b.mean, "difference": b.mean - a.mean, "seeds": min(a.n, b.n), "same": False} | tested
 
 
-def _paired(of_a: Sequence[Row], of_b: Sequence[Row]) -> Row | None:
+def _test_paired(of_a: Sequence[Row], of_b: Sequence[Row]) -> Row | None:
     cells = [*of_a, *of_b]
     fingerprints = {row.get("task.fingerprint") for row in cells}
     if len(fingerprints) > 1 or not isinstance(fingerprints.pop(), str):

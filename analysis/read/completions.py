@@ -168,14 +168,14 @@ def _test(path: Path) -> Iterator[dict[str, Any]]:
                 if not isinstance(completion, dict):
                     raise ValueError(f"a JSON {type(completion).__name__}, not an object")
                 if completion.get("split") == "test":
-                    yield _checked(completion)
+                    yield _check(completion)
             except ValueError as error:
                 raise ValueError(f"line {number}: {error}") from None
     if not number:
         raise ValueError("empty")
 
 
-def _checked(completion: dict[str, Any]) -> dict[str, Any]:
+def _check(completion: dict[str, Any]) -> dict[str, Any]:
     for key in TEXTS:
         if not isinstance(completion.get(key), str):
             get(completion, key, str)  # raises

@@ -67,7 +67,7 @@ def _read(directory: Path, proxies: bool, wide: bool) -> tuple[list[dict[str, An
     paths = sorted(directory.glob("*/record.json"))
     rows: list[dict[str, Any]] = read_published(directory) if is_published(directory) else []
     if not paths and not rows:
-        raise AnalysisError(_nothing_found(directory))
+        raise AnalysisError(_why_nothing(directory))
 
     skipped = 0
     for path in paths:
@@ -145,7 +145,7 @@ def _columns(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in columns.items() if key not in row}
 
 
-def _nothing_found(directory: Path) -> str:
+def _why_nothing(directory: Path) -> str:
     if (directory / "record.json").is_file():
         return f"{directory} is a single cell: pass the folder above it"
     folders = sum(path.is_dir() for path in directory.iterdir())

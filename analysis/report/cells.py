@@ -44,14 +44,14 @@ def cells(frame: pd.DataFrame, settings: dict[tuple[Any, ...], int], variants: S
         setting = None if row["status"] == "failed" else settings[setting_key(row)]
         numbers = [place, setting, number[row["variant"]]]
         values = [row[key] for key in ("lr", "seed", "n", "status", "test", "test_std", "validation")]
-        rows.append([row["id"], *numbers, *values, _rounded(row["seconds"])])
+        rows.append([row["id"], *numbers, *values, _round(row["seconds"])])
         of_cells.append(None if row["source"] else details.of(Path(row["path"])) | {"answers": samples.of(row["path"])})
     common = details.common()
     return {
         "columns": COLUMNS,
         "places": [dict(zip(PLACE, key, strict=True)) for key in places],
         "rows": rows,
-        "details": [detail and _apart(detail, common) for detail in of_cells],
+        "details": [detail and _own_facts(detail, common) for detail in of_cells],
         "common": common,
         "steps": [list(steps) for steps in details.steps],
         "problems": samples.problems,
@@ -82,8 +82,8 @@ class _Details:
             "groups": _optional(path, "training.groups", _groups, training.get("groups") or [], []),
             "training": {key: value for key, value in training.items() if isinstance(value, (int, float))},
             "finished": str(record.get("finished") or ""),
-            "evaluation": _measured(record, "evaluation", "seconds"),
-            "base": _measured(record, "base", "test"),
+            "evaluation": _measurement(record, "evaluation", "seconds"),
+            "base": _measurement(record, "base", "test"),
             "steps": self.steps.setdefault(tuple(steps), len(self.steps)),
             "loss": loss,
             "sharpness": _optional(path, "sharpness", _sharpness, record.get("sharpness") or [], []),
@@ -125,12 +125,12 @@ def _groups(groups: Sequence[dict[str, Any]]) -> list[list[Any]]:
     return rows if len(rows) > 1 else []
 
 
-def _measured(record: dict[str, Any], part: str, key: str) -> float | None:
+def _measurement(record: dict[str, Any], part: str, key: str) -> float | None:
     value = (record.get(part) or {}).get(key)
     return value if isinstance(value, (int, float)) else None
 
 
-def _apart(detail: dict[str, Any], common: dict[str, str]) -> dict[str, Any]:
+def _own_facts(detail: dict[str, Any], common: dict[str, str]) -> dict[str, Any]:
     """Facts that are not the common ones; None where a cell has no such key."""
     facts = detail["facts"]
     own = {key: value for key, value in facts.items() if common.get(key) != value}
@@ -164,5 +164,5 @@ def _plain(value: Any) -> Any:
     return None if value is None or pd.isna(value) else value.item() if hasattr(value, "item") else value
 
 
-def _rounded(seconds: float) -> float:
+def _round(seconds: float) -> float:
     return seconds if math.isnan(seconds) else round(seconds, 1)

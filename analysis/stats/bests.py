@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.read.options import SETTING
-from analysis.stats.curves import edge, grouped, highest, seed_means, selected_by
+from analysis.stats.curves import edge, group_rows, highest, seed_means, selected_by
 
 AXES = {"batch_size": ["batch_size"], "rank": ["rank"], "duration": ["train_samples", "epochs"]}
 """What peaks are shown over, beside the learning rate, and the columns of a setting that it is."""
@@ -24,7 +24,7 @@ def bests(frame: pd.DataFrame, over: Sequence[str] = ("batch_size",)) -> pd.Data
     means = seed_means(frame)
     keys = [key for key in SETTING if key not in over]
     rows = []
-    for cells in grouped(means.sort_values([*over, "lr"], kind="stable"), [*keys, "variant"]):
+    for cells in group_rows(means.sort_values([*over, "lr"], kind="stable"), [*keys, "variant"]):
         best = cells[highest([cell["test_mean"] for cell in cells])]
         tried = sorted(cell["lr"] for cell in cells if all(cell[name] == best[name] for name in over))
         selected = selected_by([cell["validation_mean"] for cell in cells])

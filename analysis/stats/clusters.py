@@ -25,6 +25,10 @@ def mean(members: Sequence[Member]) -> Estimate:
     m ± t(G − 1) · s / √G with the standard deviation s of the cluster means: Student's t interval, each cluster counting once
     however many numbers it has. Where sizes differ, the cluster-robust interval of the mean over all numbers covers too little
     (78 % for clusters of 20, 3 and 2). Below `LEAST` clusters the ends are NaN.
+
+    >>> members = [Member("math", 0.4), Member("math", 0.6), Member("code", 0.7), Member("chat", 0.9)]
+    >>> [round(number, 2) for number in mean(members)]
+    [0.7, 0.2, 1.2]
     """
     clusters = defaultdict(list)
     for member in members:

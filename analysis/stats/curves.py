@@ -50,7 +50,7 @@ def setting_of(row: dict[str, Any]) -> dict[str, Any]:
     return setting | ({"train_samples": math.nan} if setting["train_samples"] is None else {})
 
 
-def grouped(frame: pd.DataFrame, keys: Sequence[str]) -> list[list[dict[str, Any]]]:
+def group_rows(frame: pd.DataFrame, keys: Sequence[str]) -> list[list[dict[str, Any]]]:
     """Rows of each group as dicts, the groups by the order of their keys, the rows as in the frame."""
     groups = defaultdict(list)
     for number, row in zip(frame.groupby(list(keys), dropna=False).ngroup(), _records(frame), strict=True):
@@ -104,9 +104,16 @@ def peaks(frame: pd.DataFrame, within: float = BEST_RANGE) -> pd.DataFrame:
         `range_low`, `range_high`: the lowest and highest lr around the test peak such that all tried in between have a
         mean of at least (1 − `within`) · peak; NaN if the peak is 0;
         `diverged`, `cells`: counts over all learning rates and seeds.
+
+    >>> from analysis.published import FOLDER
+    >>> from analysis.read.load import load_records
+    >>> cells = load_records(FOLDER)
+    >>> best = peaks(cells[(cells["model"] == "gemma-3-1b") & (cells["batch_size"] == 16)])
+    >>> best.set_index("variant").loc[["lora", "pissa"], ["peak_lr", "peak_mean"]].to_dict("index")
+    {'lora': {'peak_lr': 0.0002, 'peak_mean': 0.2}, 'pissa': {'peak_lr': 0.00011247, 'peak_mean': 0.2061}}
     """
     rows = []
-    for curve in grouped(seed_means(frame), [*SETTING, "variant"]):  # by rising lr
+    for curve in group_rows(seed_means(frame), [*SETTING, "variant"]):  # by rising lr
         scores = [point["test_mean"] for point in curve]
         peak, selected = highest(scores), selected_by([point["validation_mean"] for point in curve])
         low, high = _best_range(scores, peak, within)
@@ -127,7 +134,11 @@ def peaks(frame: pd.DataFrame, within: float = BEST_RANGE) -> pd.DataFrame:
 
 
 def highest(scores: Sequence[float]) -> int:
-    """Index of the first maximum, on a tie the lowest learning rate's; NaN counts for none."""
+    """Index of the first maximum, on a tie the lowest learning rate's; NaN counts for none.
+
+    >>> highest([math.nan, 0.7, 0.9, 0.9])
+    2
+    """
     return max(range(len(scores)), key=lambda i: -math.inf if math.isnan(scores[i]) else scores[i])
 
 
@@ -144,7 +155,11 @@ def _point(curve: Sequence[dict[str, Any]], index: int | None, name: str) -> dic
 
 
 def edge(index: int, length: int) -> str:
-    """At which end of so many learning rates one is: "low", "high", "both" of a single one, else ""."""
+    """At which end of so many learning rates one is: "low", "high", "both" of a single one, else "".
+
+    >>> edge(0, 4), edge(2, 4), edge(3, 4), edge(0, 1)
+    ('low', '', 'high', 'both')
+    """
     if length == 1:
         return "both"
     return {0: "low", length - 1: "high"}.get(index, "")

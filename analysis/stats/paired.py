@@ -123,6 +123,15 @@ def difference(sets: Sequence[np.ndarray], resampled: bool = True) -> Difference
 
     Raises:
         ValueError: no problems, or sets of different numbers of seeds.
+
+    One seed, 200 problems, of which the first model solves 120, and the second 112 of the same:
+
+    >>> scores = np.zeros((1, 200))
+    >>> scores[0, 112:120] = 1
+    >>> d = difference([scores])
+    >>> low, high = d.interval()
+    >>> f"{d.value:.3f} [{low:.3f}, {high:.3f}], p = {d.p():.4f}"
+    '0.040 [0.013, 0.077], p = 0.0044'
     """
     seeds = {len(d) for d in sets}
     if len(seeds) != 1 or 0 in seeds or min(d.shape[1] for d in sets) == 0:

@@ -17,12 +17,16 @@ def seeds_needed(delta: float, components: Components, problems: int, most: int 
 
     Returns:
         NaN where the components are unknown, infinity where `most` do not suffice: the problems are too few.
+
+    >>> variances = Components(seed=1e-5, problem=0.002, rest=0.1)
+    >>> seeds_needed(0.01, variances, problems=1319), seeds_needed(0.01, variances, problems=200)
+    (19, inf)
     """
     if any(map(math.isnan, components)):
         return math.nan
 
     def enough(seeds: int) -> bool:
-        return _paired(delta, components, seeds, problems) >= POWER
+        return _paired_power(delta, components, seeds, problems) >= POWER
 
     return _first(enough, 1, most) if enough(most) else math.inf
 
@@ -35,6 +39,9 @@ def seeds_needed_unpaired(delta: float, std_a: float, std_b: float, most: int = 
         std_a: standard deviation over seeds of the first variant.
         std_b: of the second.
         most: beyond it the answer is infinity; NaN where a deviation is unknown.
+
+    >>> seeds_needed_unpaired(0.01, 0.005, 0.005)
+    6
     """
     total = std_a**2 + std_b**2
     if not total > 0:  # unknown, or values that happen to be equal
@@ -53,7 +60,7 @@ def problems_needed(delta: float, components: Components, seeds: int) -> float:
     """Test problems with which `seeds` seeds find a difference `delta` with `POWER`; infinity where the seeds are too few."""
 
     def enough(problems: int) -> bool:
-        return _paired(delta, components, seeds, problems) >= POWER
+        return _paired_power(delta, components, seeds, problems) >= POWER
 
     high = 2
     while not enough(high):
@@ -63,7 +70,7 @@ def problems_needed(delta: float, components: Components, seeds: int) -> float:
     return _first(enough, high // 2, high)
 
 
-def _paired(delta: float, components: Components, seeds: int, problems: int) -> float:
+def _paired_power(delta: float, components: Components, seeds: int, problems: int) -> float:
     """Power of `Difference.p` with S seeds and N problems.
 
     The variance is σ²_seed/S + σ²_problem/N + σ²_rest/(S·N), and σ²_problem at least what scores of 0 or 1 must have.

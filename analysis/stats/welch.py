@@ -45,6 +45,11 @@ def welch(a: Side, b: Side, shared: bool = False) -> Welch | None:
     Returns:
         None where nothing tells the noise: a deviation is unknown (with `shared`: both), or all that are known are 0. Few
         values that happen to be equal are no certainty.
+
+    >>> test = welch(Side(0.62, 0.01, 3), Side(0.60, 0.02, 3))
+    >>> low, high = test.interval()
+    >>> f"{test.value:.3f} [{low:.3f}, {high:.3f}], {test.df:.2f} degrees of freedom, p = {test.p:.3f}"
+    '0.020 [-0.022, 0.062], 2.94 degrees of freedom, p = 0.221'
     """
     informative = [side for side in (a, b) if side.informative]
     if len(informative) < (1 if shared else 2):

@@ -43,7 +43,7 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def shortened(text: str, longest: int) -> str:
+def shorten(text: str, longest: int) -> str:
     """At most so many characters, the last an ellipsis where some are left out."""
     return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
 
@@ -75,7 +75,7 @@ def spread(index: int, count: int, reach: float) -> float:
     return 0.0 if count < 2 else reach * (2 * index / (count - 1) - 1)
 
 
-def written(value: float) -> str:
+def tick_label(value: float) -> str:
     """A tick's label: plain where that is short."""
     return f"{value:g}" if 1e-3 <= value < 1e4 else format_lr(value)
 
@@ -85,7 +85,7 @@ def log_axis(
     name: str,
     values: Iterable[float],
     ends: Iterable[float] = (),
-    label: Callable[[float], str] = written,
+    label: Callable[[float], str] = tick_label,
 ) -> None:
     """Make the axis `name`, "x" or "y", logarithmic, with room for the positive values and for the ends of their bars.
 
@@ -136,17 +136,17 @@ def lr_ticks(axes: Axes, name: str, tried: Iterable[float], room: float) -> None
 def title(axes: Axes, words: str, below: str | Sequence[str], width: float, lines: int = 0) -> None:
     """A title in bold and small grey lines below it: text wrapped to `width` inches, or ready lines; at least `lines` high.
 
-    Both are shortened, the title to one line, the text below to `MOST_LINES`: they must leave room for the axes.
+    Both are shorten, the title to one line, the text below to `MOST_LINES`: they must leave room for the axes.
     """
-    wrapped = _wrapped(below, int(SMALL_AN_INCH * width)) if isinstance(below, str) else below
+    wrapped = _wrap(below, int(SMALL_AN_INCH * width)) if isinstance(below, str) else below
     height = LINE_HEIGHT * max(lines, len(wrapped))
-    short = plain(shortened(words, int(BOLD_AN_INCH * width)))
+    short = plain(shorten(words, int(BOLD_AN_INCH * width)))
     axes.set_title(short, loc="left", fontsize=11, fontweight="bold", pad=height + 7)
     above = axes.transAxes + ScaledTranslation(0, (height + 4) / 72, axes.figure.dpi_scale_trans)
     axes.text(0, 1, plain("\n".join(wrapped)), transform=above, va="top", fontsize=8.5, color=GREY, linespacing=1.15)
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(text, width, max_lines=MOST_LINES, placeholder=" …")
 
 
@@ -155,7 +155,7 @@ def legend(style_of: dict[str, Style], width: float = LINE_WIDTH) -> list[Line2D
     lines = []
     for variant, style in style_of.items():
         line: dict[str, Any] = marker(style, 6) | {"color": style.color, "linestyle": style.linestyle, "linewidth": width}
-        lines.append(Line2D([], [], label=plain(shortened(variant, LONGEST_NAME)), path_effects=casing(width=width), **line))
+        lines.append(Line2D([], [], label=plain(shorten(variant, LONGEST_NAME)), path_effects=casing(width=width), **line))
     return lines
 
 

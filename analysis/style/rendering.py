@@ -40,25 +40,25 @@ def render(blocks: Sequence[Block], notes: Sequence[str], style: str) -> str:
     for block in blocks:
         head = [f"### {block.title}", "", block.subtitle] if marked else [block.title, block.subtitle]
         body = _markdown(block) if marked else _text(block)
-        remarks = _listed(block.remarks, marked)
+        remarks = _list_lines(block.remarks, marked)
         copied = ["```", *block.copied, "```"] if marked and block.copied else block.copied
         parts.append("\n".join([*head, "", *body, *(line for lines in (remarks, copied) if lines for line in ("", *lines))]))
-    return "\n\n\n".join([*parts, "\n".join(_listed(notes, marked))]) + "\n"
+    return "\n\n\n".join([*parts, "\n".join(_list_lines(notes, marked))]) + "\n"
 
 
-def _listed(lines: Sequence[str], marked: bool) -> list[str]:
+def _list_lines(lines: Sequence[str], marked: bool) -> list[str]:
     return [f"- {line}" if marked else textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines]
 
 
 def _markdown(block: Block) -> list[str]:
     rule = ["--:" if side == ">" else ":--" for side in block.align]
 
-    def written(cell: str) -> str:
+    def write(cell: str) -> str:
         text = cell.strip().replace("|", "\\|")
         return f"**{text}**" if isinstance(cell, Best) else text
 
     rows = [block.header, rule, *block.rows]
-    return ["| " + " | ".join(map(written, row)) + " |" for row in rows]
+    return ["| " + " | ".join(map(write, row)) + " |" for row in rows]
 
 
 def _text(block: Block) -> list[str]:

@@ -36,7 +36,7 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
                 curve = of_batch[of_batch["variant"] == variant].set_index("lr")["test_mean"]
                 peak = curve.sort_index().idxmax()
                 rows.append([str(batch), variant, *(_score(curve.get(lr, math.nan), lr == peak) for lr in lrs)])
-        remarks = [f"Best over learning rate and batch size: {_listed(best)}."]
+        remarks = [f"Best over learning rate and batch size: {_list_of_best(best)}."]
         if len(best) > 1:
             remarks.append(f"Spread of {len(best)} variants (max - min): {100 * spread(best):.2f} points.")
         remarks += beside_axis(of_setting)
@@ -52,7 +52,7 @@ def _score(mean: float, best: bool) -> str:
     return Best(f"{100 * mean:.2f}") if best else f"{100 * mean:.2f}"
 
 
-def _listed(best: pd.DataFrame) -> str:
+def _list_of_best(best: pd.DataFrame) -> str:
     rows: Any = best.set_index("variant")
     return "; ".join(
         f"{name} {format_score(rows.loc[name, 'mean'], rows.loc[name, 'std'])} "

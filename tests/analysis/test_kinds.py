@@ -56,8 +56,8 @@ def cells(runs, write):
 
 @pytest.mark.parametrize("kinds", [TABLES, FIGURES])
 def test_every_kind_keeps_its_promise_and_is_described(kinds):
-    assert len(kinds.names()) > 5 and len(kinds.described().splitlines()) == len(kinds.names())
-    for name, line in zip(kinds.names(), kinds.described().splitlines(), strict=True):
+    assert len(kinds.names()) > 5 and len(kinds.describe().splitlines()) == len(kinds.names())
+    for name, line in zip(kinds.names(), kinds.describe().splitlines(), strict=True):
         module = kinds.module(name)
         assert callable(module.blocks) and callable(module.frame) if kinds is TABLES else callable(module.draw)
         assert line.split()[0] == name and len(line.split()) > 3

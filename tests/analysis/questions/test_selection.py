@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.questions.selection import cross_fitted
+from analysis.questions.selection import cross_fit
 
 
 def ids(problems):
@@ -15,7 +15,7 @@ def test_equal_cells_have_a_peak_above_their_truth_and_an_honest_score_at_it():
     peaks, honest = [], []
     for _ in range(60):
         cells = [[(generator.random((3, 200)) < 0.5).astype(float)] for _ in range(20)]
-        found = cross_fitted(cells, ids(200))
+        found = cross_fit(cells, ids(200))
         peaks.append(found.peak)
         honest.append(found.value)
     assert np.mean(peaks) > 0.53
@@ -24,7 +24,7 @@ def test_equal_cells_have_a_peak_above_their_truth_and_an_honest_score_at_it():
 
 def test_luck_on_problems_is_not_counted_with_one_seed():
     generator = np.random.default_rng(4)
-    honest = [cross_fitted([[(generator.random((1, 200)) < 0.5) * 1.0] for _ in range(20)], ids(200)).value for _ in range(60)]
+    honest = [cross_fit([[(generator.random((1, 200)) < 0.5) * 1.0] for _ in range(20)], ids(200)).value for _ in range(60)]
     assert np.mean(honest) == pytest.approx(0.5, abs=3 * np.std(honest) / 60**0.5)
 
 
@@ -34,13 +34,13 @@ def test_luck_of_a_seed_is_not_counted():
     honest = []
     for _ in range(60):
         cells = [[np.full((3, 100), 0.5) + 0.1 * generator.standard_normal((3, 1))] for _ in range(20)]
-        honest.append(cross_fitted(cells, ids(100)).value)
+        honest.append(cross_fit(cells, ids(100)).value)
     assert np.mean(honest) == pytest.approx(0.5, abs=3 * np.std(honest) / 60**0.5)
 
 
 def test_a_clear_best_cell_loses_nothing():
     cells = [[np.full((2, 50), value)] for value in (0.2, 0.9, 0.3)]
-    found = cross_fitted(cells, ids(50))
+    found = cross_fit(cells, ids(50))
     assert found.value == pytest.approx(0.9)
     assert found.chosen == pytest.approx([0, 1, 0])
     assert found.optimism == pytest.approx(0)
@@ -49,4 +49,4 @@ def test_a_clear_best_cell_loses_nothing():
 
 def test_sets_count_alike():
     cells = [[np.full((1, 10), 0.2), np.full((1, 1000), 0.6)]]
-    assert cross_fitted(cells, [ids(10)[0], ids(1000)[0]]).value == pytest.approx(0.4, abs=0.03)
+    assert cross_fit(cells, [ids(10)[0], ids(1000)[0]]).value == pytest.approx(0.4, abs=0.03)

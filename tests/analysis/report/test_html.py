@@ -383,9 +383,7 @@ def test_settings_of_one_cell_need_no_frame_each(runs, write, complete, monkeypa
             return _original(*given, **named)
 
         monkeypatch.setattr(owner, name, counted)
-    monkeypatch.setattr(
-        "analysis.questions.selection.cross_fitted", lambda *_: pytest.fail("one learning rate leaves no choice")
-    )
+    monkeypatch.setattr("analysis.questions.selection.cross_fit", lambda *_: pytest.fail("one learning rate leaves no choice"))
     needed = []
     for start, end in ((0, 10), (10, 40)):
         for i in range(start, end):
