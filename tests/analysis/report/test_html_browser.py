@@ -330,6 +330,19 @@ def test_a_cell_shows_hostile_completions_as_text(show):
     assert browser.title == "LoRA variants on tiny · arithmetic"
 
 
+def test_a_cell_of_several_parameter_groups_shows_them(browser, runs, write, tmp_path):
+    groups = [{"name": "lora_A", "lr": 2e-3, "parameters": 1000}, {"name": HOSTILE, "lr": 3.2e-2, "parameters": 2000}]
+    write("loraplus", 2e-3, 0, 0.5, training={"steps": 2, "seconds": 4.2, "loss": [[1, 2.3]], "groups": groups})
+    write_page(tree(load_records(runs)), tmp_path / "report.html")
+    browser.get("about:blank")
+    browser.get(f"file://{tmp_path / 'report.html'}")
+    click(browser, "#cells tbody td a")
+    waits(browser, "!document.getElementById('cell').hidden")
+    assert {"group lora_A", f"group {HOSTILE}"} <= set(texts(browser, "#cell .facts dt"))
+    facts = texts(browser, "#cell .facts dd")
+    assert {"peak learning rate 2e-3", "1,000 values", "peak learning rate 3.2e-2", "2,000 values"} <= set(facts)
+
+
 def test_a_failed_cell_shows_its_error_as_text(show, runs):
     browser = show()
     [failed] = [row[0] for row in tree(load_records(runs))["cells"]["rows"] if row[7] == "failed"]
