@@ -89,8 +89,11 @@ table: .venv/.installed  ## print the peak table of RUNS and draw its learning-r
 report: .venv/.installed  ## write OUT (RUNS/report.html), one page of all results that opens from disk; ARGS=--published
 	@$(BIN)/python -m analysis report "$(RUNS)" --out "$(OUT)" $(ARGS)
 
+hessian: BLOCKS = $(or $(patsubst output_dir=%,%,$(filter output_dir=%,$(ARGS))),runs/hessian)
 hessian: .venv/.installed  ## sharpness of MODEL (tiny) by variant, layer and matrix; ARGS="matrices=q_proj layers=0,13,27"
 	@$(BIN)/python -m hessian model=$(MODEL) $(SHARPNESS) $(ARGS)
+	@$(BIN)/python -m analysis table "$(BLOCKS)" --kind sharpness
+	@for kind in $(if $(filter blocks=joint,$(ARGS)),,layers) box samples; do $(BIN)/python -m analysis plot "$(BLOCKS)" --kind sharpness_$$kind || exit; done
 
 bench-analysis: .venv/.installed-dev  ## reading 100,000 records, and a report of 5,000 cells in a browser; RUNS=folder with a record
 	@$(BIN)/python -m benchmarks.bench_analysis "$(RUNS)" $(ARGS)

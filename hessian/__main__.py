@@ -1,9 +1,9 @@
 """``python -m hessian``: the largest Hessian eigenvalue of every adapter block, for many variants at once."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lorabench.contributed import config_dirs, let_import, without_config_dirs
@@ -17,15 +17,15 @@ OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed")
 """Keys that hessian.checkpoint decides."""
 
 USAGE = """usage: python -m hessian [key=value ...]
-       python -m hessian report FOLDER [--out FOLDER] [--format text|markdown|csv]
-       python -m hessian advise FOLDER --lr LOW,HIGH [--published FILE]
 
 Sharpness of LoRA variants: λmax and λmin of the Hessian of the fine-tuning loss, for the adapter of one matrix at a time.
-Leaves a record for every block in output_dir, a table and three figures; a block that has its record is not computed again.
+Leaves a record for every block in output_dir, for python -m analysis to show; what has its record is not computed again.
 
   python -m hessian variants=lora,pissa matrices=q_proj layers=0,2
   python -m hessian model=smollm2-135m task=math task.path=DATA rank=16 samples=auto layers=auto
-  python -m hessian advise runs/hessian --lr 1e-4,1e-3
+  python -m analysis table runs/hessian --kind sharpness
+  python -m analysis plot runs/hessian --kind sharpness_layers     # or sharpness_box, sharpness_samples
+  python -m analysis advise runs/hessian --lr 1e-4,1e-3
 
 Keys and defaults (conf/hessian.yaml; groups model, task and trainer as for python -m lorabench):
 
@@ -53,10 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(words: list[str]) -> None:
     if {"-h", "--help"} & set(words[:1]):
         print(USAGE + (CONF / "hessian.yaml").read_text(), end="")
-    elif words[:1] in (["report"], ["advise"]):
-        from hessian.commands import run
-
-        run(words)
     else:
         _measure(words)
 
@@ -82,9 +78,8 @@ def _measure(words: list[str]) -> None:
             raise UserError(
                 "the GPU's memory is full; lower hessian.memory_gb or trainer.micro_batch_tokens (blocks with records are kept)"
             ) from error
-    from hessian.commands import show
-
-    show(Path(study.settings.output_dir), Path(study.settings.output_dir))
+    folder = study.settings.output_dir
+    print(f"records: {folder}; python -m analysis table {shlex.quote(folder)} --kind sharpness shows them")
 
 
 def composed(words: Sequence[str]) -> "DictConfig":
@@ -96,7 +91,7 @@ def composed(words: Sequence[str]) -> "DictConfig":
     register()
     for word in words:
         if "=" not in word:
-            raise UserError(f"'{word}' is neither key=value nor a command; see python -m hessian --help")
+            raise UserError(f"'{word}' is not key=value; see python -m hessian --help")
     listed = []
     for word in words:
         key, _, value = word.partition("=")

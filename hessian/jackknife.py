@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.correlation import LEVEL
+from analysis.stats import LEVEL
 
 SUBSPACE = 4
 """Ritz vectors in whose span the eigenvector may move when a sequence is left out."""

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.blocks import KIND, REFERENCE, SCHEMA_VERSION
+from analysis.read import REFERENCE
+from analysis.read.block import KIND, SCHEMA_VERSION
 from hessian import jackknife, starts
 from hessian.blocks import Place
 from hessian.operator import Hessian, LeafHessian

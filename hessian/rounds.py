@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.blocks import REFERENCE
+from analysis.read import REFERENCE
 from hessian import jackknife
 from hessian.measure import Asked, leaves, references, written
 from hessian.study import Study

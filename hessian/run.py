@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from analysis.blocks import REFERENCE
+from analysis.read import REFERENCE
+from analysis.stats.order_statistics import median
 from hessian import rounds, starts
 from hessian.adapters import AdapterHessian
 from hessian.blocks import Place
 from hessian.measure import Asked, leaves, passes, references, solved, written
-from hessian.report import median
 from hessian.study import Study
 from lorabench.cells.checks import check_output
 from lorabench.terminal.bars import note
@@ -70,7 +70,7 @@ def order_of_layers(study: Study) -> list[int]:
 def medians_known(study: Study, variants: Sequence[str], layers: Sequence[int]) -> bool:
     """Whether the median ratio to LoRA over all layers is known to ``hessian.precision`` for each variant and matrix.
 
-    The interval is that of the order statistics (a sign test), at the level of ``report.median``.
+    The interval is that of the order statistics (a sign test), at the level of ``order_statistics.median``.
     """
     for matrix in {place.matrix for place in study.places}:
         places = [place for place in study.places if place.matrix == matrix and place.layer in layers]

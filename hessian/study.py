@@ -9,7 +9,8 @@ from typing import Any
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from analysis.blocks import KIND, REFERENCE, read_block
+from analysis.read import REFERENCE
+from analysis.read.block import KIND, read_block
 from hessian.blocks import Place, choose, places_of
 from hessian.schema import Config, HessianConfig
 from hessian.settings import Solver

@@ -180,5 +180,9 @@ def test_a_built_package_carries_configs_and_checkpoint(tmp_path):
     assert assets
     for file in assets:
         assert file.relative_to(ROOT).as_posix() in held
-    assert {"lorabench/tiny/checkpoint/model.safetensors", "hydra_plugins/lorabench_sweepers.py", "sweeps/bench/tables/tiny.csv"} <= held
+    assert {
+        "lorabench/tiny/checkpoint/model.safetensors",
+        "hydra_plugins/lorabench_sweepers.py",
+        "sweeps/bench/tables/tiny.csv",
+    } <= held
     assert not any(name.startswith(("conf/", "tests/")) for name in held)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -147,7 +148,6 @@ def test_a_cell_without_its_start_is_refused(tmp_path):
 
 def test_what_the_cell_decides_is_not_used_and_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("hessian.run.run", lambda study: None)
-    monkeypatch.setattr("hessian.commands.show", lambda *_: None)
     checkpoint = finished(tmp_path / "cell")
     command_line.main([checkpoint, "rank=4", "layers=3", "trainer.max_length=100", f"output_dir={tmp_path}"])
     told = "not used, since the cell of hessian.checkpoint has its own: rank=4 trainer.max_length=100\n"
@@ -233,7 +233,7 @@ def command(folder, *words):
         ("hessian.tool=1", "unknown key 'hessian.tool'; did you mean 'tol'?"),
         ("rnk=4", "unknown key 'rnk'; did you mean 'rank'?"),
         ("hessian.checkpoint=nowhere", "hessian.checkpoint=nowhere holds no record"),
-        ("nonsense", "'nonsense' is neither key=value nor a command"),
+        ("nonsense", "'nonsense' is not key=value"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, word, line):
@@ -244,11 +244,13 @@ def test_bad_input_is_one_line(tmp_path, word, line):
     assert not done.stdout
 
 
-def test_the_command_prints_a_table_and_draws(tmp_path):
+def test_the_command_says_what_shows_its_records(tmp_path):
     done = command(tmp_path, "layers=2,3", "variants=lora,olora")
     assert done.returncode == 0, done.stderr
-    assert "olora" in done.stdout
-    assert {"sharpness_layers.png", "sharpness_box.png", "sharpness_samples.png"} <= {p.name for p in tmp_path.iterdir()}
+    shown = f"python -m analysis table {tmp_path} --kind sharpness"
+    assert done.stdout == f"records: {tmp_path}; {shown} shows them\n"
+    table = subprocess.run([sys.executable, *shlex.split(shown)[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert table.returncode == 0 and "olora" in table.stdout, table.stderr
 
 
 def test_help_is_there():
