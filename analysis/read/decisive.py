@@ -32,11 +32,8 @@ def options(record: dict[str, Any]) -> dict[str, dict[str, str]]:
     else:
         variant = _with_version(variant)
         setting["task"] = {"version": 1} | _with_version(get(record, "identity.task", dict))
-        setting["trainer"] = {
-            key: value for key, value in get(record, "identity.trainer", dict).items() if key != "version"
-        } | (
-            {} if get(record, "identity.trainer", dict).get("version") == 1 else {"version": identity["trainer"].get("version")}
-        )
+        trainer = get(record, "identity.trainer", dict)
+        setting["trainer"] = {key: value for key, value in trainer.items() if (key, value) != ("version", 1)}
     setting["model"] = {"dtype": "auto"} | get(record, "identity.model", dict)
     flat = flat_options(setting, leave_out=(*AXES, "variant", *PART)) | _evaluator(evaluator, "evaluator")
     decisive = {key: value for key, value in flat.items() if value != "null" and OF_SCHEMA_1.get(key) != value}

@@ -11,14 +11,15 @@ from analysis.published import FOLDER as PUBLISHED
 from analysis.questions.overrides import ROOT, overrides
 from analysis.questions.suggestions import suggestions
 from analysis.read.load import load_records
-from lorabench.cell import Cell
+from lorabench.cells.cell import Cell
+from lorabench.cells.session import current
 from lorabench.schema import register
 
 
 def composed(words):
     register()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return Cell.of(compose("config", list(words))).config
+        return Cell.of(compose("config", list(words)), current()).config
 
 
 def of(runs):

@@ -11,17 +11,28 @@ from analysis.stats.curves import peaks
 GROUPS = [{"name": "lora_A", "lr": 0.002, "parameters": 1000}, {"name": "lora_B", "lr": 0.032, "parameters": 2000}]
 
 
-def as_schema_2(path, every=None, **parts):
-    """Rewrite a record of the fixture as schema 2 has it."""
+def part(node, **changed):
+    """What a part of the config is in an identity: its settings, and the version of each of its classes."""
+    target = f"lorabench.{node['name']}.Class"
+    return {"_target_": target, "code": {target: 1, "lorabench.base.Base": 1}} | node | changed
+
+
+def as_schema_2(path, every=None, identity=None, **parts):
+    """Rewrite a record of the fixture as schema 2 has it; `identity` changes what decides it."""
     record = json.loads(path.read_text())
-    record |= {"schema_version": 2, "identity": {"cell": "0" * 64, "parts": ["unlike schema 1"]}, "unheard_of": {"a": [1]}}
-    probe = {"_target_": "lorabench.probes.hessian.Hessian", "name": "hessian", "every": every}
-    record["config"] |= {"probe": probe if every else {"_target_": "lorabench.probes.none.Nothing", "name": "none"}}
-    record["config"] |= {
+    probe = {"_target_": "hessian.along.Along", "name": "hessian", "every": every}
+    record["config"] |= {"probe": probe if every else {"_target_": "lorabench.probes.none.NoProbe", "name": "none"}}
+    config, before = record["config"], record["identity"]
+    record |= {"schema_version": 2, "unheard_of": {"a": [1]}}
+    record["identity"] = {
+        "model": {"fingerprint": before["model"]["fingerprint"]},
+        "task": part(config["task"], fingerprint=before["task"]["fingerprint"]),
+        "variant": part(config["variant"]),
+        "trainer": config["trainer"] | {"version": 1},
+        "evaluator": part(config["evaluator"]),
+        **{key: config[key] for key in ("lr", "batch_size", "rank", "seed", "train_samples", "epochs")},
         "train_fraction": 1,
-        "subset": {"_target_": "x", "name": "random"},
-        "model": {"name": "tiny", "dtype": "auto"},
-    }
+    } | (identity or {})
     record["training"] |= {"groups": GROUPS[:1], "lr": [[1, [0.001]], [2, [0.002]]]}
     for key, value in parts.items():
         record[key] = record[key] | value if isinstance(record[key], dict) else value
@@ -34,6 +45,8 @@ def old(write):
     """A cell of schema 1, whose record names the settings of its probe `hessian`."""
     path = write(seed=0, test=0.5)
     record = json.loads(path.read_text())
+    record["identity"]["task"] |= {"_target_": "lorabench.arithmetic.Class", "version": 1}
+    record["identity"]["variant"] = record["identity"]["variant"] | {"_target_": "lorabench.lora.Class"}
     record["config"]["hessian"] = {"_target_": "hessian.along.Along", "every": None, "samples": 32}
     path.write_text(json.dumps(record))
     return path
@@ -63,24 +76,47 @@ def test_a_probe_and_knobs_set_nothing_apart(runs, write, old):
 @pytest.mark.parametrize(
     ("change", "options"),
     [
-        ({"data": {"fingerprint": "sha256:" + "c" * 64}}, "task.fingerprint=sha256:cccccccc"),
         ({"model": {"fingerprint": "sha256:" + "d" * 64}}, "model.fingerprint=sha256:dddddddd"),
-        ({"config": {"trainer": {"warmup_ratio": 0.1, "betas": [0.9, 0.999]}}}, "trainer.warmup_ratio=0.1"),
-        ({"config": {"evaluator": {"name": "vllm", "max_model_len": 64}}}, "evaluator=vllm, evaluator.max_model_len=64"),
-        ({"config": {"evaluator": {"name": "lm_eval", "limit": 20, "engine": {"name": "hf", "batch_tokens": 1}}}},
-         "evaluator=lm_eval, evaluator.engine=hf, evaluator.limit=20"),
-        ({"config": {"task": {"name": "arithmetic", "max_new_tokens": 9}}}, "task.max_new_tokens=9"),
+        ({"trainer": {"warmup_ratio": 0.1, "betas": [0.9, 0.999], "version": 1}}, "trainer.warmup_ratio=0.1"),
+        ({"trainer": {"warmup_ratio": 0.03, "betas": [0.9, 0.999], "version": 2}}, "trainer.version=2"),
+        ({"evaluator": part({"name": "mine", "temperature": 1})}, "evaluator=mine, evaluator.temperature=1"),
+        (
+            {
+                "evaluator": part(
+                    {"name": "lm_eval", "engine": {"engine": part({"name": "hf"}), "max_model_len": 64}, "limit": 20}
+                )
+            },
+            "evaluator=lm_eval, evaluator.engine=hf, evaluator.engine.max_model_len=64, evaluator.limit=20",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_decides_a_result_sets_cells_apart(runs, write, old, change, options):
-    config = json.loads(old.read_text())["config"]
-    path = write(seed=1)
-    as_schema_2(path, **(change if "config" not in change else {}))
-    record = json.loads(path.read_text())
-    record["config"] |= change.get("config", {})
-    path.write_text(json.dumps(record))
-    assert config["variant"] == record["config"]["variant"]
+    as_schema_2(write(seed=1), identity=change)
     assert load_records(runs).set_index("seed")["options"][1] == options
+
+
+def test_the_code_of_a_part_sets_cells_apart(runs, write):
+    """A method that was edited is another method; of the same code, cells are one curve."""
+    code = {"lorabench.lora.Class": "sha256:aaaa", "lorabench.base.Base": 1}
+    for seed, version in enumerate(("sha256:aaaa", "sha256:aaaa", "sha256:bbbb")):
+        path = write(seed=seed)
+        config = json.loads(path.read_text())["config"]
+        as_schema_2(path, identity={"variant": part(config["variant"], code=code | {"lorabench.lora.Class": version})})
+    names = load_records(runs).set_index("seed")["variant"].to_dict()
+    assert names == {0: "lora version=sha256:aaaa", 1: "lora version=sha256:aaaa", 2: "lora version=sha256:bbbb"}
+
+
+def test_what_schema_1_wrote_down_though_it_was_the_default(runs, write, old):
+    """Nulls, the rows that a source must have, and a time limit's factor of 1; schema 2 leaves them out."""
+    record = json.loads(old.read_text())
+    more = {"sets": None, "train": {"hub": "a/b", "rows": 5}, "timeout_factor": 1.0, "version": 3}
+    record["identity"]["task"] |= more
+    old.write_text(json.dumps(record))
+    path = write(seed=1)
+    before = json.loads(path.read_text())["identity"]["task"]
+    code = {"lorabench.arithmetic.Class": 3, "lorabench.base.Base": 1}
+    as_schema_2(path, identity={"task": part(before, train={"hub": "a/b"}, code=code)})
+    assert set(load_records(runs)["options"]) == {""}
 
 
 def test_an_option_of_a_variant_is_part_of_its_name(runs, write, old):
@@ -89,10 +125,10 @@ def test_an_option_of_a_variant_is_part_of_its_name(runs, write, old):
 
 
 def test_a_proxy_is_one(runs, write, old):
-    part = {"train_fraction": 0.1, "subset": {"_target_": "x", "name": "tsds", "bandwidth": 0.3}}
     path = as_schema_2(write(seed=1))
     record = json.loads(path.read_text())
-    record["config"] |= part
+    record["config"] |= {"train_fraction": 0.1, "subset": {"_target_": "x", "name": "tsds", "bandwidth": 0.3}}
+    record["identity"] |= {"train_fraction": 0.1, "subset": part({"name": "tsds", "bandwidth": 0.3})}
     path.write_text(json.dumps(record))
     row = load_records(runs, proxies=True).set_index("seed").loc[1]
     assert (row["train_fraction"], row["subset"], row["options"]) == (0.1, "tsds bandwidth=0.3", "")
@@ -101,10 +137,10 @@ def test_a_proxy_is_one(runs, write, old):
 def test_what_schema_2_lacks_is_told(runs, write, old, caplog):
     path = as_schema_2(write(seed=1))
     record = json.loads(path.read_text())
-    del record["config"]["trainer"]
+    del record["identity"]["trainer"]
     path.write_text(json.dumps(record))
     assert len(load_records(runs)) == 1
-    assert f"skipped {path}: config.trainer is missing" in caplog.text
+    assert f"skipped {path}: identity.trainer is missing" in caplog.text
 
 
 def test_the_page_shows_groups_where_there_are_several(runs, write, old, caplog):
