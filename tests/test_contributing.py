@@ -152,3 +152,33 @@ def test_a_tracker(checkout):
     assert [[line["step"], [line["lr"]]] for line in lines[1:-1]] == record["training"]["lr"][1::2]
     assert (lines[-1]["status"], lines[-1]["test"]) == ("complete", record["metrics"]["test"]["mean"])
     assert "tracker" not in record["config"]
+
+
+def test_a_search_method(checkout):
+    folder = checkout("sweeps/search/nearby.py", "conf/hydra/sweeper/nearby.yaml")
+    axes = ["lr=6e-4,2e-3,6e-3", "rank=4,8", "hydra.sweeper.initial=2", "hydra.sweeper.budget=3"]
+    done = lorabench("hydra/sweeper=nearby", *axes, "output_dir=runs", "-m", path=folder, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert len(list((folder / "runs").glob("*/record.json"))) == 3
+    [journal] = (folder / "runs" / "search").glob("nearby-*.jsonl")
+    assert '"nearby"' in journal.read_text().splitlines()[0]
+
+
+def test_a_table_and_a_figure(checkout):
+    folder = checkout("analysis/tables/diverged.py", "analysis/figures/splits.py")
+    done = lorabench("variant=lora,pissa", "lr=2e-3,1e6", "output_dir=runs", "-m", path=folder, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    table = python("analysis", "table", "runs", "--kind", "diverged", path=folder, cwd=folder)
+    assert table.returncode == 0, table.stderr
+    assert re.findall(r"^(lora|pissa) +2 +(\S+)$", table.stdout, re.M) == [("lora", "50%"), ("pissa", "50%")]
+    for command in ("table", "plot"):
+        assert "diverged" in (helped := python("analysis", command, "--help", path=folder, cwd=folder)).stdout or command == "plot"
+        assert "splits" in helped.stdout or command == "table"
+    csv = python("analysis", "table", "runs", "--kind", "diverged", "--format", "csv", path=folder, cwd=folder)
+    assert csv.returncode == 0, csv.stderr
+    plot = python("analysis", "plot", "runs", "--kind", "splits", path=folder, cwd=folder)
+    assert plot.returncode == 0, plot.stderr
+    assert (folder / "runs" / "splits.png").stat().st_size > 5000
+    (folder / "mine.py").write_text(recipes()["analysis/tables/diverged.py"])
+    own = python("analysis", "table", "runs", "--kind", "mine.py", path=folder, cwd=folder)
+    assert own.stdout == table.stdout
