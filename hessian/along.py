@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from hessian import jackknife, starts
-from hessian.adapters import AdapterHessian, Parameters
 from hessian.blocks import choose, places_of
-from hessian.passes import Passes
+from hessian.products.adapters import AdapterHessian, Parameters
+from hessian.products.passes import Passes
 from hessian.settings import Solver
 from hessian.solve import solve
 from lorabench.errors import UserError
@@ -23,8 +23,8 @@ class Along(Probe):
     """λmax at the present weights of an adapted model, of what the variant trains in each chosen matrix.
 
     Attributes:
-        matrices: names of linear layers, or one name.
-        layers: indices of decoder layers, or one; None for all.
+        matrices: names of linear layers, or a name.
+        layers: numbers of decoder layers, or a number; None for all.
         tol: relative residual at which an eigenvalue is accepted.
         max_iter: most products of a block.
         memory_gb: GiB that graphs and Lanczos bases may each hold.
@@ -41,6 +41,8 @@ class Along(Probe):
     memory_gb: float = field(metadata=KNOB)
     attention: str
 
+    _noted: bool = field(default=False, init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (isinstance(self.samples, int) and self.samples >= 2):
@@ -52,7 +54,7 @@ class Along(Probe):
         return Solver(self, "probe")
 
     def check(self, variant: Variant, names: Sequence[str], dtype: str) -> None:
-        """Raise UserError unless the adapted linear layers of these names have all blocks that are asked for."""
+        """Raise UserError unless the adapted linear layers of these names have all blocks that are chosen."""
         if dtype == "bfloat16":
             raise UserError("probe=hessian: second derivatives need float32, not bfloat16; use model.dtype=float32")
         self._layers(names)
@@ -68,6 +70,9 @@ class Along(Probe):
         """
         if sum(example.target_tokens > 0 for example in examples) < 2:
             raise UserError("probe=hessian: fewer than two of the samples have a target token; raise probe.samples")
+        if not self._noted:
+            starts.note_outside(model, variant)
+            self._noted = True
         mode = model.training
         model.eval()
         rows = []

@@ -3,16 +3,17 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from analysis.blocks import KIND, REFERENCE, SCHEMA_VERSION
 from hessian import jackknife, starts
-from hessian.blocks import Place
-from hessian.operator import Hessian, LeafHessian
-from hessian.passes import Passes
-from hessian.solve import Solved, solve
+from hessian.blocks import Block, Place
+from hessian.products.leaves import LeafHessian
+from hessian.products.operator import Hessian
+from hessian.products.passes import Passes
+from hessian.solve import Solution, solve
 from hessian.study import Study
 from lorabench.errors import UserError
 from lorabench.files import digest, write_json
@@ -20,32 +21,22 @@ from lorabench.provenance import device_state, git_state, versions
 from lorabench.training import memory
 from lorabench.training.data import Encoded
 
-
-@dataclass(frozen=True)
-class Asked:
-    """A block to be solved."""
-
-    variant: str
-    place: Place
+Solutions = Iterator[tuple[Block, Solution, dict[str, Any]]]
+"""Blocks, their eigenvalues, and what the record says of how they were computed."""
 
 
-Found = Iterator[tuple[Asked, Solved, dict[str, Any]]]
-"""Blocks, what is known of their eigenvalues, and what the record says of how."""
-
-
-def leaves(study: Study, asked: Sequence[Asked], samples: int) -> Found:
+def solve_leaves(study: Study, blocks: Sequence[Block], samples: int) -> Solutions:
     """Solve blocks of bilinear variants in one layer, which share its graphs."""
-    names = list(dict.fromkeys(one.place.name for one in asked))
-    blocks: dict[Asked, Any] = {}
-    for variant in dict.fromkeys(one.variant for one in asked):
-        mine = [one for one in asked if one.variant == variant]
-        built = study.method(variant).variant
-        factors = starts.factors(study.base, built, [o.place.name for o in mine], study.settings.seed, study.calibration)
-        blocks |= dict(zip(mine, factors, strict=True))
-    data = passes(study, study.base.model, study.examples(samples), asked[0].place.layer)
-    yield from solved(
-        study, LeafHessian(data, names, study.solver.budget(study.trainer)), asked, [blocks[one] for one in asked]
-    )
+    names = list(dict.fromkeys(block.place.name for block in blocks))
+    factors: dict[Block, Any] = {}
+    for name in dict.fromkeys(block.variant for block in blocks):
+        of_variant = [block for block in blocks if block.variant == name]
+        variant, matrices = study.method(name).variant, [block.place.name for block in of_variant]
+        starting = starts.factors(study.base, variant, matrices, study.settings.seed, study.calibration)
+        factors |= dict(zip(of_variant, starting, strict=True))
+    data = passes(study, study.base.model, study.examples(samples), blocks[0].place.layer)
+    hessian = LeafHessian(data, names, study.solver.budget(study.trainer))
+    yield from solve_blocks(study, hessian, blocks, [factors[block] for block in blocks])
 
 
 def passes(study: Study, model: Any, examples: Sequence[Encoded], layer: int) -> Passes:
@@ -53,19 +44,26 @@ def passes(study: Study, model: Any, examples: Sequence[Encoded], layer: int) ->
     return Passes(model, examples, layer, study.base.tokenizer.pad_token_id, study.hessian.attention)
 
 
-def solved(study: Study, hessian: Hessian, asked: Sequence[Asked], blocks: Sequence[Any]) -> Found:
+def solve_blocks(study: Study, hessian: Hessian, blocks: Sequence[Block], parameters: Sequence[Any]) -> Solutions:
     """Solve the blocks; ``seconds_with_others`` counts from the start of the first of them.
 
+    Args:
+        study: what the blocks are of.
+        hessian: of all of them.
+        blocks: in the order in which they are yielded.
+        parameters: ``Factors`` or ``Parameters`` of each block, as the Hessian takes them.
+
     Raises:
-        UserError: a block has fewer values than the eigenvalues asked for.
+        UserError: a block has fewer values than eigenvalues are wanted.
     """
-    for block in blocks:
-        if study.settings.k > block.size:
-            raise UserError(f"k={study.config['k']}: the block of {block.name} has {block.size} values; lower k")
+    for values in parameters:
+        if study.settings.k > values.size:
+            raise UserError(f"k={study.settings.k}: the block of {values.name} has {values.size} values; lower k")
     memory.reset_peak(study.base.device)
-    generators = [starts.generator(study.settings.seed, f"lanczos/{one.variant}/{one.place.name}") for one in asked]
+    generators = [starts.generator(study.settings.seed, f"lanczos/{block.variant}/{block.place.name}") for block in blocks]
     started = time.perf_counter()
-    for one, found in zip(asked, solve(hessian, blocks, generators, study.solver.rule(study.settings.k)), strict=True):
+    solutions = solve(hessian, parameters, generators, study.solver.rule(study.settings.k))
+    for block, solution in zip(blocks, solutions, strict=True):
         facts = {
             "path": type(hessian).__name__,
             "sequences": len(hessian.passes.examples),
@@ -75,62 +73,68 @@ def solved(study: Study, hessian: Hessian, asked: Sequence[Asked], blocks: Seque
             "graph_bytes": hessian.bytes,
             "peak_memory_bytes": memory.peak(study.base.device),
             "seconds_with_others": round(time.perf_counter() - started, 3),
-            "solved_together": len(asked),
+            "solved_together": len(blocks),
         }
-        yield one, found, facts
+        yield block, solution, facts
 
 
 def references(study: Study, places: Sequence[Place]) -> dict[str, jackknife.Estimate]:
-    """λmax of LoRA's blocks with and without each sequence, from their records."""
-    found = {place.name: study.record(REFERENCE, place.name) for place in places if REFERENCE in study.methods}
+    """λmax of LoRA's blocks with and without each sequence, by matrix, from their records."""
+    if REFERENCE not in study.methods:
+        return {}
+    records = {place.name: study.record(Block(REFERENCE, place)) for place in places}
     return {
         name: jackknife.Estimate(record["data"]["value"], record["left_out"])
-        for name, record in found.items()
+        for name, record in records.items()
         if record is not None
     }
 
 
-def written(
-    study: Study, found: Found, reference: dict[str, jackknife.Estimate], more: Mapping[Asked, dict[str, Any]] | None = None
-) -> Iterator[Asked]:
-    """Write the record of each block as soon as it is solved.
+def write_records(
+    study: Study,
+    solutions: Solutions,
+    reference: dict[str, jackknife.Estimate],
+    more: Mapping[Block, dict[str, Any]] | None = None,
+) -> Iterator[Block]:
+    """Write the record of each block as soon as it is solved, and yield the block.
 
     Args:
         study: what the blocks are of.
-        found: the blocks; LoRA's, where they are among them, come first.
-        reference: LoRA's λmax by matrix; those of ``found`` are added.
+        solutions: of the blocks; LoRA's, where they are among them, come first.
+        reference: LoRA's λmax by matrix; those of ``solutions`` are added.
         more: further entries of a block's record.
     """
-    for one, values, facts in found:
-        estimate = jackknife.largest(values.parts, facts["target_tokens"])
-        if one.variant == REFERENCE and study.trained is None:
-            reference[one.place.name] = estimate
-        _write(study, one, values, estimate, reference.get(one.place.name), facts | (more or {}).get(one, {}))
-        yield one
+    for block, solution, facts in solutions:
+        estimate = jackknife.largest(solution.parts, facts["target_tokens"])
+        if block.variant == REFERENCE and study.trained is None:
+            reference[block.place.name] = estimate
+        further = facts | (more or {}).get(block, {})
+        write_json(study.file(block), _record(study, block, solution, estimate, reference.get(block.place.name), further))
+        yield block
 
 
-def _write(
+def _record(
     study: Study,
-    one: Asked,
-    values: Solved,
+    block: Block,
+    solution: Solution,
     estimate: jackknife.Estimate,
     reference: jackknife.Estimate | None,
     facts: dict[str, Any],
-) -> None:
-    result = values.result
-    identity = study.identity(one.variant, one.place.name)
+) -> dict[str, Any]:
+    result = solution.result
+    identity = study.identity(block)
     log_ratio = jackknife.log_ratio(estimate, reference) if reference else None
-    record = {
+    return {
         "schema_version": SCHEMA_VERSION,
         "id": digest(identity),
         "kind": KIND,
         "model": study.model.name,
         "weights": study.model.weights,
         "task": study.task.name,
-        "variant": one.variant,
-        "layer": None if study.settings.blocks == "joint" else one.place.layer,
+        "variant": block.variant,
+        "layer": None if study.settings.blocks == "joint" else block.place.layer,
         "layers": study.depth,
-        "matrix": one.place.matrix,
+        "matrix": block.place.matrix,
         "rank": study.settings.rank,
         "seed": study.settings.seed,
         "lambda_max": result.eigenvalues[0],
@@ -146,19 +150,18 @@ def _write(
         "data": asdict(jackknife.interval(estimate)),
         "ratio": _ratio(log_ratio) if log_ratio else None,
         "left_out": estimate.left_out,
-        "growth": jackknife.growth(values.parts, facts["target_tokens"]),
+        "growth": jackknife.growth(solution.parts, facts["target_tokens"]),
         **facts,
         "dtype": "float32",
         "attention": study.hessian.attention,
         "checkpoint": study.hessian.checkpoint,
         "identity": identity,
-        "variant_config": study.method(one.variant).node,
+        "variant_config": study.method(block.variant).node,
         "device": device_state(study.base.device, study.base.model.dtype),
         "versions": versions(),
         "git": git_state(),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_json(study.file(one.variant, one.place.name), record)
 
 
 def _ratio(interval: jackknife.Interval) -> dict[str, float]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from analysis.blocks import REFERENCE
 from hessian import rounds, starts
-from hessian.adapters import AdapterHessian
-from hessian.blocks import Place
-from hessian.measure import Asked, leaves, passes, references, solved, written
+from hessian.blocks import Block, Place
+from hessian.measure import passes, references, solve_blocks, solve_leaves, write_records
+from hessian.products.adapters import AdapterHessian
 from hessian.report import median
 from hessian.study import Study
 from lorabench.cells.checks import check_output
@@ -28,34 +28,34 @@ def run(study: Study) -> list[dict[str, Any]]:
     clock = Clock(study)
     if study.settings.blocks == "joint" or study.trained is not None:
         for name in study.methods:
-            _adapters(study, name, study.places, clock)
-        return _found(study, study.places)
+            _solve_adapters(study, name, study.places, clock)
+        return _records(study, study.places)
     # Variants that share one graph first: the others take their samples and their reference from them.
     shared = [name for name, method in study.methods.items() if method.variant.bilinear]
     layers = []
     for layer in order_of_layers(study):
-        _bilinear(study, shared, layer, clock)
+        _solve_bilinear(study, shared, layer, clock)
         layers.append(layer)
-        if study.settings.layers == "auto" and medians_known(study, shared, layers):
+        if study.settings.layers == "auto" and medians_suffice(study, shared, layers):
             break
     places = [place for place in study.places if place.layer in layers]
     for name in study.methods:
         if name not in shared:
-            _adapters(study, name, places, clock)
+            _solve_adapters(study, name, places, clock)
     if study.settings.samples == "auto":
         for name, method in study.companions.items():
             if not method.variant.bilinear:
-                _adapters(study, name, [place for place in places if study.record(name, place.name)], clock)
-    return _found(study, places)
+                _solve_adapters(study, name, [place for place in places if study.record(Block(name, place))], clock)
+    return _records(study, places)
 
 
-def _found(study: Study, places: Sequence[Place]) -> list[dict[str, Any]]:
-    found = [study.record(name, place.name) for name in study.methods for place in places]
-    return [record for record in found if record is not None]
+def _records(study: Study, places: Sequence[Place]) -> list[dict[str, Any]]:
+    records = [study.record(Block(name, place)) for name in study.methods for place in places]
+    return [record for record in records if record is not None]
 
 
 def order_of_layers(study: Study) -> list[int]:
-    """The layers asked for; with layers=auto the first, the last, then always the middle of the widest gap."""
+    """The layers of the blocks; with layers=auto the first, the last, then always the middle of the widest gap."""
     layers = sorted({place.layer for place in study.places})
     if study.settings.layers != "auto" or len(layers) < 3:
         return layers
@@ -67,69 +67,67 @@ def order_of_layers(study: Study) -> list[int]:
     return [layers[i] for i in chosen]
 
 
-def medians_known(study: Study, variants: Sequence[str], layers: Sequence[int]) -> bool:
-    """Whether the median ratio to LoRA over all layers is known to ``hessian.precision`` for each variant and matrix.
+def medians_suffice(study: Study, variants: Sequence[str], layers: Sequence[int]) -> bool:
+    """Whether these layers tell the median ratio to LoRA over all of them to ``hessian.precision``, of each variant and matrix.
 
     The interval is that of the order statistics (a sign test), at the level of ``report.median``.
     """
     for matrix in {place.matrix for place in study.places}:
         places = [place for place in study.places if place.matrix == matrix and place.layer in layers]
         for name in variants:
-            found = [study.record(name, place.name) or {} for place in places]
-            ratios = [record["ratio"]["value"] for record in found if record.get("ratio")]
             if name == REFERENCE:
                 continue
-            known = median(ratios)
-            if not known.sure or math.log(known.high / known.low) > 2 * math.log1p(study.hessian.precision):
+            records = [study.record(Block(name, place)) or {} for place in places]
+            middle = median([record["ratio"]["value"] for record in records if record.get("ratio")])
+            if not middle.sure or math.log(middle.high / middle.low) > 2 * math.log1p(study.hessian.precision):
                 return False
     return True
 
 
-def _bilinear(study: Study, variants: Sequence[str], layer: int, clock: "Clock") -> None:
+def _solve_bilinear(study: Study, variants: Sequence[str], layer: int, clock: "Clock") -> None:
     places = [place for place in study.places if place.layer == layer]
-    asked = [Asked(name, place) for place in places for name in variants]
+    blocks = [Block(name, place) for place in places for name in variants]
     if study.settings.samples == "auto":
-        rounds.settle(study, asked)
-        for one in asked:
-            clock.done(one)
+        rounds.settle(study, blocks)
+        for block in blocks:
+            clock.count(block)
         return
-    missing = [one for one in asked if study.record(one.variant, one.place.name) is None]
+    missing = [block for block in blocks if study.record(block) is None]
     if missing:
-        for one in written(study, leaves(study, missing, study.most_samples), references(study, places)):
-            clock.done(one)
+        solutions = solve_leaves(study, missing, study.most_samples)
+        for block in write_records(study, solutions, references(study, places)):
+            clock.count(block)
 
 
-def _adapters(study: Study, variant: str, places: Sequence[Place], clock: "Clock") -> None:
+def _solve_adapters(study: Study, name: str, places: Sequence[Place], clock: "Clock") -> None:
     """Blocks through the real adapters: attached once, then layer by layer."""
-    missing = [place for place in places if not _there(study, variant, place)]
+    missing = [place for place in places if not _has_record(study, Block(name, place))]
     if not missing:
         return
-    built = study.method(variant).variant
-    with starts.attached(study.base, built, study.settings.seed, study.calibration) as adapted:
+    variant = study.method(name).variant
+    with starts.adapted_model(study.base, variant, study.settings.seed, study.calibration) as adapted:
         if study.trained is not None:
-            starts.load_cell(study.base, built, adapted, study.trained.parent)
-        if beyond := starts.outside(adapted, built):
-            note(f"variant={variant}: {len(beyond)} parameters outside its matrices are in no block, such as {beyond[0]}")
+            starts.load_cell(study.base, variant, adapted, study.trained.parent)
+        starts.note_outside(adapted, variant)
         for layer in sorted({place.layer for place in missing}):
             here = [place for place in missing if place.layer == layer]
-            samples = _sequences(study, here[0]) or study.most_samples
-            data = passes(study, adapted, study.examples(samples), layer)
-            blocks = [starts.parameters(adapted, built, place.name, study.members(place)) for place in here]
-            hessian = AdapterHessian(data, blocks, study.solver.budget(study.trainer))
-            asked = [Asked(variant, place) for place in here]
-            for one in written(study, solved(study, hessian, asked, blocks), references(study, here)):
-                clock.done(one)
+            data = passes(study, adapted, study.examples(_sequences(study, here[0]) or study.most_samples), layer)
+            parameters = [starts.parameters(adapted, variant, place.name, study.members(place)) for place in here]
+            hessian = AdapterHessian(data, parameters, study.solver.budget(study.trainer))
+            solutions = solve_blocks(study, hessian, [Block(name, place) for place in here], parameters)
+            for block in write_records(study, solutions, references(study, here)):
+                clock.count(block)
 
 
-def _there(study: Study, variant: str, place: Place) -> bool:
+def _has_record(study: Study, block: Block) -> bool:
     """Whether the block has its record, on as many sequences as LoRA's."""
-    record = study.record(variant, place.name)
-    return record is not None and record["sequences"] == (_sequences(study, place) or record["sequences"])
+    record = study.record(block)
+    return record is not None and record["sequences"] == (_sequences(study, block.place) or record["sequences"])
 
 
 def _sequences(study: Study, place: Place) -> int | None:
     """The number of sequences that LoRA's block was measured on."""
-    record = study.record(REFERENCE, place.name) if REFERENCE in study.methods else None
+    record = study.record(Block(REFERENCE, place)) if REFERENCE in study.methods else None
     return None if record is None else record["sequences"]
 
 
@@ -137,19 +135,19 @@ class Clock:
     """Progress with time left; a block's cost grows with the layers above it."""
 
     def __init__(self, study: Study):
-        blocks = [Asked(name, place) for place in study.places for name in study.methods]
-        missing = [one for one in blocks if study.record(one.variant, one.place.name) is None]
-        self._left = {one: study.depth - one.place.layer + 2 for one in missing}  # and the head
+        blocks = [Block(name, place) for place in study.places for name in study.methods]
+        missing = [block for block in blocks if study.record(block) is None]
+        self._left = {block: study.depth - block.place.layer + 2 for block in missing}  # and the head
         self._spent, self._total = 0, len(blocks)
         self._started = time.monotonic()
         if len(missing) < len(blocks):
             note(f"{len(blocks) - len(missing)} of {self._total} blocks were done before")
 
-    def done(self, one: Asked) -> None:
-        """Count a block, and say how it stands; one that had a record before is not counted again."""
-        if one not in self._left:
+    def count(self, block: Block) -> None:
+        """Count a block as done, and say how it stands; one that had a record before is not counted again."""
+        if block not in self._left:
             return
-        self._spent += self._left.pop(one)
+        self._spent += self._left.pop(block)
         left = (time.monotonic() - self._started) / self._spent * sum(self._left.values())
-        what = f"{one.variant} layer {one.place.layer} {one.place.matrix}"
+        what = f"{block.variant} layer {block.place.layer} {block.place.matrix}"
         note(f"[{self._total - len(self._left)}/{self._total}] {what}: done, {format_duration(left)} left")
