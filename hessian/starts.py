@@ -52,6 +52,7 @@ def adapted_model(base: Base, variant: Variant, number: int, calibration: Calibr
     finally:
         variant.detach(adapted)
         base.restore()
+        base.model.requires_grad_(False)  # a variant may train some of the base
 
 
 def load_cell(base: Base, variant: Any, adapted: Any, folder: Path) -> None:

@@ -105,12 +105,12 @@ def variant(name, rank, **fields):
     return instantiate(node | fields, _convert_="all")
 
 
-def study_of(folder, *words):
+def study_of(folder, *words, searchpath=()):
     """The study of a command line, with everything that its construction checks."""
     from hessian.__main__ import composed
     from hessian.study import Study
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        study = Study(composed([f"output_dir={folder}", *words]), current())
+        study = Study(composed([f"output_dir={folder}", *words]), current(), searchpath)
         assert study.methods and study.places
     return study

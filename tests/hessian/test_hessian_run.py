@@ -159,11 +159,20 @@ def command(folder, *words):
         ("nonsense", "'nonsense' is neither key=value nor a command"),
     ],
 )
-def test_bad_input_is_one_line(tmp_path, word, line):
-    done = command(tmp_path, "layers=3", "variants=lora", word)
+def test_bad_input_is_one_line(tmp_path, capsys, word, line):
+    with pytest.raises(SystemExit) as ended:
+        command_line.main([*SMALL, f"output_dir={tmp_path}", "layers=3", "variants=lora", word])
+    assert ended.value.code == 2
+    out, err = capsys.readouterr()
+    assert line in err
+    assert err.count("\n") == 1, err
+    assert not out
+
+
+def test_a_process_ends_with_that_line(tmp_path):
+    done = command(tmp_path, "nonsense")
     assert done.returncode == 2
-    assert line in done.stderr
-    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr == "hessian: 'nonsense' is neither key=value nor a command; see python -m hessian --help\n"
     assert not done.stdout
 
 
