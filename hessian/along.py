@@ -41,23 +41,22 @@ class Along(Probe):
     memory_gb: float = field(metadata=KNOB)
     attention: str
 
-    _noted: bool = field(default=False, init=False, repr=False, compare=False)
-
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (isinstance(self.samples, int) and self.samples >= 2):
             raise UserError(f"probe.samples={self.samples} must be a whole number of at least 2")
         assert self._solver
+        self._noted = False  # what no block has, once a run
 
     @cached_property
     def _solver(self) -> Solver:
         return Solver(self, "probe")
 
     def check(self, variant: Variant, names: Sequence[str], dtype: str) -> None:
-        """Raise UserError unless the adapted linear layers of these names have all blocks that are chosen."""
+        """Raise UserError unless the variant adapts all that is chosen of the linear layers of these names."""
         if dtype == "bfloat16":
             raise UserError("probe=hessian: second derivatives need float32, not bfloat16; use model.dtype=float32")
-        self._layers(names)
+        self._chosen(names, variant.targets(names))
 
     def measure(
         self, model: Any, variant: Variant, examples: Sequence[Encoded], pad: int, trainer: TrainerConfig, seed: int
@@ -65,7 +64,7 @@ class Along(Probe):
         """λmax of the chosen blocks, one entry each; the model is left in the mode in which it was.
 
         Raises:
-            UserError: a matrix in which the variant trains nothing, too few samples, or what ``hessian.passes.check`` refuses.
+            UserError: a matrix in which the variant trains nothing, too few samples, or what ``hessian.products.passes.check`` refuses.
             ArithmeticError: products that are not finite.
         """
         if sum(example.target_tokens > 0 for example in examples) < 2:
@@ -77,7 +76,8 @@ class Along(Probe):
         model.eval()
         rows = []
         try:
-            for layer, names in self._layers(name for name, _ in adapter_layers(model)).items():
+            adapted = [name for name, _ in adapter_layers(model)]
+            for layer, names in self._chosen(adapted, adapted).items():
                 passes = Passes(model, examples, layer, pad, self.attention)
                 blocks = [starts.parameters(model, variant, name, [name]) for name in names]
                 rows += self._rows(passes, blocks, trainer, seed)
@@ -90,9 +90,9 @@ class Along(Probe):
         generators = [starts.generator(seed, f"along/{block.name}") for block in blocks]
         tokens = [example.target_tokens for example in passes.examples]
         rows = []
-        for block, solved in zip(blocks, solve(hessian, blocks, generators, self._solver.rule()), strict=True):
-            result = solved.result
-            spread = jackknife.interval(jackknife.largest(solved.parts, tokens))
+        for block, solution in zip(blocks, solve(hessian, blocks, generators, self._solver.rule()), strict=True):
+            result = solution.result
+            spread = jackknife.interval(jackknife.largest(solution.parts, tokens))
             rows.append(
                 {
                     "name": block.name,
@@ -105,11 +105,10 @@ class Along(Probe):
             )
         return rows
 
-    def _layers(self, names: Any) -> dict[int, list[str]]:
-        """Names of the chosen matrices by layer."""
-        model = places_of(names)
-        adapted = {place.matrix for place in model}
+    def _chosen(self, names: Sequence[str], adapted: Sequence[str]) -> dict[int, list[str]]:
+        """The chosen of the model's matrices by layer."""
+        matrices = {place.matrix for place in places_of(adapted)}
         layers: dict[int, list[str]] = {}
-        for place in choose(model, adapted, self.matrices, self.layers, "probe."):
+        for place in choose(places_of(names), matrices, self.matrices, self.layers, "probe."):
             layers.setdefault(place.layer, []).append(place.name)
         return layers

@@ -134,7 +134,7 @@ def test_a_frozen_factor_is_not_in_the_block(own):
 @pytest.mark.parametrize("cls", [LoRAFA, FrozenA])
 def test_products_are_those_of_the_trained_factor_alone(cls, examples, budget):
     base, name = family("qwen3"), full_name(1, "k_proj")
-    variant = cls(name="mine", rank=3, alpha=6, dropout=0.0, target_modules=TARGETS)
+    variant = small(cls)
     with starts.adapted_model(base, variant, 0, None) as adapted:
         block = starts.parameters(adapted, variant, name, [name])
         [weight] = factor_b(dict(adapter_layers(adapted))[name])
@@ -189,33 +189,40 @@ def along(matrix):
     )
 
 
-def measure(probe, cls, examples, times=1):
-    """What the probe gives of the small model, adapted by ``cls``; and the dense Hessian's eigenvalues over both factors, and B."""
-    base, name = family("llama"), full_name(1, probe.matrices)
-    variant = cls(name="mine", rank=3, alpha=6, dropout=0.0, target_modules=TARGETS)
+def small(cls):
+    return cls(name="mine", rank=3, alpha=6, dropout=0.0, target_modules=TARGETS)
+
+
+def measure(probe, variant, examples, times=1):
+    """What the probe gives of the small model with this variant, at the last time."""
+    base = family("llama")
     with starts.adapted_model(base, variant, 0, None) as adapted:
         for _ in range(times):
             rows = probe.measure(adapted, variant, examples, base.tokenizer.pad_token_id, SETTINGS, 0)
-        precise = copy.deepcopy(adapted).double()
-        layer = dict(adapter_layers(precise))[name]
-        dense = [dense_through(precise, examples, tensors(layer)) for tensors in (both_factors, factor_b)]
-    return rows, *(float(torch.linalg.eigvalsh(matrix)[-1]) for matrix in dense)
+    return rows
 
 
 @pytest.mark.parametrize("cls", [LoRA, LoRAFA, FrozenA, Louder, WithNorms])
 def test_along_training_the_block_is_what_is_trained(cls, examples):
-    [row], of_both, of_b = measure(along("o_proj"), cls, examples)
+    base, variant = family("llama"), small(cls)
+    with starts.adapted_model(base, variant, 0, None) as adapted:
+        precise = copy.deepcopy(adapted).double()
+    layer = dict(adapter_layers(precise))[full_name(1, "o_proj")]
+    matrix = dense_through(precise, examples, both_factors(layer))
+    count = layer.lora_B["default"].weight.numel()
+    of_both, of_b = (float(torch.linalg.eigvalsh(block)[-1]) for block in (matrix, matrix[-count:, -count:]))
+    [row] = measure(along("o_proj"), variant, examples)
     assert row["lambda_max"] == pytest.approx(of_b if cls in (LoRAFA, FrozenA) else of_both, rel=1e-3)
     assert of_b < 0.99 * of_both
 
 
 def test_along_training_nothing_to_measure_is_one_line(examples):
     with pytest.raises(UserError, match=r"^variant=mine trains nothing in model\.layers\.1\.self_attn\.v_proj"):
-        measure(along("v_proj"), QueriesOnly, examples)
+        measure(along("v_proj"), small(QueriesOnly), examples)
 
 
 def test_along_training_what_is_outside_is_said_once(examples, capsys):
-    [_row], *_ = measure(along("q_proj"), WithNorms, examples, times=2)
+    measure(along("q_proj"), small(WithNorms), examples, times=2)
     assert capsys.readouterr().err.count("6 parameters outside its matrices are in no block") == 1
 
 
