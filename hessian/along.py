@@ -64,7 +64,7 @@ class Along(Probe):
         """λmax of the chosen blocks, one entry each; the model is left in the mode in which it was.
 
         Raises:
-            UserError: a matrix in which the variant trains nothing, too few samples, or what ``hessian.products.passes.check`` refuses.
+            UserError: a matrix in which the variant trains nothing, too few samples, or what ``products.passes.check`` refuses.
             ArithmeticError: products that are not finite.
         """
         if sum(example.target_tokens > 0 for example in examples) < 2:
