@@ -49,6 +49,15 @@ class Factors:
         return vector[:count].view(self.lora_A.shape), vector[count:].view(self.lora_B.shape)
 
 
+class _Second(NamedTuple):
+    """Of one vector: δe and h [batch, time, m], x·δAᵀ and x·Aᵀ [batch, time, r]."""
+
+    change: torch.Tensor
+    h: torch.Tensor
+    moved: torch.Tensor
+    inner: torch.Tensor
+
+
 class LeafGraph(Graph):
     """A micro-batch's graph over zero leaves e at the outputs of some matrices: y = Wx + e.
 
@@ -109,7 +118,7 @@ class LeafGraph(Graph):
                 entries.append((second_j.change * second_k.h).sum((1, 2)) + block.scale * cross.sum((1, 2)))
         return torch.stack(entries, dim=1).view(-1, len(columns), len(columns))
 
-    def _seconds(self, blocks: Sequence[Factors], vectors: Sequence[torch.Tensor]) -> "list[_Second]":
+    def _seconds(self, blocks: Sequence[Factors], vectors: Sequence[torch.Tensor]) -> list[_Second]:
         seconds: dict[int, _Second] = {}
         for name in dict.fromkeys(block.name for block in blocks):
             on_matrix = [index for index, block in enumerate(blocks) if block.name == name]
@@ -119,7 +128,7 @@ class LeafGraph(Graph):
                 seconds |= zip(indices, passed, strict=True)
         return [seconds[index] for index in range(len(blocks))]
 
-    def _at_once(self, blocks: Sequence[Factors], vectors: Sequence[torch.Tensor]) -> "Iterator[_Second]":
+    def _at_once(self, blocks: Sequence[Factors], vectors: Sequence[torch.Tensor]) -> Iterator[_Second]:
         """Of one matrix, by one pass through the graph."""
         name = blocks[0].name
         x, g, e = self._x[name], self._g[name], self._e[name]
@@ -133,15 +142,6 @@ class LeafGraph(Graph):
         several, given = len(changes) > 1, torch.stack(changes)
         (h,) = torch.autograd.grad(g, e, given if several else given[0], retain_graph=True, is_grads_batched=several)
         return map(_Second, changes, h if several else [h], moved, inner)
-
-
-class _Second(NamedTuple):
-    """δe and h [batch, time, m], x·δAᵀ and x·Aᵀ [batch, time, r]."""
-
-    change: torch.Tensor
-    h: torch.Tensor
-    moved: torch.Tensor
-    inner: torch.Tensor
 
 
 class LeafHessian(Hessian):

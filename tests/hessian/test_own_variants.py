@@ -106,7 +106,8 @@ def own(tmp_path):
 
 def records_of(study):
     """LoRA's record, and that of ``mine``."""
-    return tuple({record["variant"]: record for record in run(study)}[name] for name in ("lora", "mine"))
+    records = {record["variant"]: record for record in run(study)}
+    return records["lora"], records["mine"]
 
 
 def factor_b(layer):
@@ -119,16 +120,16 @@ def both_factors(layer):
 
 def test_a_frozen_factor_is_not_in_the_block(own):
     study = own(LoRAFA)
-    lora, mine = records_of(study)
-    assert (lora["path"], mine["path"]) == ("LeafHessian", "AdapterHessian")
+    lora, contributed = records_of(study)
+    assert (lora["path"], contributed["path"]) == ("LeafHessian", "AdapterHessian")
     variant, model = study.method("mine").variant, copy.deepcopy(study.base.model)
     model = variant.attach(model, seed.generator(0, "init"), study.calibration).double().eval()
     values = torch.linalg.eigvalsh(dense_through(model, study.examples(3), factor_b(dict(adapter_layers(model))[NAME])))
     assert len(values) == 256  # of 512 that LoRA has
-    assert mine["lambda_max"] == pytest.approx(float(values[-1]), rel=1e-3)
+    assert contributed["lambda_max"] == pytest.approx(float(values[-1]), rel=1e-3)
     _, frozen = records_of(own(FrozenA))
-    assert (frozen["path"], frozen["lambda_max"]) == (mine["path"], mine["lambda_max"])
-    assert frozen["id"] != mine["id"]
+    assert (frozen["path"], frozen["lambda_max"]) == (contributed["path"], contributed["lambda_max"])
+    assert frozen["id"] != contributed["id"]
 
 
 @pytest.mark.parametrize("cls", [LoRAFA, FrozenA])
@@ -148,25 +149,25 @@ def test_products_are_those_of_the_trained_factor_alone(cls, examples, budget):
 
 
 def test_another_optimizer_leaves_the_short_way_and_the_numbers(own):
-    lora, mine = records_of(own(LoRAPlus))
-    assert lora["path"] == mine["path"] == "LeafHessian"
-    assert mine["lambda_max"] == pytest.approx(lora["lambda_max"], rel=2e-3)
+    lora, contributed = records_of(own(LoRAPlus))
+    assert lora["path"] == contributed["path"] == "LeafHessian"
+    assert contributed["lambda_max"] == pytest.approx(lora["lambda_max"], rel=2e-3)
 
 
 def test_another_start_takes_the_short_way_to_its_own_numbers(own):
     study = own(Larger)
-    lora, mine = records_of(study)
-    assert lora["path"] == mine["path"] == "LeafHessian"
-    assert mine["lambda_max"] > 1.5 * lora["lambda_max"]
+    lora, contributed = records_of(study)
+    assert lora["path"] == contributed["path"] == "LeafHessian"
+    assert contributed["lambda_max"] > 1.5 * lora["lambda_max"]
     [factors] = starts.factors(study.base, study.method("mine").variant, [NAME], 0, study.calibration)
     [plain] = starts.factors(study.base, study.method("lora").variant, [NAME], 0, study.calibration)
     assert torch.equal(factors.lora_A, 10 * plain.lora_A)
 
 
 def test_another_layer_goes_the_general_way(own):
-    lora, mine = records_of(own(Louder))
-    assert (lora["path"], mine["path"]) == ("LeafHessian", "AdapterHessian")
-    assert mine["lambda_max"] > 2 * lora["lambda_max"]
+    lora, contributed = records_of(own(Louder))
+    assert (lora["path"], contributed["path"]) == ("LeafHessian", "AdapterHessian")
+    assert contributed["lambda_max"] > 2 * lora["lambda_max"]
 
 
 def test_a_matrix_in_which_nothing_is_trained_is_one_line(own):
