@@ -61,8 +61,8 @@ def _measure(words: list[str]) -> None:
     from hydra import initialize_config_dir
     from torch import OutOfMemoryError
 
-    from hessian.run import run
-    from hessian.study import Study
+    from hessian.study.run import run
+    from hessian.study.study import Study
     from lorabench.cells.session import current
     from lorabench.terminal.bars import note
 
@@ -86,7 +86,7 @@ def composed(words: Sequence[str]) -> "DictConfig":
     """The config of a command line; ``layers=0,2`` means the list, since nothing is swept here."""
     from hydra import compose
 
-    from hessian.schema import register
+    from hessian.study.schema import register
 
     register()
     for word in words:

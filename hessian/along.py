@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from hessian import jackknife, starts
-from hessian.adapters import AdapterHessian, Parameters
 from hessian.blocks import choose, places_of
-from hessian.passes import Passes
+from hessian.products.adapters import AdapterHessian, Parameters
+from hessian.products.passes import Passes
 from hessian.settings import Solver
 from hessian.solve import solve
 from lorabench.errors import UserError
@@ -23,8 +23,8 @@ class Along(Probe):
     """λmax at the present weights of an adapted model, of what the variant trains in each chosen matrix.
 
     Attributes:
-        matrices: names of linear layers, or one name.
-        layers: indices of decoder layers, or one; None for all.
+        matrices: names of linear layers, or a name.
+        layers: numbers of decoder layers, or a number; None for all.
         tol: relative residual at which an eigenvalue is accepted.
         max_iter: most products of a block.
         memory_gb: GiB that graphs and Lanczos bases may each hold.
@@ -46,16 +46,17 @@ class Along(Probe):
         if not (isinstance(self.samples, int) and self.samples >= 2):
             raise UserError(f"probe.samples={self.samples} must be a whole number of at least 2")
         assert self._solver
+        self._noted = False  # what no block has, once a run
 
     @cached_property
     def _solver(self) -> Solver:
         return Solver(self, "probe")
 
     def check(self, variant: Variant, names: Sequence[str], dtype: str) -> None:
-        """Raise UserError unless the adapted linear layers of these names have all blocks that are asked for."""
+        """Raise UserError unless the variant adapts all that is chosen of the linear layers of these names."""
         if dtype == "bfloat16":
             raise UserError("probe=hessian: second derivatives need float32, not bfloat16; use model.dtype=float32")
-        self._layers(names)
+        self._chosen(names, variant.targets(names))
 
     def measure(
         self, model: Any, variant: Variant, examples: Sequence[Encoded], pad: int, trainer: TrainerConfig, seed: int
@@ -63,16 +64,20 @@ class Along(Probe):
         """λmax of the chosen blocks, one entry each; the model is left in the mode in which it was.
 
         Raises:
-            UserError: a matrix in which the variant trains nothing, too few samples, or what ``hessian.passes.check`` refuses.
+            UserError: a matrix in which the variant trains nothing, too few samples, or what ``products.passes.check`` refuses.
             ArithmeticError: products that are not finite.
         """
         if sum(example.target_tokens > 0 for example in examples) < 2:
             raise UserError("probe=hessian: fewer than two of the samples have a target token; raise probe.samples")
+        if not self._noted:
+            starts.note_outside(model, variant)
+            self._noted = True
         mode = model.training
         model.eval()
         rows = []
         try:
-            for layer, names in self._layers(name for name, _ in adapter_layers(model)).items():
+            adapted = [name for name, _ in adapter_layers(model)]
+            for layer, names in self._chosen(adapted, adapted).items():
                 passes = Passes(model, examples, layer, pad, self.attention)
                 blocks = [starts.parameters(model, variant, name, [name]) for name in names]
                 rows += self._rows(passes, blocks, trainer, seed)
@@ -85,9 +90,9 @@ class Along(Probe):
         generators = [starts.generator(seed, f"along/{block.name}") for block in blocks]
         tokens = [example.target_tokens for example in passes.examples]
         rows = []
-        for block, solved in zip(blocks, solve(hessian, blocks, generators, self._solver.rule()), strict=True):
-            result = solved.result
-            spread = jackknife.interval(jackknife.largest(solved.parts, tokens))
+        for block, solution in zip(blocks, solve(hessian, blocks, generators, self._solver.rule()), strict=True):
+            result = solution.result
+            spread = jackknife.interval(jackknife.largest(solution.parts, tokens))
             rows.append(
                 {
                     "name": block.name,
@@ -100,11 +105,10 @@ class Along(Probe):
             )
         return rows
 
-    def _layers(self, names: Any) -> dict[int, list[str]]:
-        """Names of the chosen matrices by layer."""
-        model = places_of(names)
-        adapted = {place.matrix for place in model}
+    def _chosen(self, names: Sequence[str], adapted: Sequence[str]) -> dict[int, list[str]]:
+        """The chosen of the model's matrices by layer."""
+        matrices = {place.matrix for place in places_of(adapted)}
         layers: dict[int, list[str]] = {}
-        for place in choose(model, adapted, self.matrices, self.layers, "probe."):
+        for place in choose(places_of(names), matrices, self.matrices, self.layers, "probe."):
             layers.setdefault(place.layer, []).append(place.name)
         return layers

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from hessian.passes import ATTENTION, Budget
+from hessian.products.passes import Budget, check_attention
 from hessian.solve import Rule
 from lorabench.errors import UserError
 from lorabench.schema import TrainerConfig
@@ -47,11 +47,7 @@ class Solver:
         for name in ("tol", "memory_gb"):
             if not getattr(s, name) > 0:
                 raise UserError(f"{self.key}.{name}={getattr(s, name)} must be greater than 0")
-        if s.attention not in ATTENTION:
-            raise UserError(
-                f"{self.key}.attention={s.attention} has no second derivative (fused kernels have none); "
-                f"available: {', '.join(ATTENTION)}"
-            )
+        check_attention(s.attention, f"{self.key}.attention")
 
     def budget(self, trainer: TrainerConfig) -> Budget:
         """Memory, and how the data are cut."""

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 
 from hessian.jackknife import SUBSPACE
-from hessian.lanczos import LanczosResult, lanczos_steps
-from hessian.operator import Hessian
+from hessian.lanczos import MIN_STEPS, LanczosResult, lanczos_steps
+from hessian.products.operator import Hessian
 from lorabench.errors import UserError
 from lorabench.terminal.bars import note
 
-BASIS = 24
-"""Vectors that a run holds as a rule: two starts of at least twelve products."""
+BASIS = 2 * MIN_STEPS
+"""Vectors that a run holds as a rule: those of two starts."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Solved:
+class Solution:
     """A block's eigenvalues, and every sequence's part in the largest ones.
 
     Attributes:
@@ -45,7 +45,7 @@ class Solved:
     parts: torch.Tensor
 
 
-def solve(hessian: Hessian, blocks: Sequence[Any], generators: Sequence[torch.Generator], rule: Rule) -> Iterator[Solved]:
+def solve(hessian: Hessian, blocks: Sequence[Any], generators: Sequence[torch.Generator], rule: Rule) -> Iterator[Solution]:
     """Solve the blocks; yields in their order, each as soon as its run and those before it have ended.
 
     Together are as many as have room for their bases in the budget; where all graphs are kept, only neighbours on the same
@@ -66,11 +66,11 @@ def solve(hessian: Hessian, blocks: Sequence[Any], generators: Sequence[torch.Ge
             groups.append([index])
             held = size
     for group in groups:
-        mine = [blocks[i] for i in group]
-        for results in lockstep(hessian, mine, [generators[i] for i in group], rule):
-            ended, mine = mine[: len(results)], mine[len(results) :]
+        running = [blocks[i] for i in group]
+        for results in lockstep(hessian, running, [generators[i] for i in group], rule):
+            ended, running = running[: len(results)], running[len(results) :]
             parts = hessian.parts(ended, [result.vectors for result in results])
-            yield from map(Solved, results, parts)
+            yield from map(Solution, results, parts)
 
 
 def lockstep(
@@ -85,16 +85,15 @@ def lockstep(
         lanczos_steps(block.size, k=rule.k, keep=SUBSPACE, max_iter=limit, tol=rule.tol, generator=draws, dtype=torch.float32)
         for block, draws, limit in zip(blocks, generators, limits, strict=True)
     ]
-    asked = {index: next(run) for index, run in enumerate(runs)}
+    vectors = {index: next(run) for index, run in enumerate(runs)}  # whose products the unfinished runs wait for
     results: dict[int, LanczosResult] = {}
     following = 0
-    while asked:
-        products = hessian.products([blocks[i] for i in asked], list(asked.values()))
-        answers = dict(zip(asked, products, strict=True))
-        asked = {}
-        for index, product in answers.items():
+    while vectors:
+        products = dict(zip(vectors, hessian.products([blocks[i] for i in vectors], list(vectors.values())), strict=True))
+        vectors = {}
+        for index, product in products.items():
             try:
-                asked[index] = runs[index].send(product)
+                vectors[index] = runs[index].send(product)
             except StopIteration as finished:
                 results[index] = finished.value
         ready = list(itertools.takewhile(results.__contains__, range(following, len(blocks))))

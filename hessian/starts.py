@@ -10,10 +10,11 @@ import torch
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
 
-from hessian.adapters import Parameters
-from hessian.operator import Factors
+from hessian.products.adapters import Parameters
+from hessian.products.leaves import Factors
 from lorabench.errors import UserError
 from lorabench.models.base import Base
+from lorabench.terminal.bars import note
 from lorabench.training import seed
 from lorabench.training.calibration import Calibration
 from lorabench.training.checkpoint import load_trained
@@ -29,17 +30,17 @@ def generator(number: int, name: str) -> torch.Generator:
 def factors(base: Base, variant: Any, names: Sequence[str], number: int, calibration: Calibration) -> list[Factors]:
     """The blocks of a bilinear variant at its start, drawn as by ``attach`` but matrix by matrix; the model is left alone."""
     variant.prepare(base.model, names, calibration)
-    found = []
+    blocks = []
     for name in names:
         weight = base.model.get_parameter(f"{name}.weight").detach()
         a, b = variant.factors(name, weight.float(), generator(number, name))
         b = torch.zeros(weight.shape[0], a.shape[0]) if b is None else b
-        found.append(Factors(name, a.float().to(weight.device), b.float().to(weight.device), variant.scale))
-    return found
+        blocks.append(Factors(name, a.float().to(weight.device), b.float().to(weight.device), variant.scale))
+    return blocks
 
 
 @contextlib.contextmanager
-def attached(base: Base, variant: Variant, number: int, calibration: Calibration) -> Iterator[Any]:
+def adapted_model(base: Base, variant: Variant, number: int, calibration: Calibration) -> Iterator[Any]:
     """The base with the adapters of a cell of this seed; afterwards the base has its own weights again."""
     base.remember(variant.touched(name for name, _ in base.model.named_modules()))
     with seed.deterministic():
@@ -51,10 +52,11 @@ def attached(base: Base, variant: Variant, number: int, calibration: Calibration
     finally:
         variant.detach(adapted)
         base.restore()
+        base.model.requires_grad_(False)  # a variant may train some of the base
 
 
 def load_cell(base: Base, variant: Any, adapted: Any, folder: Path) -> None:
-    """Bring ``attached`` adapters to the trained values of a cell, on the base W − s·B₀A₀ that it was trained on.
+    """Bring the adapters of an ``adapted_model`` to the trained values of a cell, on the base W − s·B₀A₀ of its training.
 
     B₀A₀ are those of its saved adapter [B, −B₀][A; A₀]: gradients and decompositions, made anew, differ with the samples, the
     hardware and the precision.
@@ -90,7 +92,9 @@ def parameters(adapted: Any, variant: Variant, name: str, members: Sequence[str]
     return Parameters(name, tuple(tensors.values()))
 
 
-def outside(adapted: Any, variant: Variant) -> list[str]:
-    """Names of what the variant trains outside the matrices that it adapts, which no block has."""
+def note_outside(adapted: Any, variant: Variant) -> None:
+    """Say so in one line where the variant trains parameters outside the matrices that it adapts, which no block has."""
     inside = {id(p) for _, layer in adapter_layers(adapted) for p in layer.parameters()}
-    return [name for name, p in variant.trained(adapted).items() if id(p) not in inside]
+    outside = [name for name, p in variant.trained(adapted).items() if id(p) not in inside]
+    if outside:
+        note(f"variant={variant.name}: {len(outside)} parameters outside its matrices are in no block, such as {outside[0]}")

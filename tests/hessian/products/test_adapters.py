@@ -7,14 +7,14 @@ import torch
 from small_models import MATRICES, dense, dense_through, family, full_name, variant
 
 from hessian import starts
-from hessian.adapters import AdapterHessian
-from hessian.operator import Factors, LeafHessian
-from hessian.passes import Passes
-from lorabench import seed
-from lorabench.calibration import Calibration
-from lorabench.data import Corpus
+from hessian.products.adapters import AdapterHessian
+from hessian.products.leaves import Factors, LeafHessian
+from hessian.products.passes import Passes
 from lorabench.schema import TrainerConfig
-from lorabench.train import Training, backward
+from lorabench.training import seed
+from lorabench.training.calibration import Calibration
+from lorabench.training.data import Corpus
+from lorabench.training.loss import backward
 from lorabench.variants.base import adapter_layers
 
 BILINEAR = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "loft"]
@@ -26,8 +26,8 @@ def calibration(base):
     return Calibration(corpus, range(8), SETTINGS)
 
 
-def adapters(model, base, examples, names, budget, layer=1):
-    blocks = [starts.parameters(model, name, [name]) for name in names]
+def adapters(model, variant, base, examples, names, budget, layer=1):
+    blocks = [starts.parameters(model, variant, name, [name]) for name in names]
     passes = Passes(model, examples, layer, base.tokenizer.pad_token_id)
     return AdapterHessian(passes, blocks, budget), blocks
 
@@ -42,8 +42,8 @@ def test_both_paths_agree_at_the_start_of_a_cell(name, examples, budget):
     built = variant(name, 4)
     assert built.bilinear
     places = [full_name(1, matrix) for matrix in ("k_proj", "up_proj")]
-    with starts.attached(base, built, 0, calibration(base)) as model:
-        hessian, blocks = adapters(model, base, examples, places, budget)
+    with starts.adapted_model(base, built, 0, calibration(base)) as model:
+        hessian, blocks = adapters(model, built, base, examples, places, budget)
         vectors = [draw(block.size, 1)[0] for block in blocks]
         expected = hessian.products(blocks, vectors)
         layers = dict(adapter_layers(model))
@@ -53,8 +53,8 @@ def test_both_paths_agree_at_the_start_of_a_cell(name, examples, budget):
             for place, (a, b) in zip(places, weights, strict=True)
         ]
     passes = Passes(base.model, examples, 1, base.tokenizer.pad_token_id)
-    for found, wanted in zip(LeafHessian(passes, places, budget).products(factors, vectors), expected, strict=True):
-        assert (found - wanted).norm() <= 3e-4 * wanted.norm()  # W - sBA + sBA is W to float32 rounding
+    for leaf, real in zip(LeafHessian(passes, places, budget).products(factors, vectors), expected, strict=True):
+        assert (leaf - real).norm() <= 3e-4 * real.norm()  # W - sBA + sBA is W to float32 rounding
 
 
 @pytest.mark.parametrize("name", BILINEAR)
@@ -66,7 +66,7 @@ def test_starts_matrix_by_matrix_are_those_of_the_variant(name):
     both = starts.factors(base, built, [full_name(0, "q_proj"), place], 0, calibration(base))
     assert torch.equal(alone.lora_A, both[1].lora_A)
     assert torch.equal(alone.lora_B, both[1].lora_B)
-    with starts.attached(base, built, 0, calibration(base)) as model:
+    with starts.adapted_model(base, built, 0, calibration(base)) as model:
         layer = dict(adapter_layers(model))[place]
         a, b = layer.lora_A["default"].weight.detach(), layer.lora_B["default"].weight.detach()
         assert alone.scale == built.scale
@@ -83,26 +83,26 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
     """(∇L(θ + εv) − ∇L(θ − εv)) / 2ε, with the gradient that training takes."""
     base, built = family("llama"), variant(name, 4)
     place = full_name(1, matrix)
-    with starts.attached(base, built, 0, calibration(base)) as model:
-        hessian, [block] = adapters(model, base, examples, [place], budget)
+    with starts.adapted_model(base, built, 0, calibration(base)) as model:
+        hessian, [block] = adapters(model, built, base, examples, [place], budget)
         move(block)
         [vector] = draw(block.size, 1)
         vector /= vector.norm()
-        [found] = hessian.products([block], [vector])
+        [product] = hessian.products([block], [vector])
 
         def gradient(step):
             with torch.no_grad():
                 for tensor, part in zip(block.tensors, block.split(vector), strict=True):
                     tensor += step * part.float()
             model.zero_grad()
-            backward(model, examples, SETTINGS, base.tokenizer.pad_token_id, Training())
+            backward(model, examples, SETTINGS, base.tokenizer.pad_token_id)
             return torch.cat([tensor.grad.flatten() for tensor in block.tensors]).double()
 
         step = 5e-3
         ahead = gradient(step)
         behind = gradient(-2 * step)
     expected = (ahead - behind) / (2 * step)
-    assert (found - expected).norm() <= 2e-2 * expected.norm()
+    assert (product - expected).norm() <= 2e-2 * expected.norm()
 
 
 @pytest.mark.parametrize("name", ["dora", "gralora", "randlora"])
@@ -110,8 +110,8 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
 def test_products_are_those_of_the_dense_hessian_of_the_adapted_model(model, matrix, name, examples, budget):
     base, built = family(model), variant(name, 2)
     place = full_name(1, matrix)
-    with starts.attached(base, built, 0, calibration(base)) as adapted:
-        hessian, [block] = adapters(adapted, base, examples, [place], budget)
+    with starts.adapted_model(base, built, 0, calibration(base)) as adapted:
+        hessian, [block] = adapters(adapted, built, base, examples, [place], budget)
         move(block)
         products = torch.stack(hessian.products([block] * block.size, list(torch.eye(block.size))))
         expected = dense_through(adapted, examples, block.tensors).double()
@@ -130,8 +130,8 @@ def test_dora_with_its_norm_held(trained, examples, budget):
     base, built = family("gemma3"), variant("dora", 3)
     place = full_name(1, "v_proj")
     weight = base.model.get_submodule(place).weight.detach()
-    with starts.attached(base, built, 0, calibration(base)) as model:
-        hessian, [block] = adapters(model, base, examples, [place], budget)
+    with starts.adapted_model(base, built, 0, calibration(base)) as model:
+        hessian, [block] = adapters(model, built, base, examples, [place], budget)
         names = [n.split(f"{place}.")[1].split(".")[0] for n, p in model.named_parameters() if place in n and p.requires_grad]
         assert sorted(names) == ["lora_A", "lora_B", "lora_magnitude_vector"]
         order = [names.index(key) for key in ("lora_A", "lora_B", "lora_magnitude_vector")]
@@ -156,8 +156,8 @@ def test_parts_and_the_rest_hold_here_too(examples, budget):
     base, built = family("llama"), variant("gralora", 4)
     place = full_name(1, "down_proj")
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
-    with starts.attached(base, built, 0, calibration(base)) as model:
-        hessian, [block] = adapters(model, base, examples, [place], budget)
+    with starts.adapted_model(base, built, 0, calibration(base)) as model:
+        hessian, [block] = adapters(model, built, base, examples, [place], budget)
         vectors = torch.stack(draw(block.size), dim=1)
         [parts] = hessian.parts([block], [vectors])
         products = torch.stack(hessian.products([block] * 2, list(vectors.T)), dim=1)
@@ -177,8 +177,9 @@ def test_one_sequence_at_a_time_is_held(examples, budget):
             counts.append(len(alive))
             return graph
 
-    with starts.attached(base, variant("lora", 2), 0, calibration(base)) as model:
-        block = starts.parameters(model, "q", [full_name(1, "q_proj")])
+    built = variant("lora", 2)
+    with starts.adapted_model(base, built, 0, calibration(base)) as model:
+        block = starts.parameters(model, built, "q", [full_name(1, "q_proj")])
         hessian = Counted(Passes(model, examples, 1, base.tokenizer.pad_token_id), [block], budget)
         hessian.parts([block], [torch.stack(draw(block.size), dim=1)])
     assert set(counts) == {1}
@@ -189,16 +190,16 @@ def test_all_blocks_jointly(examples, budget):
     base, built = family("llama"), variant("init_ab", 2)
     places = [full_name(1, "q_proj"), full_name(2, "down_proj")]
     pad = base.tokenizer.pad_token_id
-    with starts.attached(base, built, 0, calibration(base)) as model:
-        joint = starts.parameters(model, "joint", places)
+    with starts.adapted_model(base, built, 0, calibration(base)) as model:
+        joint = starts.parameters(model, built, "joint", places)
         hessian = AdapterHessian(Passes(model, examples, 1, pad), [joint], budget)
-        single, blocks = adapters(model, base, examples, places, budget)
+        single, blocks = adapters(model, built, base, examples, places, budget)
         vector = torch.zeros(joint.size, dtype=torch.float64)
         vector[: blocks[0].size] = draw(blocks[0].size, 1)[0]
-        [found] = hessian.products([joint], [vector])
+        [product] = hessian.products([joint], [vector])
         [expected] = single.products(blocks[:1], [vector[: blocks[0].size]])
-    assert (found[: blocks[0].size] - expected).norm() <= 1e-5 * expected.norm()
-    assert found[blocks[0].size :].norm() > 1e-3 * expected.norm()
+    assert (product[: blocks[0].size] - expected).norm() <= 1e-5 * expected.norm()
+    assert product[blocks[0].size :].norm() > 1e-3 * expected.norm()
 
 
 def test_another_seed_is_another_start():

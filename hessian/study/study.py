@@ -1,5 +1,6 @@
-"""What a run of ``python -m hessian`` is about: the model, its data, and the blocks that are asked for, checked and named."""
+"""What a run of ``python -m hessian`` is about: the model, its data, and the blocks to be measured, checked and named."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from analysis.read import REFERENCE
 from analysis.read.block import KIND, read_block
-from hessian.blocks import Place, choose, places_of
-from hessian.schema import Config, HessianConfig
+from hessian.blocks import Block, Place, choose, places_of
 from hessian.settings import Solver
+from hessian.study.schema import Config, HessianConfig
 from lorabench.cells.parts import build, settings
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
@@ -33,6 +34,10 @@ from lorabench.variants.base import Variant
 
 AUTO_LIMIT = 500
 """Most samples of samples=auto: paper 1's number (arXiv 2602.04998)."""
+
+
+VERSION = 1
+"""Of the measurement, raised whenever the same settings would give other numbers."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Study:
 
     @cached_property
     def methods(self) -> dict[str, Method]:
-        """The variants asked for by name, the reference first; of a trained cell its own."""
+        """The variants of the command line by name, the reference first; of a trained cell its own."""
         if self._cell is not None:
             return {self._cell["variant"]["name"]: Method.of(self._cell["variant"])}
         methods = {}
@@ -91,19 +96,21 @@ class Study:
 
     @cached_property
     def companions(self) -> dict[str, Method]:
-        """Variants besides those asked for that have records of this study in the folder."""
+        """Variants besides ``methods`` that have records of this study in the folder."""
         methods = {}
         for file in Path(self.settings.output_dir).glob("*.json"):
-            record = _readable(read_json(file))
-            node, name = record.get("variant_config"), record.get("identity", {}).get("name")
-            if node is None or node["name"] in self.methods:
+            record = _readable_record(read_json(file))
+            identity = record.get("identity", {})
+            node = record.get("variant_config", identity.get("variant", {}))  # schema 1 had it in the identity alone
+            if not {"_target_", "name"} <= node.keys() or node["name"] in self.methods:
                 continue
-            if digest(self._identity(node, name)) == file.stem:
-                methods[node["name"]] = Method.of(node)
+            with contextlib.suppress(UserError):  # a class that is no longer there is no companion
+                if self._file(node, identity["name"]) == file:
+                    methods[node["name"]] = Method.of(node)
         return methods
 
     def method(self, name: str) -> Method:
-        """A variant that was asked for, or a companion."""
+        """One of ``methods`` or of ``companions``."""
         return self.methods[name] if name in self.methods else self.companions[name]
 
     @cached_property
@@ -117,7 +124,7 @@ class Study:
 
     @cached_property
     def places(self) -> list[Place]:
-        """The blocks asked for, in the model's order: matrices, or all of them as one."""
+        """Where the blocks are, in the model's order: matrices, or all of them as one."""
         if self.settings.blocks == "joint":
             names = digest([place.name for place in self._chosen])
             return [Place(f"joint {names}", min(place.layer for place in self._chosen), "joint")]
@@ -142,7 +149,7 @@ class Study:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """The task's training texts, tokenised when asked for."""
+        """The task's training texts, tokenised on demand."""
         return self.session.corpora(self.task, self._task_identity, self.base, self.trainer.max_length).train
 
     @cached_property
@@ -184,7 +191,8 @@ class Study:
         return part_identity(self.settings.task) | {"fingerprint": self.task.fingerprint()}
 
     def _identity(self, node: dict[str, Any], name: str | None) -> dict[str, Any]:
-        return self._common | {"task": self._task_identity, "variant": part_identity(node), "name": name}
+        code = {"version": VERSION, "task": self._task_identity, "variant": part_identity(node)}
+        return self._common | code | {"name": name}
 
     @cached_property
     def _common(self) -> dict[str, Any]:
@@ -201,23 +209,26 @@ class Study:
             "precision": self.hessian.precision if s.samples == "auto" else None,
         }
 
-    def identity(self, variant: str, name: str) -> dict[str, Any]:
+    def identity(self, block: Block) -> dict[str, Any]:
         """Everything that decides a block's numbers."""
-        return self._identity(self.method(variant).node, name)
+        return self._identity(self.method(block.variant).node, block.place.name)
 
-    def file(self, variant: str, name: str) -> Path:
+    def file(self, block: Block) -> Path:
         """Where the record of a block is: under its id, or under that of schema 1 where it was measured then."""
-        folder, identity = Path(self.settings.output_dir), self.identity(variant, name)
+        return self._file(self.method(block.variant).node, block.place.name)
+
+    def record(self, block: Block) -> dict[str, Any] | None:
+        """The record of a block; None where there is none that this version reads."""
+        return _readable_record(read_json(self.file(block))) or None
+
+    def _file(self, node: dict[str, Any], name: str) -> Path:
+        folder, identity = Path(self.settings.output_dir), self._identity(node, name)
         file = folder / f"{digest(identity)}.json"
         if file.exists() or legacy.changed_part(identity):
             return file
         task = legacy.legacy_task(self.settings.task, self.task.fingerprint())
-        earlier = folder / f"{digest(self._common | {'task': task, 'variant': self.method(variant).node, 'name': name})}.json"
+        earlier = folder / f"{digest(self._common | {'task': task, 'variant': node, 'name': name})}.json"
         return earlier if earlier.exists() else file
-
-    def record(self, variant: str, name: str) -> dict[str, Any] | None:
-        """The record of a block; None where there is none that this version reads."""
-        return _readable(read_json(self.file(variant, name))) or None
 
     def _check(self) -> None:
         s = self.settings
@@ -249,8 +260,8 @@ class Study:
         assert self.places
 
 
-def _readable(record: Any) -> dict[str, Any]:
-    """A record of a block that this version reads, or nothing."""
+def _readable_record(record: Any) -> dict[str, Any]:
+    """The record, where it is one of a block that this version reads; else an empty one."""
     try:
         read_block(record)
     except ValueError:

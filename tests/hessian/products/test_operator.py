@@ -7,13 +7,13 @@ import pytest
 import torch
 from small_models import FAMILIES, LENGTHS, MATRICES, dense, family, full_name
 
-from hessian.memory import SavedBytes
-from hessian.operator import Factors, LeafHessian
-from hessian.passes import Budget, Passes
-from lorabench.data import Encoded
+from hessian.products.leaves import Factors, LeafHessian
+from hessian.products.memory import SavedBytes
+from hessian.products.passes import Budget, Passes
 from lorabench.errors import UserError
 from lorabench.schema import TrainerConfig
-from lorabench.train import mean_loss
+from lorabench.training.data import Encoded
+from lorabench.training.loss import mean_loss
 
 
 def block(base, name, rank=2, scale=1.5, zero=False, seed=0):
@@ -48,8 +48,8 @@ def test_products_are_those_of_the_dense_hessian(name, matrix, examples, budget)
     base, where = family(name), full_name(1, matrix)
     factors = block(base, where)
     expected = dense(base, examples, where, weight_of(base, factors), start(factors)).double()
-    found = hessian_of(base, examples, [where], budget).products([factors] * factors.size, list(torch.eye(factors.size)))
-    assert (torch.stack(found) - expected).abs().max() <= 2e-5 * expected.abs().max()
+    products = hessian_of(base, examples, [where], budget).products([factors] * factors.size, list(torch.eye(factors.size)))
+    assert (torch.stack(products) - expected).abs().max() <= 2e-5 * expected.abs().max()
 
 
 def test_one_graph_serves_matrices_ranks_and_starts(examples, budget):
@@ -61,9 +61,9 @@ def test_one_graph_serves_matrices_ranks_and_starts(examples, budget):
     ]
     vectors = [torch.randn(b.size, generator=torch.Generator().manual_seed(3)) for b in blocks]
     hessian = hessian_of(base, examples, [full_name(0, "q_proj"), full_name(0, "down_proj")], budget, layer=0)
-    for factors, vector, found in zip(blocks, vectors, hessian.products(blocks, vectors), strict=True):
+    for factors, vector, product in zip(blocks, vectors, hessian.products(blocks, vectors), strict=True):
         expected = dense(base, examples, factors.name, weight_of(base, factors), start(factors)).double() @ vector.double()
-        assert (found - expected).norm() <= 2e-5 * expected.norm()
+        assert (product - expected).norm() <= 2e-5 * expected.norm()
 
 
 @pytest.fixture(params=["llama", "gemma3"])
@@ -78,18 +78,18 @@ def test_symmetric(setting, examples, budget):
     base, factors, vectors = setting
     hessian = hessian_of(base, examples, [factors.name], budget)
     products = torch.stack(hessian.products([factors] * 3, list(vectors.T)), dim=1)
-    found = vectors.T @ products
-    assert (found - found.T).abs().max() <= 1e-5 * found.abs().max()
+    projected = vectors.T @ products
+    assert (projected - projected.T).abs().max() <= 1e-5 * projected.abs().max()
 
 
 @pytest.mark.parametrize("tokens", [1, 12, 10_000])
 def test_padding_and_micro_batches_do_not_matter(setting, examples, tokens):
     base, factors, vectors = setting
-    found, expected = (
+    product, expected = (
         hessian_of(base, examples, [factors.name], Budget(2**30, cut, 0.99)).products([factors], [vectors[:, 0]])[0]
         for cut in (tokens, 30)
     )
-    assert (found - expected).norm() <= 2e-6 * expected.norm()
+    assert (product - expected).norm() <= 2e-6 * expected.norm()
 
 
 def test_graphs_that_do_not_fit_are_built_anew(setting, examples, budget):
@@ -97,8 +97,8 @@ def test_graphs_that_do_not_fit_are_built_anew(setting, examples, budget):
     roomy, anew = (hessian_of(base, examples, [factors.name], budget) for _ in range(2))
     assert roomy.kept == 1.0
     anew._keep = [False] * len(anew._batches)
-    one = roomy.bytes / sum(max(pair) for pair in LENGTHS)
-    tight = hessian_of(base, examples, [factors.name], Budget(int(one * 32), 16, 0.6))
+    per_token = roomy.bytes / sum(max(pair) for pair in LENGTHS)
+    tight = hessian_of(base, examples, [factors.name], Budget(int(per_token * 32), 16, 0.6))
     assert 0 <= tight.kept < 1
     assert tight.bytes <= tight.budget.bytes
     for _ in range(2):
@@ -180,8 +180,8 @@ def test_the_loss_is_the_trainers(setting, examples, budget):
     passes = Passes(base.model, examples, 2, base.tokenizer.pad_token_id)
     settings = TrainerConfig(512, 0.0, 1.0, 0.0, (0.9, 0.999), 1e-8, 10_000, 0.99, 10)
     with torch.no_grad():
-        found = sum(passes.loss(batch).item() for batch in passes.batches(14, 0.9))
-    assert found == pytest.approx(mean_loss(base.model, examples, settings, base.tokenizer.pad_token_id), rel=1e-6)
+        loss = sum(passes.loss(batch).item() for batch in passes.batches(14, 0.9))
+    assert loss == pytest.approx(mean_loss(base.model, examples, settings, base.tokenizer.pad_token_id), rel=1e-6)
 
 
 def test_the_model_is_left_as_it_was(setting, examples, budget):
@@ -209,7 +209,7 @@ def test_eager_attention_agrees(setting, examples, budget):
 def test_what_cannot_work_is_one_line(examples, budget):
     base = family("llama")
     name, pad = full_name(1, "q_proj"), base.tokenizer.pad_token_id
-    with pytest.raises(UserError, match=r"hessian\.attention=flash has no second derivative"):
+    with pytest.raises(UserError, match=r"^attention=flash has no second derivative"):
         Passes(base.model, examples, 1, pad, "flash")
     with pytest.raises(UserError, match="no target token"):
         Passes(base.model, [examples[4]], 1, pad)

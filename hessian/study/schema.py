@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
+from lorabench import schema
 from lorabench.schema import ModelConfig, TrainerConfig
 
 
@@ -42,10 +44,5 @@ class Config:
 
 def register() -> None:
     """Put the study's schema into Hydra's store under the name that conf/hessian.yaml lists first, and a cell's."""
-    from hydra.core.config_store import ConfigStore
-
-    from lorabench import schema
-
     schema.register()
-
     ConfigStore.instance().store(name="hessian_schema", node=Config)

@@ -12,8 +12,11 @@ from lorabench.errors import UserError
 from lorabench.training.data import Encoded, micro_batches
 from lorabench.training.loss import summed_loss
 
-# Attention that can be differentiated twice; fused kernels have no second derivative.
 ATTENTION = ("math", "eager")
+"""Attention that can be differentiated twice; fused kernels have no second derivative."""
+
+IMPLEMENTATIONS = ("sdpa", "grouped_sdpa", "eager")
+"""Those of a loaded model that can be made so, by Transformers' names."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Passes:
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """The part of this micro-batch in the mean loss; the layers below the first one are not run again."""
-        with self._entering(batch.hidden.to(self.device)), differentiable(self.model, self.attention):
+        with self._entering(batch.hidden.to(self.device)), differentiable_attention(self.model, self.attention):
             return summed_loss(self.model, batch.examples, self.pad, self.device) / self.targets
 
     @contextlib.contextmanager
@@ -131,14 +134,11 @@ def decoder_layers(model: Any) -> Any:
 
 def check(model: Any, targets: int, attention: str) -> None:
     """Raise UserError unless second derivatives of the fine-tuning loss exist and mean something."""
-    if attention not in ATTENTION:
+    check_attention(attention)
+    if model.config._attn_implementation not in IMPLEMENTATIONS:
         raise UserError(
-            f"hessian.attention={attention} has no second derivative (fused kernels have none); use {' or '.join(ATTENTION)}"
-        )
-    known = ("sdpa", "grouped_sdpa", "eager")
-    if model.config._attn_implementation not in known:
-        raise UserError(
-            f"the model's attention '{model.config._attn_implementation}' has no second derivative; load it with {known[0]}"
+            f"the model's attention '{model.config._attn_implementation}' has no second derivative; "
+            f"load it with {IMPLEMENTATIONS[0]}"
         )
     if model.training:
         raise UserError("the model is in train mode, where dropout makes the loss random; call model.eval()")
@@ -150,8 +150,15 @@ def check(model: Any, targets: int, attention: str) -> None:
         raise UserError("the data have no target token (trainer.max_length cut them all off?), so there is no loss")
 
 
+def check_attention(attention: str, key: str = "attention") -> None:
+    """Raise UserError, which calls it ``key``, unless this attention can be differentiated twice."""
+    if attention not in ATTENTION:
+        available = ", ".join(ATTENTION)
+        raise UserError(f"{key}={attention} has no second derivative (fused kernels have none); available: {available}")
+
+
 @contextlib.contextmanager
-def differentiable(model: Any, attention: str) -> Iterator[None]:
+def differentiable_attention(model: Any, attention: str) -> Iterator[None]:
     """Attention that can be differentiated twice: torch's composite kernel, or Transformers' own code."""
     before = model.config._attn_implementation
     if attention == "eager" and before != "eager":

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 
 import torch
 
-from hessian.operator import Graph, Hessian
-from hessian.passes import Batch, Budget, Passes
+from hessian.products.operator import Graph, Hessian
+from hessian.products.passes import Batch, Budget, Passes
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """A block of trainable parameters where they stand in an adapted model, one after the other as a vector."""
+    """A block of trainable parameters where they stand in an adapted model, one after the other as a vector.
+
+    Attributes:
+        name: of the matrix that they adapt, or of what they are together.
+        tensors: the parameters.
+    """
 
     name: str
     tensors: tuple[torch.nn.Parameter, ...]
@@ -37,7 +42,7 @@ class AdapterGraph(Graph):
     def __init__(self, passes: Passes, batch: Batch, blocks: Sequence[Parameters]):
         self.places = batch.places
         tensors = [tensor for block in blocks for tensor in block.tensors]
-        wanted = [tensor.requires_grad for tensor in passes.model.parameters()]
+        required = [tensor.requires_grad for tensor in passes.model.parameters()]
         passes.model.requires_grad_(False)
         for tensor in tensors:
             tensor.requires_grad_(True)
@@ -45,17 +50,17 @@ class AdapterGraph(Graph):
             loss = passes.loss(batch)
             gradients = iter(torch.autograd.grad(loss, tensors, create_graph=True, materialize_grads=True))
         finally:
-            for tensor, before in zip(passes.model.parameters(), wanted, strict=True):
+            for tensor, before in zip(passes.model.parameters(), required, strict=True):
                 tensor.requires_grad_(before)
         self._gradients = {block.name: [next(gradients) for _ in block.tensors] for block in blocks}
 
     def product(self, block: Parameters, vector: torch.Tensor) -> torch.Tensor:
         """∂(∇L·v)/∂θ."""
         gradients = self._gradients[block.name]
-        found = torch.autograd.grad(
+        seconds = torch.autograd.grad(
             gradients, block.tensors, block.split(vector), retain_graph=True, materialize_grads=True, allow_unused=True
         )
-        return torch.cat([part.flatten() for part in found])
+        return torch.cat([second.flatten() for second in seconds])
 
     def parts(self, block: Parameters, vectors: torch.Tensor) -> torch.Tensor:
         """Of a micro-batch of one sequence."""
@@ -66,7 +71,23 @@ class AdapterGraph(Graph):
 
 
 class AdapterHessian(Hessian):
-    """Blocks of ``Parameters``, all in decoder layers from the passes' first one on."""
+    """Blocks of ``Parameters``, all in decoder layers from the passes' first one on.
+
+    Any parameters will do, such as those of a norm:
+
+    >>> from lorabench.training.data import Encoded
+    >>> from transformers import LlamaConfig, LlamaForCausalLM
+    >>> sizes = dict(vocab_size=16, hidden_size=8, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2)
+    >>> model = LlamaForCausalLM(LlamaConfig(**sizes)).eval()
+    >>> passes = Passes(model, [Encoded((3, 7, 5, 9), prompt_length=2)], first=1, pad=0)
+    >>> block = Parameters("norm", (model.model.layers[1].input_layernorm.weight,))
+    >>> hessian = AdapterHessian(passes, [block], Budget(bytes=2**30, micro_batch_tokens=64, max_padding=0.5))
+    >>> matrix = torch.stack(hessian.products([block] * block.size, list(torch.eye(block.size))))
+    >>> matrix.shape
+    torch.Size([8, 8])
+    >>> torch.allclose(matrix, matrix.T, atol=1e-7)
+    True
+    """
 
     def __init__(self, passes: Passes, blocks: Sequence[Parameters], budget: Budget):
         self.blocks = list(blocks)
@@ -78,11 +99,11 @@ class AdapterHessian(Hessian):
 
     def parts(self, blocks: Sequence[Parameters], vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """As everywhere, one sequence at a time."""
-        found = [torch.zeros(len(self.passes.examples), *2 * each.shape[1:], dtype=torch.float64) for each in vectors]
-        sent = [each.to(self.passes.device, torch.float32) for each in vectors]
+        parts = self._no_parts(vectors)
+        sent = [columns.to(self.passes.device, torch.float32) for columns in vectors]
         for place in range(len(self.passes.examples)):
             graph = self.build(self.passes.batch([place]))
-            for block, each, part in zip(blocks, sent, found, strict=True):
-                part[place] = graph.parts(block, each)[0].to("cpu", torch.float64)
+            for block, columns, part in zip(blocks, sent, parts, strict=True):
+                part[place] = graph.parts(block, columns)[0].to("cpu", torch.float64)
             del graph  # before the next one is built
-        return found
+        return parts
