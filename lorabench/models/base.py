@@ -35,8 +35,11 @@ class Base:
                 self.pristine[name] = parameters[name].detach().to("cpu", copy=True)
 
     def restore(self) -> None:
-        """Copy every remembered weight back."""
+        """Copy every remembered weight back and freeze it: a variant may have trained it."""
         self.assign(self.pristine)
+        parameters = dict(self.model.named_parameters())
+        for name in self.pristine:
+            parameters[name].requires_grad_(False).grad = None
 
     def assign(self, weights: dict[str, torch.Tensor]) -> None:
         """Copy ``weights`` (names as in ``model.named_parameters``) into the model."""

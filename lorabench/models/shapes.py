@@ -5,15 +5,23 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
+from lorabench.errors import UserError
 from lorabench.models.locate import locate
 from lorabench.schema import ModelConfig
 
 
 def architecture_config(spec: ModelConfig) -> Any:
-    """The transformers config of a model, from its yaml or else from its checkpoint."""
+    """The transformers config of a model, from its yaml or else from its checkpoint.
+
+    Raises:
+        UserError: an ``architecture`` of a kind that transformers does not have, or no checkpoint.
+    """
     if spec.architecture and (spec.weights == "random" or not spec.path):
+        if (kind := spec.architecture.get("model_type")) not in CONFIG_MAPPING:
+            key = "model.architecture.model_type"
+            raise UserError(f"model={spec.name}: {key}={kind} is none of transformers'; give one such as llama or qwen3")
         return AutoConfig.for_model(**spec.architecture)
     return AutoConfig.from_pretrained(locate(spec))
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lorabench.errors import UserError
 from lorabench.schema import KNOB, TrainerConfig
@@ -18,10 +18,13 @@ class Probe(ABC):
     """Measures before the first step, after every ``every`` steps and after the last one; the record keeps the rows.
 
     Attributes:
+        version: of the probe's code, see ``Variant``.
         name: as on the command line.
         every: steps between two measurements; None for none at all.
         samples: the first so many of the cell's training samples are looked at.
     """
+
+    version: ClassVar[int] = 1
 
     name: str
     every: int | None = field(default=None, metadata=KNOB)

@@ -44,8 +44,9 @@ class Watch:
             return
         row: dict[str, Any] = {"step": step, "key": self.key, "blocks": []}
         try:
-            row["blocks"] = self.measure()
-            summary = f"largest λmax {max(block['lambda_max'] for block in row['blocks']):.4g}"
+            row["blocks"] = blocks = self.measure()
+            largest = max((block["lambda_max"] for block in blocks if "lambda_max" in block), default=None)
+            summary = f"{len(blocks)} measured" if largest is None else f"largest λmax {largest:.4g}"
         except ArithmeticError as error:
             row["error"] = summary = str(error)
         with replaced(self.file) as scratch:

@@ -1,6 +1,7 @@
 """What the code of a part is: stated versions, and for what states none or lies outside this package the hash of its source."""
 
 import ast
+import contextlib
 import hashlib
 import importlib.util
 import inspect
@@ -19,37 +20,41 @@ def code_of(cls: Any) -> dict[str, int | str]:
 
     A class of this package vouches by the ``version`` in its own body, raised whenever the same settings would give other
     results. One that states none is told by the hash of its source file, and one from elsewhere always by its sources: its own
-    file and those that it imports from beside it. Installed packages count by the record's versions, not here.
+    file and those that it imports from beside it. Installed packages count by the record's versions, not here, but for the one
+    that holds the class itself.
 
     >>> from lorabench.subsets.random import Random
     >>> code_of(Random)
     {'lorabench.subsets.random.Random': 1, 'lorabench.subsets.base.Subset': 1}
     """
-    classes = [base for base in inspect.getmro(cls) if not _installed(base)] if inspect.isclass(cls) else [cls]
-    return {f"{base.__module__}.{base.__qualname__}": _version(base) for base in classes}
+    bases = inspect.getmro(cls) if inspect.isclass(cls) else (cls,)
+    counted = [base for base in bases if _top(base) in (_top(cls), *OURS) or not _is_installed(base)]
+    return {f"{base.__module__}.{base.__qualname__}": _version(base) for base in counted}
 
 
 def _version(cls: Any) -> int | str:
     stated = vars(cls).get("version")
     file = _source(cls)
-    if cls.__module__.split(".")[0] in OURS:
+    if _top(cls) in OURS:
         return stated if isinstance(stated, int) else _hash({file}) if file else "unknown"
-    sources = _hash(_sources(file)) if file else "unknown"
+    sources = _hash(_sources(cls, file)) if file else "unknown"
     return f"{stated} {sources}" if isinstance(stated, int) else sources
+
+
+def _top(cls: Any) -> str:
+    return str(cls.__module__).partition(".")[0]
 
 
 def _source(cls: Any) -> Path | None:
     try:
         file = inspect.getsourcefile(cls)
-    except TypeError:  # a class of a notebook or of C
+    except (TypeError, OSError):  # a class of C, or of an interpreter or a notebook
         return None
     return Path(file).resolve() if file else None
 
 
-def _installed(cls: type) -> bool:
+def _is_installed(cls: type) -> bool:
     """Whether a class is Python's own or of an installed package."""
-    if cls.__module__.split(".")[0] in OURS:
-        return False
     file = _source(cls)
     return file is None or _is_library(file)
 
@@ -59,34 +64,38 @@ def _is_library(file: Path) -> bool:
     return file.is_relative_to(PACKAGE) or any(file.is_relative_to(place) for place in places)
 
 
-def _sources(file: Path) -> set[Path]:
-    """The file and all source files that it imports, directly or not, but for libraries and this package."""
+def _sources(cls: Any, file: Path) -> set[Path]:
+    """The file of a class and all source files that it imports, directly or not, but for this package and other libraries."""
     reached: set[Path] = set()
-    waiting = [file]
+    waiting = [(file, str(cls.__module__).rpartition(".")[0])]
     while waiting:
-        source = waiting.pop()
+        source, package = waiting.pop()
         if source in reached:
             continue
         reached.add(source)
-        for name in _imported(source):
+        for name in _imported(source, package):
             try:
                 spec = importlib.util.find_spec(name)
             except (ImportError, ValueError):
                 continue
-            if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            top = name.partition(".")[0]
+            if spec is None or spec.origin is None or not spec.origin.endswith(".py") or top in OURS:
                 continue
-            if not _is_library(origin := Path(spec.origin).resolve()) and name.split(".")[0] not in OURS:
-                waiting.append(origin)
+            if top == _top(cls) or not _is_library(Path(spec.origin).resolve()):
+                waiting.append((Path(spec.origin).resolve(), spec.parent or ""))
     return reached
 
 
-def _imported(source: Path) -> set[str]:
+def _imported(source: Path, package: str) -> set[str]:
+    """Names of what a file of a package imports, and of what may be modules in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.ImportFrom):
+            with contextlib.suppress(ImportError):  # beyond the top of the package
+                module = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                names |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
     return names
 
 

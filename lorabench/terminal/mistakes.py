@@ -46,11 +46,14 @@ def explained(error: BaseException, conf: Path, config: str = "config") -> str |
         if "Could not override 'experiment'" in lines[0]:
             return "an experiment is added, not overridden: write +experiment=NAME, and -m to run its grid"
         full_key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
-        key = re.search(r"Could not (?:override|append to config|find)[^']*'([^'@]+)", " ".join(lines))
-        missing = "is not in struct" in " ".join(lines) or "not in 'Config'" in " ".join(lines)
+        text = " ".join(lines)
+        key = re.search(r"Could not (?:override|append to config|find)[^']*'([^'@]+)", text)
+        missing = re.search(r"is not in struct|not in '\w*Config'", text)
         unknown = key.group(1) if key else full_key if missing else None
         if unknown and unknown not in (keys := _keys(conf, config)):
             return f"unknown key '{unknown}'; {_nearest_key(unknown, keys)}"
+        if unknown and "." in unknown and "Could not override" in text:  # of another choice of its group
+            return f"the chosen {unknown.partition('.')[0]} has no {unknown}: give it in its yaml, or write +{unknown}=VALUE"
         reason = next((line for line in lines if line.startswith("Value ")), lines[0] if lines else type(error).__name__)
         return f"{full_key}: {reason}" if full_key else reason
     if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):

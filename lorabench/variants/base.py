@@ -10,10 +10,15 @@ from typing import Any, ClassVar
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError, nearest
+from lorabench.terminal.bars import note
 from lorabench.training.calibration import Calibration
+
+MERGED = "merged.safetensors"
+"""Plain weights in place of an adapter, by their names in the base."""
 
 
 @dataclass(kw_only=True)
@@ -173,7 +178,15 @@ class Variant(ABC):
         return merged | {name: p.detach().clone() for name, p in trained.items() if name not in merged}
 
     def save(self, model: PeftModel, path: Path) -> None:
-        """Write a folder that plain ``PeftModel.from_pretrained(untouched base, path)`` loads to the same function."""
+        """Write a folder that plain ``PeftModel.from_pretrained(untouched base, path)`` loads to the same function.
+
+        Where weights of the base are trained, which no PEFT adapter holds, it gets the merged weights, and a line says so.
+        """
+        if trained := base_parameters(model, self.trained(model)):
+            path.mkdir(parents=True, exist_ok=True)
+            save_file({name: p.cpu().contiguous() for name, p in self.merged(model).items()}, path / MERGED)
+            what = f"variant={self.name} trains {next(iter(trained))} of the base, which no PEFT adapter holds"
+            return note(f"{what}: {path / MERGED} has the merged weights instead")
         model.save_pretrained(str(path), save_embedding_layers=False)
 
     def detach(self, model: PeftModel) -> None:

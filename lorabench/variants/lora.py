@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from lorabench.training.calibration import Calibration
-from lorabench.variants.base import Variant, adapter_layers
+from lorabench.variants.base import Variant, adapter_layers, base_parameters
 
 
 @dataclass(kw_only=True)
@@ -99,7 +99,7 @@ class LoRA(Variant):
         W₀ − s·B₀A₀ + s·BA = W₀ + s·[B, −B₀][A; A₀]. The change of the base's weights is taken to be exact, so for a base in
         bfloat16 the loaded model lacks the rounding of W₀ − s·B₀A₀.
         """
-        if not self.initial:
+        if not self.initial or base_parameters(model, self.trained(model)):
             return super().save(model, path)
 
         tensors = {}

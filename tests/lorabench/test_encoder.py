@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lorabench import models
+from lorabench import encoder
 from lorabench.encoder import Frozen
 from lorabench.errors import UserError
 from lorabench.schema import ModelConfig
@@ -20,7 +20,7 @@ def test_another_name_is_one_line_with_those_that_there_are(name):
 
 @pytest.mark.parametrize("name", ["tiny", "smollm2-135m", "qwen3-0.6b", "gemma-3-1b", "llama-2-7b"])
 def test_the_models_of_the_benchmark_are_causal(name, monkeypatch):
-    monkeypatch.setattr(models, "read", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(encoder, "load", lambda *_: pytest.fail("loaded"))
     assert Frozen(name).causal
 
 
@@ -58,6 +58,10 @@ def test_a_packaged_encoder_that_is_absent_is_one_line(monkeypatch):
     line = r"^encoder all-minilm: no Python package .* is installed; run `make install-minilm`$"
     with pytest.raises(UserError, match=line):
         Frozen("all-minilm")()
+
+
+def test_a_process_reads_an_encoder_once():
+    assert Frozen("tiny")()[0] is Frozen("tiny")()[0]
 
 
 def test_a_plan_fetches_no_encoder(tmp_path):

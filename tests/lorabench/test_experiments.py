@@ -2,17 +2,18 @@
 
 import math
 import re
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from lorabench.cell import Cell
+from lorabench.cells.cell import Cell
+from lorabench.cells.checks import check
+from lorabench.cells.session import current
+from lorabench.schema import CONF
 from sweeps.space import derive, factors
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 EXPERIMENTS = sorted((CONF / "experiment").rglob("*.yaml"))
 
 
@@ -87,4 +88,4 @@ def test_every_point_of_every_axis_composes_and_is_valid(file):
         for key, values in axes.items():
             for value in values:
                 point = [f"{k}={v}" for k, v in derive({**first, key: value}, derived, hidden).items()]
-                Cell.of(compose("config", [name, *point])).check(resources=False)
+                check(Cell.of(compose("config", [name, *point]), current()), resources=False)

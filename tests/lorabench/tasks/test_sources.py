@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lorabench.records.identity import decisive
 from lorabench.cells.parts import build
 from lorabench.errors import UserError
+from lorabench.records.identity import decisive
 from lorabench.schema import CONF
 from lorabench.tasks.alpaca import InstructionTask
 from lorabench.tasks.base import Example

@@ -1,0 +1,57 @@
+"""Where weights are looked for, and what identifies them."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lorabench.errors import UserError
+from lorabench.models.locate import fingerprint, locate
+from lorabench.schema import PACKAGE, ModelConfig
+
+CHECKPOINT = PACKAGE / "tiny" / "checkpoint"
+
+
+def test_fingerprint_follows_weights_config_and_tokenizer(tmp_path):
+    shutil.copytree(CHECKPOINT, tmp_path / "a")
+    spec = ModelConfig(name="a", path=str(tmp_path / "a"))
+    fingerprints = {fingerprint(ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint"))}
+    assert fingerprint(spec) in fingerprints  # content, not place
+    for name in ("model.safetensors", "config.json", "tokenizer.json"):
+        with (tmp_path / "a" / name).open("ab") as file:
+            file.write(b" ")
+        fingerprints.add(fingerprint(spec))
+    assert len(fingerprints) == 4
+
+
+def test_random_weights_are_told_apart_by_their_shape():
+    small, large = (ModelConfig(name="q", weights="random", architecture={"hidden_size": size}) for size in (32, 64))
+    assert fingerprint(small).startswith("random:")
+    assert fingerprint(small) != fingerprint(large)
+
+
+def test_a_folder_comes_before_hub_and_package():
+    spec = ModelConfig(name="x", hub="a/b", revision="0123", package="nothing", file="f", path=str(CHECKPOINT))
+    assert locate(spec) == Path(CHECKPOINT)
+    assert fingerprint(spec).startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (ModelConfig(name="x", path="/nowhere"), "no config.json in that folder"),
+        (
+            ModelConfig(name="x", package="no_such_package", file="f"),
+            "is not installed; run .* or give model.path=DIR, or model.weights",
+        ),
+        (
+            ModelConfig(name="x", hub="Qwen/Qwen3-0.6B-Base", revision="da87bfb6"),
+            "go online .* and log in .* model.path=DIR, or model.w",
+        ),
+        (ModelConfig(name="x"), "names no source"),
+    ],
+)
+def test_missing_weights_name_the_ways_to_provide_them(spec, message):
+    with pytest.raises(UserError, match=message) as raised:
+        locate(spec)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,127 @@
+"""Every variant of conf/variant, attached to small models."""
+
+from functools import lru_cache
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from lorabench.files import cache_dir
+from lorabench.schema import CONF
+from lorabench.training import seed
+from lorabench.training.data import collate
+
+VARIANTS = sorted(file.stem for file in (CONF / "variant").glob("*.yaml"))
+MODELS = ["tiny", "llama", "qwen3", "gemma3", "smollm2"]  # see ``fresh``
+
+
+def pytest_generate_tests(metafunc):
+    """``variant_name`` runs over all yamls of conf/variant, ``model_name`` over all models."""
+    for argument, values in (("variant_name", VARIANTS), ("model_name", MODELS)):
+        if argument in metafunc.fixturenames:
+            metafunc.parametrize(argument, values)
+
+
+@pytest.fixture(scope="session")
+def variant_names():
+    """All of conf/variant."""
+    return VARIANTS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """A cache folder of the tests' own, with the converted models of the real one."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "models").symlink_to(cache_dir("models"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LORABENCH_CACHE", str(folder))
+        yield folder
+
+
+@lru_cache
+def node(name, rank):
+    """A variant's part of the config."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return OmegaConf.to_container(compose("config", [f"variant={name}", f"rank={rank}"]), resolve=True)["variant"]
+
+
+@pytest.fixture(scope="session")
+def build():
+    """A function from a variant's name and its fields to the variant; rank 8 unless given."""
+
+    def make(name, rank=8, **fields):
+        return instantiate(node(name, rank) | fields, _convert_="all")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def attach(calibration):
+    """A function that attaches a variant to a ``Base`` with the generator and (few) samples of a seed."""
+
+    def run(variant, base, cell_seed=0):
+        return variant.attach(base.model, seed.generator(cell_seed, "init"), calibration(base, cell_seed, samples=4))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def batch(calibration):
+    """A function from a ``Base`` to ids and attention mask [3, time] of real texts of unlike length."""
+
+    def make(base):
+        return collate(calibration(base).corpus.encode(range(3)), base.tokenizer.pad_token_id, base.device)[:2]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def logits(batch):
+    """A function from a ``Base``, and a model in place of its own, to the logits at the real tokens, [tokens, vocab]."""
+
+    def run(base, model=None):
+        ids, mask = batch(base)
+        model = model or base.model
+        half = model.dtype == torch.bfloat16  # as in the trainer
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            return model(input_ids=ids, attention_mask=mask).logits[mask.bool()].float()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def base_logits(fresh, logits):
+    """A function from a model's name to the untouched base's ``logits``, computed once."""
+
+    @lru_cache
+    def run(name):
+        return logits(fresh(name))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def shift():
+    """A function that moves every trainable parameter at random, as training would."""
+
+    def move(model, size=0.02):
+        generator = torch.Generator().manual_seed(7)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter += size * torch.randn(parameter.shape, generator=generator)
+
+    return move
+
+
+@pytest.fixture(scope="session")
+def same_bits():
+    """Whether two models hold the same values under the same names."""
+
+    def compare(model, expected):
+        values, wanted = model.state_dict(), expected.state_dict()
+        return values.keys() == wanted.keys() and all(torch.equal(values[name], wanted[name]) for name in values)
+
+    return compare

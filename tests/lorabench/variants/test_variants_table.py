@@ -1,0 +1,90 @@
+"""``python -m lorabench.variants``."""
+
+import runpy
+import sys
+
+import pytest
+
+from lorabench.schema import CONF
+from lorabench.variants import __main__ as table
+from lorabench.variants.base import Variant
+
+NAMES = sorted(file.stem for file in (CONF / "variant").glob("*.yaml"))
+SQUARE = 4 * 4 * (128 + 128)  # rows and columns of the tiny model's adapted matrices: four square ones a layer, four layers
+MLP = 4 * 3 * (128 + 352)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return {row.name: row for row in table.rows("tiny", 8)}
+
+
+def test_every_yaml_has_a_row_with_its_formula_and_change(tiny):
+    assert sorted(tiny) == NAMES
+    for row in tiny.values():
+        assert len(row.formula) > 20, row.name
+        assert row.change, row.name
+        assert not row.refusal
+
+
+def test_counts_and_memory_follow_the_formulas(tiny):
+    lora = 8 * (SQUARE + MLP)
+    outputs = 4 * (4 * 128 + 2 * 352 + 128)
+    assert tiny["lora"].trained == lora
+    assert tiny["lora"].optimizer_bytes == 8 * lora
+    assert tiny["dora"].trained == lora + outputs
+    assert tiny["gralora"].trained == lora
+    assert tiny["randlora"].trained == 28 * 22 * (6 + 128)
+    assert tiny["randlora"].share == pytest.approx(28 * 22 * 134 / lora)
+    assert tiny["loft"].optimizer_bytes == 4 * (SQUARE + MLP) * (8 + 8 + 8**2)
+    assert {name for name, row in tiny.items() if row.share == 1} == set(NAMES) - {"dora", "randlora"}
+
+
+def test_a_rank_that_one_variant_cannot_have_is_said_in_its_row():
+    rows = {row.name: row for row in table.rows("tiny", 7)}
+    assert "does not divide rank=7" in rows["gralora"].refusal
+    assert rows["lora"].trained == 7 * (SQUARE + MLP)
+    assert "cannot: variant.k=2 does not divide rank=7" in table.table(list(rows.values()))
+
+
+def test_a_larger_model_needs_no_weights(capsys):
+    table.main(["--model", "llama-2-7b", "--rank", "16"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split()[:3] == ["lora", "39,976,960", "1.000"] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model", "tinny"], "did you mean 'tiny'?"),
+        (["--rank", "0"], "rank=0"),
+        (["--rank", "129"], "use rank <= 128"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_and_code_2(arguments, words, capsys):
+    with pytest.raises(SystemExit) as end:
+        table.main(arguments)
+    told = capsys.readouterr()
+    assert end.value.code == 2
+    assert told.out == ""
+    assert words in told.err
+    assert told.err.count("\n") == 1
+
+
+def test_it_runs_as_a_module(tiny, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lorabench.variants"])
+    monkeypatch.delitem(sys.modules, "lorabench.variants.__main__")
+    runpy.run_module("lorabench.variants", run_name="__main__")
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert told.out.rstrip().endswith(table.table(list(tiny.values())))
+
+
+def test_a_variant_without_words_still_has_a_row():
+    class Silent(Variant):
+        def peft_config(self):
+            raise NotImplementedError
+
+    silent = Silent(name="silent", rank=2, alpha=2.0, dropout=0.0, target_modules=["q_proj"])
+    row = table.row(silent, {"layers.0.q_proj": (8, 8)})
+    assert (row.formula, row.trained, row.optimizer_bytes) == ("", 32, 256)
