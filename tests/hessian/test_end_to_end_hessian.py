@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hessian.study.run import run
 from peft import LoraConfig, get_peft_model
 from small_models import dense_through, study_of
 
 from hessian import starts
+from hessian.study.run import run
 from lorabench.training import seed
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -11,10 +11,10 @@ from small_models import study_of
 
 from hessian.blocks import Place
 from hessian.lanczos import LanczosResult
+from hessian.study import rounds
+from hessian.study import run as run_module
 from hessian.study.rounds import samples_wanted
 from hessian.study.run import medians_suffice, run
-from hessian.study.study import rounds
-from hessian.study.study import run as run_module
 
 AUTO = ["matrices=q_proj", "layers=3", "rank=2", "samples=auto", "hessian.tol=1e-2"]
 SHARP = {"lora": 1.0, "pissa": 5.0, "olora": 3.0, "milora": 2.0}

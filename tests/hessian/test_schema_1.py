@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from hessian.study.run import run
 from small_models import study_of
 
 from hessian.blocks import Block
+from hessian.study.run import run
 from lorabench.files import digest
 from lorabench.records.code import code_of
 from lorabench.variants.lora import LoRA

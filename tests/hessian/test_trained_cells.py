@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 from small_models import CONF, study_of
 
 from hessian import __main__ as command_line
+from hessian.study import schema
 from hessian.study.run import run
-from hessian.study.study import schema
 from lorabench.cells.cell import Cell
 from lorabench.cells.run import run as train_cell
 from lorabench.cells.session import current
