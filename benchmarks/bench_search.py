@@ -1,11 +1,11 @@
 """What a search over paper 2's 45,360 candidates costs: embedding them once, then time and memory of a question.
 
-  tree    sweeps.search.encoder: texts form a tree, of which each token is computed once
+  tree    sweeps.language.encoder: texts form a tree, of which each token is computed once
   plain   a sample of the texts, each whole, in batches of texts of the same length
   search  30 evaluations from 5 first points; seconds of the 25 questions, and the peak memory of the process
 
 The scores are a smooth function of the numbers with noise: what a question costs does not hang on them. Every method runs in a
-process of its own. With --left-out, how well values that were left out are placed (sweeps.search.features.left_out).
+process of its own. With --left-out, how well values that were left out are placed (sweeps.language.features.left_out).
 
     make bench-search ARGS="--methods language_bo,language_bo:method.token=false,gp"
 """
@@ -30,11 +30,12 @@ from omegaconf import OmegaConf
 
 from lorabench.encoder import Frozen
 from lorabench.schema import CONF
-from sweeps import bench
-from sweeps.landscapes import Landscape
-from sweeps.search import features
-from sweeps.search.encoder import Encoder
-from sweeps.search.prompts import Prompts, Text
+from sweeps.bench.catalog import configured
+from sweeps.bench.landscapes import Landscape
+from sweeps.bench.replay import replay
+from sweeps.language import features
+from sweeps.language.encoder import Encoder
+from sweeps.language.prompts import Prompts, Text
 from sweeps.space import Space, factors
 
 METHODS = "random,tpe,gp,latent_gp,nomad,language_bo:method.token=false,language_bo"
@@ -94,10 +95,10 @@ def search(candidates: Space, label: str, encoder: str, budget: int) -> dict[str
     name, *changes = label.split(":")
     if name == "language_bo":
         changes.append(f"method.encoder.model={encoder}")
-    config = bench.configured(name, changes)
+    config = configured(name, changes)
     scores = -np.square(candidates.encoded - 0.6).sum(1) + 0.05 * np.random.default_rng(0).standard_normal(len(candidates))
     landscape = Landscape("", candidates, scores, "lora", "")
-    run = bench.replay(landscape, instantiate(config["method"]), 0, budget, config["initial"], config["design"])
+    run = replay(landscape, instantiate(config["method"]), 0, budget, config["initial"], config["design"])
     seconds = run["seconds"][1:]  # the first question loads modules and embeddings
     # Not getrusage's: a process that another one starts begins there with the peak of that one.
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
@@ -129,9 +130,11 @@ def main() -> None:
         for domain in (True, False):
             prompts = Prompts(candidates, Text.read("lora"), domain)
             table = Encoder(prompts, *parts).table(token=False)
-            found = features.left_out(table, {key: prompts.told[key] for key in prompts.told if key in candidates.columns})
+            found = features.left_out(
+                table, {key: column for key, column in prompts.columns.items() if key in candidates.columns}
+            )
             print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_listed(found)}")
-        random = features.left_out(features.without_language(prompts.told), prompts.told)
+        random = features.left_out(features.without_language(prompts.columns), prompts.columns)
         print(f"* the same of random vectors: {_listed(random)}")
     print("\n| method | seconds a question, median | largest | first | peak memory, GiB |\n| :-- | --: | --: | --: | --: |")
     for label in options.methods.split(","):

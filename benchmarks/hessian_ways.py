@@ -10,12 +10,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hessian.lanczos import lanczos
-from hessian.operator import Factors, LeafHessian
-from hessian.passes import Passes
+from hessian.products.leaves import Factors, LeafHessian
+from hessian.products.passes import Passes
 from hessian.solve import lockstep
-from hessian.study import Study
-from lorabench import memory
-from lorabench.data import Encoded, collate
+from hessian.study.study import Study
+from lorabench.training import memory
+from lorabench.training.data import Encoded, collate
 
 BATCH = 4
 """Sequences of a padded batch in the ways (a), (b) and (c)."""
@@ -25,7 +25,7 @@ AGREE = 1e-3
 
 
 @dataclass
-class Found:
+class Outcome:
     """What one way gave for a block, or for all blocks of a layer: λmax and products of each."""
 
     values: list[float]
@@ -35,7 +35,7 @@ class Found:
 
 
 @contextlib.contextmanager
-def adapted(study: Study, block: Factors) -> Iterator[tuple[Any, list[torch.nn.Parameter]]]:
+def peft_model(study: Study, block: Factors) -> Iterator[tuple[Any, list[torch.nn.Parameter]]]:
     """The base with PEFT's layer on one matrix, holding the block's factors."""
     from peft import LoraConfig, get_peft_model
 
@@ -59,7 +59,7 @@ def adapted(study: Study, block: Factors) -> Iterator[tuple[Any, list[torch.nn.P
         base.restore()
 
 
-def padded(study: Study, examples: Sequence[Encoded]) -> list[tuple[dict[str, Any], torch.Tensor]]:
+def padded_batches(study: Study, examples: Sequence[Encoded]) -> list[tuple[dict[str, Any], torch.Tensor]]:
     """Batches in the data's order: model inputs, and labels with −100 where nothing is predicted."""
     batches = []
     for start in range(0, len(examples), BATCH):
@@ -72,20 +72,20 @@ def padded(study: Study, examples: Sequence[Encoded]) -> list[tuple[dict[str, An
     return batches
 
 
-def summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def summed_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross entropy summed over the predicted tokens, all logits at hand."""
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100, reduction="sum")
 
 
-def timed(work: Callable[[], tuple[list[float], list[int]]]) -> Found:
+def measure(work: Callable[[], tuple[list[float], list[int]]]) -> Outcome:
     """Run and measure."""
     memory.reset_peak(torch.device("cpu"))
     started = time.perf_counter()
     values, products = work()
-    return Found(values, products, time.perf_counter() - started, memory.peak(torch.device("cpu")))
+    return Outcome(values, products, time.perf_counter() - started, memory.peak(torch.device("cpu")))
 
 
-def ours(study: Study, blocks: Sequence[Factors], layer: int, examples: Sequence[Encoded]) -> tuple[Found, float]:
+def ours(study: Study, blocks: Sequence[Factors], layer: int, examples: Sequence[Encoded]) -> tuple[Outcome, float]:
     """All variants from shared graphs; and the seconds of the standard errors, which the other ways do not give."""
     vectors: list[torch.Tensor] = []
     hessian: LeafHessian
@@ -93,48 +93,48 @@ def ours(study: Study, blocks: Sequence[Factors], layer: int, examples: Sequence
     def work() -> tuple[list[float], list[int]]:
         nonlocal hessian
         passes = Passes(study.base.model, examples, layer, study.base.tokenizer.pad_token_id)
-        hessian = LeafHessian(passes, [blocks[0].name], study.budget)
+        hessian = LeafHessian(passes, [blocks[0].name], study.solver.budget(study.trainer))
         generators = [torch.Generator().manual_seed(0) for _ in blocks]
-        results = [result for some in lockstep(hessian, blocks, generators, study.rule) for result in some]
+        results = [result for some in lockstep(hessian, blocks, generators, study.solver.rule()) for result in some]
         for block, result in zip(blocks, results, strict=True):
             if not result.converged:
                 print(f"  a block of {block.name} did not converge in {result.iterations} products")
         vectors.extend(result.vectors for result in results)
         return [result.eigenvalues[0] for result in results], [result.iterations for result in results]
 
-    found = timed(work)
+    outcome = measure(work)
     started = time.perf_counter()
     hessian.parts(blocks, vectors)
-    return found, time.perf_counter() - started
+    return outcome, time.perf_counter() - started
 
 
-def reference(study: Study, block: Factors, examples: Sequence[Encoded]) -> Found:
+def reference(study: Study, block: Factors, examples: Sequence[Encoded]) -> Outcome:
     """Way (a)."""
-    batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
+    batches, targets = padded_batches(study, examples), sum(e.target_tokens for e in examples)
 
     def work() -> tuple[list[float], list[int]]:
-        with adapted(study, block) as (model, pair):
+        with peft_model(study, block) as (model, pair):
 
             def product(vector: torch.Tensor) -> torch.Tensor:
                 total = torch.zeros(block.size)
                 for inputs, labels in batches:
-                    loss = summed(model(**inputs).logits, labels) / targets
+                    loss = summed_loss(model(**inputs).logits, labels) / targets
                     gradients = torch.autograd.grad(loss, pair, create_graph=True)
-                    found = torch.autograd.grad(gradients, pair, block.split(vector))
-                    total += torch.cat([part.flatten() for part in found])
+                    seconds = torch.autograd.grad(gradients, pair, block.split(vector))
+                    total += torch.cat([second.flatten() for second in seconds])
                 return total
 
             result = lanczos(
                 product,
                 block.size,
-                tol=study.rule.tol,
-                max_iter=study.rule.max_iter,
+                tol=study.hessian.tol,
+                max_iter=study.hessian.max_iter,
                 generator=torch.Generator().manual_seed(0),
                 dtype=torch.float32,
             )
         return [result.eigenvalues[0]], [result.iterations]
 
-    return timed(work)
+    return measure(work)
 
 
 class Sigmoided(torch.nn.Module):
@@ -145,7 +145,7 @@ class Sigmoided(torch.nn.Module):
         return x * torch.sigmoid(x)
 
 
-def curvlinops(study: Study, block: Factors, examples: Sequence[Encoded], _: float) -> dict[str, Found]:
+def curvlinops(study: Study, block: Factors, examples: Sequence[Encoded], _: float) -> dict[str, Outcome]:
     """Way (b)."""
     from curvlinops import HessianLinearOperator
     from scipy.sparse.linalg import eigsh
@@ -164,12 +164,12 @@ def curvlinops(study: Study, block: Factors, examples: Sequence[Encoded], _: flo
         def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             return super().forward(logits, labels.flatten())
 
-    batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
+    batches, targets = padded_batches(study, examples), sum(e.target_tokens for e in examples)
     calls = 0
 
     def work() -> tuple[list[float], list[int]]:
         nonlocal calls
-        with adapted(study, block) as (model, pair):
+        with peft_model(study, block) as (model, pair):
             parts = [layer.mlp for layer in model.model.model.layers]
             for part in parts:
                 kept, part.act_fn = part.act_fn, Sigmoided()
@@ -191,15 +191,15 @@ def curvlinops(study: Study, block: Factors, examples: Sequence[Encoded], _: flo
                 return plain(vector)
 
             counted._matvec = counting
-            [value] = eigsh(counted, k=1, which="LA", tol=study.rule.tol, return_eigenvectors=False)
+            [value] = eigsh(counted, k=1, which="LA", tol=study.hessian.tol, return_eigenvectors=False)
             for part in parts:
                 part.act_fn = kept
         return [float(value) / targets], [calls]
 
-    return {"own test": timed(work)}
+    return {"own test": measure(work)}
 
 
-def eigenthings(study: Study, block: Factors, examples: Sequence[Encoded], expected: float) -> dict[str, Found]:
+def eigenthings(study: Study, block: Factors, examples: Sequence[Encoded], expected: float) -> dict[str, Outcome]:
     """Way (c) with as many steps as its own residual test wants, and with as few as reach the value, which nobody knows before.
 
     A longer run takes the products of a shorter one, and their seconds, from it.
@@ -207,15 +207,15 @@ def eigenthings(study: Study, block: Factors, examples: Sequence[Encoded], expec
     from hessian_eigenthings import HessianOperator
     from hessian_eigenthings import lanczos as run
 
-    batches, targets = padded(study, examples), sum(e.target_tokens for e in examples)
+    batches, targets = padded_batches(study, examples), sum(e.target_tokens for e in examples)
     done: list[tuple[torch.Tensor, float]] = []
-    ends: dict[str, Found] = {}
+    ends: dict[str, Outcome] = {}
     calls = 0
 
     def loss(model: Any, batch: Any) -> torch.Tensor:
-        return len(batches) * summed(model(**batch[0]).logits, batch[1]) / targets
+        return len(batches) * summed_loss(model(**batch[0]).logits, batch[1]) / targets
 
-    with adapted(study, block) as (model, _):
+    with peft_model(study, block) as (model, _):
         operator = HessianOperator(model, batches, loss, param_filter=lambda name, _: "lora_" in name)
         plain = operator.matvec
 
@@ -233,16 +233,16 @@ def eigenthings(study: Study, block: Factors, examples: Sequence[Encoded], expec
 
             def work(steps: int = steps) -> tuple[list[float], list[int]]:
                 nonlocal result
-                result = run(operator, k=1, max_iter=steps, which="LA", seed=0, tol=study.rule.tol, reorthogonalize=True)
+                result = run(operator, k=1, max_iter=steps, which="LA", seed=0, tol=study.hessian.tol, reorthogonalize=True)
                 return [float(result.eigenvalues[0])], [steps]
 
             result: Any = None
-            found = timed(work)
-            found.seconds += sum(seconds for _, seconds in done[:before])
-            if abs(found.values[0] - expected) <= AGREE * abs(expected):
-                ends.setdefault("fewest steps", found)
+            outcome = measure(work)
+            outcome.seconds += sum(seconds for _, seconds in done[:before])
+            if abs(outcome.values[0] - expected) <= AGREE * abs(expected):
+                ends.setdefault("fewest steps", outcome)
             if result.converged[0]:
-                ends["own test"] = found
+                ends["own test"] = outcome
             if len(ends) == 2:
                 break
-    return ends or {"128 steps": found}
+    return ends or {"128 steps": outcome}

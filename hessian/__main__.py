@@ -1,14 +1,14 @@
 """``python -m hessian``: the largest Hessian eigenvalue of every adapter block, for many variants at once."""
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lorabench.__main__ import CONF
+from lorabench.contributed import config_dirs, let_import, without_config_dirs
 from lorabench.errors import UserError
-from lorabench.progress import PROGRESS
+from lorabench.schema import CONF
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -17,15 +17,15 @@ OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed")
 """Keys that hessian.checkpoint decides."""
 
 USAGE = """usage: python -m hessian [key=value ...]
-       python -m hessian report FOLDER [--out FOLDER] [--format text|markdown|csv]
-       python -m hessian advise FOLDER --lr LOW,HIGH [--published FILE]
 
 Sharpness of LoRA variants: λmax and λmin of the Hessian of the fine-tuning loss, for the adapter of one matrix at a time.
-Leaves a record for every block in output_dir, a table and three figures; a block that has its record is not computed again.
+Leaves a record for every block in output_dir, for python -m analysis to show; what has its record is not computed again.
 
   python -m hessian variants=lora,pissa matrices=q_proj layers=0,2
   python -m hessian model=smollm2-135m task=math task.path=DATA rank=16 samples=auto layers=auto
-  python -m hessian advise runs/hessian --lr 1e-4,1e-3
+  python -m analysis table runs/hessian --kind sharpness
+  python -m analysis plot runs/hessian --kind sharpness_layers     # or sharpness_box, sharpness_samples
+  python -m analysis advise runs/hessian --lr 1e-4,1e-3
 
 Keys and defaults (conf/hessian.yaml; groups model, task and trainer as for python -m lorabench):
 
@@ -34,7 +34,7 @@ Keys and defaults (conf/hessian.yaml; groups model, task and trainer as for pyth
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line: a user's mistake ends in one line and exit code 2."""
-    from lorabench.config_errors import explained
+    from lorabench.terminal.mistakes import explained
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -53,10 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _run(words: list[str]) -> None:
     if {"-h", "--help"} & set(words[:1]):
         print(USAGE + (CONF / "hessian.yaml").read_text(), end="")
-    elif words[:1] in (["report"], ["advise"]):
-        from hessian.commands import run
-
-        run(words)
     else:
         _measure(words)
 
@@ -65,36 +61,37 @@ def _measure(words: list[str]) -> None:
     from hydra import initialize_config_dir
     from torch import OutOfMemoryError
 
-    from hessian.commands import show
+    from hessian.study.run import run
+    from hessian.study.study import Study
+    from lorabench.cells.session import current
+    from lorabench.terminal.bars import note
 
+    let_import(words)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        from hessian.run import run
-        from hessian.study import Study
-
-        study = Study(composed(words))
-        told = [word for word in words if study.trained and word.partition("=")[0].split(".")[0] in OF_THE_CELL]
-        if told:
-            PROGRESS.note(f"not used, since the cell of hessian.checkpoint has its own: {' '.join(told)}")
+        study = Study(composed(without_config_dirs(words)), current(), [f"file://{folder}" for folder in config_dirs(words)])
+        unused = [word for word in words if study.trained and word.partition("=")[0].split(".")[0] in OF_THE_CELL]
+        if unused:
+            note(f"not used, since the cell of hessian.checkpoint has its own: {' '.join(unused)}")
         try:
             run(study)
         except OutOfMemoryError as error:
             raise UserError(
                 "the GPU's memory is full; lower hessian.memory_gb or trainer.micro_batch_tokens (blocks with records are kept)"
             ) from error
-    folder = Path(study.config["output_dir"])
-    show(folder, folder)
+    folder = study.settings.output_dir
+    print(f"records: {folder}; python -m analysis table {shlex.quote(folder)} --kind sharpness shows them")
 
 
 def composed(words: Sequence[str]) -> "DictConfig":
     """The config of a command line; ``layers=0,2`` means the list, since nothing is swept here."""
     from hydra import compose
 
-    from hessian.schema import register
+    from hessian.study.schema import register
 
     register()
     for word in words:
         if "=" not in word:
-            raise UserError(f"'{word}' is neither key=value nor a command; see python -m hessian --help")
+            raise UserError(f"'{word}' is not key=value; see python -m hessian --help")
     listed = []
     for word in words:
         key, _, value = word.partition("=")

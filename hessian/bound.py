@@ -13,6 +13,13 @@ def outer_bound(block: torch.Tensor, last: float, n: int, failure: float) -> flo
     As |uᵀq_{m+1}| ≤ 1, p(λmax) ≤ 1/c unless |uᵀq₁| < c, and for a Gaussian start P(|uᵀq₁| < c) ≤ c·√(2n/π) = failure. Beyond
     the largest θ, p grows, so λmax is at most the x there with p(x) = 1/c. It holds for every m at once, and for any H.
 
+    Of a run whose Ritz values approach 2 from below, in 10⁶ dimensions:
+
+    >>> def chain(m):
+    ...     return torch.diag(torch.ones(m - 1), 1).double() + torch.diag(torch.ones(m - 1), -1).double()
+    >>> [round(outer_bound(chain(m), last=1.0, n=10**6, failure=0.01), 2) for m in (5, 10, 20, 40, 80)]
+    [9.64, 3.38, 2.3, 2.07, 2.01]
+
     Args:
         block: [m, m], the run's tridiagonal matrix, with eigenvalues θ and β₁ … β_{m−1} beside the diagonal.
         last: β_m, the norm of the run's remainder.
@@ -36,6 +43,10 @@ def outer_bound(block: torch.Tensor, last: float, n: int, failure: float) -> flo
 
 def frame(symmetric: torch.Tensor, tails: Mapping[int, torch.Tensor]) -> torch.Tensor:
     """[[S, Cᵀ], [C, 0]] with CᵀC = RᵀR; [[0]] of an empty basis. With ω for the zeros its eigenvalues bound those of H.
+
+    >>> frame(torch.tensor([[2.0]]).double(), {0: torch.tensor([0.0, 3.0, 4.0]).double()}).abs()
+    tensor([[2., 5.],
+            [5., 0.]], dtype=torch.float64)
 
     Args:
         symmetric: S = QᵀHQ, [m, m], of the basis Q.

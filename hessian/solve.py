@@ -3,19 +3,18 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from hessian.jackknife import SUBSPACE
-from hessian.lanczos import LanczosResult, lanczos_steps
-from hessian.operator import Hessian
+from hessian.lanczos import MIN_STEPS, LanczosResult, lanczos_steps
+from hessian.products.operator import Hessian
 from lorabench.errors import UserError
-from lorabench.progress import PROGRESS
+from lorabench.terminal.bars import note
 
-if TYPE_CHECKING:
-    import torch
-
-BASIS = 24
-"""Vectors that a run holds as a rule: two starts of at least twelve products."""
+BASIS = 2 * MIN_STEPS
+"""Vectors that a run holds as a rule: those of two starts."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Solved:
+class Solution:
     """A block's eigenvalues, and every sequence's part in the largest ones.
 
     Attributes:
@@ -43,10 +42,10 @@ class Solved:
     """
 
     result: LanczosResult
-    parts: "torch.Tensor"
+    parts: torch.Tensor
 
 
-def solve(hessian: Hessian, blocks: Sequence[Any], generators: "Sequence[torch.Generator]", rule: Rule) -> Iterator[Solved]:
+def solve(hessian: Hessian, blocks: Sequence[Any], generators: Sequence[torch.Generator], rule: Rule) -> Iterator[Solution]:
     """Solve the blocks; yields in their order, each as soon as its run and those before it have ended.
 
     Together are as many as have room for their bases in the budget; where all graphs are kept, only neighbours on the same
@@ -67,37 +66,34 @@ def solve(hessian: Hessian, blocks: Sequence[Any], generators: "Sequence[torch.G
             groups.append([index])
             held = size
     for group in groups:
-        mine = [blocks[i] for i in group]
-        for results in lockstep(hessian, mine, [generators[i] for i in group], rule):
-            ended, mine = mine[: len(results)], mine[len(results) :]
+        running = [blocks[i] for i in group]
+        for results in lockstep(hessian, running, [generators[i] for i in group], rule):
+            ended, running = running[: len(results)], running[len(results) :]
             parts = hessian.parts(ended, [result.vectors for result in results])
-            yield from map(Solved, results, parts)
+            yield from map(Solution, results, parts)
 
 
 def lockstep(
-    hessian: Hessian, blocks: Sequence[Any], generators: "Sequence[torch.Generator]", rule: Rule
+    hessian: Hessian, blocks: Sequence[Any], generators: Sequence[torch.Generator], rule: Rule
 ) -> Iterator[list[LanczosResult]]:
     """Let all runs that are not finished ask for one product each, until none is left.
 
     Yields the blocks' results in their order, whenever the next of them has ended: that one and all that follow it without gap.
     """
-    import torch
-
     limits = [_limit(hessian, block, rule) for block in blocks]
     runs = [
         lanczos_steps(block.size, k=rule.k, keep=SUBSPACE, max_iter=limit, tol=rule.tol, generator=draws, dtype=torch.float32)
         for block, draws, limit in zip(blocks, generators, limits, strict=True)
     ]
-    asked = {index: next(run) for index, run in enumerate(runs)}
+    vectors = {index: next(run) for index, run in enumerate(runs)}  # whose products the unfinished runs wait for
     results: dict[int, LanczosResult] = {}
     following = 0
-    while asked:
-        products = hessian.products([blocks[i] for i in asked], list(asked.values()))
-        answers = dict(zip(asked, products, strict=True))
-        asked = {}
-        for index, product in answers.items():
+    while vectors:
+        products = dict(zip(vectors, hessian.products([blocks[i] for i in vectors], list(vectors.values())), strict=True))
+        vectors = {}
+        for index, product in products.items():
             try:
-                asked[index] = runs[index].send(product)
+                vectors[index] = runs[index].send(product)
             except StopIteration as finished:
                 results[index] = finished.value
         ready = list(itertools.takewhile(results.__contains__, range(following, len(blocks))))
@@ -109,9 +105,10 @@ def lockstep(
 def _limit(hessian: Hessian, block: Any, rule: Rule) -> int:
     """Most products of a block: ``max_iter``, or as many as the budget holds basis vectors."""
     held, wanted = hessian.budget.bytes // (8 * block.size), min(rule.max_iter, block.size)
-    has = f"hessian.memory_gb={hessian.budget.bytes / 2**30:.3g} holds {held} Lanczos vectors of the {block.size} values of"
+    given = f"{hessian.budget.key}.memory_gb={hessian.budget.bytes / 2**30:.3g}"
+    has = f"{given} holds {held} Lanczos vectors of the {block.size} values of"
     if held < min(BASIS, wanted):
         raise UserError(f"{has} {block.name}, which needs {min(BASIS, wanted)}; raise it or take less into a block")
     if held < wanted:
-        PROGRESS.note(f"  {has} {block.name}: it gets no more products than that")
+        note(f"  {has} {block.name}: it gets no more products than that")
     return min(rule.max_iter, held)

@@ -4,60 +4,59 @@ import contextlib
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from hessian.adapters import Parameters
-from hessian.operator import Factors
-from lorabench import seed
-from lorabench.calibration import Calibration
-from lorabench.checkpoint import load_trained
+import torch
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
+from safetensors.torch import load_file
+
+from hessian.products.adapters import Parameters
+from hessian.products.leaves import Factors
 from lorabench.errors import UserError
-from lorabench.models import Base
+from lorabench.models.base import Base
+from lorabench.terminal.bars import note
+from lorabench.training import seed
+from lorabench.training.calibration import Calibration
+from lorabench.training.checkpoint import load_trained
 from lorabench.variants.base import Variant, adapter_layers
 
-if TYPE_CHECKING:
-    import torch
 
-
-def generator(number: int, name: str) -> "torch.Generator":
+def generator(number: int, name: str) -> torch.Generator:
     """The generator of one matrix: what it draws does not depend on which other matrices are looked at."""
-    import torch
-
     digest = hashlib.sha256(f"{seed.stream_seed(number, 'init')}/{name}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def factors(base: Base, variant: Any, names: Sequence[str], number: int, calibration: Calibration) -> list[Factors]:
     """The blocks of a bilinear variant at its start, drawn as by ``attach`` but matrix by matrix; the model is left alone."""
-    import torch
-
     variant.prepare(base.model, names, calibration)
-    found = []
+    blocks = []
     for name in names:
         weight = base.model.get_parameter(f"{name}.weight").detach()
         a, b = variant.factors(name, weight.float(), generator(number, name))
         b = torch.zeros(weight.shape[0], a.shape[0]) if b is None else b
-        found.append(Factors(name, a.float().to(weight.device), b.float().to(weight.device), variant.scale))
-    return found
+        blocks.append(Factors(name, a.float().to(weight.device), b.float().to(weight.device), variant.scale))
+    return blocks
 
 
 @contextlib.contextmanager
-def attached(base: Base, variant: Variant, number: int, calibration: Calibration) -> Iterator[Any]:
+def adapted_model(base: Base, variant: Variant, number: int, calibration: Calibration) -> Iterator[Any]:
     """The base with the adapters of a cell of this seed; afterwards the base has its own weights again."""
-    names = variant.targets(name for name, _ in base.model.named_modules())
-    base.remember([f"{name}.weight" for name in names])
+    base.remember(variant.touched(name for name, _ in base.model.named_modules()))
     with seed.deterministic():
         adapted = variant.attach(base.model, seed.generator(number, "init"), calibration)
+    variant.train_only(adapted)
     adapted.eval()
     try:
         yield adapted
     finally:
         variant.detach(adapted)
         base.restore()
+        base.model.requires_grad_(False)  # a variant may train some of the base
 
 
 def load_cell(base: Base, variant: Any, adapted: Any, folder: Path) -> None:
-    """Bring ``attached`` adapters to the trained values of a cell, on the base W − s·B₀A₀ that it was trained on.
+    """Bring the adapters of an ``adapted_model`` to the trained values of a cell, on the base W − s·B₀A₀ of its training.
 
     B₀A₀ are those of its saved adapter [B, −B₀][A; A₀]: gradients and decompositions, made anew, differ with the samples, the
     hardware and the precision.
@@ -65,11 +64,7 @@ def load_cell(base: Base, variant: Any, adapted: Any, folder: Path) -> None:
     Raises:
         UserError: the files are missing, or of other adapters.
     """
-    import torch
-    from peft.utils import SAFETENSORS_WEIGHTS_NAME
-    from safetensors.torch import load_file
-
-    load_trained(adapted, folder / "trained.safetensors")
+    load_trained(variant.trained(adapted), folder / "trained.safetensors")
     if not getattr(variant, "initial", None):
         return
     file = folder / "adapter" / SAFETENSORS_WEIGHTS_NAME
@@ -83,8 +78,23 @@ def load_cell(base: Base, variant: Any, adapted: Any, folder: Path) -> None:
             layer.get_base_layer().weight.copy_(base.pristine[f"{name}.weight"].float() + start)
 
 
-def parameters(adapted: Any, name: str, members: Sequence[str]) -> Parameters:
-    """The trainable parameters of the matrices ``members`` as one block; what matrices share is in it once."""
+def parameters(adapted: Any, variant: Variant, name: str, members: Sequence[str]) -> Parameters:
+    """What the variant trains in the matrices ``members``, as one block; what matrices share is in it once.
+
+    Raises:
+        UserError: it trains nothing there.
+    """
     layers = dict(adapter_layers(adapted))
-    tensors = {id(p): p for member in members for p in layers[member].parameters() if p.requires_grad}
+    trained = {id(p) for p in variant.trained(adapted).values()}
+    tensors = {id(p): p for member in members for p in layers[member].parameters() if id(p) in trained}
+    if not tensors:
+        raise UserError(f"variant={variant.name} trains nothing in {name}: there is no block to measure")
     return Parameters(name, tuple(tensors.values()))
+
+
+def note_outside(adapted: Any, variant: Variant) -> None:
+    """Say so in one line where the variant trains parameters outside the matrices that it adapts, which no block has."""
+    inside = {id(p) for _, layer in adapter_layers(adapted) for p in layer.parameters()}
+    outside = [name for name, p in variant.trained(adapted).items() if id(p) not in inside]
+    if outside:
+        note(f"variant={variant.name}: {len(outside)} parameters outside its matrices are in no block, such as {outside[0]}")

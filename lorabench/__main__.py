@@ -1,16 +1,15 @@
 """``python -m lorabench``: train and evaluate one cell; with ``-m``, a sweep. The first word may name another command."""
 
-import itertools
 import os
 import runpy
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from omegaconf import DictConfig
 
 from lorabench import schema
+from lorabench.contributed import config_dirs, let_import, without_config_dirs
 from lorabench.errors import UserError
 
 COMMANDS = {
@@ -52,38 +51,39 @@ def _leave(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
-def _own_code() -> None:
-    """Let Python import what lies in the working folder and in ``--config-dir``, here and in the jobs of a launcher."""
-    words = sys.argv[1:]
-    given = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-    given += [after for word, after in itertools.pairwise(words) if word in ("--config-dir", "-cd")]
-    folders = [str(Path(folder).resolve()) for folder in [*given, "."]]
-    sys.path[:0] = [folder for folder in folders if folder not in sys.path]
-    if given:
-        before = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-        os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*folders[:-1], *before]))
-
-
 def main() -> None:
     """Run the command line: a user's mistake ends in one line and exit code 2."""
-    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
-        module = COMMANDS[sys.argv.pop(1)]
-        sys.path.insert(0, str(Path.cwd()))  # as python -m has it
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
-        return
-    from lorabench.terminal.mistakes import explained
-
-    _own_code()
-    traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that the line below is the only one
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))  # Hydra wants its flags together
     try:
-        cli()
+        if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+            _other(COMMANDS[sys.argv.pop(1)])
+        else:
+            _cells()
     except KeyboardInterrupt:
         print("lorabench: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
+
+
+def _other(module: str) -> None:
+    let_import(sys.argv[1:])
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _cells() -> None:
+    from lorabench.terminal.mistakes import explained
+
+    let_import(sys.argv[1:])
+    traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that the line below is the only one
+    flags = [f"--config-dir={folder}" for folder in config_dirs(sys.argv[1:])]
+    words = without_config_dirs(sys.argv[1:])
+    # Hydra wants its flags together.
+    sys.argv[1:] = [*flags, *sorted(words, key=lambda word: word not in ("-m", "--multirun"))]
+    try:
+        cli()
+    except BrokenPipeError:
+        raise
     except Exception as error:
         line = explained(error, schema.CONF)
         if traceback or line is None:

@@ -8,10 +8,10 @@ class UserError(Exception):
     """A user's mistake or a missing resource; its message is one line that says what was found and what to do."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, names: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known name, with the full list when nothing is close."""
-    names = sorted(set(known))
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    candidates = sorted(set(names))
+    close = difflib.get_close_matches(word, candidates, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"available: {', '.join(names)}"
+    return f"available: {', '.join(candidates)}"

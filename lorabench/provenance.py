@@ -3,10 +3,13 @@
 import contextlib
 import platform
 import subprocess
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from lorabench.schema import ModelConfig
 
 if TYPE_CHECKING:
     import torch
@@ -59,3 +62,18 @@ def device_state(device: "torch.device", dtype: "torch.dtype") -> dict[str, Any]
         "cuda": torch.version.cuda,
         "platform": platform.platform(),
     }
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def scored_now() -> dict[str, Any]:
+    """Time, versions and commit of a scorer that works apart from the run that made the completions."""
+    return {"finished": now(), "versions": versions(), "git": git_state()}
+
+
+def model_state(spec: ModelConfig, fingerprint: str) -> dict[str, Any]:
+    """What the record says of the base model."""
+    return {"name": spec.name, "fingerprint": fingerprint, "weights": spec.weights}

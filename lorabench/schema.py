@@ -1,7 +1,7 @@
 """The structured config: every key that exists, its type, and the mark by which a field says whether it decides a result.
 
 The marks serve every class that a config builds, dataclasses of a contributor's own included: an unmarked field decides the
-result and is part of a cell's identity (``lorabench.cells.identity``).
+result and is part of a cell's identity (``lorabench.records.identity``).
 
     batch_tokens: int = field(metadata=KNOB)
     include_path: str | None = field(default=None, metadata=decides_by(content))

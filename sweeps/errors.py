@@ -1,5 +1,9 @@
-"""The one exception of sweeps and searches that means: the user can mend this."""
+"""The exceptions of sweeps and searches."""
 
 
 class SweepError(Exception):
-    """What was found and what to do, in one line: of a space, a setting, a journal, a text or an encoder."""
+    """What the user can mend, and how, in one line: of a space, a setting, a journal, a text or an encoder."""
+
+
+class SweepFailed(Exception):
+    """Some cells failed, or no cell can go on; the others are done."""

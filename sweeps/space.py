@@ -8,12 +8,11 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from sweeps.errors import SweepError
-
-if TYPE_CHECKING:
-    import numpy as np
+from sweeps.numbers import EXACT, parsed
 
 LOG_RANGE = 10
 """A positive axis whose largest value is at least so many times its smallest is encoded by its logarithm."""
@@ -34,18 +33,18 @@ class Axis:
     @cached_property
     def numbers(self) -> tuple[float, ...] | None:
         """The values as finite numbers, None where one is not."""
-        try:
-            found = tuple(float(text) for text in self.texts)
-        except ValueError:
-            return None
-        return found if all(map(math.isfinite, found)) else None
+        numbers = [number for text in self.texts if (number := parsed(text)) is not None]
+        return tuple(numbers) if len(numbers) == len(self.texts) else None
 
     @property
     def logarithmic(self) -> bool:
         """Whether the logarithm of its values is what counts.
 
-        They are positive, and span ``LOG_RANGE`` or have neighbours whose ratios are nearer to constant than their differences
-        (by the coefficient of variation): 4, 8, 16, but not 10, 20, 30.
+        They are positive, and span ``LOG_RANGE`` or have neighbours whose ratios are nearer to constant than their differences,
+        by the coefficient of variation c = σ/μ: c(v₂/v₁, v₃/v₂, …) < c(v₂ − v₁, v₃ − v₂, …).
+
+        >>> Axis("rank", ("4", "8", "16")).logarithmic, Axis("steps", ("10", "20", "30")).logarithmic
+        (True, False)
         """
         numbers = sorted(set(self.numbers or ()))
         if not numbers or numbers[0] <= 0:
@@ -63,7 +62,21 @@ class Axis:
 
 
 class Space:
-    """The product of axes; candidate i has the last axis varying fastest.
+    """The product of axes, whose combinations are numbered as candidates, the last axis varying fastest.
+
+    The candidate at positions j₁ … j_d of axes with n₁ … n_d values is i = (…(j₁·n₂ + j₂)·n₃ + …)·n_d + j_d. In the shapes
+    below, ``candidates`` is the number of all of them, ∏ n, and ``d`` that of the columns of ``encoded``.
+
+    >>> space = Space({"rank": ["4", "8"], "lr": ["1e-4", "1e-3", "1e-2"]})
+    >>> len(space), space.candidate([1, 2]), space.overrides(5)
+    (6, 5, ['rank=8', 'lr=1e-2'])
+    >>> space.encoded[[1, 5]].round(6).tolist()
+    [[0.0, 0.5], [1.0, 1.0]]
+
+    A derived key follows from axes, of which a hidden one is no override itself:
+
+    >>> Space({"rank": ["4", "8"], "mult": ["2"]}, {"alpha": "rank * mult"}, ["mult"]).overrides(1)
+    ['rank=8', 'alpha=16']
 
     Args:
         axes: each key with its values' texts.
@@ -109,21 +122,25 @@ class Space:
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
     def indices(self, candidate: int) -> tuple[int, ...]:
-        """The candidate's position on each axis."""
+        """The candidate's position on each axis.
+
+        Raises:
+            IndexError: there is no candidate of this number.
+        """
         if not 0 <= candidate < len(self):
             raise IndexError(candidate)
-        found = []
+        indices = []
         for axis in reversed(self.axes):
             candidate, index = divmod(candidate, len(axis.texts))
-            found.append(index)
-        return tuple(reversed(found))
+            indices.append(index)
+        return tuple(reversed(indices))
 
     def candidate(self, indices: Sequence[int]) -> int:
         """The number of the candidate at these positions."""
-        found = 0
+        number = 0
         for axis, index in zip(self.axes, indices, strict=True):
-            found = found * len(axis.texts) + index
-        return found
+            number = number * len(axis.texts) + index
+        return number
 
     def texts(self, candidate: int) -> dict[str, str]:
         """The candidate's value on each axis, by key."""
@@ -140,36 +157,40 @@ class Space:
         return [0, *(self.candidate([*origin[:i], j, *origin[i + 1 :]]) for i, j in places)]
 
     @cached_property
-    def columns(self) -> dict[str, "np.ndarray"]:
-        """All candidates' values of each axis and derived key [candidates]: numbers (float64), or texts."""
-        import numpy as np
-
-        positions = np.indices([len(axis.texts) for axis in self.axes]).reshape(len(self.axes), -1)
-        found: dict[str, np.ndarray] = {}
-        for axis, at in zip(self.axes, positions, strict=True):
-            found[axis.key] = (np.asarray(axis.texts) if axis.numbers is None else np.asarray(axis.numbers, dtype=float))[at]
-        return found | {key: np.prod([found[name] for name in names], axis=0) for key, names in self.derived.items()}
+    def positions(self) -> np.ndarray:
+        """All candidates' positions on each axis [axes, candidates]."""
+        return np.indices([len(axis.texts) for axis in self.axes]).reshape(len(self.axes), -1)
 
     @cached_property
-    def encoded(self) -> "np.ndarray":
+    def columns(self) -> dict[str, np.ndarray]:
+        """All candidates' values of each axis and derived key [candidates]: numbers (float64), or texts.
+
+        >>> Space({"rank": ["4", "8"], "mult": ["2"]}, {"alpha": "rank * mult"}).columns["alpha"].tolist()
+        [8.0, 16.0]
+        """
+        columns: dict[str, np.ndarray] = {}
+        for axis, positions in zip(self.axes, self.positions, strict=True):
+            values = np.asarray(axis.texts) if axis.numbers is None else np.asarray(axis.numbers, dtype=float)
+            columns[axis.key] = values[positions]
+        return columns | {key: np.prod([columns[name] for name in names], axis=0) for key, names in self.derived.items()}
+
+    @cached_property
+    def encoded(self) -> np.ndarray:
         """All candidates as points of [0, 1]^d, [candidates, d], float64.
 
-        A numeric axis is one dimension, by its logarithm where ``Axis.logarithmic`` says so; any other has a dimension for each
-        of its values, 0 or 1. An axis of one value has none.
+        A numeric axis is one dimension, (v − min v) / (max v − min v), v being its values' logarithms where
+        ``Axis.logarithmic`` says so; any other has a dimension for each of its values, 0 or 1. An axis of one value has none.
         """
-        import numpy as np
-
         columns: list[np.ndarray] = []
-        positions = np.indices([len(axis.texts) for axis in self.axes]).reshape(len(self.axes), -1)
-        for axis, position in zip(self.axes, positions, strict=True):
+        for axis, positions in zip(self.axes, self.positions, strict=True):
             if len(axis.texts) == 1:
                 continue
             if axis.numbers is None:
-                columns.extend(np.eye(len(axis.texts))[:, position])
+                columns.extend(np.eye(len(axis.texts))[:, positions])
             else:
                 values = np.log(axis.numbers) if axis.logarithmic else np.asarray(axis.numbers)
                 scaled = (values - values.min()) / (values.max() - values.min())
-                columns.append(scaled[position])
+                columns.append(scaled[positions])
         return np.stack(columns, axis=1) if columns else np.zeros((len(self), 1))
 
 
@@ -180,11 +201,8 @@ def _variation(values: Sequence[float]) -> float:
 
 def _value(text: str) -> float | str:
     """What a text stands for: 0 and 0.0 are one value."""
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return number if math.isfinite(number) else text
+    number = parsed(text)
+    return text if number is None else number
 
 
 def rules(derived: Mapping[str, str], axes: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -193,25 +211,29 @@ def rules(derived: Mapping[str, str], axes: Mapping[str, Sequence[str]]) -> dict
     Raises:
         SweepError: a key that has values of its own, or one derived from what is no numeric axis.
     """
-    found = {key: factors(rule) for key, rule in derived.items()}
-    for key, names in found.items():
+    names_by_key = {key: factors(rule) for key, rule in derived.items()}
+    for key, names in names_by_key.items():
         if key in axes:
             raise SweepError(f"{key} is both given and derived ({' * '.join(names)}): drop one of the two")
         if wrong := [name for name in names if Axis(name, tuple(axes.get(name, ["-"]))).numbers is None]:
             raise SweepError(
                 f"{key} is derived from {', '.join(wrong)}, which is no axis of numbers here; such a key is a product of axes"
             )
-    return found
+    return names_by_key
 
 
 def factors(rule: str) -> tuple[str, ...]:
-    """The keys of a product such as ``rank * alpha_mult``."""
+    """The keys of a product.
+
+    >>> factors("rank * alpha_mult")
+    ('rank', 'alpha_mult')
+    """
     return tuple(name.strip() for name in rule.split("*"))
 
 
 def derive(texts: Mapping[str, str], derived: Mapping[str, tuple[str, ...]], hidden: Collection[str]) -> dict[str, str]:
     """The values by key without the hidden ones, and the derived ones after them."""
-    found = {key: text for key, text in texts.items() if key not in hidden}
+    values = {key: text for key, text in texts.items() if key not in hidden}
     for key, names in derived.items():
-        found[key] = f"{math.prod(float(texts[name]) for name in names):.15g}"
-    return found
+        values[key] = f"{math.prod(float(texts[name]) for name in names):{EXACT}}"
+    return values

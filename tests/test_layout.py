@@ -1,14 +1,17 @@
-"""Imports point one way, and the package carries its configs."""
+"""The house: imports point one way, folders and files stay small, the README's tree is true, the package carries its configs."""
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("lorabench", "hessian", "sweeps", "analysis", "hydra_plugins")
 ALLOWED = {
     "lorabench": {"lorabench"},
     "hessian": {"hessian", "lorabench", "analysis"},
@@ -16,36 +19,152 @@ ALLOWED = {
     "analysis": {"analysis"},
     "hydra_plugins": {"sweeps"},
 }
-OURS = {"lorabench", "hessian", "sweeps", "analysis", "benchmarks", "hydra_plugins", "conf", "tests"}
+"""What each package may import of ours. `lorabench` imports none of the others, `analysis` and `sweeps` stand alone."""
+
+MEASURES = ("analysis.stats", "analysis.read")
+"""What of `analysis` a package that only measures may import: levels, medians and the form of its records, nothing that draws."""
+
+ROOMS = [
+    {"errors", "files", "schema", "contributed"},
+    {"provenance", "terminal"},
+    {"models"},
+    {"training"},
+    {"variants", "subsets", "sandbox", "tiny"},
+    {"tasks", "generation", "trackers", "probes"},
+    {"records"},
+    {"cells"},
+    {"encoder", "evaluate", "new"},
+]
+"""The rooms of `lorabench`, each of which imports from those before it alone; entry points (`__main__`, `tiny.pretrain`) from all."""
+
+LINES, FILES = 300, 15
+
+
+def modules() -> dict[str, Path]:
+    """Every module of ours by its dotted name."""
+    named = {}
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*.py"):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return named
+
+
+MODULES = modules()
 
 
 def imported(file: Path) -> set[str]:
+    """Names of all modules that a file imports, anywhere in it, those for types included."""
     names = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names.add(node.module.split(".")[0])
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            below = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= (below & MODULES.keys()) or {node.module}
     return names
 
 
-@pytest.mark.parametrize("package", ALLOWED)
-def test_imports_point_one_way(package):
-    files = list((ROOT / package).rglob("*.py"))
-    assert files
-    for file in files:
-        assert imported(file) & OURS <= ALLOWED[package], file
-        if package == "analysis":
-            assert "torch" not in imported(file), file
+IMPORTS = {name: imported(file) for name, file in MODULES.items()}
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_point_one_way(name):
+    package = name.split(".")[0]
+    others = {other.split(".")[0] for other in IMPORTS[name]} & {*PACKAGES, "benchmarks", "conf", "tests"}
+    assert others <= ALLOWED[package]
+    if package == "analysis":
+        assert not {other.split(".")[0] for other in IMPORTS[name]} & {"torch", "transformers"}
+    if package == "hessian":
+        assert all(other.startswith(MEASURES) for other in IMPORTS[name] if other.split(".")[0] == "analysis")
+    if name in ("hessian.lanczos", "hessian.bound") or name.startswith("sweeps.search"):
+        assert not {other.split(".")[0] for other in IMPORTS[name]} & {"hydra", "lorabench"}
+
+
+def room(name: str) -> int | None:
+    """The number of a module's room; None for an entry point."""
+    parts = name.split(".")
+    if len(parts) == 1 or parts[-1] == "__main__" or name == "lorabench.tiny.pretrain":
+        return None
+    [place] = [i for i, names in enumerate(ROOMS) if parts[1] in names]
+    return place
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith("lorabench.") and room(name) is not None))
+def test_a_room_of_lorabench_imports_from_those_before_it(name):
+    for other in IMPORTS[name]:
+        if other.startswith("lorabench.") and other.split(".")[1] != name.split(".")[1]:
+            assert room(other) is not None and room(other) < room(name), f"{name} imports {other}"
+
+
+def test_there_is_no_circle():
+    remaining = {name: {other for other in names if other in MODULES and other != name} for name, names in IMPORTS.items()}
+    while free := [name for name, names in remaining.items() if not names & remaining.keys()]:
+        for name in free:
+            del remaining[name]
+    assert sorted(remaining) == []
+
+
+def test_files_are_read_in_one_sitting_and_folders_at_a_glance():
+    long = {name: n for name, file in MODULES.items() if (n := len(file.read_text().splitlines())) > LINES}
+    folders = defaultdict(list)
+    for file in MODULES.values():
+        folders[file.parent.relative_to(ROOT).as_posix()].append(file.name)
+    full = {folder: len(names) for folder, names in folders.items() if len(names) > FILES}
+    assert (long, full) == ({}, {})
+
+
+def tree() -> list[str]:
+    """The paths that the README's tree names, those below a folder behind it."""
+    block = re.search(r"^## What is where\n\n```\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    paths, parents = [], []
+    for line in block.group(1).splitlines():
+        if match := re.match(r"( *)([\w.]+/?) ", f"{line} "):
+            depth = len(match.group(1)) // 2
+            parents[depth:] = [match.group(2)]
+            paths.append("".join(parents))
+    return paths
+
+
+def test_the_tree_in_the_readme_is_true():
+    named = tree()
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert [path for path in named if (ROOT / path).is_dir() != path.endswith("/")] == []
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("this is no git checkout, so that nobody knows which folders belong to it")
+    folders = {f"{file.split('/')[0]}/" for file in tracked.stdout.splitlines() if "/" in file and not file.startswith(".")}
+    rooms = {
+        f"lorabench/{file.split('/')[1]}/"
+        for file in tracked.stdout.splitlines()
+        if file.startswith("lorabench/") and file.count("/") > 1
+    }
+    assert sorted((folders | rooms) - {*named}) == []
 
 
 def test_no_variant_is_named_outside_its_own_file():
     names = {file.stem for file in (ROOT / "conf" / "variant").glob("*.yaml")} - {"lora"}
-    for file in (ROOT / "lorabench").rglob("*.py"):
-        if file.parent.name == "variants":
-            continue
-        words = {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
-        assert not words & names, file
+    for name, file in MODULES.items():
+        if name.startswith("lorabench.") and not name.startswith("lorabench.variants."):
+            words = {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
+            assert not words & names, file
+
+
+@pytest.mark.parametrize("package", ["lorabench", "hessian", "analysis"])
+def test_help_answers_without_what_is_heavy(package):
+    """Half a second is a matter of what is imported; a test of seconds would fail on a busy machine."""
+    code = (
+        f"import runpy, sys; sys.argv = ['{package}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_module('{package}', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "heavy = {'torch', 'transformers', 'peft', 'pandas', 'numpy', 'scipy', 'matplotlib', 'datasets'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "python -m" in done.stdout
 
 
 def test_a_built_package_carries_configs_and_checkpoint(tmp_path):
@@ -57,7 +176,13 @@ def test_a_built_package_carries_configs_and_checkpoint(tmp_path):
     held = set(zipfile.ZipFile(wheel).namelist())
     for file in (ROOT / "conf").rglob("*.yaml"):
         assert f"lorabench/conf/{file.relative_to(ROOT / 'conf')}" in held
-    for file in (ROOT / "analysis" / "html" / "assets").iterdir():
-        assert f"analysis/html/assets/{file.name}" in held
-    assert {"lorabench/tiny/checkpoint/model.safetensors", "hydra_plugins/lorabench_sweepers.py", "sweeps/grid.py"} <= held
+    assets = [file for file in (ROOT / "analysis").rglob("assets/*") if file.is_file()]
+    assert assets
+    for file in assets:
+        assert file.relative_to(ROOT).as_posix() in held
+    assert {
+        "lorabench/tiny/checkpoint/model.safetensors",
+        "hydra_plugins/lorabench_sweepers.py",
+        "sweeps/bench/tables/tiny.csv",
+    } <= held
     assert not any(name.startswith(("conf/", "tests/")) for name in held)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from lorabench.cells import legacy, parts
-from lorabench.cells.identity import identity
+from lorabench.cells import parts
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
 from lorabench.files import digest, read_json
 from lorabench.models.devices import resolve_device
 from lorabench.models.locate import fingerprint
+from lorabench.records import legacy
+from lorabench.records.identity import identity
 from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded
 from lorabench.terminal.formats import format_lr
 from lorabench.trackers.base import TrackedCell

@@ -80,7 +80,7 @@ def _check_probe(cell: Cell, resources: bool) -> None:
     dtype = cell.model.dtype
     if resources and dtype == "auto":
         dtype = str(resolve_dtype(dtype, resolve_device(cell.settings.device))).removeprefix("torch.")
-    cell.probe.check(cell.variant, cell.variant.targets(linear_shapes(cell.model)), dtype)
+    cell.probe.check(cell.variant, list(linear_shapes(cell.model)), dtype)
 
 
 def check_output(folder: str) -> None:

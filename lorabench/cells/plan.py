@@ -87,9 +87,9 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
         lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
     todo = [cell for cell, record in planned.values() if record is None or expected is not None]
     tokens = [_tokens(cell) for cell in todo]
-    known = [t for t in tokens if t is not None]
+    counted = [t for t in tokens if t is not None]
     if todo:
-        lines.append(f"  tokens to train on: {_tokens_text(known, len(todo))}")
+        lines.append(f"  tokens to train on: {_tokens_text(counted, len(todo))}")
         lines.append(f"  estimated time: {_time_text(todo, tokens, [r for _, r in planned.values() if r])}")
     return "\n".join(lines)
 
@@ -112,11 +112,11 @@ def _tokens(cell: Cell) -> int | None:
     return samples * cell.settings.epochs * min(length, cell.trainer.max_length)
 
 
-def _tokens_text(known: Sequence[int], cells: int) -> str:
-    if not known:
+def _tokens_text(counted: Sequence[int], cells: int) -> str:
+    if not counted:
         return "unknown until the data are at hand"
-    missing = f", and {cells - len(known)} cells of unknown size" if len(known) < cells else ""
-    return f"about {sum(known):.3g}{missing}"
+    missing = f", and {cells - len(counted)} cells of unknown size" if len(counted) < cells else ""
+    return f"about {sum(counted):.3g}{missing}"
 
 
 def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Sequence[dict[str, Any]]) -> str:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from lorabench.cells import legacy, records
 from lorabench.cells.answers import read_completions, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.run import score_cell
@@ -11,7 +10,9 @@ from lorabench.cells.scores import score
 from lorabench.cells.session import Session
 from lorabench.cells.untouched import means, untouched_file
 from lorabench.errors import UserError
-from lorabench.files import read_json, write_json
+from lorabench.files import locked, read_json, write_json
+from lorabench.provenance import scored_now
+from lorabench.records import legacy
 from lorabench.terminal.bars import note
 
 
@@ -42,7 +43,7 @@ class Rescoring:
         """
         if not folder.is_dir():
             raise UserError(f"{folder} holds no cell; give the folder of a cell, such as runs/0123456789abcdef")
-        with records.lock(folder / "lock", wait=True):
+        with locked(folder / "lock", wait=True):
             return self._rescore(folder)
 
     def _rescore(self, folder: Path) -> str:
@@ -70,7 +71,7 @@ class Rescoring:
             )
         before = record["metrics"]
         score_cell(cell, record, rows)
-        record["rescored"] = records.scored_now() | {"task_version": present}
+        record["rescored"] = scored_now() | {"task_version": present}
         record.setdefault("finished", record["rescored"]["finished"])
         untouched = self._rescore_untouched(cell, untouched_file(folder.parent, record["identity"]))
         if untouched is not None:
@@ -87,13 +88,13 @@ class Rescoring:
         if file not in self._untouched:
             completions = file.with_suffix(".completions.jsonl.gz")
             file.parent.mkdir(exist_ok=True)
-            with records.lock(file.with_suffix(".lock"), wait=True):
+            with locked(file.with_suffix(".lock"), wait=True):
                 measured, rows = read_json(file), read_completions(completions)
                 if measured is None or rows is None:
                     note(f"{completions} or {file.name} is missing: the scores of the untouched base stay as they were")
                     return None
                 measured["metrics"] = score(cell.task, rows, measured["validation_loss"])
-                measured["rescored"] = records.scored_now()
+                measured["rescored"] = scored_now()
                 write_completions(completions, rows)
                 write_json(file, measured)
             self._untouched[file] = measured

@@ -5,7 +5,6 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from lorabench.cells import records
 from lorabench.cells.answers import Row, read_completions, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
@@ -13,9 +12,10 @@ from lorabench.cells.scores import score, validation_metric, zero
 from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.errors import UserError
-from lorabench.files import read_json, write_json
+from lorabench.files import locked, read_json, write_json
 from lorabench.models.locate import fingerprint
-from lorabench.provenance import device_state, git_state, versions
+from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
+from lorabench.records import SCHEMA_VERSION
 from lorabench.terminal.bars import note
 from lorabench.trackers.following import Following, following
 from lorabench.training.checkpoint import Checkpoint
@@ -39,7 +39,7 @@ def run(cell: Cell) -> float:
     check_output(cell.settings.output_dir)
     check(cell)
     cell.folder.mkdir(exist_ok=True)
-    with records.lock(cell.folder / "lock", wait=cell.settings.when_busy == "wait") as held:
+    with locked(cell.folder / "lock", wait=cell.settings.when_busy == "wait") as held:
         if not held:
             raise Busy(f"{cell} is being trained by another process")
         record, fresh = cell.record(), False
@@ -85,7 +85,7 @@ class Finish:
                 rows = self._answered(record)
             else:
                 config = record["config"] | {"task": self.cell.config["task"]}
-                record |= {"config": config, "rescored": records.scored_now()}
+                record |= {"config": config, "rescored": scored_now()}
             if rows is not None:
                 self._scored(record, rows)
         except Exception as error:
@@ -105,7 +105,7 @@ class Finish:
     def _answered(self, record: Record) -> list[Row] | None:
         """Train and generate; the record gets everything but the scores. None for a run that diverged, whose scores are 0."""
         cell, base = self.cell, self.cell.base()
-        record["model"] = records.model_state(cell.model, fingerprint(cell.model))
+        record["model"] = model_state(cell.model, fingerprint(cell.model))
         record["device"] = device_state(base.device, base.model.dtype)
         data = prepare_data(cell, base)
         record["base"] = untouched_scores(cell, base)
@@ -142,7 +142,7 @@ def score_cell(cell: Cell, record: Record, rows: list[Row]) -> None:
 
 def _new_record(cell: Cell) -> Record:
     return {
-        "schema_version": records.SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION,
         "id": cell.id,
         "status": "failed",
         "config": cell.recorded_config,
@@ -152,7 +152,7 @@ def _new_record(cell: Cell) -> Record:
         "versions": versions(),
         "git": git_state(),
         "data": {"fingerprint": cell.task.fingerprint()},
-        "started": records.now(),
+        "started": now(),
     }
 
 
@@ -162,5 +162,5 @@ def _failed(record: Record, error: Exception) -> Record:
 
 
 def _write(file: Path, record: Record) -> None:
-    record["finished"] = records.now()
+    record["finished"] = now()
     write_json(file, record)

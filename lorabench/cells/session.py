@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lorabench.cells.parts import build
 from lorabench.files import digest
+from lorabench.generation.base import Generator
 from lorabench.models.devices import resolve_dtype
 from lorabench.models.load import load
 from lorabench.models.locate import fingerprint
@@ -92,8 +93,6 @@ class Session:
 
     def forget_base(self) -> None:
         """Drop the loaded model and all that holds it: after a failure in the middle of a change it cannot be trusted."""
-        from lorabench.generation.base import Generator
-
         for part in self._parts.values():
             if isinstance(part, Generator):
                 part.close()

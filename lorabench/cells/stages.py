@@ -10,12 +10,12 @@ import torch
 
 from lorabench.cells.answers import SPLITS, Row, answer, generated_splits
 from lorabench.cells.cell import Cell
-from lorabench.cells.identity import part_identity
 from lorabench.errors import UserError
 from lorabench.files import digest
 from lorabench.models.base import Base
 from lorabench.models.shapes import linear_shapes
 from lorabench.probes import watch
+from lorabench.records.identity import part_identity
 from lorabench.terminal.bars import note, training_bar
 from lorabench.trackers.following import Following
 from lorabench.training import memory, seed

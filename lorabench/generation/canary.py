@@ -1,10 +1,8 @@
 """The canary: whether an engine serves the weights that were put into it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 # Some words, so that a change of any layer shows in the probabilities of some of them.
 TEXT = "One kilogram of apples costs 3 dollars. How much do 12 kilograms cost, and why? Let us think: 12 * 3 ="
@@ -26,7 +24,7 @@ class Reading:
     """
 
     logs: list[float]
-    sample: "torch.Tensor"
+    sample: torch.Tensor
 
 
 @dataclass
@@ -41,28 +39,26 @@ class Canary:
     base: Reading
     last: Reading
 
-    def check(self, found: Reading, is_base: bool) -> None:
+    def check(self, reading: Reading, is_base: bool) -> None:
         """Take the reading after a change of weights as the last one.
 
         Raises:
             CanaryError: the base is not itself again; or other weights gave exactly the numbers of those before.
         """
-        if is_base and max(abs(a - b) for a, b in zip(found.logs, self.base.logs, strict=True)) > BASE_TOLERANCE:
+        if is_base and max(abs(a - b) for a, b in zip(reading.logs, self.base.logs, strict=True)) > BASE_TOLERANCE:
             raise CanaryError("vLLM does not serve the base's weights after they were loaded again")
-        for before, whose in ((self.base, "the base's weights"), (self.last, "the weights of the cell before")):
-            if found.logs == before.logs and bool((found.sample != before.sample).any()):
+        for earlier, whose in ((self.base, "the base's weights"), (self.last, "the weights of the cell before")):
+            if reading.logs == earlier.logs and bool((reading.sample != earlier.sample).any()):
                 raise CanaryError(f"vLLM still serves {whose} after others were loaded")
-        self.last = found
+        self.last = reading
 
 
-def sample(weights: "dict[str, torch.Tensor]", dtype: "torch.dtype") -> "torch.Tensor":
+def sample(weights: dict[str, torch.Tensor], dtype: torch.dtype) -> torch.Tensor:
     """Evenly spaced values of each weight, in main memory and in the precision in which the engine holds them.
 
     A sample costs little where a second copy of the weights would not fit. Where two sets differ in so few values that none of
     these is among them, the canary's text need not show the difference either, so no alarm is what is wanted.
     """
-    import torch
-
     parts = []
     for weight in weights.values():
         flat = weight.detach().reshape(-1)

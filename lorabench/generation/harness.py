@@ -1,17 +1,15 @@
 """What lm-eval asks of a model, answered by a generator. Imports lm-eval: only ``lm_eval.py`` beside it may import this."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from lorabench.errors import UserError
-
-if TYPE_CHECKING:
-    from lorabench.generation.base import Generator
-    from lorabench.models.base import Base
+from lorabench.generation.base import Generator
+from lorabench.models.base import Base
 
 MAX_NEW_TOKENS = 256  # lm-eval's own, where the task says none
 WAYS = "leave that task out of evaluator.tasks, or with vLLM raise evaluator.engine.max_model_len"
@@ -23,7 +21,7 @@ class Served(TemplateLM):
     Tokenisation, windows and truncation are those of lm-eval's own ``HFLM``, so that both give the same numbers.
     """
 
-    def __init__(self, generator: "Generator", base: "Base") -> None:
+    def __init__(self, generator: Generator, base: Base) -> None:
         super().__init__()
         self.generator, self.tokenizer = generator, base.tokenizer
         self.max_length = generator.max_length
@@ -82,12 +80,12 @@ class Served(TemplateLM):
             settings = normalize_gen_kwargs(request.args[1], MAX_NEW_TOKENS)
             stop = tuple(text for text in settings["until"] if text)
             groups.setdefault((settings["max_gen_toks"], stop), []).append(i)
-        found = [""] * len(requests)
+        completions = [""] * len(requests)
         for (length, stop), members in groups.items():
             prompts = [self._cut(requests[i].args[0], length) for i in members]
             for i, text in zip(members, self.generator.generate(prompts, length, stop), strict=True):
-                found[i] = text
-        return found
+                completions[i] = text
+        return completions
 
     def _cut(self, prompt: str, new_tokens: int) -> str:
         """The end of a prompt that leaves no room for the answer."""

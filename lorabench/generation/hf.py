@@ -100,7 +100,7 @@ class HFGenerator(Generator):
             shared.setdefault((tuple(context), tuple(continuation[:-1])), []).append(i)
         members = list(shared.values())
         rows = [Encoded((*pairs[same[0]][0], *pairs[same[0]][1]), len(pairs[same[0]][0])) for same in members]
-        found = [(0.0, True)] * len(pairs)
+        scores = [(0.0, True)] * len(pairs)
         with answers_bar(len(pairs)) as finished:
             for group in self._groups([len(row.ids) for row in rows], [0] * len(rows)):
                 ids, mask, predict = collate([rows[j] for j in group], pad, self._base.device)
@@ -116,9 +116,9 @@ class HFGenerator(Generator):
                     for i in members[j]:
                         target = torch.tensor(pairs[i][1], dtype=torch.long, device=logs.device)
                         total = logs.gather(1, target[:, None]).sum().item()
-                        found[i] = (total, bool((logs.argmax(-1) == target).all()))
+                        scores[i] = (total, bool((logs.argmax(-1) == target).all()))
                 finished(sum(len(members[j]) for j in group))
-        return found
+        return scores
 
     def _groups(self, lengths: Sequence[int], limits: Sequence[int]) -> list[list[int]]:
         """Places of the rows of each batch, which have one limit of new tokens."""

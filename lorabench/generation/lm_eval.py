@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
 
-def with_window(engine: dict[str, Any]) -> dict[str, Any]:
+def engine_and_window(engine: dict[str, Any]) -> dict[str, Any]:
     """What decides of the engine: itself, and the length at which lm-eval's requests are cut."""
     return {"engine": engine, "max_model_len": engine.get("max_model_len")}
 
 
-def content(include_path: str | None) -> str | None:
+def folder_content(include_path: str | None) -> str | None:
     """What decides of a folder of tasks: what is in it."""
     return None if include_path is None else folder_hash(Path(include_path).expanduser())
 
@@ -51,11 +51,11 @@ class LMEvalGenerator(Generator):
     version: ClassVar[int] = 1
 
     name: str
-    engine: Generator = field(metadata=decides_by(with_window))
+    engine: Generator = field(metadata=decides_by(engine_and_window))
     tasks: list[str]
     limit: float | None = None
     num_fewshot: int | None = None
-    include_path: str | None = field(default=None, metadata=decides_by(content))
+    include_path: str | None = field(default=None, metadata=decides_by(folder_content))
     _base: Base | None = field(default=None, init=False, repr=False)
     _ready: bool = field(default=False, init=False, repr=False)
 
@@ -73,10 +73,10 @@ class LMEvalGenerator(Generator):
             raise UserError(f"evaluator.include_path={self.include_path} is no folder; give one with yaml files of tasks")
         if importlib.util.find_spec("lm_eval") is None:
             raise UserError("evaluator=lm_eval needs the package lm-eval; `make install-eval`")
-        known = self._manager.all_tasks
+        available = self._manager.all_tasks
         for task in self.tasks:
-            if task not in known:
-                near = difflib.get_close_matches(task, known, n=3, cutoff=0.6)
+            if task not in available:
+                near = difflib.get_close_matches(task, available, n=3, cutoff=0.6)
                 ways = f"did you mean {' or '.join(near)}?" if near else "`lm-eval ls tasks` lists them"
                 raise UserError(f"evaluator.tasks: lm-eval has no task {task}; {ways}")
 
@@ -145,7 +145,7 @@ class LMEvalGenerator(Generator):
         assert self._base is not None
         model = Served(self.engine, self._base)
         with torch.random.fork_rng():  # it seeds torch, for tasks that sample
-            found = simple_evaluate(
+            evaluation = simple_evaluate(
                 model,
                 tasks=list(self.tasks),
                 num_fewshot=self.num_fewshot,
@@ -153,11 +153,11 @@ class LMEvalGenerator(Generator):
                 task_manager=self._manager,
                 log_samples=False,
             )
-        results = {name: _plain(metrics) for name, metrics in found["results"].items()}
+        results = {name: _metrics(metrics) for name, metrics in evaluation["results"].items()}
         for name, result in results.items():
-            result["version"] = found["versions"].get(name)
+            result["version"] = evaluation["versions"].get(name)
             with contextlib.suppress(KeyError):
-                result["n"] = found["n-samples"][name]["effective"]
+                result["n"] = evaluation["n-samples"][name]["effective"]
         versions = {"lm_eval_version": metadata.version("lm_eval"), "lm_eval_max_length": model.max_length}
         return {"lm_eval": results} | versions
 
@@ -184,7 +184,7 @@ def _check(name: str, task: Any) -> None:
     raise UserError(f"evaluator.tasks: {name} {problem}; leave it out")
 
 
-def _plain(metrics: dict[str, Any]) -> dict[str, Any]:
+def _metrics(metrics: dict[str, Any]) -> dict[str, Any]:
     """``{"acc,none": 1, "acc_stderr,none": "N/A"}`` to ``{"acc": 1, "acc_stderr": None}``; other filters keep their name."""
-    found = {key.removesuffix(",none"): value for key, value in metrics.items() if "," in key}
-    return {key: None if isinstance(value, str) else float(value) for key, value in found.items()}
+    values = {key.removesuffix(",none"): value for key, value in metrics.items() if "," in key}
+    return {key: None if isinstance(value, str) else float(value) for key, value in values.items()}

@@ -49,7 +49,7 @@ class VLLMGenerator(Generator):
     gpu_memory_utilization: float = field(metadata=KNOB)
     enforce_eager: bool | None = field(metadata=KNOB)
     _base: Base | None = field(default=None, init=False, repr=False)
-    _wanted: dict[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
+    _weights: dict[str, torch.Tensor] | None = field(default=None, init=False, repr=False)
     _stale: bool = field(default=True, init=False, repr=False)
     _asleep: bool = field(default=False, init=False, repr=False)
     _engine: Engine | None = field(default=None, init=False, repr=False)
@@ -76,8 +76,8 @@ class VLLMGenerator(Generator):
 
     def use(self, merged: dict[str, torch.Tensor] | None) -> None:
         """Choose the weights; they reach the engine with the next prompt. On a GPU the engine sleeps until then."""
-        self._stale = self._stale or merged is not None or self._wanted is not None
-        self._wanted = merged
+        self._stale = self._stale or merged is not None or self._weights is not None
+        self._weights = merged
         if self._engine is not None and self._on_gpu and not self._asleep:
             try:
                 self._engine.sleep()  # drops weights and cache: training gets the memory, and new weights come anyway
@@ -105,8 +105,8 @@ class VLLMGenerator(Generator):
                 return engine.generate(encoded, limits, stop, tokenizer.eos_token_id, report=finished)
 
         # With stop texts the engine decodes as it goes, and cuts; else the tokenizer does what it does for transformers.
-        found = self._served(ask)
-        return [text if stop else str(tokenizer.decode(ids, skip_special_tokens=True)) for ids, text in found]
+        outputs = self._with_weights(ask)
+        return [text if stop else str(tokenizer.decode(ids, skip_special_tokens=True)) for ids, text in outputs]
 
     @property
     def max_length(self) -> int:
@@ -125,13 +125,13 @@ class VLLMGenerator(Generator):
             with answers_bar(len(rows)) as finished:
                 return engine.prompt_logs(rows, report=finished)
 
-        parts = [steps[len(context) - 1 :] for (context, _), steps in zip(pairs, self._served(ask), strict=True)]
+        parts = [steps[len(context) - 1 :] for (context, _), steps in zip(pairs, self._with_weights(ask), strict=True)]
         return [(sum(log for log, _ in part), all(rank == 1 for _, rank in part)) for part in parts]
 
     def close(self) -> None:
         """Stop the engine, free its memory and its files, and let the base go."""
         self._stop()
-        self._base = self._wanted = None
+        self._base = self._weights = None
 
     def _stop(self) -> None:
         atexit.unregister(self._stop)
@@ -157,15 +157,15 @@ class VLLMGenerator(Generator):
         assert self._base is not None
         return min(self.max_model_len, self._base.max_length)
 
-    def _served(self, ask: Callable[[Engine], T]) -> T:
+    def _with_weights(self, ask: Callable[[Engine], T]) -> T:
         """Ask with the chosen weights served; an engine that fails is started anew once."""
         try:
-            return ask(self.ready())
+            return ask(self.ready_engine())
         except (EngineDied, EngineError) as error:
             note(f"{error}; starting it anew and repeating")
             self._stop()
         try:
-            return ask(self.ready())
+            return ask(self.ready_engine())
         except (EngineDied, EngineError) as error:
             self._stop()
             raise self._failure("failed again after a new start", error) from error
@@ -177,13 +177,13 @@ class VLLMGenerator(Generator):
             f"lower {self.key}.{knob} or {self.key}.max_model_len"
         )
 
-    def ready(self) -> Engine:
+    def ready_engine(self) -> Engine:
         """The engine with the chosen weights in it, and the canary's word that they arrived."""
         engine = self._engine or self._start()
         if self._stale:
             assert self._canary is not None
             self._make_room()
-            state = self._write(self._wanted)
+            state = self._write(self._weights)
             try:
                 if self._asleep:
                     engine.wake("weights")
@@ -193,7 +193,7 @@ class VLLMGenerator(Generator):
             if self._asleep:
                 engine.wake("kv_cache")
             self._asleep = False
-            self._canary.check(self._read(engine, state), is_base=self._wanted is None)
+            self._canary.check(self._read(engine, state), is_base=self._weights is None)
             self._stale = False
         return engine
 
@@ -229,9 +229,9 @@ class VLLMGenerator(Generator):
             self._stop()
             raise self._failure("did not start", error) from error
         self._unlink()
-        own = self._read(self._engine, state)
-        self._canary = canary.Canary(base=own, last=own)
-        self._stale = self._wanted is not None
+        reading = self._read(self._engine, state)
+        self._canary = canary.Canary(base=reading, last=reading)
+        self._stale = self._weights is not None
         return self._engine
 
     def _make_room(self) -> None:
@@ -244,8 +244,10 @@ class VLLMGenerator(Generator):
         """Write the base with these weights replaced as one checkpoint; return what was written."""
         assert self._base is not None
         assert self._folder is not None
-        own = self._base.pristine
-        state = {name: own.get(name, parameter) for name, parameter in self._base.model.named_parameters()} | (weights or {})
+        pristine = self._base.pristine
+        state = {name: pristine.get(name, parameter) for name, parameter in self._base.model.named_parameters()} | (
+            weights or {}
+        )
         save_file({name: weight.detach().contiguous() for name, weight in state.items()}, self._folder / "model.safetensors")
         return state
 

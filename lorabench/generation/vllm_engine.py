@@ -8,12 +8,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
 
 from lorabench.generation.vllm_server import serve
-
-if TYPE_CHECKING:
-    import torch
 
 START_TIMEOUT = 900.0  # seconds; large models load and compile for minutes
 END_TIMEOUT = 5.0  # seconds until processes that were killed are gone
@@ -45,11 +44,11 @@ class Engine:
 
     def __init__(self, settings: dict[str, str], scratch: Path | None = None, **arguments: Any):
         context = multiprocessing.get_context("spawn")  # a fork would lose the threads that torch has started
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, scratch, arguments), daemon=False)
+        self._pipe, child_pipe = context.Pipe()
+        self._process = context.Process(target=serve, args=(child_pipe, scratch, arguments), daemon=False)
         with _environment(settings):
             self._process.start()
-        theirs.close()
+        child_pipe.close()
         try:
             self._receive(START_TIMEOUT)
         except BaseException:
@@ -115,7 +114,7 @@ class Engine:
         except EngineError:
             raise
         except OSError as error:
-            raise self._died() from error
+            raise self._death() from error
         except BaseException:  # an interrupt, say: the answer that is still to come would be taken for the next one's
             self.close()
             raise
@@ -126,13 +125,13 @@ class Engine:
             # Looked at now and then: a process that the child has forked keeps the pipe open when the child dies.
             while not self._pipe.poll(min(1.0, timeout)):
                 if not self._process.is_alive() and not self._pipe.poll():
-                    raise self._died()
+                    raise self._death()
                 if time.monotonic() > until:
                     raise EngineDied(f"vLLM did not start within {timeout:.0f} s")
             try:
                 kind, value = self._pipe.recv()
             except (EOFError, OSError) as error:
-                raise self._died() from error
+                raise self._death() from error
             if kind == "done":
                 return value
             if kind == "failed":
@@ -140,17 +139,15 @@ class Engine:
             if report is not None:
                 report(value)
 
-    def _died(self) -> EngineDied:
+    def _death(self) -> EngineDied:
         self._process.join(END_TIMEOUT)
         code = self._process.exitcode
         self.close()
         return EngineDied(f"vLLM's process ended with code {code}")
 
 
-def environment(device: "torch.device", kv_cache_gib: int) -> dict[str, str]:
+def environment(device: torch.device, kv_cache_gib: int) -> dict[str, str]:
     """Variables for an engine on a device; what the user has set stays, and of the visible GPUs only the device is left."""
-    import torch
-
     settings = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib)}
     # Lines at the start that no user can mend: on NUMA, and on a deprecated name that vLLM looks up in torch.
     settings |= {"TORCH_CPP_LOG_LEVEL": "ERROR"}
@@ -160,17 +157,17 @@ def environment(device: "torch.device", kv_cache_gib: int) -> dict[str, str]:
         # One process with all our threads: by itself vLLM adds a scheduler process that spins, and keeps a core for it.
         settings |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         settings |= {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    chosen = {key: value for key, value in settings.items() if key not in os.environ}
-    return chosen | {"CUDA_VISIBLE_DEVICES": _visible(device)}
+    unset = {key: value for key, value in settings.items() if key not in os.environ}
+    return unset | {"CUDA_VISIBLE_DEVICES": _visible_devices(device)}
 
 
-def _visible(device: "torch.device") -> str:
+def _visible_devices(device: torch.device) -> str:
     """What a process with our environment has to see to use this device alone; nothing for the CPU."""
     if device.type == "cpu":
         return ""
     index = device.index or 0
-    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return given.split(",")[index].strip() if given else str(index)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    return visible.split(",")[index].strip() if visible else str(index)
 
 
 @contextlib.contextmanager

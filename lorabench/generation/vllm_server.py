@@ -83,8 +83,8 @@ class _Server:
         from vllm import SamplingParams
 
         # The end is the same as in transformers' generation, whatever the checkpoint's generation config says.
-        common = {"temperature": 0, "ignore_eos": True, "stop_token_ids": [end], "stop": stop or None, "detokenize": bool(stop)}
-        settings = [SamplingParams(max_tokens=limit, **common) for limit in limits]
+        greedy = {"temperature": 0, "ignore_eos": True, "stop_token_ids": [end], "stop": stop or None, "detokenize": bool(stop)}
+        settings = [SamplingParams(max_tokens=limit, **greedy) for limit in limits]
         inputs = [{"prompt_token_ids": list(ids)} for ids in prompts]
         outputs = self.llm.generate(inputs, settings, use_tqdm=self.bar, lora_request=_requests(adapters))
         return [(list(output.outputs[0].token_ids), output.outputs[0].text) for output in outputs]
@@ -95,11 +95,11 @@ class _Server:
         # One token is the least that it generates.
         settings = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0, detokenize=False)
         outputs = self.llm.generate([{"prompt_token_ids": list(ids)} for ids in prompts], settings, use_tqdm=self.bar)
-        found = []
+        logs = []
         for ids, output in zip(prompts, outputs, strict=True):
             steps = [(output.prompt_logprobs[i][ids[i]]) for i in range(1, len(ids))]
-            found.append([(step.logprob, step.rank) for step in steps])
-        return found
+            logs.append([(step.logprob, step.rank) for step in steps])
+        return logs
 
     def sleep(self) -> None:
         self.llm.sleep(level=2)

@@ -14,9 +14,9 @@ HUB_FILES = ["*.json", "*.safetensors", "tokenizer*", "*.model"]
 
 def check(spec: ModelConfig) -> None:
     """Raise UserError unless the settings of a model make sense."""
-    for key, known in (("weights", ("pretrained", "random")), ("dtype", ("auto", "float32", "bfloat16"))):
-        if getattr(spec, key) not in known:
-            raise UserError(f"model.{key}={getattr(spec, key)} is unknown; available: {', '.join(known)}")
+    for key, choices in (("weights", ("pretrained", "random")), ("dtype", ("auto", "float32", "bfloat16"))):
+        if getattr(spec, key) not in choices:
+            raise UserError(f"model.{key}={getattr(spec, key)} is unknown; available: {', '.join(choices)}")
     if spec.hub and not spec.revision and not spec.path and spec.weights != "random":
         raise UserError(
             f"model={spec.name}: model.hub={spec.hub} needs model.revision=COMMIT, or the record could not say what ran"
@@ -39,8 +39,8 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
             raise UserError(f"model.path={spec.path}: no config.json in that folder; give the folder of a saved checkpoint")
         return folder
     if spec.package and spec.file:
-        found = importlib.util.find_spec(spec.package)
-        roots = [Path(root) for root in (found.submodule_search_locations or [])] if found else []
+        package = importlib.util.find_spec(spec.package)
+        roots = [Path(root) for root in (package.submodule_search_locations or [])] if package else []
         ways = "run `make install-smollm2`, or give model.path=DIR, or model.weights=random"
         if not roots:
             raise UserError(

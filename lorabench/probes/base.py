@@ -40,7 +40,7 @@ class Probe(ABC):
 
         Args:
             variant: of the cell.
-            names: of the linear layers that the variant adapts.
+            names: of the model's linear layers.
             dtype: of the model: float32, bfloat16, or auto where that is not known yet.
         """
 

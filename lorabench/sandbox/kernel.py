@@ -34,9 +34,9 @@ def call(number: int, *arguments: object) -> int:
     return _libc.syscall(ctypes.c_long(number), *arguments)
 
 
-def prctl(option: int, value: int, more: object = 0) -> bool:
+def prctl(option: int, value: int, argument: object = 0) -> bool:
     """Change an attribute of this process."""
-    return _libc.prctl(option, ctypes.c_ulong(value), more, 0, 0) == 0
+    return _libc.prctl(option, ctypes.c_ulong(value), argument, 0, 0) == 0
 
 
 def die_with_parent() -> bool:
@@ -144,10 +144,10 @@ def descendants(root: int) -> list[int]:
         with contextlib.suppress(OSError, IndexError, ValueError):
             parent = int(file.read_text().rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(file.parent.name))
-    found = [*children.get(root, [])]
-    for pid in found:  # grows while it is walked
-        found.extend(children.get(pid, []))
-    return found
+    pids = [*children.get(root, [])]
+    for pid in pids:  # grows while it is walked
+        pids.extend(children.get(pid, []))
+    return pids
 
 
 def kill_descendants(root: int, rounds: int = 100) -> bool:
@@ -156,10 +156,10 @@ def kill_descendants(root: int, rounds: int = 100) -> bool:
         alive = descendants(root)
         if not alive:
             return True
-        for deed in (signal.SIGSTOP, signal.SIGKILL):
+        for signal_number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in alive:
                 with contextlib.suppress(OSError):
-                    os.kill(pid, deed)
+                    os.kill(pid, signal_number)
         if root == os.getpid():
             with contextlib.suppress(ChildProcessError):
                 while os.waitpid(-1, os.WNOHANG)[0]:

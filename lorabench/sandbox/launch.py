@@ -20,8 +20,6 @@ PATHS = "import sys; sys.path += sys.argv.pop(1).split(':'); "
 START = PATHS + "from lorabench.sandbox.worker import main; main()"
 PROBE_SECONDS = 60
 
-_told: set[str] = set()
-
 
 def environment(folder: str) -> dict[str, str]:
     """All variables that a worker sees: nothing of the parent's but where shared libraries lie.
@@ -102,13 +100,16 @@ def command(folder: str, bubblewrap: bool = True) -> tuple[list[str], bool]:
     return ([*start, *_python(START), FOLDER, "walls"], True) if start else ([*_python(START), folder, "open"], False)
 
 
-def tell(walls: bool, missing: list[str]) -> None:
-    """Say once what generated code could still do on this machine."""
+@cache
+def note_gaps(walls: bool, missing: tuple[str, ...]) -> None:
+    """Say what generated code could still do on this machine; once a process, since it is the same for every cell.
+
+    Args:
+        walls: whether workers have bubblewrap's.
+        missing: protections that the kernel did not grant them.
+    """
     if walls and not missing:
         return
     reason = "" if walls else f" {_walls()[1] or 'no bubblewrap'}, so generated code runs under the kernel's limits alone."
-    open_still = [*missing, *([] if walls else ["reading files that you can read"])]
-    line = f"sandbox:{reason} Not protected against: {', '.join(open_still)}"
-    if line not in _told:
-        _told.add(line)
-        note(line)
+    gaps = [*missing, *([] if walls else ["reading files that you can read"])]
+    note(f"sandbox:{reason} Not protected against: {', '.join(gaps)}")

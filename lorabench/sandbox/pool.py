@@ -27,7 +27,13 @@ Answer = dict[str, Any] | None
 
 
 class Worker:
-    """One sandboxed process. Start, use and close it in one thread: it dies with the thread that started it."""
+    """One sandboxed process. Start, use and close it in one thread: it dies with the thread that started it.
+
+    Attributes:
+        folder: its temporary folder.
+        walls: whether it has bubblewrap's.
+        missing: protections that the kernel did not grant it.
+    """
 
     def __init__(self, bubblewrap: bool = True) -> None:
         self.folder = tempfile.mkdtemp(prefix="lorabench-sandbox-")
@@ -48,7 +54,7 @@ class Worker:
             reason = f"a right solution was judged {hello['trial']}" if hello else self._last_line()
             self.close()
             raise UserError(f"the sandbox for generated code does not work on this machine: {reason}")
-        launch.tell(self.walls, hello["missing"])
+        self.missing = tuple(hello["missing"])
 
     def _last_line(self) -> str:
         self.log.seek(0)
@@ -101,7 +107,7 @@ class Worker:
 
 def run(
     jobs: Sequence[dict[str, Any]],
-    done: Callable[[int, Answer], None] = lambda index, answer: None,
+    on_answer: Callable[[int, Answer], None] = lambda index, answer: None,
     bubblewrap: bool = True,
     workers: int | None = None,
 ) -> list[Answer]:
@@ -112,7 +118,7 @@ def run(
 
     Args:
         jobs: what ``worker.JOBS`` takes.
-        done: called with index and answer of each finished job, in the thread of its worker.
+        on_answer: called with index and answer of each finished job, in the thread of its worker.
         bubblewrap: whether to use it where it works.
         workers: how many; as many as there are CPUs unless given.
 
@@ -125,6 +131,14 @@ def run(
     answers: list[Answer] = [None] * len(jobs)
     stop = threading.Event()
     alive: set[Worker] = set()
+    noting = threading.Lock()  # or two workers that start together might both say it
+
+    def start() -> Worker:
+        worker = Worker(bubblewrap)
+        alive.add(worker)
+        with noting:
+            launch.note_gaps(worker.walls, worker.missing)
+        return worker
 
     def serve() -> None:
         worker: Worker | None = None
@@ -135,8 +149,7 @@ def run(
                     TRUTH_SECONDS if jobs[index]["kind"] == "truth" else JOB_SECONDS * jobs[index].get("timeout_factor", 1)
                 )
                 for _ in range(2):
-                    worker = worker or Worker(bubblewrap)
-                    alive.add(worker)
+                    worker = worker or start()
                     started = time.monotonic()
                     answers[index] = worker.ask(jobs[index], seconds)
                     if answers[index] is not None:
@@ -147,7 +160,7 @@ def run(
                         break
                 if (answer := answers[index]) and "error" in answer:
                     raise UserError(f"the sandbox failed at {jobs[index]['name']}: {answer['error']}")
-                done(index, answers[index])
+                on_answer(index, answers[index])
         except Empty:
             pass
         except BaseException:

@@ -17,7 +17,7 @@ NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data; the
 CLONE_THREAD = 0x00010000
 PR_SET_SECCOMP, FILTER = 22, 2
 
-# Audit code, then system call numbers. ``own``: allowed when the first argument is the process itself.
+# Audit code, then system call numbers. The second numbers are allowed when the first argument is the process itself.
 TABLE: dict[str, tuple[int, dict[str, int], dict[str, int], int, int]] = {
     "x86_64": (
         0xC000003E,
@@ -47,7 +47,7 @@ TABLE: dict[str, tuple[int, dict[str, int], dict[str, int], int, int]] = {
 
 
 def _program(machine: str) -> bytes:
-    audit, refused, own, clone, clone3 = TABLE[machine]
+    audit, refused, to_itself, clone, clone3 = TABLE[machine]
 
     def step(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
         return struct.pack("HBBI", code, then, otherwise, value)
@@ -59,7 +59,7 @@ def _program(machine: str) -> bytes:
     program += [step(EQUAL, clone3, 0, 1), step(RETURN, ABSENT)]  # its flags lie in memory; libc falls back to clone
     program += [step(EQUAL, clone, 0, 4), step(LOAD, ARGUMENT), step(ANY_BIT, CLONE_THREAD, 1)]
     program += [step(RETURN, REFUSE), step(RETURN, ALLOW)]
-    for number in own.values():
+    for number in to_itself.values():
         program += [step(EQUAL, number, 0, 4), step(LOAD, ARGUMENT), step(EQUAL, os.getpid(), 1)]
         program += [step(RETURN, REFUSE), step(RETURN, ALLOW)]
     return b"".join([*program, step(RETURN, ALLOW)])

@@ -94,7 +94,7 @@ class Sandbox:
         names = {"network": self.network or filtered, "writing files": files, "number of processes": filtered or self.bounded}
         self.missing = [name for name, granted in names.items() if not granted]
 
-    def unprotected(self) -> list[str]:
+    def missing_protections(self) -> list[str]:
         """What the kernel does not grant here, tried in a child."""
         reader, writer = os.pipe()
         pid = os.fork()
@@ -130,7 +130,7 @@ class Bounded(io.BytesIO):
         return super().write(data)
 
 
-def canonical(job: dict[str, Any], kind: str) -> tuple[list[Any], list[float]]:
+def canonical_outputs(job: dict[str, Any], kind: str) -> tuple[list[Any], list[float]]:
     """Outputs of the canonical solution and the seconds that each took, by EvalPlus's ``trusted_exec``."""
     from evalplus.eval._special_oracle import MBPP_OUTPUT_NOT_NONE_TASKS
     from evalplus.gen.util import trusted_exec
@@ -146,14 +146,14 @@ def canonical(job: dict[str, Any], kind: str) -> tuple[list[Any], list[float]]:
 
 def truth(job: dict[str, Any]) -> dict[str, Any]:
     """Times and expected outputs of both kinds of tests; large outputs are left out, and computed at each check."""
-    found = {}
+    kept = {}
     for kind in ("base", "plus"):
-        outputs, found[f"{kind}_time"] = canonical(job, kind)
+        outputs, kept[f"{kind}_time"] = canonical_outputs(job, kind)
         buffer = Bounded()
         with contextlib.suppress(OverflowError):
             pickle.dump(outputs, buffer)
-            found[kind] = outputs
-    return {"truth": base64.b64encode(pickle.dumps(found)).decode()}
+            kept[kind] = outputs
+    return {"truth": base64.b64encode(pickle.dumps(kept)).decode()}
 
 
 def verdict(job: dict[str, Any], kind: str, expected: list[Any], seconds: list[float]) -> str:
@@ -171,11 +171,11 @@ def verdict(job: dict[str, Any], kind: str, expected: list[Any], seconds: list[f
     from evalplus.config import DEFAULT_GT_TIME_LIMIT_FACTOR, DEFAULT_MIN_TIME_LIMIT
 
     factor, inputs = job["timeout_factor"], job[f"{kind}_input"]
-    limits = [factor * max(DEFAULT_MIN_TIME_LIMIT, DEFAULT_GT_TIME_LIMIT_FACTOR * one) for one in seconds]
+    limits = [factor * max(DEFAULT_MIN_TIME_LIMIT, DEFAULT_GT_TIME_LIMIT_FACTOR * duration) for duration in seconds]
     fork = multiprocessing.get_context("fork")
     status, progress, passed = fork.Value("i", evalplus._UNKNOWN), fork.Value("i", 0), fork.Array("b", len(inputs))
-    given = (job["dataset"], job["entry_point"], job["solution"], inputs, expected, limits, job["atol"], True)
-    process = fork.Process(target=evalplus.unsafe_execute, args=(*given, status, passed, progress))
+    arguments = (job["dataset"], job["entry_point"], job["solution"], inputs, expected, limits, job["atol"], True)
+    process = fork.Process(target=evalplus.unsafe_execute, args=(*arguments, status, passed, progress))
     process.start()
     process.join(min(factor * CAP_SECONDS, sum(limits)) + GRACE_SECONDS)
     process.kill()
@@ -189,14 +189,14 @@ def check(job: dict[str, Any]) -> dict[str, Any]:
     """EvalPlus's verdict on a solution for the base tests, and for the plus tests where it passed the base tests."""
     from evalplus.eval import PASS
 
-    known = pickle.loads(job["truth"])
-    found: dict[str, Any] = {"plus": None}
+    kept = pickle.loads(job["truth"])
+    verdicts: dict[str, Any] = {"plus": None}
     for kind in ("base", "plus"):
-        expected = known[kind] if kind in known else canonical(job, kind)[0]
-        found[kind] = verdict(job, kind, expected, known[f"{kind}_time"])
-        if found[kind] != PASS:
+        expected = kept[kind] if kind in kept else canonical_outputs(job, kind)[0]
+        verdicts[kind] = verdict(job, kind, expected, kept[f"{kind}_time"])
+        if verdicts[kind] != PASS:
             break
-    return found
+    return verdicts
 
 
 JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"truth": truth, "check": check}
@@ -222,19 +222,19 @@ def main() -> None:
     sandbox.enter()
     os.chdir(sandbox.folder)
 
-    def say(message: dict[str, Any]) -> None:
+    def answer(message: dict[str, Any]) -> None:
         answers.write(json.dumps(message).encode() + b"\n")
         answers.flush()
 
     trial = check(TRIAL)
-    say({"ready": trial["plus"] == "pass", "trial": trial, "missing": sandbox.unprotected()})
+    answer({"ready": trial["plus"] == "pass", "trial": trial, "missing": sandbox.missing_protections()})
     while head := jobs.read(8):
         job = pickle.loads(jobs.read(struct.unpack("Q", head)[0]))
         sandbox.patience = max(1.0, job.get("timeout_factor", 1.0))
         try:
-            say(JOBS[job["kind"]](job))
+            answer(JOBS[job["kind"]](job))
         except Exception as error:  # of this machine, not of the solution, whose errors stay in its own process
-            say({"error": f"{type(error).__name__}: {error}"})
+            answer({"error": f"{type(error).__name__}: {error}"})
         if not sandbox.clean():
             break  # the next job gets another worker, with a folder of its own
 

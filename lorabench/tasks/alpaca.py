@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from lorabench.tasks.base import Example
-from lorabench.tasks.sources import SourcedTask
+from lorabench.tasks.sourced import SourcedTask
 
 PROMPT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
@@ -12,8 +12,12 @@ PROMPT = (
 )
 
 
-def with_input(row: dict[str, str]) -> str:
-    """A row's instruction, and after a blank line its input where it has one; paper 1's code reads the instruction alone."""
+def instruction_of(row: dict[str, str]) -> str:
+    r"""A row's instruction, and after a blank line its input where it has one; paper 1's code reads the instruction alone.
+
+    >>> instruction_of({"instruction": "Add.", "input": "1, 2"})
+    'Add.\n\n1, 2'
+    """
     return "\n\n".join(part for part in (row["instruction"], row.get("input")) if part)
 
 

@@ -27,15 +27,17 @@ class Arithmetic(Task):
     def _pools(self) -> dict[str, list[Example]]:
         rng = random.Random(f"arithmetic-{self.version}")
         pools: dict[str, list[Example]] = {name: [] for name in POOL}
-        seen: set[Chain] = set()
+        drawn: set[Chain] = set()
         while any(len(pools[name]) < size for name, size in POOL.items()):
             chain = draw_chain(rng, steps=2)
             pool = pools[chain.split]
-            if chain in seen or len(pool) >= POOL[chain.split]:
+            if chain in drawn or len(pool) >= POOL[chain.split]:
                 continue
-            seen.add(chain)
+            drawn.add(chain)
             name = f"{chain.split}/{len(pool)}"
-            pool.append(Example(name, tell(rng, chain), target=f" {chain.worked()}", answer=str(chain.total), set="arithmetic"))
+            pool.append(
+                Example(name, tell(rng, chain), target=f" {chain.worked_answer()}", answer=str(chain.total), set="arithmetic")
+            )
         return pools
 
     def source_examples(self) -> list[Example]:
@@ -64,8 +66,8 @@ class Arithmetic(Task):
 
     def score(self, example: Example, completion: str) -> float:
         """1.0 when the number after the last ``The answer is`` equals the total."""
-        found = ANSWER.findall(completion)
-        return float(bool(found) and found[-1] == example.answer)
+        answers = ANSWER.findall(completion)
+        return float(bool(answers) and answers[-1] == example.answer)
 
     def fingerprint(self) -> str:
         """SHA-256 over all generated examples."""

@@ -103,8 +103,8 @@ class Task(ABC):
         n, mean = len(values), sum(values) / len(values)
         squares = sum((value - mean) ** 2 for value in values)
         result = {"score": mean, "n": n, "stderr": math.sqrt(squares / (n * (n - 1))) if n > 1 else None}
-        others = sorted({key for score in scores for key, value in score.items() if isinstance(value, int | float)} - {"score"})
-        return result | {key: sum(score[key] for score in scores) / n for key in others}
+        numbers = {key for score in scores for key, value in score.items() if isinstance(value, int | float)}
+        return result | {key: sum(score[key] for score in scores) / n for key in sorted(numbers - {"score"})}
 
     def complete(self, examples: Sequence[Example], generate: Generate) -> list[tuple[str, str]]:
         """Return prompt and completion of each example; a task of several turns overrides it."""
@@ -137,15 +137,15 @@ class Task(ABC):
         groups: dict[str, list[int]] = {}
         for i, example in enumerate(source):
             groups.setdefault(example.group or example.id, []).append(i)
-        scored = self.validates(source)
+        scorable = self.validates(source)
         # The groups with the smallest hashes: independent of the rows' order and of every seed.
-        chosen: set[int] = set()
+        held_out: set[int] = set()
         for group in sorted(groups, key=lambda g: hashlib.sha256(g.encode()).digest()):
-            if len(chosen & scored) >= self.validation_samples:
+            if len(held_out & scorable) >= self.validation_samples:
                 break
-            chosen.update(groups[group] if scored.intersection(groups[group]) else ())
-        train = [example for i, example in enumerate(source) if i not in chosen]
-        validation = [source[i] for i in sorted(chosen & scored)][: self.validation_samples]
+            held_out.update(groups[group] if scorable.intersection(groups[group]) else ())
+        train = [example for i, example in enumerate(source) if i not in held_out]
+        validation = [source[i] for i in sorted(held_out & scorable)][: self.validation_samples]
         if not train or not validation:
             raise UserError(f"task.validation_samples={self.validation_samples} leaves nothing of {len(source)} to train on")
         return train, validation
@@ -160,13 +160,13 @@ class Task(ABC):
 
     @cached_property
     def _test(self) -> list[Example]:
-        taken: dict[str, int] = {}
-        chosen = []
+        sizes: dict[str, int] = {}
+        examples = []
         for example in self.all_test_examples():
-            taken[example.set] = taken.get(example.set, 0) + 1
-            if self.test_samples is None or taken[example.set] <= self.test_samples:
-                chosen.append(example)
-        return chosen
+            sizes[example.set] = sizes.get(example.set, 0) + 1
+            if self.test_samples is None or sizes[example.set] <= self.test_samples:
+                examples.append(example)
+        return examples
 
     def test_examples(self) -> list[Example]:
         """Problems to report on, at most ``test_samples`` of each set."""
@@ -178,5 +178,5 @@ def summarize(task: Task, examples: Sequence[Example], scores: Sequence[Score]) 
     sets: dict[str, list[Score]] = {}
     for example, score in zip(examples, scores, strict=True):
         sets.setdefault(example.set or task.name, []).append(score)
-    result = {name: task.summary(values) for name, values in sets.items()}
-    return {"mean": sum(one["score"] for one in result.values()) / len(result), "sets": result}
+    summaries = {name: task.summary(values) for name, values in sets.items()}
+    return {"mean": sum(summary["score"] for summary in summaries.values()) / len(summaries), "sets": summaries}

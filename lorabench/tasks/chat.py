@@ -14,7 +14,8 @@ from lorabench.schema import KNOB, decides_by
 from lorabench.tasks.alpaca import InstructionTask
 from lorabench.tasks.base import Example, Generate, Score
 from lorabench.tasks.judge import Judge, Messages, rating
-from lorabench.tasks.sources import without_places
+from lorabench.tasks.sources.base import Row
+from lorabench.tasks.sources.node import decisive_keys
 
 SET = "mt_bench"
 WITH_REFERENCE = ("math", "reasoning", "coding")  # categories that are judged beside GPT-4's answers
@@ -54,9 +55,10 @@ class Chat(InstructionTask):
 
     version: ClassVar[int] = 1
     validation: ClassVar[str] = "likelihood"
+    set_names: ClassVar[tuple[str, ...]] = (SET,)
 
-    judge_prompts: dict[str, Any] = field(default_factory=dict, metadata=decides_by(without_places))
-    references: dict[str, Any] = field(default_factory=dict, metadata=decides_by(without_places))
+    judge_prompts: dict[str, Any] = field(default_factory=dict, metadata=decides_by(decisive_keys))
+    references: dict[str, Any] = field(default_factory=dict, metadata=decides_by(decisive_keys))
     judge_url: str = field(metadata=KNOB)
     judge_model: str
     judge_key_env: str = field(metadata=KNOB)
@@ -72,63 +74,64 @@ class Chat(InstructionTask):
         return Judge(self.judge_url, self.judge_model, self.judge_key_env, self.judge_max_tokens, self.judge_parallel)
 
     @property
-    def _extra(self) -> dict[str, dict[str, Any]]:
-        return {"judge_prompts": self.judge_prompts, "references": self.references}
+    def _nodes(self) -> dict[str, Any]:
+        return super()._nodes | {"judge_prompts": self.judge_prompts, "references": self.references}
 
-    def _node(self, name: str) -> dict[str, Any]:
-        return self._extra.get(name) or super()._node(name)
-
-    def _key(self, name: str) -> str:
-        return f"task.{name}.path" if self._extra.get(name, {}).get("path") else super()._key(name)
+    def _place(self, name: str) -> str:
+        return f"task.{name}" if name in ("judge_prompts", "references") else super()._place(name)
 
     def fingerprint(self) -> str:
         """As of every sourced task, with the judge prompts and the reference answers."""
-        more = [f"{name}={self._source(name).fingerprint(self._key(name))}" for name in self._extra]
-        return " ".join([super().fingerprint(), *more])
+        judging = [f"{name}={self._source(name).fingerprint(self._key(name))}" for name in ("judge_prompts", "references")]
+        return " ".join([super().fingerprint(), *judging])
 
     def source_examples(self) -> list[Example]:
         """First exchanges of Evol-Instruct."""
         examples = []
         for i, row in enumerate(self.rows("train")):
-            turns = row.get("conversations")
-            if not isinstance(turns, list) or not all(isinstance(t, dict) and {"from", "value"} <= t.keys() for t in turns):
+            messages = row.get("conversations")
+            if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
                 columns = ", ".join(sorted(row))
                 raise UserError(
-                    f"task=chat: row {i} has the columns {columns}; wanted conversations, a list of objects with from and value"
+                    f"task={self.name}: row train/{i} has the columns {columns}; "
+                    "wanted conversations, a list of objects with from and value"
                 )
-            if [turn["from"] for turn in turns[:2]] == ["human", "gpt"] and turns[1]["value"].strip():
-                question = turns[0]["value"]
-                examples.append(Example(f"train/{i}", question, turns[1]["value"], group=question))
+            for message in messages[:2]:
+                self.require(message, f"train/{i} conversations", "from", "value")
+            if [message["from"] for message in messages[:2]] == ["human", "gpt"] and messages[1]["value"].strip():
+                question = messages[0]["value"]
+                examples.append(Example(f"train/{i}", question, messages[1]["value"], group=question))
         return examples
 
     @cached_property
     def _references(self) -> dict[Any, list[str]]:
         """Reference answers of both turns by question id."""
         try:
-            return {row["question_id"]: row["choices"][0]["turns"] for row in self.rows("references")}
+            answers = {row["question_id"]: row["choices"][0]["turns"] for row in self.rows("references")}
         except (LookupError, TypeError) as error:
             raise UserError("task.references: wanted rows with question_id and choices[0].turns, as in MT-Bench") from error
+        return {question: turns for question, turns in answers.items() if _are_two_texts(turns)}
 
     @cached_property
-    def _questions(self) -> dict[str, dict[str, Any]]:
+    def _questions(self) -> dict[str, Row]:
         """MT-Bench's rows by question id."""
-        rows = {str(row.get("question_id")): row for row in self.rows(SET)}
-        for name, row in rows.items():
-            if not {"question_id", "category", "turns"} <= row.keys() or len(row["turns"]) != 2:
-                raise UserError(f"task=chat: question {name} of {SET} needs question_id, category and two turns")
-            if row["category"] in WITH_REFERENCE and len(self._references.get(row["question_id"], [])) != 2:
-                raise UserError(f"task=chat: question {name} ({row['category']}) has no two answers in task.references")
-        return rows
+        questions = {str(row.get("question_id")): row for row in self.rows(SET)}
+        for name, row in questions.items():
+            if not {"question_id", "category", "turns"} <= row.keys() or not _are_two_texts(row["turns"]):
+                raise UserError(f"task={self.name}: question {name} of {SET} needs question_id, category and two turns")
+            if row["category"] in WITH_REFERENCE and row["question_id"] not in self._references:
+                raise UserError(f"task={self.name}: question {name} ({row['category']}) has no two answers in task.references")
+        return questions
 
     @cached_property
-    def _templates(self) -> dict[str, dict[str, str]]:
+    def _templates(self) -> dict[str, Row]:
         """MT-Bench's judge prompts by name."""
-        found = {str(row.get("name")): row for row in self.rows("judge_prompts")}
+        templates = {str(row.get("name")): row for row in self.rows("judge_prompts")}
         for name, fields in FIELDS.values():
-            row = found.get(name, {})
-            if "system_prompt" not in row or _fields(row.get("prompt_template", "")) != fields:
+            row = templates.get(name, {})
+            if not isinstance(row.get("system_prompt"), str) or _fields(row.get("prompt_template")) != fields:
                 raise UserError(f"task.judge_prompts: wanted a prompt {name} with the fields {', '.join(sorted(fields))}")
-        return found
+        return templates
 
     def all_test_examples(self) -> list[Example]:
         """MT-Bench's questions, the first turn before the second."""
@@ -146,12 +149,14 @@ class Chat(InstructionTask):
         """All first turns, then all second turns with the conversation so far."""
         first = [example for example in examples if _turn(example) == 1]
         second = [example for example in examples if _turn(example) == 2]
-        done: dict[str, tuple[str, str]] = {}
-        for turn in (first, second):
-            prompts = [self.evaluation_prompt(e) if turn is first else _second(e, *done[f"{e.group}/1"]) for e in turn]
+        turns: dict[str, tuple[str, str]] = {}  # prompt and completion by example
+        for members in (first, second):
+            prompts = [
+                self.evaluation_prompt(e) if members is first else _second_prompt(e, *turns[f"{e.group}/1"]) for e in members
+            ]
             completions = generate(prompts) if prompts else []
-            done |= {e.id: pair for e, *pair in zip(turn, prompts, completions, strict=True)}  # type: ignore[misc]
-        return [(done[example.id][0], done[example.id][1]) for example in examples]
+            turns |= {e.id: (p, c) for e, p, c in zip(members, prompts, completions, strict=True)}
+        return [turns[example.id] for example in examples]
 
     def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
         """Ratings / 10 of conversations, first turns included, since a second turn is judged together with its first.
@@ -164,12 +169,12 @@ class Chat(InstructionTask):
             ValueError: a second turn without its first.
         """
         answers = {example.id: text.strip() for example, text in zip(examples, completions, strict=True)}
-        alone = [example.id for example in examples if f"{example.group}/1" not in answers]
-        if alone:
-            raise ValueError(f"turn {alone[0]} is judged together with its first turn: score both")
+        single = [example.id for example in examples if f"{example.group}/1" not in answers]
+        if single:
+            raise ValueError(f"turn {single[0]} is judged together with its first turn: score both")
         judgements = self._judge.judgements([self.judge_prompt(example, answers) for example in examples])
         scores = [_score(example, judgement) for example, judgement in zip(examples, judgements, strict=True)]
-        if all(one["unrated"] for one in scores):
+        if all(score["unrated"] for score in scores):
             raise UserError(f"task.judge_model={self.judge_model} gives no rating [[1]] … [[10]]; name a model that can judge")
         return scores
 
@@ -206,14 +211,18 @@ def _score(example: Example, judgement: dict[str, Any]) -> Score:
     return {"score": (value or 0.0) / 10, "turn": float(_turn(example)), "unrated": float(value is None), **texts}
 
 
-def _second(example: Example, prompt: str, completion: str) -> str:
+def _second_prompt(example: Example, prompt: str, completion: str) -> str:
     """The prompt of a second turn."""
     return SECOND_TURN.format(conversation=(prompt + completion).rstrip(), instruction=example.question)
 
 
-def _fields(template: str) -> set[str] | None:
+def _are_two_texts(turns: Any) -> bool:
+    return isinstance(turns, list) and len(turns) == 2 and all(isinstance(text, str) for text in turns)
+
+
+def _fields(template: Any) -> set[str] | None:
     """Names of the fields of a format string, None for a malformed one."""
     try:
         return {name for _, name, _, _ in Formatter().parse(template) if name is not None}
-    except ValueError:
+    except (ValueError, TypeError):
         return None

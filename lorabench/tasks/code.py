@@ -7,19 +7,21 @@ verdicts are EvalPlus's (Liu et al. 2023), given in the sandbox.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lorabench.errors import UserError
-from lorabench.sandbox import pool, problems
-from lorabench.tasks.alpaca import InstructionTask, with_input
+from lorabench.sandbox import jobs, pool
+from lorabench.tasks.alpaca import InstructionTask, instruction_of
 from lorabench.tasks.base import Example, Score
-from lorabench.tasks.sources import HubSource, LocalSource
+from lorabench.tasks.sources.base import Row, Source
+from lorabench.tasks.sources.evalplus import EvalPlusSource
+from lorabench.tasks.sources.node import arguments
 
 FENCE = "```python"
 ENDS = ('if __name__ == "__main__":', "# Example usage", "assert")
 
 
-def humaneval_instruction(problem: dict[str, Any]) -> str:
+def humaneval_instruction(problem: Row) -> str:
     """The instruction for a HumanEval problem: its prompt, with tabs for indents."""
     prompt = problem["prompt"]
     if problem["task_id"] == "HumanEval/115":  # EvalPlus moved its import to the top; HumanEval has it in the function
@@ -27,7 +29,7 @@ def humaneval_instruction(problem: dict[str, Any]) -> str:
     return "Create a Python script for this problem:\n" + prompt.replace("    ", "\t")
 
 
-def mbpp_instruction(problem: dict[str, Any]) -> str:
+def mbpp_instruction(problem: Row) -> str:
     """The instruction for an MBPP problem: the description as a sentence, and the first assertion in a code block.
 
     The rule gives PiSSA's text but for 18 problems, from whose descriptions EvalPlus has since taken a web address.
@@ -41,7 +43,7 @@ def mbpp_instruction(problem: dict[str, Any]) -> str:
 INSTRUCTIONS = {"humaneval": humaneval_instruction, "mbpp": mbpp_instruction}
 
 
-def code_of(completion: str) -> str:
+def extract_code(completion: str) -> str:
     """The part of a completion that is run: the first Python block if there is one, up to example calls and tests."""
     text = completion.replace("\r", "")
     if FENCE in text:
@@ -66,6 +68,7 @@ class Code(InstructionTask):
 
     version: ClassVar[int] = 2
     validation: ClassVar[str] = "likelihood"
+    set_names: ClassVar[tuple[str, ...]] = tuple(INSTRUCTIONS)
 
     timeout_factor: float = 1.0
 
@@ -73,33 +76,33 @@ class Code(InstructionTask):
         super().__post_init__()
         if not 0 < self.timeout_factor < float("inf"):
             raise UserError(f"task.timeout_factor={self.timeout_factor} must be a number above 0")
-        unknown = [name for name in self.test if name not in INSTRUCTIONS]
-        if unknown:
-            raise UserError(f"task.test.{unknown[0]}: task=code has only {' and '.join(INSTRUCTIONS)}")
 
-    def _source(self, name: str) -> HubSource | LocalSource | problems.Problems:  # type: ignore[override]
+    def _kind(self, name: str) -> type[Source]:
+        return super()._kind(name) if name == "train" else EvalPlusSource
+
+    def _source(self, name: str) -> Source:
         if name == "train":
             return super()._source(name)
-        node = dict(self._node(name))
-        files, path = node.pop("files", [name]), node.pop("path", None) or self.path
-        return problems.Problems(name, **node, local=LocalSource(path, files) if path else None)
+        return EvalPlusSource(
+            **arguments(self._node(name), EvalPlusSource, self._place(name)), name=name, local=self._local(name)
+        )
 
-    def _train_example(self, i: int, row: dict[str, Any]) -> Example:
-        if not {"instruction", "output"} <= row.keys():
-            raise UserError(f"task=code: row train/{i} has the columns {', '.join(sorted(row))}; wanted instruction and output")
-        return Example(f"train/{i}", with_input(row), row["output"], group=row["instruction"])
+    def _train_example(self, i: int, row: Row) -> Example:
+        self.require(row, f"train/{i}", "instruction", "output", optional=("input",))
+        return Example(f"train/{i}", instruction_of(row), row["output"], group=row["instruction"])
 
     def source_examples(self) -> list[Example]:
         """The training rows, without those that are flagged as another language than Python."""
         rows = enumerate(self.rows("train"))
-        found = [self._train_example(i, row) for i, row in rows if str(row.get("python", True)) == "True"]
-        if not found:
+        examples = [self._train_example(i, row) for i, row in rows if str(row.get("python", True)) == "True"]
+        if not examples:
             raise UserError(f"{self._key('train')}: no row of the training data is flagged as Python")
-        return found
+        return examples
 
     @cached_property
-    def _problems(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        problems.need_evalplus()
+    def _problems(self) -> dict[str, tuple[str, Row]]:
+        """Set and row of each problem by its id."""
+        jobs.require_evalplus()
         return {row["task_id"]: (name, row) for name in self.used_sets for row in self.rows(name)}
 
     def all_test_examples(self) -> list[Example]:
@@ -113,11 +116,11 @@ class Code(InstructionTask):
     def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
         """Run all completions: ``score`` is pass@1 on the base tests, ``plus`` on base and plus tests together."""
         rows = [self._problems[example.id] for example in examples]
-        jobs = [job for name, row in rows for job in problems.jobs_of([row], name)]
-        solutions = [row["prompt"] + code_of(completion) for (_, row), completion in zip(rows, completions, strict=True)]
+        trials = [job for name, row in rows for job in jobs.jobs_of([row], name)]
+        solutions = [row["prompt"] + extract_code(completion) for (_, row), completion in zip(rows, completions, strict=True)]
         checks = [
             job | {"kind": "check", "solution": solution, "truth": truth, "timeout_factor": self.timeout_factor}
-            for job, solution, truth in zip(jobs, solutions, problems.ground_truth(jobs), strict=True)
+            for job, solution, truth in zip(trials, solutions, jobs.ground_truth(trials), strict=True)
         ]
         return [
             {

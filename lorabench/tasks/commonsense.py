@@ -5,13 +5,12 @@ Prompt, target and scoring as in paper 1's runs (arXiv 2602.04998).
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import InstructionTask
 from lorabench.tasks.base import Example
-from lorabench.tasks.github import GitHubSource
-from lorabench.tasks.sources import HubSource, LocalSource
+from lorabench.tasks.sources.base import Row
 
 OPTIONS = {
     "true/false": re.compile("true|false"),
@@ -48,28 +47,15 @@ class Commonsense(InstructionTask):
     """
 
     version: ClassVar[int] = 1
+    set_names: ClassVar[tuple[str, ...]] = tuple(FAMILIES)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in self.test:
-            if name not in FAMILIES:
-                raise UserError(f"task.test.{name}: task={self.name} has no such set; available: {', '.join(FAMILIES)}")
-
-    def _source(self, name: str) -> HubSource | LocalSource:
-        node = self._node(name)
-        if self.path or node.get("path") or "github" not in node:
-            return super()._source(name)
-        return GitHubSource(node["github"], node["revision"], split="", data_files=node["data_files"], rows=node.get("rows"))
-
-    def _example(self, row: dict[str, Any], name: str, place: int) -> Example:
-        missing = [column for column in ("instruction", "output", "answer") if column not in row]
-        if missing:
-            raise UserError(f"task={self.name}: row {place} of {name} has no column {', '.join(missing)}")
+    def _example(self, row: Row, name: str, place: int) -> Example:
+        self.require(row, f"{name}/{place}", "instruction", "output", "answer")
         answer = row["answer"].strip()
         kind = family(answer)
         if kind is None or kind != FAMILIES.get(name, kind):
             words = OPTIONS[FAMILIES[name]].pattern if name in FAMILIES else "an option word such as answer1"
-            raise UserError(f"task={self.name}: row {place} of {name} has the answer {answer!r}; wanted {words}")
+            raise UserError(f"task={self.name}: row {name}/{place} has the answer {answer!r}; wanted {words}")
         question = row["instruction"]
         return Example(f"{name}/{place}", question, row["output"], answer, kind if name == "train" else name, group=question)
 
@@ -83,5 +69,5 @@ class Commonsense(InstructionTask):
 
     def score(self, example: Example, completion: str) -> float:
         """1.0 when the first option word of the example's set that occurs in the completion is the right one."""
-        found = OPTIONS[FAMILIES.get(example.set, example.set)].search(completion)
-        return float(found is not None and found.group() == example.answer)
+        word = OPTIONS[FAMILIES.get(example.set, example.set)].search(completion)
+        return float(word is not None and word.group() == example.answer)

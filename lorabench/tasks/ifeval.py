@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +35,17 @@ def checker() -> Checker:
 
     def check(row: dict[str, Any], response: str) -> tuple[list[bool], list[bool]]:
         langdetect.DetectorFactory.seed = 0  # it draws samples: without a seed a verdict may change from run to run
-        found = process_results(row, [response])
-        return found["inst_level_strict_acc"], found["inst_level_loose_acc"]
+        verdicts = process_results(row, [response])
+        return verdicts["inst_level_strict_acc"], verdicts["inst_level_loose_acc"]
 
     return check
+
+
+def unknown_instruction(names: Sequence[str]) -> str | None:
+    """The first name of which lm-eval has no checker; None where it knows all."""
+    from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
+
+    return next((name for name in names if name not in INSTRUCTION_DICT), None)
 
 
 def _sentence_model() -> None:
@@ -73,12 +80,12 @@ def write_punkt(folder: Path) -> None:
         "ortho_context.tab": [f"{word}\t{flags}" for word, flags in sorted(model.ORTHO_CONTEXT.items())],
     }
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        made = Path(scratch, folder.name)
-        made.mkdir()
+        whole = Path(scratch, folder.name)
+        whole.mkdir()
         for name, lines in tables.items():
-            (made / name).write_text("\n".join(lines), encoding="utf-8")
+            (whole / name).write_text("\n".join(lines), encoding="utf-8")
         try:
-            os.rename(made, folder)
+            os.rename(whole, folder)
         except OSError:
             if not folder.is_dir():  # else another process was faster
                 raise

@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from lorabench.errors import UserError
-from lorabench.tasks.alpaca import InstructionTask, with_input
+from lorabench.tasks.alpaca import InstructionTask, instruction_of
 from lorabench.tasks.base import Example, Score
-from lorabench.tasks.ifeval import Checker, checker
+from lorabench.tasks.ifeval import Checker, checker, unknown_instruction
+from lorabench.tasks.sources.base import Row
 
 
 @dataclass(kw_only=True)
@@ -31,13 +32,13 @@ class Instruct(InstructionTask):
         """Alpaca's rows."""
         examples = []
         for i, row in enumerate(self.rows("train")):
-            self._require(row, f"train/{i}", "instruction", "output")
-            question = with_input(row)
+            self.require(row, f"train/{i}", "instruction", "output", optional=("input",))
+            question = instruction_of(row)
             examples.append(Example(f"train/{i}", question, row["output"], group=question))
         return examples
 
     @cached_property
-    def _rows(self) -> dict[str, dict[str, Any]]:
+    def _rows(self) -> dict[str, Row]:
         """Test rows by the id of their example."""
         return {f"{name}/{i}": row for name in self.used_sets for i, row in enumerate(self.rows(name))}
 
@@ -46,7 +47,7 @@ class Instruct(InstructionTask):
         self._check  # noqa: B018  before anything is trained, not after
         examples = []
         for name, row in self._rows.items():
-            self._require(row, name, "key", "prompt", "instruction_id_list", "kwargs")
+            self._require_instructions(row, name)
             examples.append(
                 Example(name, row["prompt"], answer=", ".join(row["instruction_id_list"]), set=name.partition("/")[0])
             )
@@ -56,10 +57,15 @@ class Instruct(InstructionTask):
     def _check(self) -> Checker:
         return checker()
 
-    def _require(self, row: dict[str, Any], name: str, *columns: str) -> None:
-        missing = [column for column in columns if column not in row]
-        if missing:
-            raise UserError(f"task={self.name}: row {name} has no {', '.join(missing)}; wanted {', '.join(columns)}")
+    def _require_instructions(self, row: Row, name: str) -> None:
+        self.require(row, name, "key", "prompt", "instruction_id_list", "kwargs", texts=["prompt"])
+        ids, kwargs = row["instruction_id_list"], row["kwargs"]
+        if not isinstance(ids, list) or not isinstance(kwargs, list) or len(ids) != len(kwargs):
+            raise UserError(f"task={self.name}: row {name} needs two lists of one length, instruction_id_list and kwargs")
+        if unknown := unknown_instruction(ids):
+            raise UserError(
+                f"task={self.name}: row {name} has the instruction {unknown}, which lm-eval's checker does not know"
+            )
 
     def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
         """1.0 where a completion follows every instruction of its prompt, taken literally, and how many of them it follows.
@@ -76,8 +82,8 @@ class Instruct(InstructionTask):
     def summary(self, scores: Sequence[Score]) -> dict[str, Any]:
         """Prompt-level accuracies, and instruction-level ones: instructions followed over all instructions of the set."""
         counts = ("instructions", "followed_strict", "followed_loose")
-        result = super().summary([{key: value for key, value in one.items() if key not in counts} for one in scores])
-        instructions, strict, loose = (sum(one.get(key, 0) for one in scores) for key in counts)
+        result = super().summary([{key: value for key, value in score.items() if key not in counts} for score in scores])
+        instructions, strict, loose = (sum(score.get(key, 0) for score in scores) for key in counts)
         if instructions:  # a diverged run has scores alone
             result |= {"instruction_strict": strict / instructions, "instruction_loose": loose / instructions}
         return result

@@ -30,8 +30,8 @@ Messages = list[dict[str, str]]
 
 def rating(judgement: str) -> float | None:
     """The first ``[[n]]`` of a judgement, else the first ``[n]``; None without one, or outside MT-Bench's 1 … 10."""
-    found = next((match for pattern in RATINGS if (match := pattern.search(judgement))), None)
-    value = float(found.group(1)) if found else 0.0
+    first = next((match for pattern in RATINGS if (match := pattern.search(judgement))), None)
+    value = float(first.group(1)) if first else 0.0
     return value if 1 <= value <= 10 else None
 
 
@@ -89,20 +89,20 @@ class Judge:
             UserError: the endpoint is down, refuses, or does not speak the protocol.
         """
         files = [self._file(messages) for messages in prompts]
-        found = {file: read_json(file) for file in files}
-        todo = {file: messages for file, messages in zip(files, prompts, strict=True) if found[file] is None}
+        judgements = {file: read_json(file) for file in files}
+        missing = {file: messages for file, messages in zip(files, prompts, strict=True) if judgements[file] is None}
         self._stop.clear()
-        with ThreadPoolExecutor(self.parallel) as pool, answers_bar(len(todo)) as finished:
-            jobs = {pool.submit(self._judge, messages, file): file for file, messages in todo.items()}
+        with ThreadPoolExecutor(self.parallel) as pool, answers_bar(len(missing)) as finished:
+            jobs = {pool.submit(self._judge, messages, file): file for file, messages in missing.items()}
             try:
                 for job in as_completed(jobs):
-                    found[jobs[job]] = job.result()
+                    judgements[jobs[job]] = job.result()
                     finished(1)
             except BaseException:
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return [found[file] for file in files]  # type: ignore[misc]
+        return [judgements[file] for file in files]  # type: ignore[misc]
 
     def _file(self, messages: Messages) -> Path:
         """Where the judgement of this prompt by this judge is kept."""
@@ -117,16 +117,16 @@ class Judge:
         if self._stop.is_set():
             return None
         try:
-            judgement = self._patiently(messages)
+            judgement = self._ask_patiently(messages)
             if rating(judgement["judgement"]) is None:
-                judgement = self._patiently(messages)
+                judgement = self._ask_patiently(messages)
         except UserError:
             self._stop.set()
             raise
         write_json(file, judgement | {"judge_url": self.url, "messages": messages})
         return judgement
 
-    def _patiently(self, messages: Messages) -> dict[str, Any]:
+    def _ask_patiently(self, messages: Messages) -> dict[str, Any]:
         reason = "interrupted"
         for attempt in range(ATTEMPTS):
             try:
@@ -145,24 +145,26 @@ class Judge:
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
                 answer = json.load(response)
-            text = answer["choices"][0]["message"]["content"]
+            text = answer["choices"][0]["message"]["content"] or ""
+            if not isinstance(text, str):  # parts, of an answer that is not text alone
+                raise TypeError(type(text))
         except urllib.error.HTTPError as error:
-            said = _said(error, key)
+            reply = _reply(error, key)
             if error.code in (401, 403):
                 where = f"the environment variable {self.key_env}"
-                raise self._error(said, f"put a valid key into {where}" + ("" if key else ", which is not set")) from error
+                raise self._error(reply, f"put a valid key into {where}" + ("" if key else ", which is not set")) from error
             if error.code in (408, 409, 425, 429) or error.code >= 500:
-                asked = error.headers.get("Retry-After", "")
-                raise _Transient(said, float(asked) if asked.isdigit() else 0.0) from error
+                wait = error.headers.get("Retry-After", "")
+                raise _Transient(reply, float(wait) if wait.isdigit() else 0.0) from error
             ways = f"check that it is a base URL (most end in /v1) and serves task.judge_model={self.model}"
-            raise self._error(said, ways) from error
+            raise self._error(reply, ways) from error
         except urllib.error.URLError as error:
             raise _Transient(f"cannot be reached ({error.reason})") from error
         except (OSError, http.client.HTTPException) as error:
             raise _Transient(f"broke off ({type(error).__name__})") from error
         except (ValueError, LookupError, TypeError) as error:
             raise _Transient("gives no chat completion in its answer") from error
-        return {"judge_model": self.model, "served_model": answer.get("model"), "judgement": text or ""}
+        return {"judge_model": self.model, "served_model": answer.get("model"), "judgement": text}
 
     def _error(self, reason: str, mend: str) -> UserError:
         return UserError(
@@ -171,7 +173,7 @@ class Judge:
         )
 
 
-def _said(error: urllib.error.HTTPError, key: str | None) -> str:
+def _reply(error: urllib.error.HTTPError, key: str | None) -> str:
     """Status and the server's own words on one line, never with the key."""
     body = error.read(4000).decode(errors="replace")
     try:

@@ -9,12 +9,16 @@ MARKER = "The answer is: "
 BOX = re.compile(r"\\(?:boxed|fbox)\s*")
 
 
-def boxed(solution: str) -> str | None:
-    r"""Return the content of the last ``\boxed{…}``, ``\fbox{…}`` or ``\boxed 5`` (which ends at a ``$``); None without one."""
-    found = list(BOX.finditer(solution))
-    if not found:
+def boxed_answer(solution: str) -> str | None:
+    r"""Return the content of the last ``\boxed{…}``, ``\fbox{…}`` or ``\boxed 5`` (which ends at a ``$``); None without one.
+
+    >>> boxed_answer(r"so $x = \boxed{\frac{1}{2}}.$")
+    '\\frac{1}{2}'
+    """
+    boxes = list(BOX.finditer(solution))
+    if not boxes:
         return None
-    rest, depth = solution[found[-1].end() :], 0
+    rest, depth = solution[boxes[-1].end() :], 0
     if not rest.startswith("{"):
         return rest.partition("$")[0].strip() or None
     for i, character in enumerate(rest):

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import PROMPT, InstructionTask
 from lorabench.tasks.base import Example, Score
-from lorabench.tasks.latex import MARKER, boxed, equivalence, final_answer
-from lorabench.tasks.second_opinion import verified
+from lorabench.tasks.latex import MARKER, boxed_answer, equivalence, final_answer
+from lorabench.tasks.second_opinion import opinions_on
+from lorabench.tasks.sources.base import Row
 
 UNSIGNED = r"(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
 NUMBER = re.compile(f"-?{UNSIGNED}(?:/{UNSIGNED})?")
@@ -39,10 +40,10 @@ def final_number(text: str) -> int | None:
     A division by zero is no number here; PiSSA's code takes the numerator.
     """
     _, marker, tail = text.rpartition(MARKER)
-    found = NUMBER.search(tail) if marker else None
-    if not found:
+    number = NUMBER.search(tail) if marker else None
+    if not number:
         return None
-    numerator, _, denominator = found.group().replace(",", "").partition("/")
+    numerator, _, denominator = number.group().replace(",", "").partition("/")
     try:
         # Through Decimal: Fraction and int refuse texts of more than 4,300 digits, which a model may well repeat.
         return round(Fraction(Decimal(numerator)) / Fraction(Decimal(denominator or "1")))
@@ -52,7 +53,7 @@ def final_number(text: str) -> int | None:
 
 @dataclass(kw_only=True)
 class Math(InstructionTask):
-    """Problems whose answer is a number (set ``gsm8k``) or LaTeX (set ``math``).
+    """Problems whose answer is LaTeX (set ``math``) or a number (``gsm8k``, and any other set).
 
     Training rows in MetaMathQA's or GSM8K's columns; test rows in GSM8K's or MATH's, or in those of PiSSA's combined file
     (``instruction`` with the whole prompt, ``output`` with the gold answer, ``type`` with the set's name). The validation split
@@ -61,20 +62,39 @@ class Math(InstructionTask):
 
     version: ClassVar[int] = 3
 
-    def _train_example(self, row: dict[str, Any], name: str) -> Example:
+    def _train_example(self, row: Row, name: str) -> Example:
         if {"query", "response"} <= row.keys():
+            self.require(row, name, "query", "response", optional=("original_question",))
             kind = "math" if str(row.get("type", "")).startswith("MATH") else "gsm8k"
             answer = final_answer(row["response"]) or ""
             if kind == "gsm8k" and not NUMBER.fullmatch(answer):
                 answer = ""
             group = row.get("original_question") or row["query"]
             return Example(name, row["query"], row["response"], answer, set=kind, group=group)
-        if {"question", "answer"} <= row.keys():
-            target, gold = gsm8k_solution(row["answer"])
-            return Example(name, row["question"], target, gold, set="gsm8k", group=row["question"])
-        raise _columns(row, name, f"query and response (MetaMathQA) or {FORMS['gsm8k']}")
+        self.require(row, name, "question", "answer", forms=f"query and response (MetaMathQA) or {FORMS['gsm8k']}")
+        target, gold = gsm8k_solution(row["answer"])
+        return Example(name, row["question"], target, gold, set="gsm8k", group=row["question"])
 
-    def own_rows(self, name: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _test_example(self, row: Row, kind: str, name: str) -> Example:
+        if {"instruction", "output"} <= row.keys():
+            self.require(row, name, "instruction", "output")
+            head, tail = PROMPT.split("{instruction}")
+            question = row["instruction"].removeprefix(head).removesuffix(tail + STEPS)
+            if question == row["instruction"]:
+                raise UserError(
+                    f"task={self.name}: row {name} has an instruction that is not the prompt of PiSSA's test file; mend it"
+                )
+            return Example(name, question, answer=row["output"], set=kind)
+        if kind != "math":
+            self.require(row, name, "question", "answer", forms=FORMS["gsm8k"])
+            return Example(name, row["question"], *gsm8k_solution(row["answer"]), set=kind)
+        self.require(row, name, "problem", "answer" if "answer" in row else "solution", forms=FORMS["math"])
+        answer = row["answer"] if "answer" in row else boxed_answer(row["solution"])
+        if not answer:
+            raise UserError(f"task={self.name}: row {name} has no \\boxed answer in its solution; mend the file")
+        return Example(name, row["problem"], answer=answer, set=kind)
+
+    def own_rows(self, name: str, rows: list[Row]) -> list[Row]:
         """Of PiSSA's combined test file, the rows of this set."""
         combined = name != "train" and bool(rows) and {"instruction", "output", "type"} <= rows[0].keys()
         return [row for row in rows if row.get("type") == name] if combined else rows
@@ -87,7 +107,9 @@ class Math(InstructionTask):
         """The problems of the test sets in use."""
         if "math" in self.used_sets:
             equivalence()  # before anything is trained, not after
-        return [_test_example(row, kind, f"{kind}/{i}") for kind in self.used_sets for i, row in enumerate(self.rows(kind))]
+        return [
+            self._test_example(row, kind, f"{kind}/{i}") for kind in self.used_sets for i, row in enumerate(self.rows(kind))
+        ]
 
     def validates(self, source: Sequence[Example]) -> set[int]:
         """Examples whose answer follows the marker (for ``gsm8k``, a number), of the test sets in use where there are such."""
@@ -113,30 +135,7 @@ class Math(InstructionTask):
         """Scores, and for MATH also ``verified``: Math-Verify's verdict on the same answers, where it is installed."""
         scores = super().score_all(examples, completions)
         places = [i for i, example in enumerate(examples) if example.set == "math"]
-        opinions = verified([(examples[i].answer, final_answer(completions[i])) for i in places]) if places else None
+        opinions = opinions_on([(examples[i].answer, final_answer(completions[i])) for i in places]) if places else None
         for i, opinion in zip(places, opinions or [], strict=opinions is not None):
             scores[i]["verified"] = opinion
         return scores
-
-
-def _test_example(row: dict[str, Any], kind: str, name: str) -> Example:
-    if {"instruction", "output"} <= row.keys():
-        head, tail = PROMPT.split("{instruction}")
-        question = row["instruction"].removeprefix(head).removesuffix(tail + STEPS)
-        if question == row["instruction"]:
-            raise UserError(
-                f"task=math: row {name} has an instruction that is not the prompt of PiSSA's test file; mend the file"
-            )
-        return Example(name, question, answer=row["output"], set=kind)
-    if kind == "gsm8k" and {"question", "answer"} <= row.keys():
-        return Example(name, row["question"], *gsm8k_solution(row["answer"]), set=kind)
-    if kind == "math" and "problem" in row and ("answer" in row or "solution" in row):
-        answer = row["answer"] if "answer" in row else boxed(row["solution"])
-        if not answer:
-            raise UserError(f"task=math: row {name} has no \\boxed answer in its solution; mend the file")
-        return Example(name, row["problem"], answer=answer, set=kind)
-    raise _columns(row, name, FORMS[kind])
-
-
-def _columns(row: dict[str, Any], name: str, wanted: str) -> UserError:
-    return UserError(f"task=math: row {name} has the columns {', '.join(sorted(row))}; wanted {wanted}")

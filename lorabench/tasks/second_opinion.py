@@ -69,7 +69,7 @@ def _forward(lines: IO[str], answers: queue.Queue[str]) -> None:
     answers.put("")  # it has ended: not JSON, so that nobody waits for it
 
 
-def verified(pairs: Sequence[tuple[str, str | None]], seconds: float = SECONDS) -> list[float] | None:
+def opinions_on(pairs: Sequence[tuple[str, str | None]], seconds: float = SECONDS) -> list[float] | None:
     """Return 1.0 for each (gold, answer) that Math-Verify finds equal, 0.0 else; None where it is not installed."""
     if find_spec("math_verify") is None:
         return None

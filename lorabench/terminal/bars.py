@@ -4,14 +4,11 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from tqdm import tqdm
 
 from lorabench.terminal.formats import format_duration
-
-if TYPE_CHECKING:
-    from lorabench.training.loop import OnStep, Training
 
 LINE_EVERY = 60.0  # seconds between two lines of one stretch of work
 
@@ -22,12 +19,12 @@ def note(text: str) -> None:
 
 
 @contextlib.contextmanager
-def training_bar(label: str, steps: int) -> "Iterator[OnStep]":
+def training_bar(label: str, steps: int) -> Iterator[Callable[[Any, int], None]]:
     """Follow a training run of so many steps; yields a callback of ``training.loop.train``."""
     if sys.stderr.isatty():
         with tqdm(total=steps, unit="step", desc=label, leave=False) as bar:
 
-            def draw(training: "Training", total: int) -> None:
+            def draw(training: Any, total: int) -> None:
                 bar.update(training.steps - bar.n)
                 bar.set_postfix(loss=f"{training.loss[-1]:.4f}" if training.loss else "-", refresh=False)
 
@@ -35,7 +32,7 @@ def training_bar(label: str, steps: int) -> "Iterator[OnStep]":
         return
     last = time.monotonic()
 
-    def line(training: "Training", total: int) -> None:
+    def line(training: Any, total: int) -> None:
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY and training.loss:
             last = time.monotonic()

@@ -5,13 +5,13 @@ accuracy on freshly drawn documents and the SHA-256 of the weights.
 """
 
 import argparse
-import hashlib
 import json
 import math
 import platform
 import random
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import tokenizers
@@ -20,6 +20,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from lorabench.files import file_hash, write_json
 from lorabench.tiny.text import corpus_document
 
 EOS, PAD = "<|end|>", "<|pad|>"
@@ -62,7 +63,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
     return LlamaForCausalLM(config)
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random, size: int):
+def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (input_ids, labels), both [batch, time], endlessly; documents of like length go together to save padding."""
     while True:
         documents = [corpus_document(rng) for _ in range(size * 16)]
@@ -78,10 +79,10 @@ def batches(tokenizer: PreTrainedTokenizerFast, rng: random.Random, size: int):
 
 
 @torch.no_grad()
-def accuracy(model, tokenizer, documents: list[tuple[str, str]]) -> float:
+def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, documents: list[tuple[str, str]]) -> float:
     """Share of documents whose greedily generated answer is exactly right."""
     batch = tokenizer([p for p, _ in documents], return_tensors="pt", padding=True, return_token_type_ids=False)
-    out = model.generate(**batch, max_new_tokens=48, do_sample=False)
+    out = model.generate(**batch, max_new_tokens=48, do_sample=False)  # type: ignore[misc]
     texts = tokenizer.batch_decode(out[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
     return sum(text == answer for text, (_, answer) in zip(texts, documents, strict=True)) / len(documents)
 
@@ -98,8 +99,8 @@ def main() -> None:
 
     rng = random.Random(f"pretrain-{args.seed}")
     tokenizer = build_tokenizer(["".join(corpus_document(rng)) for _ in range(20_000)])
-    fresh_rng = random.Random(f"held-back-{args.seed}")
-    fresh = [corpus_document(fresh_rng) for _ in range(400)]
+    held_back_rng = random.Random(f"held-back-{args.seed}")
+    held_back = [corpus_document(held_back_rng) for _ in range(400)]
     model = build_model(tokenizer, args.seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -117,7 +118,7 @@ def main() -> None:
         schedule.step()
         if step % 100 == 0 or step == 1:
             curve.append((step, round(loss.item(), 4)))
-            note = f" accuracy {accuracy(model, tokenizer, fresh[:100]):.2f}" if step % 500 == 0 else ""
+            note = f" accuracy {accuracy(model, tokenizer, held_back[:100]):.2f}" if step % 500 == 0 else ""
             print(f"step {step} loss {loss.item():.4f} {time.perf_counter() - started:.0f} s{note}", flush=True)
 
     model.eval()
@@ -127,7 +128,7 @@ def main() -> None:
     report = {
         "command": "python -m lorabench.tiny.pretrain " + " ".join(sys.argv[1:]),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "fresh_accuracy": accuracy(model, tokenizer, fresh),
+        "fresh_accuracy": accuracy(model, tokenizer, held_back),
         "seconds": round(time.perf_counter() - started),
         "loss": curve,
         "versions": {
@@ -136,9 +137,9 @@ def main() -> None:
             "transformers": transformers.__version__,
             "tokenizers": tokenizers.__version__,
         },
-        "sha256": hashlib.sha256((args.out / "model.safetensors").read_bytes()).hexdigest(),
+        "sha256": file_hash(args.out / "model.safetensors"),
     }
-    (args.out / "training.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(args.out / "training.json", report)
     print(json.dumps({key: report[key] for key in ("parameters", "fresh_accuracy", "seconds", "sha256")}))
 
 

@@ -71,7 +71,7 @@ class Chain:
         """The sum as written, ``23+14-9``."""
         return str(self.start) + "".join(f"{change:+d}" for change in self.changes)
 
-    def worked(self) -> str:
+    def worked_answer(self) -> str:
         """One equation a step and the result, ``23+14=37. 37-9=28. The answer is 28``."""
         value, steps = self.start, []
         for change in self.changes:
@@ -122,6 +122,6 @@ def corpus_document(rng: random.Random) -> tuple[str, str]:
     """One pretraining document as (prompt, answer): 60 % symbolic chains of 1-3 steps, 40 % stories of one step."""
     if rng.random() < 0.6:
         chain = draw_chain(rng, rng.randint(1, 3))
-        return prompt(chain.expression()), f" {chain.worked()}"
+        return prompt(chain.expression()), f" {chain.worked_answer()}"
     chain = draw_chain(rng, 1)
-    return prompt(tell(rng, chain)), f" {chain.worked()}"
+    return prompt(tell(rng, chain)), f" {chain.worked_answer()}"

@@ -41,8 +41,8 @@ class Wandb(Tracker):
 
     def prepare(self) -> None:
         """Raise UserError where wandb is missing, or nobody is logged in and nothing says offline."""
-        found = importlib.util.find_spec("wandb")
-        if found is None or found.origin is None:  # without an origin it is a folder of that name, such as wandb makes itself
+        spec = importlib.util.find_spec("wandb")
+        if spec is None or spec.origin is None:  # without an origin it is a folder of that name, such as wandb makes itself
             raise UserError("tracker=wandb needs the package wandb: pip install 'lorabench[wandb]'")
         try:
             import wandb

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 
@@ -15,10 +15,25 @@ from lorabench.training.data import Corpus
 from lorabench.training.loss import backward, padding
 from lorabench.training.schedule import group_names, lr_factor, rates, set_rates
 
-if TYPE_CHECKING:
-    from peft import PeftModel
 
-    from lorabench.variants.base import Variant
+class Method(Protocol):
+    """What the loop asks of a variant; ``lorabench.variants.base.Variant`` says what each gets and gives."""
+
+    name: str
+
+    def train_only(self, model: Any) -> dict[str, torch.nn.Parameter]: ...  # noqa: D102
+
+    def optimizer(self, model: Any, lr: float, **adamw: Any) -> torch.optim.Optimizer: ...  # noqa: D102
+
+    def clip(self, model: Any, optimizer: torch.optim.Optimizer, max_norm: float) -> float: ...  # noqa: D102
+
+    def before_step(self, model: Any, optimizer: torch.optim.Optimizer, step: int, total: int) -> None: ...  # noqa: D102
+
+    def after_step(self, model: Any, optimizer: torch.optim.Optimizer, step: int, total: int) -> None: ...  # noqa: D102
+
+    def state(self, model: Any) -> dict[str, Any]: ...  # noqa: D102
+
+    def load_state(self, model: Any, state: dict[str, Any]) -> None: ...  # noqa: D102
 
 
 @dataclass
@@ -55,8 +70,8 @@ OnStep = Callable[[Training, int], None]
 
 
 def train(
-    model: "PeftModel",
-    variant: "Variant",
+    model: torch.nn.Module,
+    variant: Method,
     corpus: Corpus,
     batches: Sequence[Sequence[int]],
     *,

@@ -37,7 +37,7 @@ class Variant(ABC):
         version: of the method's code, raised whenever the same settings would give other results. It is part of a cell's
             identity. A class that states none in its own body is told by the hash of its source file instead.
         bilinear: whether the layer computes (W + s·BA)x, starts as Wx, and trains A and B, so that the blocks' curvature has a
-            short way (``hessian.operator``).
+            short way (``hessian.products.leaves``).
         name: as on the command line and in every table.
         rank: r, at most min(m, n) of every matrix.
         alpha: the numerator of the scale s.

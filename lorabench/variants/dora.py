@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import adapter_layers
-from lorabench.variants.dora_layer import Float32Magnitude
+from lorabench.variants.layers.dora import Float32Magnitude
 from lorabench.variants.lora import LoRA
 
 

@@ -10,8 +10,8 @@ from transformers import PreTrainedModel
 from lorabench.errors import UserError
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import Variant, adapter_layers
+from lorabench.variants.layers.precision import keep_output_dtype
 from lorabench.variants.lora import uniform
-from lorabench.variants.precision import keep_output_dtype
 
 
 @dataclass(kw_only=True)

@@ -8,8 +8,8 @@ from peft import PeftModel
 
 from lorabench.errors import UserError
 from lorabench.variants.base import adapter_layers
-from lorabench.variants.loft_optimizer import LoFTAdamW
 from lorabench.variants.lora import LoRA
+from lorabench.variants.optimizers.loft import LoFTAdamW
 
 
 @dataclass(kw_only=True)

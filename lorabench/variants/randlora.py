@@ -14,7 +14,7 @@ from lorabench.errors import UserError
 from lorabench.terminal.bars import note
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import Variant, adapter_layers
-from lorabench.variants.precision import keep_output_dtype
+from lorabench.variants.layers.precision import keep_output_dtype
 
 
 @dataclass(kw_only=True)

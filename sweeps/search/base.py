@@ -3,26 +3,43 @@
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from sweeps.errors import SweepError
 from sweeps.space import Space
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 class Observation(NamedTuple):
-    """A candidate and its score, larger is better; the score of a failed evaluation is None."""
+    """A candidate that was evaluated.
+
+    Attributes:
+        candidate: its number in the space, 0 … ``len(space)`` − 1.
+        score: larger is better; None where the evaluation failed.
+    """
 
     candidate: int
     score: float | None
 
 
 class Search(ABC):
-    """A method. It holds no state that the history does not decide, so that an interrupted search goes on to the same question.
+    """A method: ``ask`` gives the next candidate, decided by space, seed and history alone.
 
-    What a method keeps between questions (fits to start the next one from) may only save time.
+    It holds no state that the history does not decide, so that an interrupted search goes on to the same question; what it
+    keeps between questions (fits to start the next one from) may only save time. First points, budget, batches, journal and
+    failures are the sweeper's, and so the same for all methods. A question leaves the random numbers of others alone: draw from
+    ``generator``.
+
+    A method is one file with a subclass, and one yaml that starts with ``defaults: [search]`` and names the class as
+    ``method._target_`` with ``_partial_: true``. Further parameters of ``__init__`` are its settings, keys of ``method``;
+    those of a plain type (bool, int, float, str) are checked by their annotations.
+
+    >>> class Upwards(Search):
+    ...     def ask(self, history):
+    ...         return int(untried(self.space, history).argmax())
+    >>> Upwards(Space({"lr": ["1e-4", "1e-3", "1e-2"]}), seed=0).ask([Observation(0, 0.7), Observation(2, None)])
+    1
 
     Args:
         space: the candidates.
@@ -55,39 +72,54 @@ class Search(ABC):
 
     @abstractmethod
     def ask(self, history: Sequence[Observation]) -> int:
-        """Return a candidate that is not in the history, which holds fewer than all of them."""
+        """The next candidate to evaluate.
 
-    def generator(self, history: Sequence[Observation]) -> "np.random.Generator":
-        """A generator for this question alone."""
-        import numpy as np
+        Args:
+            history: all that was evaluated, in its order; candidates of a batch that are not answered yet come last, with the
+                median score.
 
+        Returns:
+            A candidate that is not in the history, which holds fewer than all of them; a plain int.
+
+        Raises:
+            SweepError: the method cannot go on.
+        """
+
+    def generator(self, history: Sequence[Observation]) -> np.random.Generator:
+        """A generator for this question alone, seeded by the method's seed and the number of observations."""
         return np.random.default_rng([self.seed, len(history)])
 
 
-def untried(space: Space, history: Sequence[Observation]) -> "np.ndarray":
-    """Mask [candidates] of those not in the history."""
-    import numpy as np
+def untried(space: Space, history: Sequence[Observation]) -> np.ndarray:
+    """Mask [candidates] of those not in the history.
 
+    >>> untried(Space({"rank": ["4", "8", "16"]}), [Observation(1, 0.5)]).tolist()
+    [True, False, True]
+    """
     free = np.ones(len(space), dtype=bool)
-    free[[one.candidate for one in history]] = False
+    free[[observation.candidate for observation in history]] = False
     return free
 
 
 def filled(history: Sequence[Observation]) -> list[float]:
-    """The scores, with the worst measured one for what failed (0 if nothing was measured): a failure is to be avoided."""
-    known = [one.score for one in history if one.score is not None]
-    worst = min(known, default=0.0)
-    return [worst if one.score is None else one.score for one in history]
+    """The scores, with the worst measured one for what failed (0 if nothing was measured): a failure is to be avoided.
+
+    >>> filled([Observation(0, 0.5), Observation(1, None), Observation(2, 0.2)])
+    [0.5, 0.2, 0.2]
+    """
+    worst = min((observation.score for observation in history if observation.score is not None), default=0.0)
+    return [worst if observation.score is None else observation.score for observation in history]
 
 
-def warped(scores: Sequence[float]) -> "np.ndarray":
+def warped(scores: Sequence[float]) -> np.ndarray:
     """Standardised scores [n]: zero mean, unit variance, after the lower half's distance from the median is cut.
 
-    Collapsed runs lie far below all others and say no more than that they are bad; a Gaussian process would spend its length
-    scales on them. So a score below median − 2·(best − median) counts as that (winsorised), if the two differ.
-    """
-    import numpy as np
+    y ← max(y, m − 2 (max y − m)) with m = median y, if max y > m; then (y − mean) / deviation. Collapsed runs lie far below all
+    others and say no more than that they are bad; a Gaussian process would spend its length scales on them (winsorising).
 
+    >>> warped([0.0, 0.7, 0.8]).round(2).tolist()  # 0 counts as 0.5
+    [-1.34, 0.27, 1.07]
+    """
     values = np.asarray(scores, dtype=float)
     middle = np.median(values)
     if values.max() > middle:

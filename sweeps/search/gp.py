@@ -3,44 +3,41 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sweeps.search.base import Observation, Search, filled, untried, warped
+import numpy as np
+import torch
 
-CHUNK = 4096
-"""Candidates whose acquisition is computed at once."""
+from sweeps.processes.improvement import log_improvement
+from sweeps.search.base import Observation, Search, filled, untried, warped
 
 
 class GP(Search):
     """A Matérn-5/2 process on ``Space.encoded``, fitted by maximum a posteriori; the candidate of largest log EI.
 
     Length scales have the dimension-scaled log-normal prior of Hvarfner et al. 2024 (arXiv 2402.02229), BoTorch's default;
-    LogEI: Ament et al. 2023 (arXiv 2310.20708). Scores are ``warped``.
+    log EI as in ``sweeps.processes.improvement``. Scores are ``warped``.
     """
 
     needs = ("botorch",)
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
-        import numpy as np
-        import torch
-
         if not history:
             return int(self.generator(history).integers(len(self.space)))
         points = torch.from_numpy(self.space.encoded)
-        tried = [one.candidate for one in history]
+        tried = [observation.candidate for observation in history]
         scores = torch.from_numpy(warped(filled(history)))
         model = fitted(points[tried], scores, int(self.generator(history).integers(2**31)))
         free = np.flatnonzero(untried(self.space, history))
-        return int(free[best(model, points[free], float(scores.max()))])
+        return int(free[int(log_improvement(model, points[free], float(scores.max())).argmax())])
 
 
-def fitted(points: Any, scores: Any, seed: int = 0) -> Any:
+def fitted(points: torch.Tensor, scores: torch.Tensor, seed: int = 0) -> Any:
     """BoTorch's ``SingleTaskGP`` of points [n, d] and standardised scores [n], hyperparameters at their posterior mode.
 
     A fit that fails begins again from a draw of the priors; the seed decides it and leaves torch's own generator as it was. If
     that fails, too, the hyperparameters are the priors' modes.
     """
-    import torch
-    from botorch.exceptions import ModelFittingError
+    from botorch.exceptions import ModelFittingError  # of an extra: `Search.check` says how to install it
     from botorch.fit import fit_gpytorch_mll
     from botorch.models import SingleTaskGP
     from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
@@ -58,18 +55,3 @@ def fitted(points: Any, scores: Any, seed: int = 0) -> Any:
         except ModelFittingError:
             model = unfitted().eval()
     return model
-
-
-def log_improvement(model: Any, points: Any, incumbent: float) -> Any:
-    """Log expected improvement over the incumbent at each of the points [m, d], [m]."""
-    import torch
-    from botorch.acquisition import LogExpectedImprovement
-
-    acquisition = LogExpectedImprovement(model, best_f=incumbent)
-    with torch.no_grad():
-        return torch.cat([acquisition(chunk[:, None]) for chunk in points.split(CHUNK)])
-
-
-def best(model: Any, points: Any, incumbent: float) -> int:
-    """The first of the points where the log expected improvement is largest."""
-    return int(log_improvement(model, points, incumbent).argmax())

@@ -5,18 +5,19 @@ import sys
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+
+import numpy as np
+import torch
 
 from sweeps.errors import SweepError
+from sweeps.language import features
+from sweeps.language.encoder import Encoder, Tail
+from sweeps.language.prompts import Prompts, Text
+from sweeps.language.sentences import NO_TOKEN, Sentences
+from sweeps.processes import deep
 from sweeps.search.base import Observation, Search, filled, untried, warped
-from sweeps.search.prompts import Prompts, Text
-from sweeps.search.sentences import NO_TOKEN, Sentences
 from sweeps.space import Space
-
-if TYPE_CHECKING:
-    import torch
-
-    from sweeps.search.deep import Member
 
 SHORTLIST = 12
 """Candidates whose embedding is computed with the fitted token; found by the embeddings with the token's start. So few that a
@@ -35,7 +36,7 @@ class Source(Protocol):
 
     @property
     def causal(self) -> bool:
-        """Whether it is a decoder, or else a model of sentences (``sweeps.search.sentences``); nothing is loaded."""
+        """Whether it is a decoder, or else a model of sentences (``sweeps.language.sentences``); nothing is loaded."""
 
     def __call__(self) -> tuple[Any, Any, str, int, Path]:
         """The model, its tokenizer, the weights' fingerprint, the most tokens it reads, and a folder for embeddings."""
@@ -45,9 +46,9 @@ class LanguageBO(Search):
     """Deep-kernel processes on embeddings of the candidates' texts; the candidate of largest expected improvement.
 
     Each candidate is a text: the domain's explanations, then its values and those of the relations between them
-    (``sweeps.search.prompts``), then a learnable input vector, the token. x is the language model's last state there,
+    (``sweeps.language.prompts``), then a learnable input vector, the token. x is the language model's last state there,
     φ = P(x − c) the linear features in which the texts of all candidates tell axes and relations, levelled
-    (``sweeps.search.features``), z = ELU(Wφ + b) − 1 the learnable projection, f(z) a Matérn-5/2 process. Token, W, b and the
+    (``sweeps.language.features``), z = ELU(Wφ + b) − 1 the learnable projection, f(z) a Matérn-5/2 process. Token, W, b and the
     process are fitted together to the marginal likelihood.
 
     Against overfitting to at most some 30 scores: W, b and token have priors that hold them where they start, in few
@@ -66,7 +67,7 @@ class LanguageBO(Search):
         space: the candidates.
         seed: of a first question without any history.
         encoder: a decoder, or with ``token=False`` a model of sentences, and its tokenizer.
-        text: a name of ``texts/`` or a file.
+        text: a name of ``sweeps/language/texts`` or a file.
         projection: False: one process, with one length scale, on the embedding itself.
         domain: False: no explanations and no relations.
         relations: False: no relations.
@@ -101,9 +102,9 @@ class LanguageBO(Search):
         self.projection, self.token, self.fallback = projection, token, fallback
         self._prompts, self._source = Prompts(space, Text.read(text), domain, relations), encoder
         self._language = language
-        self._ready: tuple[Any, torch.Tensor] | None = None
+        self._ready: tuple[features.Readout, torch.Tensor] | None = None
         self._levelled: torch.Tensor  # what levelling adds to the features of each candidate
-        self._tails: dict[int, tuple[Any, torch.Tensor]] = {}
+        self._tails: dict[int, tuple[Tail, torch.Tensor]] = {}
 
     def fingerprint(self) -> dict[str, Any]:
         """Texts and the encoder's weights by their hashes: a changed file is another search."""
@@ -116,20 +117,15 @@ class LanguageBO(Search):
             if self.token and not self._source.causal:
                 raise SweepError(NO_TOKEN)
             self._encoder.check()
-            if self._prompts.told_alone:
-                told = ", ".join(self._prompts.told_alone)
-                print(f"language_bo: the text does not explain {told}, told by its values alone", file=sys.stderr)
+            if self._prompts.unexplained:
+                keys = ", ".join(self._prompts.unexplained)
+                print(f"language_bo: the text does not explain {keys}, told by its values alone", file=sys.stderr)
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
-        import numpy as np
-        import torch
-
-        from sweeps.search import deep
-
         if not history:
             return int(self.generator(history).integers(len(self.space)))
-        tried = [one.candidate for one in history]
+        tried = [observation.candidate for observation in history]
         free = np.flatnonzero(untried(self.space, history))
         scores = torch.from_numpy(warped(filled(history)))
         members, token, moved = self._members(tried, scores)
@@ -137,7 +133,7 @@ class LanguageBO(Search):
             self.shares = {}
             return int(self.generator(history).choice(free))
         shares = deep.weights(members)
-        named = list(zip([one.name for one in members], shares.tolist(), strict=True))
+        named = list(zip([member.name for member in members], shares.tolist(), strict=True))
         self.shares = {arm: sum(share for name, share in named if name == arm) for arm in ("language", "gp")}
 
         phi, incumbent = self._embeddings()[1], float(scores.max())
@@ -145,78 +141,64 @@ class LanguageBO(Search):
 
         def judged(inputs: dict[str, torch.Tensor], with_token: torch.Tensor) -> torch.Tensor:
             """Log of the average expected improvement, [m]."""
-            given = [inputs[one.name] if one.shift is None else with_token for one in members]
-            return deep.log_average_improvement(members, shares, given, incumbent)
+            of_members = [inputs[member.name] if member.shift is None else with_token for member in members]
+            return deep.log_average_improvement(members, shares, of_members, incumbent)
 
-        found = judged(inputs, phi[free] + moved)
+        gains = judged(inputs, phi[free] + moved)
         if token is not None:
-            near = found.topk(min(SHORTLIST, len(free))).indices.tolist()
+            near = gains.topk(min(SHORTLIST, len(free))).indices.tolist()
             short = sorted(near, key=lambda i: self._prompts.lines(int(free[i])))  # neighbours begin alike
             states = self._encoder.embed(free[short].tolist(), token).numpy()
             exact = torch.from_numpy(self._embeddings()[0](states)) + self._levelled[free[short]]
-            found, free = judged({name: each[short] for name, each in inputs.items()}, exact), free[short]
-        return int(free[int(found.argmax())])
+            gains, free = judged({name: of_free[short] for name, of_free in inputs.items()}, exact), free[short]
+        return int(free[int(gains.argmax())])
 
     @cached_property
     def _encoder(self) -> Any:
-        from sweeps.search.encoder import Encoder
-
         return (Encoder if self._source.causal else Sentences)(self._prompts, *self._source())
 
-    def _embeddings(self) -> tuple[Any, "torch.Tensor"]:
-        """The readout, and φ of all candidates with the token's start."""
-        import torch
-
-        from sweeps.search import features
-
+    def _embeddings(self) -> tuple[features.Readout, torch.Tensor]:
+        """The readout, and φ of all candidates with the token's start [candidates, inputs]."""
         if self._ready is None:
-            told = self._prompts.told
-            table = self._encoder.table(self.token) if self._language else features.without_language(told)
-            read = features.readout(table, told) if self.projection else features.whole(table)
+            columns = self._prompts.columns
+            table = self._encoder.table(self.token) if self._language else features.without_language(columns)
+            read = features.readout(table, columns) if self.projection else features.whole(table)
             raw = read(table)
-            phi = features.levelled(raw, read.axes, told)
+            phi = features.levelled(raw, read.axes, columns)
             self._levelled = torch.from_numpy(phi - raw)
             self._ready = read, torch.from_numpy(phi)
         return self._ready
 
-    def _members(
-        self, tried: list[int], scores: "torch.Tensor"
-    ) -> tuple[list["Member"], "torch.Tensor | None", "torch.Tensor"]:
+    def _members(self, tried: list[int], scores: torch.Tensor) -> tuple[list[deep.Member], torch.Tensor | None, torch.Tensor]:
         """The models; the fitted token [width]; and the mean change of φ by it [inputs], 0 without one."""
-        import torch
-
-        from sweeps.search import deep
-
         read, phi = self._embeddings()
         observed, k = phi[tried], len(read.axes)
-        found, fitted = [], None
+        members, fitted = [], None
         if not self.projection:
-            found += [deep.attempt(lambda: deep.fixed("language", observed, scores, extent=1.0, shared=True))]
+            members += [deep.attempt(lambda: deep.fixed("language", observed, scores, extent=1.0, shared=True))]
         else:
             steps, slopes = self._slopes(tried) if self.token else (None, None)
             start = deep.attempt(lambda: deep.fixed("language", observed[:, :k], scores))
             fitted = deep.attempt(lambda: deep.projected("language", observed, scores, k, slopes))
-            found += [start and dataclasses.replace(start, features=lambda inputs: inputs[:, :k])]
+            members += [start and dataclasses.replace(start, features=lambda inputs: inputs[:, :k])]
         token: torch.Tensor | None = None
         moved = phi.new_zeros(phi.shape[1])
         if fitted is not None and fitted.shift is not None and steps is not None:
             linear = fitted
             token = self._encoder.start + (steps @ fitted.shift).float()
             with torch.no_grad():
-                states = torch.cat([self._tails[each][0].states(token) for each in tried])
+                states = torch.cat([self._tails[candidate][0].states(token) for candidate in tried])
             exact = torch.from_numpy(read(states.numpy())) + self._levelled[tried]
             moved = (exact - observed).mean(0)
             fitted = deep.attempt(lambda: deep.moved(linear, exact))
-        found += [fitted]
+        members += [fitted]
         if self.fallback:
             numbers = torch.from_numpy(self.space.encoded[tried])
-            found += [deep.attempt(lambda: deep.fixed("gp", numbers, scores, extent=1.0))]
-        return [one for one in found if one is not None], token, moved
+            members += [deep.attempt(lambda: deep.fixed("gp", numbers, scores, extent=1.0))]
+        return [member for member in members if member is not None], token, moved
 
-    def _slopes(self, tried: list[int]) -> tuple["torch.Tensor", "torch.Tensor"]:
+    def _slopes(self, tried: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """Steps of the token by one prior deviation [width, t], and how each changes φ of the observations [n, inputs, t]."""
-        import torch
-
         read, phi = self._embeddings()
         k = len(read.axes)
         for candidate in tried:  # one at a time: rounding must not depend on the others
@@ -224,9 +206,9 @@ class LanguageBO(Search):
                 tail = self._encoder.with_token([candidate])
                 slopes = tail.slopes(self._encoder.start, torch.from_numpy(read.matrix[:k]).float())
                 self._tails[candidate] = tail, slopes[0].double()
-        found = torch.stack([self._tails[candidate][1] for candidate in tried])  # [n, k, width]
-        _, sizes, directions = torch.linalg.svd(found.flatten(0, 1), full_matrices=False)
+        slopes = torch.stack([self._tails[candidate][1] for candidate in tried])  # [n, k, width]
+        _, sizes, directions = torch.linalg.svd(slopes.flatten(0, 1), full_matrices=False)
         unit = REACH * len(tried) ** 0.5 * k**0.5 / float(sizes[0].clamp(min=1e-12))
         steps = directions[:DIRECTIONS].T * min(unit, LIMIT * float(self._encoder.start.norm()))
-        changes = found @ steps
+        changes = slopes @ steps
         return steps, torch.cat([changes, changes.new_zeros(len(tried), phi.shape[1] - k, steps.shape[1])], dim=1)

@@ -7,6 +7,10 @@ a derived key such as alpha told by its factor, and no relations.
 
 from collections.abc import Sequence
 
+import numpy as np
+import torch
+
+from sweeps.processes import deep
 from sweeps.search.base import Observation, Search, filled, untried, warped
 
 
@@ -17,16 +21,11 @@ class LatentGP(Search):
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
-        import numpy as np
-        import torch
-
-        from sweeps.search import deep
-
         if not history:
             return int(self.generator(history).integers(len(self.space)))
         points = 2 * torch.from_numpy(self.space.encoded) - 1
         scores = torch.from_numpy(warped(filled(history)))
-        tried = points[[one.candidate for one in history]]
+        tried = points[[observation.candidate for observation in history]]
         member = deep.attempt(lambda: deep.projected("latent_gp", tried, scores, points.shape[1]))
         free = np.flatnonzero(untried(self.space, history))
         if member is None:  # the fit broke down

@@ -5,17 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from sweeps.errors import SweepError
 from sweeps.search.base import Observation, Search, filled, untried
 from sweeps.space import Space
 
-ANSWER = "answer: "
+ASKS, VISITS = "asks: ", "visits: "
+"""Beginnings of the lines in which the process of a run tells points."""
 
 RUNS = 4
 """After so many, each of which ended before it asked something new, the candidates are random. Not tuned."""
-
 
 EVALUATIONS = 10
 """So many visits of points, known or not, for each one that is known: at its end NOMAD only circles around the best."""
@@ -26,8 +25,8 @@ class Nomad(Search):
 
     NOMAD calls its objective; here it is asked for the next point by running it again over what is known: it is deterministic
     given its seed, so it repeats its questions until one has no answer yet. An axis that is no number counts by its positions,
-    which is as good as NOMAD can do with it. When the run ends before the budget, the next one begins with another seed, from
-    the best that was met.
+    which is as good as NOMAD can do with it. When the run ends before the budget, or NOMAD crashes, as it does where most of a
+    small space is known, the next one begins with another seed, from the best that was met.
 
     Args:
         space: the candidates.
@@ -47,20 +46,20 @@ class Nomad(Search):
         """See ``Search.ask``."""
         free = untried(self.space, history)
         if history:
-            scores = dict(zip((one.candidate for one in history), filled(history), strict=True))
-            seen = [one.candidate for one in history[: self._initial]]
+            scores = dict(zip((observation.candidate for observation in history), filled(history), strict=True))
+            met = [observation.candidate for observation in history[: self._initial]]
             for run in range(RUNS):
-                answer = self._run(scores, max(seen, key=scores.__getitem__), run)
-                if answer["next"] is not None:
-                    return self._candidate(answer["next"])
-                seen += [self._candidate(places) for places in answer["seen"]]
+                unknown, visited = self._run(scores, max(met, key=scores.__getitem__), run)
+                if unknown is not None:
+                    return self._candidate(unknown)
+                met += [self._candidate(places) for places in visited]
         return int(self.generator(history).choice(free.nonzero()[0]))
 
-    def _run(self, scores: dict[int, float], start: int, run: int) -> dict[str, Any]:
-        """What NOMAD asks next, if anything, and what it met of the known before.
+    def _run(self, scores: dict[int, float], start: int, run: int) -> tuple[list[int] | None, list[list[int]]]:
+        """The point that NOMAD asks next, if any, and those of the known that it visited before.
 
         Raises:
-            SweepError: NOMAD crashed.
+            SweepError: NOMAD crashed before it visited any.
         """
         question = {
             "sizes": [len(order) for order in self._orders.values()],
@@ -71,11 +70,13 @@ class Nomad(Search):
         # NOMAD writes to stdout, and a crash of it would end the search: it runs in a process of its own.
         command = [sys.executable, "-m", "sweeps.search.nomad"]
         ran = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True)
-        answers = [line for line in ran.stdout.splitlines() if line.startswith(ANSWER)]
-        if ran.returncode != 0 or not answers:
-            told = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()[-1]
-            raise SweepError(f"NOMAD crashed after {len(scores)} evaluations (exit code {ran.returncode}): {told}")
-        return json.loads(answers[-1].removeprefix(ANSWER))
+        lines = ran.stdout.splitlines()
+        unknown = next((json.loads(line.removeprefix(ASKS)) for line in lines if line.startswith(ASKS)), None)
+        visited = [json.loads(line.removeprefix(VISITS)) for line in lines if line.startswith(VISITS)]
+        if unknown is None and not visited:
+            message = (ran.stderr.strip() or ran.stdout.strip() or "it said nothing").splitlines()[-1]
+            raise SweepError(f"NOMAD crashed after {len(scores)} evaluations (exit code {ran.returncode}): {message}")
+        return unknown, visited
 
     def _places(self, candidate: int) -> list[int]:
         indices = self.space.indices(candidate)
@@ -89,22 +90,21 @@ class Nomad(Search):
 
 
 def main() -> None:
-    """Print the first point that NOMAD asks for and the question on stdin has no value of, and the points before it."""
-    import PyNomad
+    """Print the points that NOMAD visits, up to the first that the question on stdin has no value of, which it asks."""
+    import PyNomad  # of an extra: `Search.check` says how to install it
 
     question = json.load(sys.stdin)
     values = {tuple(places): value for *places, value in question["values"]}
-    seen: list[tuple[int, ...]] = []
 
-    def answer(places: tuple[int, ...] | None) -> None:
-        print(f"\n{ANSWER}{json.dumps({'next': places, 'seen': seen})}", flush=True)
+    def tell(kind: str, places: tuple[int, ...]) -> None:
+        print(f"\n{kind}{json.dumps(places)}", flush=True)
 
     def objective(point: "PyNomad.PyNomadEvalPoint") -> int:
         places = tuple(round(point.get_coord(i)) for i in range(point.size()))
         if places not in values:
-            answer(places)
+            tell(ASKS, places)
             os._exit(0)  # NOMAD itself can only be stopped by a count
-        seen.append(places)
+        tell(VISITS, places)
         point.setBBO(repr(float(values[places])).encode())
         return 1
 
@@ -120,7 +120,6 @@ def main() -> None:
         f"SEED {question['seed']}",
     ]
     PyNomad.optimize(objective, question["start"], [0] * len(sizes), [size - 1 for size in sizes], options)
-    answer(None)
 
 
 if __name__ == "__main__":

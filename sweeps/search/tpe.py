@@ -30,7 +30,7 @@ class TPE(Search):
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""
-        import optuna
+        import optuna  # of an extra: `check` says how to install it
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         ranges: dict[str, optuna.distributions.BaseDistribution] = {
@@ -41,14 +41,14 @@ class TPE(Search):
         }
         sampler = optuna.samplers.TPESampler(n_startup_trials=self._initial, seed=int(self.generator(history).integers(2**31)))
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        for one, score in zip(history, filled(history), strict=True):
-            places = [order.index(i) for order, i in zip(self._orders, self.space.indices(one.candidate), strict=True)]
+        for (candidate, _), score in zip(history, filled(history), strict=True):
+            places = [order.index(i) for order, i in zip(self._orders, self.space.indices(candidate), strict=True)]
             params = dict(zip(self.space.keys, places, strict=True))
             study.add_trial(optuna.trial.create_trial(params=params, distributions=ranges, value=score))
         free = untried(self.space, history)
         for _ in range(DRAWS):
             params = study.ask(ranges).params
-            found = self.space.candidate([order[params[key]] for key, order in zip(self.space.keys, self._orders, strict=True)])
-            if free[found]:
-                return found
+            places = [order[params[key]] for key, order in zip(self.space.keys, self._orders, strict=True)]
+            if free[candidate := self.space.candidate(places)]:
+                return candidate
         return int(self.generator(history).choice(free.nonzero()[0]))

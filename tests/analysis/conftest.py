@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from block_records import write as write_block
 
 WriteRecord = Callable[..., Path]
 
@@ -137,3 +139,15 @@ def answered(write: WriteRecord) -> WriteRecord:
         return path
 
     return answered
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Blocks of LoRA, MiLoRA and PiSSA on two matrices of seven layers; the ratios of PiSSA are 4, 5, … 10 and 14, 15, … 20."""
+    folder = tmp_path / "records"
+    folder.mkdir()
+    for (start, matrix), layer in itertools.product([(14, "k_proj"), (4, "q_proj")], range(7)):
+        write_block(folder, "pissa", matrix, layer, 0.1 * (start + layer), start + layer, converged=layer != 3)
+        write_block(folder, "lora", matrix, layer, 0.1)
+        write_block(folder, "milora", matrix, layer, -0.1 if layer == 2 else 0.2, None if layer == 2 else 2.0)
+    return folder

@@ -53,9 +53,16 @@ def test_nothing_to_show_is_one_line_and_exit_code_2(runs, command, missing):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["plot", "runs", "--kind", "nope"], "analysis plot: argument --kind: invalid choice: 'nope'"),
-        (["table", "runs", "--margin", "x"], "analysis table: argument --margin: 'x' is not a positive, finite number"),
-        (["table", "runs", "--margin", "inf"], "analysis table: argument --margin: 'inf' is not a positive, finite number"),
+        (["plot", "runs", "--kind"], "analysis plot: argument --kind: expected one argument"),
+        (
+            ["table", "runs", "--kind=difference", "--margin", "x"],
+            "analysis table: argument --margin: 'x' is not a positive, finite number",
+        ),
+        (
+            ["table", "runs", "--kind", "difference", "--margin", "inf"],
+            "analysis table: argument --margin: 'inf' is not a positive, finite number",
+        ),
+        (["table", "runs", "--kind", "cost", "--margin", "1"], "analysis: unrecognized arguments: --margin 1"),
         (["report", "runs", "--margin", "0"], "analysis report: argument --margin: '0' is not a positive, finite number"),
         (["nope"], "analysis: argument COMMAND: invalid choice: 'nope'"),
         (["compare", "runs"], "analysis compare: the following arguments are required: B"),
@@ -75,9 +82,9 @@ def loaded_modules(code):
 
 def test_imports_neither_training_nor_its_libraries():
     modules = loaded_modules(
-        "import analysis.__main__, analysis.tables, analysis.plots, pandas, matplotlib.figure, matplotlib.ticker"
+        "import analysis.__main__, analysis.tables.difference, analysis.figures.lr_curves, analysis.report.html"
     )
-    assert "analysis.plots" in modules
+    assert "analysis.figures.lr_curves" in modules
     assert not modules & {"torch", "lorabench", "hydra", "transformers"}
 
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from small_models import LENGTHS
 
-from hessian.passes import Budget
-from lorabench.data import Encoded
+from hessian.products.passes import Budget
+from lorabench.training.data import Encoded
+
+pytest.register_assert_rewrite("spectra")
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from lorabench import models, schema
+from lorabench import schema
+from lorabench.cells.session import current
+from lorabench.models.load import load
 from lorabench.schema import ModelConfig
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -50,7 +52,7 @@ LENGTHS = ((9, 4), (14, 2), (5, 1), (11, 10), (6, 6))
 def family(name):
     """A base of random weights; frozen, so that tests can share it."""
     spec = ModelConfig(name=name, weights="random", dtype="float32", architecture=SHAPE | FAMILIES[name])
-    base = models.read(spec, torch.device("cpu"), torch.float32)
+    base = load(spec, torch.device("cpu"), torch.float32)
     for parameter_name, parameter in base.model.named_parameters():
         if "norm" in parameter_name:  # norms of one would hide a lost scale
             parameter.data += 0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
@@ -103,12 +105,12 @@ def variant(name, rank, **fields):
     return instantiate(node | fields, _convert_="all")
 
 
-def study_of(folder, *words):
+def study_of(folder, *words, searchpath=()):
     """The study of a command line, with everything that its construction checks."""
     from hessian.__main__ import composed
-    from hessian.study import Study
+    from hessian.study.study import Study
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        found = Study(composed([f"output_dir={folder}", *words]))
-        assert found.variants and found.places
-    return found
+        study = Study(composed([f"output_dir={folder}", *words]), current(), searchpath)
+        assert study.methods and study.places
+    return study

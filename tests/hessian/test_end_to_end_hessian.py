@@ -9,20 +9,20 @@ from peft import LoraConfig, get_peft_model
 from small_models import dense_through, study_of
 
 from hessian import starts
-from hessian.run import run
-from lorabench import seed
+from hessian.study.run import run
+from lorabench.training import seed
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 NAME = "model.layers.3.self_attn.q_proj"
 
 
-def study(folder, *words):
+def q_proj_study(folder, *words):
     return study_of(folder, "matrices=q_proj", "layers=3", "rank=2", "samples=3", *words)
 
 
-def plain(asked, factors):
+def plain(study, factors):
     """PEFT's LoRA layer on the base's W − s·B₀A₀, holding the factors."""
-    model = get_peft_model(copy.deepcopy(asked.base.model).double(), LoraConfig(r=2, lora_alpha=2, target_modules=[NAME]))
+    model = get_peft_model(copy.deepcopy(study.base.model).double(), LoraConfig(r=2, lora_alpha=2, target_modules=[NAME]))
     layer = model.base_model.model.get_submodule(NAME)
     layer.scaling["default"] = factors.scale
     with torch.no_grad():
@@ -43,19 +43,20 @@ def assert_recorded(record, model, tensors, examples):
 
 @pytest.mark.parametrize("name", ["lora", "pissa"])
 def test_blocks_at_the_start_of_the_function(tmp_path, name):
-    asked = study(tmp_path, f"variants=[{name}]")
-    record = next(record for record in run(asked) if record["variant"] == name)
+    study = q_proj_study(tmp_path, f"variants=[{name}]")
+    record = next(record for record in run(study) if record["variant"] == name)
     assert record["path"] == "LeafHessian"
-    [factors] = starts.factors(asked.base, asked.variants[name][0], [NAME], 0, asked.calibration)
-    assert_recorded(record, *plain(asked, factors), asked.examples(3))
+    [factors] = starts.factors(study.base, study.method(name).variant, [NAME], 0, study.calibration)
+    assert_recorded(record, *plain(study, factors), study.examples(3))
 
 
 @pytest.mark.parametrize("name", ["dora", "gralora"])
 def test_blocks_through_the_adapters(tmp_path, name):
-    asked = study(tmp_path, f"variants=[{name}]")
-    record = next(record for record in run(asked) if record["variant"] == name)
+    study = q_proj_study(tmp_path, f"variants=[{name}]")
+    record = next(record for record in run(study) if record["variant"] == name)
     assert record["path"] == "AdapterHessian"
-    model = asked.variants[name][0].attach(copy.deepcopy(asked.base.model), seed.generator(0, "init"), asked.calibration)
+    variant = study.method(name).variant
+    model = variant.attach(copy.deepcopy(study.base.model), seed.generator(0, "init"), study.calibration)
     model = model.double().eval()
     layer = model.base_model.model.get_submodule(NAME)
-    assert_recorded(record, model, [p for p in layer.parameters() if p.requires_grad], asked.examples(3))
+    assert_recorded(record, model, [p for p in layer.parameters() if p.requires_grad], study.examples(3))

@@ -13,8 +13,8 @@ def draw(generator, n, p=2, heavy=0.0):
     tokens = generator.integers(5, 40, n)
     noise = generator.normal(size=(n, p, p))
     signal = np.diag(np.arange(p, 0, -1.0))
-    each = signal + 0.3 * (noise + noise.transpose(0, 2, 1))
-    return each * (tokens / tokens.sum())[:, None, None], tokens.tolist()
+    parts = signal + 0.3 * (noise + noise.transpose(0, 2, 1))
+    return parts * (tokens / tokens.sum())[:, None, None], tokens.tolist()
 
 
 def test_the_standard_error_is_the_spread_over_data_sets():
@@ -36,12 +36,12 @@ def test_intervals_of_the_ratio_cover():
         n = 30
         tokens = generator.integers(5, 40, n)
         shared = generator.lognormal(sigma=0.5, size=n)
-        one = 6 * shared * generator.lognormal(sigma=0.1, size=n)
+        sharper = 6 * shared * generator.lognormal(sigma=0.1, size=n)
         weights = tokens / tokens.sum()
-        a, b = (jackknife.largest((x * weights)[:, None, None], tokens.tolist()) for x in (one, 2 * shared))
-        found = jackknife.log_ratio(a, b)
-        hits += found.low <= math.log(3 * math.exp(0.005)) <= found.high
-        widths.append(found.high - found.low)
+        a, b = (jackknife.largest((x * weights)[:, None, None], tokens.tolist()) for x in (sharper, 2 * shared))
+        ratio = jackknife.log_ratio(a, b)
+        hits += ratio.low <= math.log(3 * math.exp(0.005)) <= ratio.high
+        widths.append(ratio.high - ratio.low)
     assert 0.90 <= hits / 300 <= 0.99
     assert np.mean(widths) < 0.12  # unpaired it would be 0.5
 
@@ -80,10 +80,10 @@ def test_a_ratio_needs_positive_values():
 
 def test_growth_ends_with_all_sequences():
     parts, tokens = draw(np.random.default_rng(3), 50)
-    found = jackknife.growth(parts, tokens)
-    assert [row["sequences"] for row in found] == [8, 16, 32, 50]
+    rows = jackknife.growth(parts, tokens)
+    assert [row["sequences"] for row in rows] == [8, 16, 32, 50]
     whole = jackknife.interval(jackknife.largest(parts, tokens))
-    assert found[-1] == {"sequences": 50, "value": whole.value, "low": whole.low, "high": whole.high}
+    assert rows[-1] == {"sequences": 50, "value": whole.value, "low": whole.low, "high": whole.high}
     eight = jackknife.largest(parts[:8] * sum(tokens) / sum(tokens[:8]), tokens[:8])
-    assert found[0]["value"] == pytest.approx(eight.value)
-    assert found[0]["high"] - found[0]["low"] > found[-1]["high"] - found[-1]["low"]
+    assert rows[0]["value"] == pytest.approx(eight.value)
+    assert rows[0]["high"] - rows[0]["low"] > rows[-1]["high"] - rows[-1]["low"]

@@ -5,7 +5,7 @@ import types
 import pytest
 import torch
 
-from hessian.passes import Budget
+from hessian.products.passes import Budget
 from hessian.solve import Rule, solve
 from lorabench.errors import UserError
 
@@ -44,11 +44,11 @@ def matrices():
 
 
 def test_results_come_in_order_with_their_parts():
-    found = list(Dense(matrices()).solve())
-    assert [solved.result.eigenvalues[0] for solved in found] == pytest.approx([1, 1, 2], rel=2e-3)
-    for solved in found:
-        assert torch.linalg.eigvalsh(solved.parts[0])[-1] == pytest.approx(solved.result.eigenvalues[0], rel=1e-6)
-    counts = [solved.result.iterations for solved in found]
+    solutions = list(Dense(matrices()).solve())
+    assert [solution.result.eigenvalues[0] for solution in solutions] == pytest.approx([1, 1, 2], rel=2e-3)
+    for solution in solutions:
+        assert torch.linalg.eigvalsh(solution.parts[0])[-1] == pytest.approx(solution.result.eigenvalues[0], rel=1e-6)
+    counts = [solution.result.iterations for solution in solutions]
     assert counts[0] < counts[1] > counts[2]  # so that the next test is one
 
 

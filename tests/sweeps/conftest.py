@@ -30,7 +30,7 @@ def main(cfg):
         return {"none": None, "text": "nan", "truth": True, "numpy": np.float32(0.5)}[cfg.kind]
     return float("nan") if cfg.rank == 64 else -abs(math.log(cfg.lr / 3e-4)) - abs(math.log(cfg.rank / 8))
 
-class Told(Search):  # its questions follow from every score it was told
+class Echo(Search):  # its questions follow from every score of the history
 
     def __init__(self, space, seed, extra=0):
         super().__init__(space, seed)
@@ -45,7 +45,7 @@ class Told(Search):  # its questions follow from every score it was told
     def ask(self, history):
         if os.environ.get("DIE_ASKED") == str(len(history)):
             os._exit(9)
-        scores = [0 if one.score is None else int(1e6 * abs(one.score)) for one in history]
+        scores = [0 if score is None else int(1e6 * abs(score)) for _, score in history]
         return int(np.random.default_rng([self.seed, *scores]).choice(np.flatnonzero(untried(self.space, history))))
 
 def identity(config):
@@ -97,11 +97,11 @@ class KillingLauncher(BasicLauncher):
     def launch(self, job_overrides, initial_job_idx):
         with open("batches.txt", "a") as file:
             file.write(f"{len(job_overrides)}\\n")
-        killed = [one for one in job_overrides if os.environ["KILLED"] in one]
-        found = super().launch([one for one in job_overrides if one not in killed], initial_job_idx)
+        killed = [cell for cell in job_overrides if os.environ["KILLED"] in cell]
+        jobs = super().launch([cell for cell in job_overrides if cell not in killed], initial_job_idx)
         if killed:
             raise {"": RuntimeError, "interrupt": KeyboardInterrupt}[os.environ.get("HOW", "")]("job 7\\nout of memory\\nlog")
-        return found
+        return jobs
 """
 
 
@@ -109,6 +109,32 @@ def objective(call):
     """What the application gives for a line of ``app.calls()``, from its definition."""
     rank, _, lr = map(float, call.split()[:3])
     return -abs(math.log(lr / 3e-4)) - abs(math.log(rank / 8))
+
+
+@pytest.fixture(scope="session")
+def loaded():
+    """The embedded model as an encoder's parts, loaded once; its positions are rotary, and reach beyond the 1,024 it states."""
+    from lorabench.encoder import Frozen
+
+    model, tokenizer, fingerprint, limit, folder = Frozen("tiny")()
+    assert limit == 1024
+    return model, tokenizer, fingerprint, 2048, folder
+
+
+class Source:
+    """An encoder that is loaded already: model, tokenizer, fingerprint, limit and the folder of its embeddings."""
+
+    def __init__(self, parts, folder, causal=True):
+        self.parts, self.causal = (*parts[:4], folder), causal
+
+    def __call__(self):
+        return self.parts
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Makes an encoder of loaded parts, whose embeddings are the test's own."""
+    return lambda parts, causal=True: Source(parts, tmp_path, causal)
 
 
 @pytest.fixture
@@ -133,12 +159,12 @@ def app(tmp_path):
         command = [sys.executable, "app.py", "-m", *overrides]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
 
-    def told():
+    def answers():
         """The answers in the only journal."""
         [journal] = (tmp_path / "out" / "search").glob("*.jsonl")
         return [line for line in map(json.loads, journal.read_text().splitlines()) if "tell" in line]
 
-    run.folder, run.told, run.objective = tmp_path, told, objective
+    run.folder, run.answers, run.objective = tmp_path, answers, objective
     run.results = lambda name="optimization_results.yaml": yaml.safe_load((tmp_path / "out" / name).read_text())
     run.calls = lambda: (tmp_path / "calls.txt").read_text().splitlines() if (tmp_path / "calls.txt").exists() else []
     return run

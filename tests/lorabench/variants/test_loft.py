@@ -11,7 +11,7 @@ from lorabench.errors import UserError
 from lorabench.variants import loft_optimizer
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.loft import LoFT
-from lorabench.variants.loft_optimizer import LoFTAdamW
+from lorabench.variants.optimizers.loft import LoFTAdamW
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 ADAMW = {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0}

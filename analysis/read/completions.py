@@ -1,0 +1,189 @@
+"""Scores of single test problems, from the completions that a cell leaves beside its record."""
+
+import gzip
+import json
+import logging
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.read.checked import fraction, get
+
+log = logging.getLogger(__name__)
+
+COMPLETIONS = "completions.jsonl.gz"
+_KNOWN: dict[Any, Any] = {}
+TEXTS = ("set", "id", "prompt", "completion", "gold")
+
+SAME = 1e-6
+"""Completions whose mean is further from the records' than this are scored by another rule, and tell nothing of it."""
+
+
+class Question(NamedTuple):
+    """What a test problem asks: problems of several tasks may share an id."""
+
+    id: str
+    prompt: str
+    gold: str
+
+
+class Answers(NamedTuple):
+    """How a cell answered one test set.
+
+    Attributes:
+        problems: by rising id; one tuple for all cells that answered the same.
+        scores: of each problem, NaN where it has none yet.
+    """
+
+    problems: tuple[Question, ...]
+    scores: np.ndarray
+
+
+def completions(record: str | Path) -> Iterator[dict[str, Any]]:
+    """The completions of a cell's test problems, by the path of its record: dicts of `TEXTS` and `score`, NaN if unscored.
+
+    A file that is missing or damaged, if only in one line, yields none.
+    """
+    if answers(record):
+        yield from _test(_path(record))
+
+
+def answers(record: str | Path) -> dict[str, Answers]:
+    """By test set; empty where a cell has none, with a warning if its file is damaged."""
+    path = _path(record)
+    try:
+        status = path.stat()
+    except OSError:
+        return {}
+    return _answers(path, (status.st_mtime_ns, status.st_size))
+
+
+def scores(record: str) -> dict[str, dict[str, float]]:
+    """Score of each scored test problem, by set and id; empty where a cell has none."""
+    return {
+        name: {
+            question.id: score
+            for question, score in zip(of_set.problems, of_set.scores.tolist(), strict=True)
+            if score == score
+        }
+        for name, of_set in answers(record).items()
+    }
+
+
+def shared_scores(records: Sequence[Sequence[str]]) -> tuple[list[list[np.ndarray]], list[list[str]]]:
+    """Scores of several models on the problems that all of their cells have.
+
+    Args:
+        records: for each model the records of its seeds; as many of each.
+
+    Returns:
+        For each model and test set the scores [seeds, problems], and the ids of each set's problems. Without a common
+        problem both are empty.
+    """
+    by_set = [[answers(record) for record in of_model] for of_model in records]
+    every = [cell for of_model in by_set for cell in of_model]
+    arrays: list[list[np.ndarray]] = [[] for _ in by_set]
+    ids = []
+    for name in sorted(set.intersection(*(set(cell) for cell in every))) if every else []:
+        places = _common([cell[name] for cell in every])
+        if not places[0].size:
+            continue
+        first = every[0][name].problems
+        ids.append([first[place].id for place in places[0].tolist()])
+        at = iter(places)
+        for of_model, cells in zip(arrays, by_set, strict=True):
+            of_model.append(np.stack([cell[name].scores[next(at)] for cell in cells]))
+    return (arrays, ids) if ids else ([], [])
+
+
+def verified_scores(models: Sequence[Sequence[dict[str, Any]]]) -> tuple[list[list[np.ndarray]], list[list[str]]] | None:
+    """`shared_scores` of the records of several models' cells, where it is what they were scored by.
+
+    Args:
+        models: for each the rows of its seeds (`read.load.load_records`), none of them failed; as many of each.
+
+    Returns:
+        None without a common problem, and unless the mean over test sets of each model's scores is, within `SAME`, the mean of
+        its cells' test scores: a file may have been cut short, or be scored by another rule.
+    """
+    arrays, ids = shared_scores([[str(cell["path"]) for cell in cells] for cells in models])
+    means = [np.mean([of_set.mean() for of_set in of_model]) for of_model in arrays]
+    recorded = [np.mean([cell["test"] for cell in cells]) for cells in models]
+    return (arrays, ids) if arrays and np.allclose(means, recorded, rtol=0, atol=SAME) else None
+
+
+def _common(cells: Sequence[Answers]) -> list[np.ndarray]:
+    """For each cell the places of the problems that all have scored, by rising id."""
+    if all(cell.problems is cells[0].problems for cell in cells):
+        return [np.flatnonzero(~np.isnan(np.stack([cell.scores for cell in cells])).any(0))] * len(cells)
+    scored = [
+        {question.id: place for place, question in enumerate(cell.problems) if not math.isnan(cell.scores[place])}
+        for cell in cells
+    ]
+    ids = sorted(set.intersection(*map(set, scored)))
+    return [np.array([place_of[question] for question in ids], dtype=int) for place_of in scored]
+
+
+def _path(record: str | Path) -> Path:
+    return Path(record).parent / COMPLETIONS
+
+
+@lru_cache(maxsize=16384)
+def _answers(path: Path, changed: tuple[int, int]) -> dict[str, Answers]:
+    by_name: dict[str, dict[str, tuple[Question, float]]] = {}
+    try:
+        for line in _test(path):
+            question = Question(line["id"], line["prompt"], line["gold"])
+            of_set = by_name.setdefault(line["set"], {})
+            if question.id in of_set:
+                raise ValueError(f"the test problem {question.id!r} of {line['set']!r} twice")
+            of_set[question.id] = (_once(question), line["score"])
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
+        log.warning("left out the completions in %s: %s", path, error)
+        return {}
+    rows = {name: [of_set[line] for line in sorted(of_set)] for name, of_set in by_name.items()}
+    return {
+        name: Answers(_once(tuple(question for question, _ in of_set)), np.array([score for _, score in of_set]))
+        for name, of_set in rows.items()
+    }
+
+
+def _once(value: Any) -> Any:
+    """The first object of all that are equal: thousands of cells answer the same problems."""
+    return _KNOWN.setdefault(value, value)
+
+
+def _test(path: Path) -> Iterator[dict[str, Any]]:
+    """The checked lines of the test split."""
+    number = 0
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                completion = json.loads(line)
+                if not isinstance(completion, dict):
+                    raise ValueError(f"a JSON {type(completion).__name__}, not an object")
+                if completion.get("split") == "test":
+                    yield _check(completion)
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+    if not number:
+        raise ValueError("empty")
+
+
+def _check(completion: dict[str, Any]) -> dict[str, Any]:
+    for key in TEXTS:
+        if not isinstance(completion.get(key), str):
+            get(completion, key, str)  # raises
+    score = completion.get("score")
+    if score is None:
+        completion["score"] = math.nan
+    elif isinstance(score, (int, float)) and not isinstance(score, bool) and 0 <= score <= 1:
+        completion["score"] = float(score)
+    else:
+        fraction(completion, "score")  # raises
+    return completion

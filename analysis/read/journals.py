@@ -1,0 +1,160 @@
+"""Journals of searches, `RUNS/search/*.jsonl` as `python -m lorabench hydra/sweeper=METHOD` leaves them → best score so far."""
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from analysis.errors import AnalysisError
+from analysis.read.options import short
+
+log = logging.getLogger(__name__)
+
+VERSION = 2
+
+
+class Search(NamedTuple):
+    """One search.
+
+    Attributes:
+        method: its name, and where searches of one problem differ in the method's settings, those: `language_bo token=false`.
+        seed: of it.
+        problem: what was searched, the same for searches that compare: model, task, axes, and where searches of these differ in
+            their cells' config, what of it.
+        key: decides which searches compare.
+        candidates: in the space.
+        scores: of each evaluation in the order they were asked; NaN where it failed or is not answered.
+        best: the overrides of the best evaluation.
+        settings: of the method, its texts and its first points.
+        config: that all its cells share.
+    """
+
+    method: str
+    seed: int
+    problem: str
+    key: str
+    candidates: int
+    scores: list[float]
+    best: list[str]
+    settings: dict[str, Any]
+    config: Mapping[str, Any] = MappingProxyType({})
+
+    def best_so_far(self) -> list[float]:
+        """The highest score up to each evaluation; NaN before the first."""
+        best, high = [], math.nan
+        for score in self.scores:
+            high = score if math.isnan(high) or score > high else high
+            best.append(high)
+        return best
+
+
+def load_searches(directory: str | Path) -> list[Search]:
+    """Read every `directory/*.jsonl` that is a journal; one that cannot be read is left out with one warning line.
+
+    A last line that a kill cut short is not counted. Searches in which nothing is scored yet are left out.
+    """
+    searches = []
+    for path in sorted(Path(directory).glob("*.jsonl")):
+        try:
+            search = read_journal(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("skipped %s: no journal of a search (%s)", path, error)
+            continue
+        if not all(map(math.isnan, search.scores)):
+            searches.append(search)
+    return [search._replace(method=_label(search, searches), problem=_title(search, searches)) for search in searches]
+
+
+def _title(search: Search, all_of_them: Sequence[Search]) -> str:
+    """The problem, with the config in which searches of it differ."""
+    configs = [alike.config for alike in all_of_them if alike.problem == search.problem]
+    own = {key: value for key, value in search.config.items() if not key.endswith("_target_")}
+    differing = [key for key in sorted(own) if any(config.get(key) != own[key] for config in configs)]
+    words = ", ".join(f"{key.removesuffix('.name')}={short(str(own[key]))}" for key in differing)
+    return f"{search.problem} · {words}" if words else search.problem
+
+
+def _label(search: Search, all_of_them: Sequence[Search]) -> str:
+    """The method, with the settings in which searches by it of the same problem differ."""
+    of_method = [alike.settings for alike in all_of_them if (alike.key, alike.method) == (search.key, search.method)]
+    words = [
+        f"{key}={search.settings[key]}"
+        for key in search.settings
+        if any(settings.get(key) != search.settings[key] for settings in of_method)
+    ]
+    return " ".join([search.method, *words])
+
+
+def searches_of(directory: str | Path) -> list[Search]:
+    """The searches of `directory/search`, or of `directory`.
+
+    Raises:
+        AnalysisError: if there is no such directory, or none with a score.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise AnalysisError(f"{directory} is not a directory: pass the output_dir of a search (runs by default)")
+    folder = directory / "search" if (directory / "search").is_dir() else directory
+    searches = load_searches(folder)
+    if not searches:
+        raise AnalysisError(f"no journal of a search with a score in {folder}")
+    return searches
+
+
+def load_journals(directory: str | Path) -> pd.DataFrame:
+    """`searches_of` as one frame.
+
+    Returns:
+        One row an evaluation: `space` (searches of one compare), `problem`, its title, `method`, `seed`, `file` (a number),
+        `number` from 1 and `best`, the highest score up to it.
+    """
+    return pd.DataFrame(
+        {"space": search.key, "problem": search.problem, "method": search.method, "seed": search.seed, "file": file}
+        | {"number": number, "best": best}
+        for file, search in enumerate(searches_of(directory))
+        for number, best in enumerate(search.best_so_far(), 1)
+    )
+
+
+def read_journal(content: str) -> Search:
+    """One journal; raises ValueError with a reason in one line."""
+    first, *lines = content[: content.rfind("\n") + 1].splitlines() or [""]
+    header = json.loads(first)
+    if not isinstance(header, dict) or header.get("journal") != VERSION:
+        raise ValueError(f"its first line is no header of version {VERSION}")
+    scores: list[float] = []
+    overrides: list[list[str]] = []
+    for number, line in enumerate(map(json.loads, lines), 2):
+        if "ask" in line:
+            scores += [math.nan] * len(line["ask"])
+            overrides += line["overrides"]
+        elif "tell" in line and 0 <= line["tell"] < len(scores):
+            scores[line["tell"]] = math.nan if line["score"] is None else float(line["score"])
+        else:
+            raise ValueError(f"line {number} is damaged")
+    search, axes = header["search"], header["axes"]
+    best = max(range(len(scores)), key=lambda i: (-math.inf if math.isnan(scores[i]) else scores[i], -i), default=None)
+    return Search(
+        method=str(search["method"]),
+        seed=int(search.get("seed", 0)),
+        problem=" · ".join(filter(None, [header.get("title"), " × ".join(f"{key} ({len(axes[key])})" for key in axes)])),
+        key=json.dumps([header["space"], search.get("config"), search.get("config of the values")], sort_keys=True),
+        candidates=math.prod(map(len, axes.values())),
+        scores=scores,
+        best=[] if best is None or math.isnan(scores[best]) else list(map(str, overrides[best])),
+        settings=_settings(search),
+        config=search.get("config", {}),
+    )
+
+
+def _settings(search: dict[str, Any]) -> dict[str, Any]:
+    """By key, as one writes them."""
+    first = {key: search[key] for key in ("initial", "design") if key in search}
+    prints = {f"{key} content": str(value)[:6] for key, value in search.get("fingerprint", {}).items()}
+    settings = search.get("settings", {}) | first | prints
+    return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings.items()}

@@ -1,0 +1,157 @@
+"""One record.json → one row, checked: a record that cannot be trusted is refused with a reason."""
+
+import json
+import math
+from pathlib import Path
+from reprlib import repr as short
+from typing import Any
+
+from analysis.read.checked import INT64, LARGEST, SMALLEST, fraction, get, name, number, positive, whole
+from analysis.read.decisive import flat_options, options
+
+SCHEMA_VERSION = 2
+PARTS = ("training", "evaluation", "versions", "git", "metrics", "identity", "base")
+"""What must be an object where it is there."""
+
+
+def read_row(path: Path) -> dict[str, Any]:
+    """Read one record.
+
+    Returns:
+        `id`, `path`, `finished` (ISO time), `status`; the axes `model`, `task`, `rank`, `batch_size`, `train_samples`
+        (None: all), `epochs`, `variant`, `lr`, `seed`; `train_fraction` (1: no proxy) and `subset`, how it was chosen; the
+        scores `test` and `validation` and the base model's `base_test`, fractions 0..1 (0 for a diverged cell, NaN for an
+        unmeasured base and the test of a proxy); `seconds` of training; `weights` and their `fingerprint`;
+        and, as flat dicts of text, `variant_options` and `setting_options`: everything else that decides a result
+        (`read.decisive`). A failed cell, which may have ended before anything was loaded, has the axes and
+        NaN scores only. `source` is "", which published cells have; `n`, the seeds behind the row, is 1 and `test_std` NaN.
+        What it cost: `steps`, `tokens`, `peak_memory` (bytes), `parameters` (trainable), `evaluation_seconds`, and where:
+        `device`, `versions` (text) and `commit`; `problems`, the test problems by which `test` was measured.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: with a reason in one line, if it is not a valid record.
+    """
+    try:
+        row = _row(_parse(path), path)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    trees = [row, row.get("variant_options", {}), row.get("setting_options", {})]
+    words = [word for tree in trees for pair in tree.items() for word in pair]
+    try:
+        "".join(word for word in words if isinstance(word, str)).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a lone surrogate, which is no character, in its texts") from None
+    return row
+
+
+def _row(record: dict[str, Any], path: Path) -> dict[str, Any]:
+    _check_version(record)
+    for key in PARTS:
+        if not isinstance(record.get(key), (dict, type(None))):
+            raise ValueError(f"{key} is a JSON {type(record[key]).__name__}, not dict")
+    status = get(record, "status", str)
+    if status not in ("complete", "diverged", "failed"):
+        raise ValueError(f"unknown status {status!r}")
+    row = {"id": get(record, "id", str), "path": str(path), "finished": str(record.get("finished")), "status": status}
+    row |= {"source": "", "n": 1, "test_std": math.nan} | _axes(record) | _part(record)
+    if status == "failed":
+        return row | {"test": math.nan, "validation": math.nan, "seconds": math.nan}
+    tested = row["train_fraction"] == 1 or "test" in get(record, "metrics", dict)
+    return (
+        row
+        | options(record)
+        | {
+            # Divergence is a result of the learning rate, not a missing value: it scores 0.
+            "test": math.nan if not tested else 0.0 if status == "diverged" else fraction(record, "metrics.test.mean"),
+            "validation": 0.0 if status == "diverged" else fraction(record, "metrics.validation.mean"),
+            "base_test": math.nan if record.get("base") is None else fraction(record, "base.test"),
+            "seconds": _cost(record, "training", "seconds"),
+            "steps": _cost(record, "training", "steps"),
+            "tokens": _cost(record, "training", "tokens"),
+            "peak_memory": _cost(record, "training", "peak_memory_bytes"),
+            "parameters": _cost(record, "training", "trainable_parameters"),
+            "evaluation_seconds": _cost(record, "evaluation", "seconds"),
+            "problems": _problems(record),
+            "device": _device(record),
+            "versions": ", ".join(f"{name} {version}" for name, version in sorted((record.get("versions") or {}).items())),
+            "commit": str((record.get("git") or {}).get("commit") or ""),
+            "weights": get(record, "model.weights", str),
+            "fingerprint": get(record, "model.fingerprint", str),
+        }
+    )
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not valid JSON, half-written? ({error})") from None
+    if not isinstance(record, dict):
+        raise ValueError(f"a JSON {type(record).__name__}, not an object")
+    return record
+
+
+def _check_version(record: dict[str, Any]) -> None:
+    version = get(record, "schema_version", int)
+    if version > SCHEMA_VERSION:
+        raise ValueError(f"schema_version {version} is newer than {SCHEMA_VERSION}, which this version reads: update lorabench")
+    if version < 1:
+        raise ValueError(f"unknown schema_version {version}")
+
+
+def _axes(record: dict[str, Any]) -> dict[str, Any]:
+    all_samples = get(record, "config", dict).get("train_samples") is None
+    return {
+        "model": name(record, "config.model.name"),
+        "task": name(record, "config.task.name"),
+        "rank": whole(record, "config.rank"),
+        "batch_size": whole(record, "config.batch_size"),
+        "train_samples": None if all_samples else whole(record, "config.train_samples"),
+        "epochs": positive(record, "config.epochs"),
+        "variant": name(record, "config.variant.name"),
+        "lr": positive(record, "config.lr"),
+        "seed": whole(record, "config.seed", -INT64),
+    }
+
+
+def _part(record: dict[str, Any]) -> dict[str, Any]:
+    """The part of its samples that a cell saw, and how it was chosen: everything, in records that do not say."""
+    place = "identity" if record["schema_version"] == 1 else "config"  # where it is only if it is a part, and always
+    if (record.get(place) or {}).get("train_fraction", 1) == 1:
+        return {"train_fraction": 1.0, "subset": "all"}
+    part = number(record, f"{place}.train_fraction", SMALLEST, 1, "a fraction above 0 and up to 1")
+    subset = flat_options(get(record, f"{place}.subset", dict), leave_out=("name", "_target_"))
+    words = [get(record, f"{place}.subset.name", str), *(f"{key}={value}" for key, value in subset.items())]
+    return {"train_fraction": part, "subset": " ".join(words)}
+
+
+def _cost(record: dict[str, Any], part: str, key: str) -> float:
+    """NaN where it was not measured."""
+    value = (record.get(part) or {}).get(key)
+    measured = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    return number(record, f"{part}.{key}", 0, LARGEST, "a number of 0 or more") if measured else math.nan
+
+
+def _problems(record: dict[str, Any]) -> float:
+    """NaN where it is not known."""
+    test = (record.get("metrics") or {}).get("test")
+    sets = test.get("sets") if isinstance(test, dict) else None
+    if not sets:
+        return math.nan
+    if not isinstance(sets, dict):
+        raise ValueError(f"metrics.test.sets is {short(sets)}")
+    counts = [of_set.get("n") if isinstance(of_set, dict) else None for of_set in sets.values()]
+    counted = [n for n in counts if isinstance(n, int) and 0 < n <= INT64]
+    return float(sum(counted)) if len(counted) == len(counts) else math.nan
+
+
+def _device(record: dict[str, Any]) -> str:
+    device = record.get("device")
+    return (
+        " ".join(str(device[key]) for key in ("type", "name") if device.get(key))
+        if isinstance(device, dict)
+        else str(device or "")
+    )

@@ -1,0 +1,1 @@
+"""How results look in every table and figure: numbers and settings as text, the order and colours of variants."""

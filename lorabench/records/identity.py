@@ -1,0 +1,79 @@
+"""What decides a cell's result, collected from the marks of the classes that its config builds (``lorabench.schema``)."""
+
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import MISSING as OPEN
+
+from lorabench.errors import UserError
+from lorabench.records.code import code_of
+from lorabench.schema import Config, TrainerConfig
+
+
+def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: str) -> dict[str, Any]:
+    """Everything that decides a cell's result: the config without knobs, the code of its parts, and what model and data are.
+
+    Args:
+        config: resolved, as composed by Hydra.
+        model_fingerprint: see ``models.locate.fingerprint``.
+        data_fingerprint: see ``Task.fingerprint``.
+    """
+    kept = decisive(config, Config)
+    kept["model"]["fingerprint"] = model_fingerprint
+    kept["trainer"]["version"] = TrainerConfig.version
+    kept["task"]["fingerprint"] = data_fingerprint
+    if kept["train_fraction"] == 1:  # all samples are taken, whoever would choose
+        del kept["subset"]
+    return kept
+
+
+def part_identity(node: dict[str, Any]) -> dict[str, Any]:
+    """What a part of the config, such as a variant or a task, contributes: its settings without knobs, and its code.
+
+    Raises:
+        UserError: its ``_target_`` cannot be imported.
+    """
+    target = target_of(node)
+    kept = decisive({key: value for key, value in node.items() if not key.startswith("_")}, target)
+    return {"_target_": node["_target_"], "code": code_of(target)} | kept
+
+
+def target_of(node: dict[str, Any]) -> Any:
+    """The class that a config node names.
+
+    Raises:
+        UserError: it cannot be imported.
+    """
+    try:
+        return get_object(node["_target_"])
+    except Exception as error:  # whatever the import of a contributor's module raises
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise UserError(f"{node.get('name', 'a part')}: cannot import {node['_target_']} ({reason})") from error
+
+
+def decisive(values: dict[str, Any], cls: Any) -> dict[str, Any]:
+    """Those of the values that decide a result, by the marks of the fields of ``cls``; what has no mark decides.
+
+    A value that is the field's own default is left out, so that a field that comes later leaves the identities of before alone.
+    """
+    marks = {field.name: field for field in fields(cls)} if is_dataclass(cls) else {}
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        field = marks.get(key)
+        mark = field.metadata.get("identity") if field else None
+        if mark is False or (field and field.default not in (MISSING, OPEN) and value == field.default):
+            continue
+        value = mark(value) if callable(mark) else value
+        if field and is_dataclass(field.type) and isinstance(value, dict):
+            kept[key] = decisive(value, field.type)
+        else:
+            kept[key] = _with_parts(value)
+    return kept
+
+
+def _with_parts(value: Any) -> Any:
+    """The value with the identity of a part in the place of each node that names a class."""
+    if isinstance(value, dict):
+        return part_identity(value) if "_target_" in value else {key: _with_parts(item) for key, item in value.items()}
+    return [_with_parts(item) for item in value] if isinstance(value, list) else value

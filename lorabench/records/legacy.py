@@ -1,0 +1,81 @@
+"""Records of schema 1: where they lie, whether they can be trusted, and their configs in today's words."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lorabench.files import digest, folder_hash
+from lorabench.schema import Config
+
+KNOBS = {"probe", "tracker", "output_dir", "device", "save_adapter", "plan", "when_busy"}
+TASK_KNOBS = {"path", "files", "typical_tokens", "judge_url", "judge_key_env", "judge_parallel"}
+TRAINER_KNOBS = {"micro_batch_tokens", "max_padding", "checkpoint_minutes"}
+MEASURES = ("tasks", "limit", "num_fewshot")
+TASK_VERSIONS = {"arithmetic": 1, "chat": 1, "code": 2, "commonsense": 1, "instruct": 1, "math": 3}
+"""Of the shipped tasks when schema 2 came; every other part had version 1."""
+
+
+def legacy_id(config: dict[str, Any], identity: dict[str, Any]) -> str:
+    """The id that schema 1 gave to a cell.
+
+    Args:
+        config: of the cell, with every key.
+        identity: of schema 2, which knows what data and model are.
+    """
+    old = {key: value for key, value in config.items() if key in Config.__dataclass_fields__ and key not in KNOBS}
+    old["model"] = {"fingerprint": identity["model"]["fingerprint"], "dtype": config["model"]["dtype"]}
+    old["task"] = legacy_task(config["task"], identity["task"]["fingerprint"])
+    old["trainer"] = {key: value for key, value in config["trainer"].items() if key not in TRAINER_KNOBS}
+    old["evaluator"] = _evaluator(config["evaluator"])
+    if config["train_fraction"] == 1:
+        del old["train_fraction"], old["subset"]
+    return digest(old)
+
+
+def legacy_task(node: dict[str, Any], fingerprint: str) -> dict[str, Any]:
+    """What schema 1 took of a task into the identity."""
+    return _without(node, TASK_KNOBS) | {"fingerprint": fingerprint, "version": TASK_VERSIONS.get(node["name"], 1)}
+
+
+def changed_part(identity: dict[str, Any]) -> str | None:
+    """The part whose code schema 1 did not know, or that has changed since; None where the id of schema 1 says enough."""
+    for name in ("task", "variant", "evaluator", "subset"):
+        if name in identity and not _unchanged(identity[name]):
+            return f"{name}={identity[name].get('name')}"
+    return None if identity.get("trainer", {"version": 1})["version"] == 1 else "trainer"
+
+
+def present_config(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of a record of schema 1 in today's words: tasks state their version in their class, probes are a group."""
+    kept = {key: value for key, value in config.items() if key != "hessian"}
+    kept["task"] = {key: value for key, value in config["task"].items() if key != "version"}
+    return {"train_fraction": 1, "subset": None} | kept
+
+
+def _unchanged(part: dict[str, Any]) -> bool:
+    target = part["_target_"]
+    versions = {name: TASK_VERSIONS.get(part.get("name", ""), 1) if name == target else 1 for name in part["code"]}
+    return part["code"] == versions and all(map(_unchanged, _parts(part)))
+
+
+def _parts(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parts inside a part, at every depth."""
+    for item in value.values():
+        if isinstance(item, dict):
+            yield from [item] if "code" in item else _parts(item)
+
+
+def _evaluator(node: dict[str, Any]) -> Any:
+    if "engine" not in node:
+        return node["name"]
+    measures = {key: node[key] for key in MEASURES if key in node}
+    if node.get("include_path"):
+        measures["include"] = folder_hash(Path(node["include_path"]).expanduser())
+    return measures | {"name": node["name"], "engine": _evaluator(node["engine"])}
+
+
+def _without(value: Any, names: set[str]) -> Any:
+    """The value without the entries of these names, at every depth."""
+    if isinstance(value, dict):
+        return {key: _without(item, names) for key, item in value.items() if key not in names}
+    return value

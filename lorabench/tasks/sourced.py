@@ -1,0 +1,166 @@
+"""Tasks whose rows are read: from the hub, from GitHub, or from local files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from lorabench.errors import UserError
+from lorabench.schema import KNOB, decides_by
+from lorabench.tasks.base import Task
+from lorabench.tasks.sources.base import Row, Source
+from lorabench.tasks.sources.github import GitHubSource
+from lorabench.tasks.sources.hub import HubSource
+from lorabench.tasks.sources.local import LocalSource
+from lorabench.tasks.sources.node import arguments, check_node, decisive_keys, mapping
+from lorabench.terminal.bars import note
+
+
+@dataclass(kw_only=True)
+class SourcedTask(Task):
+    """A task whose rows come from the hub or GitHub at pinned revisions, or from local files.
+
+    ``train`` and each entry of ``test`` hold the fields of ``HubSource`` or of ``GitHubSource``, or ``path`` for a local file
+    in their place, and ``files``: the names, without suffix, under which a folder ``path`` may hold it (its own name unless
+    given).
+
+    Attributes:
+        set_names: the test sets that the task can read; empty for any.
+        path: folder of local files instead of all of these.
+        train: where training rows come from.
+        test: where test rows come from, by set.
+        sets: the test sets to use; None for all.
+    """
+
+    version: ClassVar[int] = 1
+    set_names: ClassVar[tuple[str, ...]] = ()
+
+    path: str | None = field(default=None, metadata=KNOB)
+    train: dict[str, Any] = field(default_factory=dict, metadata=decides_by(decisive_keys))
+    test: dict[str, dict[str, Any]] = field(default_factory=dict, metadata=decides_by(decisive_keys))
+    sets: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path is not None and not isinstance(self.path, str):
+            raise UserError(f"task.path={self.path} must be a folder")
+        if not isinstance(self.test, dict):
+            raise UserError(
+                f"task.test={self.test} must hold test sets by name; for a local file write task.test.NAME.path=FILE"
+            )
+        for name in self.test:
+            if self.set_names and name not in self.set_names:
+                names = ", ".join(self.set_names)
+                raise UserError(f"task.test.{name}: task={self.name} has no such set; available: {names}")
+        for name in self._nodes:
+            check_node(self._node(name), self._kind(name), self._place(name))
+        if self.sets is None:
+            return
+        available = ", ".join(map(str, self.test))
+        if not isinstance(self.sets, list | tuple):
+            raise UserError(f"task.sets must be a list; write task.sets=[{self.sets}]")
+        for name in self.sets:
+            if name not in self.test:
+                raise UserError(f"task.sets={name}: task={self.name} has no such test set; available: {available}")
+        if not self.sets:
+            raise UserError(f"task.sets is empty; give some of {available}, or null for all")
+
+    @property
+    def used_sets(self) -> list[str]:
+        """Names of the test sets in use, in the yaml's order."""
+        return [name for name in self.test if self.sets is None or name in self.sets]
+
+    def rows(self, name: str) -> list[Row]:
+        """All rows of ``train`` or of a test set; a local file with more or fewer rows than the published data is noted."""
+        source, key = self._source(name), self._key(name)
+        try:
+            rows = self.own_rows(name, source.load(key))
+        except UserError as error:
+            rest = [used for used in self.used_sets if used != name]
+            if name not in self.used_sets or not rest:
+                raise
+            raise UserError(f"{error}; or leave {name} out with task.sets=[{','.join(rest)}]") from error
+        if isinstance(source, LocalSource) and source.rows not in (None, len(rows)):
+            note(
+                f"task={self.name}: {name} has {len(rows)} rows in {source.file(key)}, and {source.rows} as published; "
+                "results compare only with those on the same rows"
+            )
+        return rows
+
+    def own_rows(self, name: str, rows: list[Row]) -> list[Row]:
+        """The rows of a file that belong to ``name``; a task overrides it where one file holds several sets."""
+        return rows
+
+    def require(
+        self,
+        row: Row,
+        place: str,
+        *columns: str,
+        texts: Sequence[str] | None = None,
+        optional: Sequence[str] = (),
+        forms: str = "",
+    ) -> None:
+        """Check that a row has these columns, and texts in them.
+
+        Args:
+            row: of a source.
+            place: its name in an error, such as ``train/0``.
+            columns: that it must have.
+            texts: those of them that hold texts; all unless given.
+            optional: columns with texts that may be absent or null.
+            forms: all forms that the task can read, for the error; the columns unless given.
+
+        Raises:
+            UserError: a column is missing, or holds something else.
+        """
+        if not set(columns) <= row.keys():
+            present = ", ".join(sorted(map(str, row))) or "none"
+            raise UserError(f"task={self.name}: row {place} has the columns {present}; wanted {forms or ', '.join(columns)}")
+        texts = columns if texts is None else texts
+        for column in (*texts, *(name for name in optional if row.get(name) is not None)):
+            if not isinstance(row[column], str):
+                raise UserError(f"task={self.name}: row {place} has {column}={str(row[column])[:80]!r}; wanted a text")
+
+    def train_size(self) -> int | None:
+        """The published rows less the validation split; about, since a group of examples stays together."""
+        node = self._node("train")
+        rows = None if self.path or node.get("path") else node.get("rows")
+        return rows - self.validation_samples if rows else None
+
+    def fingerprint(self) -> str:
+        """Content hashes of the local files, or names and revisions, of all sources in use."""
+        return " ".join(f"{name}={self._source(name).fingerprint(self._key(name))}" for name in ["train", *self.used_sets])
+
+    @property
+    def _nodes(self) -> dict[str, Any]:
+        """What the config says of all sources, those of sets out of use included."""
+        return {"train": self.train} | self.test
+
+    def _node(self, name: str) -> dict[str, Any]:
+        """What the config says of one source."""
+        return mapping(self._nodes[name], self._place(name))
+
+    def _place(self, name: str) -> str:
+        """The config key of a source."""
+        return "task.train" if name == "train" else f"task.test.{name}"
+
+    def _key(self, name: str) -> str:
+        """The config key that says where a source's local file lies."""
+        return f"{self._place(name)}.path" if self._node(name).get("path") else "task.path"
+
+    def _kind(self, name: str) -> type[Source]:
+        """The kind of a source where it is published."""
+        return GitHubSource if "github" in self._node(name) else HubSource
+
+    def _local(self, name: str) -> LocalSource | None:
+        """The local file of a source, None where the config names none."""
+        node = self._node(name)
+        path = node.get("path") or self.path
+        return LocalSource(path, node.get("files") or [name], node.get("rows")) if path else None
+
+    def _source(self, name: str) -> Source:
+        """Where the rows of ``train`` or of a test set come from.
+
+        Raises:
+            UserError: the config does not say it.
+        """
+        return self._local(name) or self._kind(name)(**arguments(self._node(name), self._kind(name), self._place(name)))

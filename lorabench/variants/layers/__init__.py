@@ -1,0 +1,1 @@
+"""Layers that PEFT has in another form, or another precision, than a method needs."""

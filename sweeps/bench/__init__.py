@@ -1,0 +1,1 @@
+"""Search methods replayed on measured tables: ``python -m sweeps.bench --help``."""

@@ -1,0 +1,55 @@
+"""What the end of a job means: a score, a failure, a later try, or no answer."""
+
+import sys
+from collections.abc import Sequence
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from sweeps.errors import SweepFailed
+from sweeps.numbers import is_finite, is_number
+
+
+def reason(job: JobReturn) -> str:
+    """The exception of a failed job in one line: its first two, for submitit's says what happened on the second."""
+    # The public property raises a failed job's exception; here it is only to be told.
+    error = job._return_value
+    return " ".join(f"{type(error).__name__}: {error}".splitlines()[:2])
+
+
+def score(job: JobReturn) -> tuple[float | None, str]:
+    """A job's score, or None and why; what is not finite is of a cell that went wrong."""
+    if job.status != JobStatus.COMPLETED:
+        return None, reason(job)
+    if not is_finite(job.return_value):
+        return None, f"the job gave {job.return_value!r} for a score, not a number"
+    return float(job.return_value), ""
+
+
+def retry_later(job: JobReturn) -> bool:
+    """Whether the job asks to be launched again: its exception has a true ``retry_later``."""
+    return job.status == JobStatus.FAILED and getattr(job._return_value, "retry_later", False)
+
+
+def no_answer(job: JobReturn) -> str:
+    """Why a job tells nothing of its candidate, which then stays open; empty if it tells."""
+    if retry_later(job):
+        return f"{reason(job)}: a search waits for what others train, so leave out when_busy=defer; the same command goes on"
+    if job.status == JobStatus.COMPLETED and not is_number(job.return_value):
+        return (
+            f"a job gave {job.return_value!r} for a score, not a number: a search needs the metric as the job's value; the "
+            "same command goes on once it has it"
+        )
+    return ""
+
+
+def raise_failures(cells: Sequence[Sequence[str]], jobs: Sequence[JobReturn]) -> None:
+    """Print a line for each cell whose job has failed.
+
+    Raises:
+        SweepFailed: one has.
+    """
+    failed = [i for i, job in enumerate(jobs) if job.status != JobStatus.COMPLETED]
+    for i in failed:
+        print(f"failed: {' '.join(cells[i])}: {reason(jobs[i])}", file=sys.stderr)
+    if failed:
+        raise SweepFailed(f"{len(failed)} of {len(cells)} cells failed; the same command tries them again")

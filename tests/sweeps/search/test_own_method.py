@@ -1,0 +1,73 @@
+"""A method of a user's own: one file on the path, one yaml in a ``--config-dir``."""
+
+import json
+
+import pytest
+
+CODE = '''
+from sweeps.search.base import Search, filled, untried
+
+
+class Neighbours(Search):
+    """The untried candidate whose encoding is nearest to that of the best one."""
+
+    def __init__(self, space, seed, power: float = 2.0):
+        super().__init__(space, seed)
+        self.power = power
+
+    def ask(self, history):
+        scores = filled(history)
+        best = history[scores.index(max(scores))].candidate
+        distances = (abs(self.space.encoded - self.space.encoded[best]) ** self.power).sum(1)
+        distances[~untried(self.space, history)] = float("inf")
+        return int(distances.argmin())
+'''
+YAML = """
+defaults: [search]
+name: neighbours
+method:
+  _target_: neighbours.Neighbours
+  _partial_: true
+  power: 1.0
+"""
+OWN = ("--config-dir", "own", "hydra/sweeper=neighbours")
+
+
+@pytest.fixture
+def own(app):
+    """The application beside a method of one's own."""
+    (app.folder / "own" / "hydra" / "sweeper").mkdir(parents=True)
+    (app.folder / "own" / "hydra" / "sweeper" / "neighbours.yaml").write_text(YAML)
+    (app.folder / "neighbours.py").write_text(CODE)
+    return app
+
+
+def test_it_searches_and_goes_on(own):
+    done = own(*OWN, "hydra.sweeper.budget=8", env={"DIE_AT": "6"})
+    assert done.returncode == 9, done.stderr
+    done = own(*OWN, "hydra.sweeper.budget=8")
+    assert done.returncode == 0, done.stderr
+    assert len(own.calls()) == 9 and len(set(own.calls())) == 8  # the one that was killed ran again
+    results = own.results()
+    assert results["name"] == "neighbours" and results["evaluations"] == 8
+    header = json.loads((own.folder / results["journal"]).read_text().splitlines()[0])
+    assert header["search"]["settings"] == {"power": 1.0}
+    best_of_design = max(map(own.objective, own.calls()[:5]))
+    assert results["best_evaluated_result"] > best_of_design  # it asks beside the best
+
+
+def test_its_settings_are_checked(own):
+    for wrong, line in {
+        "hydra.sweeper.method.power=high": "hydra.sweeper.method.power=high must be a number",
+        "+hydra.sweeper.method.pwer=1": "hydra.sweeper.method.pwer is no setting of neighbours; its settings: power",
+    }.items():
+        done = own(*OWN, "hydra.sweeper.budget=2", wrong)
+        assert done.returncode != 0 and line in done.stderr.splitlines()[-1]
+    assert own.calls() == []
+
+
+def test_another_source_is_another_search(own):
+    assert own(*OWN, "hydra.sweeper.budget=6").returncode == 0
+    (own.folder / "neighbours.py").write_text(CODE.replace("argmin", "argmax").replace('float("inf")', "-1.0"))
+    done = own(*OWN, "hydra.sweeper.budget=6")
+    assert done.returncode != 0 and "code" in done.stderr and len(own.calls()) == 6

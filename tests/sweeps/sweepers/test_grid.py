@@ -1,0 +1,57 @@
+"""The grid sweeper against Hydra's own composition."""
+
+from pathlib import Path
+
+import pytest
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from lorabench import schema
+from sweeps.sweepers.composition import Composition
+from sweeps.sweepers.grid import GridSweeper
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+
+
+@pytest.fixture
+def sweeper():
+    """A grid sweeper on the project's config, without a launcher, and Hydra's loader."""
+    schema.register()
+    GlobalHydra.instance().clear()
+    hydra = Hydra.create_main_hydra2("test", create_config_search_path(str(CONF)))
+    grid = GridSweeper(params={"lr": "1e-3,2e-3"}, preflight=lambda configs: True, first_pass=[])
+    grid.job_config = hydra.compose_config("config", [], run_mode=RunMode.MULTIRUN)
+    grid.composition = Composition(hydra.config_loader, grid.job_config)
+    yield grid, hydra.config_loader
+    GlobalHydra.instance().clear()
+
+
+def test_the_command_line_wins_over_the_experiment_and_the_last_axis_varies_fastest(sweeper):
+    grid, _ = sweeper
+    assert grid.expand(["variant=lora,pissa"]) == [
+        ["lr=0.001", "variant=lora"],
+        ["lr=0.001", "variant=pissa"],
+        ["lr=0.002", "variant=lora"],
+        ["lr=0.002", "variant=pissa"],
+    ]
+    assert grid.expand(["lr=5e-3", "seed=range(0,3)"]) == [["lr=0.005", f"seed={s}"] for s in range(3)]
+
+
+def test_fast_composition_equals_hydras(sweeper):
+    grid, loader = sweeper
+    cells = grid.expand(["variant=lora,pissa", "rank=4,8", "trainer.max_length=64", "+variant.extra=3", "train_samples=null,5"])
+    for cell, config in zip(cells, grid.composition.configs(cells), strict=True):
+        whole = loader.load_sweep_config(grid.job_config, list(cell))
+        with read_write(whole), open_dict(whole):
+            del whole["hydra"]
+        assert OmegaConf.to_yaml(config, resolve=True) == OmegaConf.to_yaml(whole, resolve=True)
+
+
+@pytest.mark.parametrize("override", ["lr=abc", "no_such_key=1", "trainer.no_such_key=1"])
+def test_fast_composition_keeps_the_schema(sweeper, override):
+    with pytest.raises(OmegaConfBaseException):
+        sweeper[0].composition.configs([[override]])
