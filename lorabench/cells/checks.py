@@ -23,7 +23,7 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     _check_axes(cell)
-    assert cell.subset  # parts are built here: their settings are checked before anything is trained
+    assert cell.subset and cell.task  # parts are built here: their settings are checked before anything is trained
     tracker = cell.session.tracker(cell.settings.tracker)
     _check_trainer(cell.trainer)
     locate.check(cell.model)

@@ -14,7 +14,7 @@ TASK = """
 from dataclasses import dataclass
 
 from lorabench.tasks.base import Example
-from lorabench.tasks.sources import SourcedTask
+from lorabench.tasks.sourced import SourcedTask
 
 
 @dataclass(kw_only=True)
@@ -102,12 +102,12 @@ def test_a_model_of_ones_own_is_trained(lorabench, tmp_path):
         ("train: {hub: a/b}", "task.train"),
         ("train: {hub: a/b, revision: x}", "task.train"),
         ("train: {hub: a/b, revison: x, split: train}", "task.train"),
-        ("train: {path: train.jsonl}\ntest: {sums: {}}", "task.test.sums"),
+        ("train: {path: FOLDER}\ntest: {sums: {}}", "task.test.sums"),
         ("path: nowhere", "task.path"),
     ],
 )
-def test_a_task_without_its_sources_is_one_line(lorabench, yaml, key, words):
-    done = lorabench("task", MINE + yaml, *SMALL, *words)
+def test_a_task_without_its_sources_is_one_line(lorabench, tmp_path, yaml, key, words):
+    done = lorabench("task", MINE + yaml.replace("FOLDER", str(tmp_path)), *SMALL, *words)
     if words and done.returncode == 0:  # a plan may not need them; what it could not see, it says
         assert done.stdout.startswith("1 cell") and key in done.stderr
         return

@@ -59,19 +59,23 @@ def changed(config: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
 
 def decides(cls: Any, node: dict[str, Any], path: tuple[str, ...]) -> bool:
     """What the marks of the classes say of a value."""
-    marks = {f.name: f.metadata.get("identity") for f in fields(cls)} if is_dataclass(cls) else {}
     key, *deeper = path
-    mark = marks.get(key)
+    [mark] = [f.metadata.get("identity") for f in fields(cls) if f.name == key] if is_dataclass(cls) else [None]
     if mark is False:
         return False
-    if getattr(mark, "__name__", None) == "decisive_keys":
-        return path[-1] not in ("path", "files", "rows")
-    if getattr(mark, "__name__", None) == "engine_and_window" and deeper[-1] == "max_model_len":
-        return True
     value = node[key]
+    if callable(mark) and beside_parts(mark(value)) != beside_parts(mark(changed(node, path)[key])):
+        return True
     if deeper and isinstance(value, dict) and "_target_" in value:
         return decides(get_class(value["_target_"]), value, tuple(deeper))
-    return True
+    return not callable(mark)
+
+
+def beside_parts(value: Any) -> Any:
+    """The value without the parts in it, whose own classes say what of them decides."""
+    if not isinstance(value, dict):
+        return value
+    return None if "_target_" in value else {key: beside_parts(item) for key, item in value.items()}
 
 
 @pytest.mark.parametrize("words", [*YAMLS, ENGINE])
@@ -86,6 +90,24 @@ def test_every_key_of_every_yaml_counts_unless_its_field_is_marked(words):
             continue
         differs = id_of(changed(config, (group, *path))) != before
         assert differs == decides(cls, node, path), ".".join((group, *path))
+
+
+def test_where_rows_lie_does_not_count_and_what_they_are_does():
+    config = composed("task=chat")
+    before = id_of(config)
+    for source in (("train",), ("test", "mt_bench"), ("references",), ("judge_prompts",)):
+        for key, counts in (("path", False), ("files", False), ("hub", True), ("revision", True), ("rows", False)):
+            assert (id_of(changed(config, ("task", *source, key))) != before) == counts, (source, key)
+
+
+def test_the_window_counts_where_lm_eval_cuts_its_requests():
+    for words, path, counts in (
+        ("evaluator=vllm", ("evaluator", "max_model_len"), False),
+        (ENGINE, ("evaluator", "engine", "max_model_len"), True),
+        (ENGINE, ("evaluator", "engine", "kv_cache_gib"), False),
+    ):
+        config = composed(*words.split())
+        assert (id_of(changed(config, path)) != id_of(config)) == counts, path
 
 
 def test_every_key_on_top_counts_but_for_the_knobs():
