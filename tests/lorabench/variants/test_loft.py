@@ -8,9 +8,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lorabench.errors import UserError
-from lorabench.variants import loft_optimizer
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.loft import LoFT
+from lorabench.variants.optimizers import loft as loft_optimizer
 from lorabench.variants.optimizers.loft import LoFTAdamW
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
