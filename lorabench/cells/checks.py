@@ -23,11 +23,10 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     _check_axes(cell)
-    assert cell.subset and cell.task  # parts are built here: their settings are checked before anything is trained
+    _ = cell.subset, cell.task, cell.generator, cell.probe  # built here, so that their settings are checked before training
     tracker = cell.session.tracker(cell.settings.tracker)
     _check_trainer(cell.trainer)
     locate.check(cell.model)
-    assert cell.generator
     shapes = linear_shapes(cell.model)
     cell.variant.check(shapes)
     _check_probe(cell, resources)
