@@ -23,7 +23,8 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     _check_axes(cell)
-    assert cell.subset and cell.task  # parts are built here: their settings are checked before anything is trained
+    assert cell.task  # parts are built here: their settings are checked before anything is trained
+    assert cell.subset
     tracker = cell.session.tracker(cell.settings.tracker)
     _check_trainer(cell.trainer)
     locate.check(cell.model)

@@ -8,9 +8,9 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lorabench.errors import UserError
-from lorabench.variants import loft_optimizer
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.loft import LoFT
+from lorabench.variants.optimizers import loft
 from lorabench.variants.optimizers.loft import LoFTAdamW
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -192,7 +192,7 @@ def test_matrices_of_one_shape_are_stacked_without_changing_the_result(monkeypat
     targets = [np.random.default_rng(i).normal(size=(8, 8)) for i in range(5)]
     results = []
     for workspace in (2**24, 1, 2 * 64):
-        monkeypatch.setattr(loft_optimizer, "WORKSPACE", workspace)
+        monkeypatch.setattr(loft, "WORKSPACE", workspace)
         pairs = pairs_of(shapes, 2)
         optimizer = LoFTAdamW(pairs, lr=0.1)
         for step in range(4):
