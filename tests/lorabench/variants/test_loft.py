@@ -192,7 +192,7 @@ def test_matrices_of_one_shape_are_stacked_without_changing_the_result(monkeypat
     targets = [np.random.default_rng(i).normal(size=(8, 8)) for i in range(5)]
     results = []
     for workspace in (2**24, 1, 2 * 64):
-        monkeypatch.setattr(loft, "WORKSPACE", workspace)
+        monkeypatch.setattr(loft_optimizer, "WORKSPACE", workspace)
         pairs = pairs_of(shapes, 2)
         optimizer = LoFTAdamW(pairs, lr=0.1)
         for step in range(4):
