@@ -61,6 +61,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print("lorabench: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
+    except UserError as error:
+        _leave(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
 
