@@ -14,6 +14,7 @@ from hessian.products.adapters import Parameters
 from hessian.products.leaves import Factors
 from lorabench.errors import UserError
 from lorabench.models.base import Base
+from lorabench.models.shapes import linear_shapes
 from lorabench.terminal.bars import note
 from lorabench.training import seed
 from lorabench.training.calibration import Calibration
@@ -42,8 +43,9 @@ def factors(base: Base, variant: Any, names: Sequence[str], number: int, calibra
 @contextlib.contextmanager
 def adapted_model(base: Base, variant: Variant, number: int, calibration: Calibration) -> Iterator[Any]:
     """The base with the adapters of a cell of this seed; afterwards the base has its own weights again."""
-    base.remember(variant.touched(name for name, _ in base.model.named_modules()))
-    with seed.deterministic():
+    base.remember(variant.touched(linear_shapes(base.spec)))
+    with seed.deterministic(), torch.random.fork_rng():
+        torch.manual_seed(seed.stream_seed(number, "init"))  # as a cell does
         adapted = variant.attach(base.model, seed.generator(number, "init"), calibration)
     variant.train_only(adapted)
     adapted.eval()

@@ -39,9 +39,11 @@ def let_import(words: Sequence[str]) -> None:
     ``python -m`` has the working folder on its path, a console script does not.
 
     Raises:
-        UserError: no such folder.
+        UserError: no such folder, or several.
     """
     given = [str(folder) for folder in config_dirs(words)]
+    if len(given) > 1:
+        raise UserError(f"--config-dir is given {len(given)} times, and Hydra takes one; put your files into one folder")
     for folder in given:
         if not Path(folder).is_dir():
             raise UserError(f"--config-dir {folder} does not exist; give the folder that holds your variant/, task/ … yamls")

@@ -1,6 +1,7 @@
 """``python -m lorabench.new variant NAME``: the files of a new variant, to be filled in."""
 
 import argparse
+import importlib.util
 import keyword
 import sys
 from pathlib import Path
@@ -70,6 +71,8 @@ def variant_files(name: str, folder: Path | None, checkout: Path) -> dict[Path, 
     """
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower():
         raise UserError(f"'{name}' cannot name a module; use small letters, digits and _")
+    if folder is not None and importlib.util.find_spec(name) is not None:
+        raise UserError(f"Python has a module '{name}' already, which would be imported instead; choose another name")
     title = "".join(part.capitalize() for part in name.split("_"))
     if folder is None:
         module = f"lorabench.variants.{name}"

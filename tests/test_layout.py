@@ -38,6 +38,8 @@ ROOMS = [
 """The rooms of `lorabench`, each of which imports from those before it alone; entry points (`__main__`, `tiny.pretrain`) from all."""
 
 LINES, FILES = 300, 15
+SEAMS = {"lorabench/variants", "lorabench/tasks", "lorabench/trackers", "sweeps/search", "analysis/tables", "analysis/figures"}
+"""Folders with one file a method, a task or a kind, which may have as many as there are."""
 
 
 def modules() -> dict[str, Path]:
@@ -110,7 +112,7 @@ def test_files_are_read_in_one_sitting_and_folders_at_a_glance():
     folders = defaultdict(list)
     for file in MODULES.values():
         folders[file.parent.relative_to(ROOT).as_posix()].append(file.name)
-    full = {folder: len(names) for folder, names in folders.items() if len(names) > FILES}
+    full = {folder: len(names) for folder, names in folders.items() if len(names) > FILES and folder not in SEAMS}
     assert (long, full) == ({}, {})
 
 

@@ -50,7 +50,7 @@ class Method:
     @classmethod
     def of(cls, node: dict[str, Any]) -> "Method":
         """Build it."""
-        return cls(build(node, "variant"), node)
+        return cls(build(node, "variant", Variant), node)
 
 
 class Study:
@@ -80,7 +80,7 @@ class Study:
     @cached_property
     def task(self) -> Task:
         """The task whose training data are used."""
-        return self.session.part(self.settings.task, "task")
+        return self.session.part(self.settings.task, "task", Task)
 
     @cached_property
     def methods(self) -> dict[str, Method]:

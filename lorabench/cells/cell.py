@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -12,22 +12,20 @@ from lorabench.cells import parts
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
 from lorabench.files import digest, read_json
+from lorabench.generation.base import Generator
+from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
 from lorabench.models.locate import fingerprint
+from lorabench.probes.base import Probe
 from lorabench.records import legacy
 from lorabench.records.identity import identity
 from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded
+from lorabench.subsets.base import Subset
+from lorabench.tasks.base import Task
 from lorabench.terminal.formats import format_lr
 from lorabench.trackers.base import TrackedCell
-
-if TYPE_CHECKING:
-    from lorabench.generation.base import Generator
-    from lorabench.models.base import Base
-    from lorabench.probes.base import Probe
-    from lorabench.subsets.base import Subset
-    from lorabench.tasks.base import Task
-    from lorabench.training.data import Corpora
-    from lorabench.variants.base import Variant
+from lorabench.training.data import Corpora
+from lorabench.variants.base import Variant
 
 
 @dataclass(frozen=True)
@@ -76,35 +74,35 @@ class Cell:
         return parts.settings(TrainerConfig, self.config["trainer"], "trainer.")
 
     @cached_property
-    def task(self) -> "Task":
+    def task(self) -> Task:
         """The task; cells of one process share it and its data."""
-        return self.session.part(self.settings.task, "task")
+        return self.session.part(self.settings.task, "task", Task)
 
     @cached_property
-    def generator(self) -> "Generator":
+    def generator(self) -> Generator:
         """The text generator; cells of one process share it."""
-        return self.session.part(self.settings.evaluator, "evaluator")
+        return self.session.part(self.settings.evaluator, "evaluator", Generator)
 
     @cached_property
-    def variant(self) -> "Variant":
+    def variant(self) -> Variant:
         """The variant, built anew for every cell."""
-        return parts.build(self.settings.variant, "variant")
+        return parts.build(self.settings.variant, "variant", Variant)
 
     @cached_property
-    def subset(self) -> "Subset":
+    def subset(self) -> Subset:
         """What a proxy is trained on."""
-        return parts.build(self.settings.subset, "subset")
+        return parts.build(self.settings.subset, "subset", Subset)
 
     @cached_property
-    def probe(self) -> "Probe":
+    def probe(self) -> Probe:
         """What is measured along training."""
-        return parts.build(self.settings.probe, "probe")
+        return parts.build(self.settings.probe, "probe", Probe)
 
-    def base(self) -> "Base":
+    def base(self) -> Base:
         """The loaded base model."""
         return self.session.base(self.model, resolve_device(self.settings.device))
 
-    def corpora(self, base: "Base") -> "Corpora":
+    def corpora(self, base: Base) -> Corpora:
         """The tokenised texts."""
         return self.session.corpora(self.task, self.identity["task"], base, self.trainer.max_length)
 
@@ -125,7 +123,7 @@ class Cell:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """See ``cells.identity``.
+        """See ``records.identity``.
 
         Raises:
             UserError: local data or weights that it needs are not at hand.
@@ -142,7 +140,13 @@ class Cell:
         """Where the cell lives: under its id, or under that of schema 1 where it was trained then."""
         output = Path(self.settings.output_dir)
         earlier = output / legacy.legacy_id(self.config, self.identity)
-        if (output / self.id).exists() or _unfinished(read_json(earlier / "record.json")):
+        if (output / self.id).exists():
+            return output / self.id
+        if _unfinished(read_json(earlier / "record.json")):
+            if earlier.exists():
+                self.session.note_once(
+                    f"{earlier} is an unfinished cell of an earlier version: {self} begins anew, in {self.id}"
+                )
             return output / self.id
         if changed := legacy.changed_part(self.identity):
             why = f"{earlier} is of a version that did not tell the code of {changed}"

@@ -70,8 +70,8 @@ def _check_trainer(settings: TrainerConfig) -> None:
     for key in ("weight_decay", "eps", "checkpoint_minutes"):
         if not getattr(settings, key) >= 0:
             raise UserError(f"trainer.{key}={getattr(settings, key)} must not be negative")
-    if not all(0 <= beta < 1 for beta in settings.betas):
-        raise UserError(f"trainer.betas={list(settings.betas)} must lie in [0, 1)")
+    if len(settings.betas) != 2 or not all(0 <= beta < 1 for beta in settings.betas):
+        raise UserError(f"trainer.betas={list(settings.betas)} must be two numbers in [0, 1)")
 
 
 def _check_probe(cell: Cell, resources: bool) -> None:

@@ -58,8 +58,15 @@ def _note_what_is_missing(cell: Cell, record: Record) -> None:
     """A finished cell is not trained again, also not for what leaves its result alone."""
     if cell.settings.save_adapter and not (cell.folder / "adapter").exists():
         note(f"{cell.folder} was finished without save_adapter; delete it to train the cell again and keep its adapter")
-    if cell.probe.every is not None and record["config"].get("probe") != cell.config["probe"]:
-        note(f"{cell.folder} was finished with another probe; delete it to train the cell again with this one")
+    if cell.probe.every is not None and (before := _probe_of(record["config"])) != cell.config["probe"]:
+        how = "without a probe" if before is None else "with another probe"
+        note(f"{cell.folder} was finished {how}; delete it to train the cell again with this one")
+
+
+def _probe_of(config: dict[str, Any]) -> dict[str, Any] | None:
+    """The probe of a record's config, which schema 1 had as ``hessian``; None of a cell that had none."""
+    probe = config.get("probe") or {"name": "hessian"} | config.get("hessian", {})
+    return None if probe.get("every") is None else probe
 
 
 class Finish:

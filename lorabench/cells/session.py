@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lorabench.cells.parts import build
 from lorabench.files import digest
@@ -13,6 +13,7 @@ from lorabench.models.load import load
 from lorabench.models.locate import fingerprint
 from lorabench.terminal.bars import note
 from lorabench.terminal.progress import Progress
+from lorabench.trackers.base import Tracker
 from lorabench.training.data import Corpora, Corpus
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from lorabench.models.base import Base
     from lorabench.schema import ModelConfig
     from lorabench.tasks.base import Task
-    from lorabench.trackers.base import Tracker
+
+T = TypeVar("T")
 
 
 class Session:
@@ -47,11 +49,11 @@ class Session:
             self._noted.add(text)
             note(text)
 
-    def part(self, node: dict[str, Any], key: str) -> Any:
+    def part(self, node: dict[str, Any], key: str, kind: type[T]) -> T:
         """``build``, once for the same settings: tasks keep their data, generators their engines."""
         name = digest([key, node])
         if name not in self._parts:
-            self._parts[name] = build(node, key)
+            self._parts[name] = build(node, key, kind)
         return self._parts[name]
 
     def kept(self, key: str, make: Callable[[], Any]) -> Any:
@@ -60,9 +62,9 @@ class Session:
             self._parts[key] = make()
         return self._parts[key]
 
-    def tracker(self, node: dict[str, Any]) -> "Tracker":
+    def tracker(self, node: dict[str, Any]) -> Tracker:
         """A new tracker, with the memory of those of its kind."""
-        tracker = build(node, "tracker")
+        tracker = build(node, "tracker", Tracker)
         tracker.memory = self._memories.setdefault(node["_target_"], {})
         return tracker
 

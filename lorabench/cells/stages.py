@@ -10,6 +10,7 @@ import torch
 
 from lorabench.cells.answers import SPLITS, Row, answer, generated_splits
 from lorabench.cells.cell import Cell
+from lorabench.cells.changes import Changes, bit_sums
 from lorabench.errors import UserError
 from lorabench.files import digest
 from lorabench.models.base import Base
@@ -24,7 +25,7 @@ from lorabench.training.checkpoint import Checkpoint, fingerprint, save_trained
 from lorabench.training.data import Corpora, batches, subset
 from lorabench.training.loop import OnStep, Training, train
 from lorabench.training.loss import mean_loss
-from lorabench.variants.base import base_parameters
+from lorabench.variants.base import save_merged
 
 
 @dataclass(frozen=True)
@@ -119,13 +120,15 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
     """Attach, train, merge; the base has its own weights again afterwards."""
     c, variant, corpus = cell.settings, cell.variant, data.corpora.train
     memory.reset_peak(base.device)
-    base.remember(variant.touched(linear_shapes(cell.model)))
-    with seed.deterministic():
+    declared = variant.touched(linear_shapes(cell.model))
+    base.remember(declared)
+    before = bit_sums(dict(base.model.named_parameters()))
+    with seed.deterministic(), torch.random.fork_rng():
+        torch.manual_seed(seed.stream_seed(c.seed, "init"))  # for what a method draws without the generator
         calibration = Calibration(corpus, data.samples, cell.trainer)
         adapted = variant.attach(base.model, seed.generator(c.seed, "init"), calibration)
     trained = variant.train_only(adapted)
-    for name in base_parameters(adapted, trained).keys() - base.pristine.keys():
-        raise UserError(f"variant={variant.name} trains {name} of the base, which its touched() does not name")
+    changes = Changes(variant, adapted, declared, before)
     with training_bar(str(cell), len(data.batches)) as draw, seed.deterministic():
         training = train(
             adapted,
@@ -135,20 +138,32 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
             lr=c.lr,
             settings=cell.trainer,
             dropout_seed=seed.stream_seed(c.seed, "dropout"),
+            base=changes.declared,
             checkpoint=checkpoint,
             on_step=_probed(cell, base, adapted, data, follower.on_step(draw)),
         )
         loss = None if training.diverged else validation_loss(cell, base, adapted)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
-    merged = None if training.diverged else {name: weight.cpu() for name, weight in variant.merged(adapted).items()}
-    if c.save_adapter and not training.diverged:
-        variant.save(adapted, cell.folder / "adapter")
-        save_trained(trained, cell.folder / "trained.safetensors")
+    merged = None if training.diverged else _merged(cell, adapted, changes, trained)
     parameters = sum(p.numel() for p in trained.values())
     variant.detach(adapted)
     base.restore()
     probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
     return Trained(training, parameters, memory.peak(base.device), merged, loss, probed)
+
+
+def _merged(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
+    """The merged weights in main memory; with ``save_adapter`` the cell's folder gets the adapter, or them in its place."""
+    outside = changes.outside_adapters()
+    merged = outside | cell.variant.merged(adapted)
+    if cell.settings.save_adapter:
+        folder = cell.folder / "adapter"
+        if outside:
+            save_merged(merged, folder, f"variant={cell.variant.name} changes {next(iter(outside))} of the base")
+        else:
+            cell.variant.save(adapted, folder)
+        save_trained(trained, cell.folder / "trained.safetensors")
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in merged.items()}
 
 
 def _probe_file(cell: Cell) -> Path:
@@ -166,7 +181,19 @@ def _probed(cell: Cell, base: Base, adapted: Any, data: Data, on_step: OnStep) -
     arguments = adapted, cell.variant, examples, base.tokenizer.pad_token_id, cell.trainer, cell.settings.seed
     # A row is what it is at its step, however many others there are and however much memory was at hand.
     key = digest([part_identity(cell.settings.probe), fingerprint(cell.variant.trained(adapted))])
-    return watch.Watch(cell.probe.every, _probe_file(cell), key, lambda: cell.probe.measure(*arguments), on_step)
+
+    def measure() -> list[dict[str, Any]]:
+        """What a probe leaves behind must not reach the result: random numbers, mode, and what is trained."""
+        mode, wanted = adapted.training, [p.requires_grad for p in adapted.parameters()]
+        try:
+            with torch.random.fork_rng():
+                return cell.probe.measure(*arguments)
+        finally:
+            adapted.train(mode)
+            for p, wants in zip(adapted.parameters(), wanted, strict=True):
+                p.requires_grad_(wants)
+
+    return watch.Watch(cell.probe.every, _probe_file(cell), key, measure, on_step)
 
 
 def validation_loss(cell: Cell, base: Base, model: Any) -> float:

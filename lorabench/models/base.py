@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from lorabench.errors import UserError
 from lorabench.schema import ModelConfig
 
 LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")  # in a model's config; those that lm-eval's HFLM asks for
@@ -31,6 +32,8 @@ class Base:
         """Keep a copy in main memory of these weights, taken before any cell touches them."""
         parameters = dict(self.model.named_parameters())
         for name in names:
+            if name not in parameters:
+                raise UserError(f"the model has no weight {name}, which the variant's touched() names")
             if name not in self.pristine:
                 self.pristine[name] = parameters[name].detach().to("cpu", copy=True)
 
@@ -55,3 +58,9 @@ def max_length(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     stated = [getattr(of_text, key) for key in LENGTH_KEYS if hasattr(of_text, key)]
     of_tokenizer = tokenizer.model_max_length
     return int(stated[0] if stated else of_tokenizer if of_tokenizer < 1e9 else DEFAULT_LENGTH)
+
+
+def bit_sum(weight: torch.Tensor) -> int:
+    """The sum of a weight's bits, taken as whole numbers: cheap, exact, and another one as soon as a value changes."""
+    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[weight.element_size()]
+    return int(weight.detach().view(whole).sum(dtype=torch.int64))

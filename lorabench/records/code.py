@@ -19,9 +19,9 @@ def code_of(cls: Any) -> dict[str, int | str]:
     """The code that a class runs, by the full name of each class that it is made of.
 
     A class of this package vouches by the ``version`` in its own body, raised whenever the same settings would give other
-    results. One that states none is told by the hash of its source file, and one from elsewhere always by its sources: its own
-    file and those that it imports from beside it. Installed packages count by the record's versions, not here, but for the one
-    that holds the class itself.
+    results, a changed default included. One that states none is told by the hash of its sources, and one from elsewhere always:
+    its own file and those that it imports from beside it. Installed packages count by the record's versions, not here, but for
+    the one that holds the class itself.
 
     >>> from lorabench.subsets.random import Random
     >>> code_of(Random)
@@ -35,8 +35,8 @@ def code_of(cls: Any) -> dict[str, int | str]:
 def _version(cls: Any) -> int | str:
     stated = vars(cls).get("version")
     file = _source(cls)
-    if _top(cls) in OURS:
-        return stated if isinstance(stated, int) else _hash({file}) if file else "unknown"
+    if _top(cls) in OURS and isinstance(stated, int):
+        return stated
     sources = _hash(_sources(cls, file)) if file else "unknown"
     return f"{stated} {sources}" if isinstance(stated, int) else sources
 
@@ -65,7 +65,12 @@ def _is_library(file: Path) -> bool:
 
 
 def _sources(cls: Any, file: Path) -> set[Path]:
-    """The file of a class and all source files that it imports, directly or not, but for this package and other libraries."""
+    """The file of a class and all source files beside it that it imports, directly or not.
+
+    Of a class from elsewhere these are all but libraries and this package; of one of this package, those of its own room
+    (``lorabench.variants``, say) whose classes state no version.
+    """
+    room = ".".join(str(cls.__module__).split(".")[:2]) + "."
     reached: set[Path] = set()
     waiting = [(file, str(cls.__module__).rpartition(".")[0])]
     while waiting:
@@ -74,16 +79,43 @@ def _sources(cls: Any, file: Path) -> set[Path]:
             continue
         reached.add(source)
         for name in _imported(source, package):
-            try:
-                spec = importlib.util.find_spec(name)
-            except (ImportError, ValueError):
+            module = _locate(name)
+            if module is None:
                 continue
-            top = name.partition(".")[0]
-            if spec is None or spec.origin is None or not spec.origin.endswith(".py") or top in OURS:
-                continue
-            if top == _top(cls) or not _is_library(Path(spec.origin).resolve()):
-                waiting.append((Path(spec.origin).resolve(), spec.parent or ""))
+            if _top(cls) in OURS:
+                beside = name.startswith(room) and not _states_version(module)
+            else:
+                top = name.partition(".")[0]
+                beside = top not in OURS and (top == _top(cls) or not _is_library(module))
+            if beside:
+                waiting.append((module, name if module.name == "__init__.py" else name.rpartition(".")[0]))
     return reached
+
+
+def _locate(name: str) -> Path | None:
+    """The source file of a module; found without importing it or its packages, whose code may do anything."""
+    top, *parts = name.split(".")
+    try:
+        spec = importlib.util.find_spec(top)  # of a top-level name, which imports nothing
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not parts:
+        return Path(spec.origin).resolve() if spec.origin and spec.origin.endswith(".py") else None
+    for folder in spec.submodule_search_locations or []:
+        place = Path(folder).joinpath(*parts)
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file.resolve()
+    return None
+
+
+def _states_version(file: Path) -> bool:
+    """Whether a class in a file states its version."""
+    classes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef)]
+    named = (part.target for node in classes for part in node.body if isinstance(part, ast.AnnAssign))
+    return any(isinstance(target, ast.Name) and target.id == "version" for target in named)
 
 
 def _imported(source: Path, package: str) -> set[str]:

@@ -10,6 +10,9 @@ from lorabench.errors import UserError
 from lorabench.records.code import code_of
 from lorabench.schema import Config, TrainerConfig
 
+HYDRAS = ("_target_", "_convert_", "_recursive_", "_partial_")
+"""Keys of a node that are Hydra's own; positional ``_args_`` are settings."""
+
 
 def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: str) -> dict[str, Any]:
     """Everything that decides a cell's result: the config without knobs, the code of its parts, and what model and data are.
@@ -35,7 +38,7 @@ def part_identity(node: dict[str, Any]) -> dict[str, Any]:
         UserError: its ``_target_`` cannot be imported.
     """
     target = target_of(node)
-    kept = decisive({key: value for key, value in node.items() if not key.startswith("_")}, target)
+    kept = decisive({key: value for key, value in node.items() if key not in HYDRAS}, target)
     return {"_target_": node["_target_"], "code": code_of(target)} | kept
 
 

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from lorabench.errors import UserError
 from lorabench.files import replaced
+from lorabench.models.base import bit_sum
 from lorabench.terminal.bars import note
 
 Parameters = Mapping[str, torch.Tensor]
@@ -23,10 +24,20 @@ class Checkpoint:
         self.file, self.seconds = file, 60 * minutes
         self._last = time.monotonic()
         self._start = ""
+        self._base: dict[str, torch.Tensor] = {}
+        self._sums: dict[str, int] = {}
 
-    def begin(self, trained: Parameters) -> None:
-        """Note the parameters' values at the start: a base that was changed to fit them fits no others."""
+    def begin(self, trained: Parameters, base: Parameters) -> None:
+        """Note the values at the start: a base that was changed to fit the parameters fits no others.
+
+        Args:
+            trained: what training moves.
+            base: the base's weights that a method's hooks may change besides.
+        """
         self._start = fingerprint(trained)
+        own = {id(p) for p in trained.values()}
+        self._base = {name: weight for name, weight in base.items() if id(weight) not in own}
+        self._sums = {name: bit_sum(weight) for name, weight in self._base.items()}
 
     def due(self) -> bool:
         """Whether it is time to write again."""
@@ -39,6 +50,7 @@ class Checkpoint:
         state = {
             "start": self._start,
             "trained": {name: p.detach() for name, p in trained.items()},
+            "base": {name: w.detach() for name, w in self._base.items() if bit_sum(w) != self._sums[name]},
             "optimizer": optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -63,11 +75,17 @@ class Checkpoint:
         if state.get("start") != self._start:
             note(f"{self.file} belongs to a run that started from other values (other threads or hardware?): begun anew")
             return None
+        try:
+            optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:  # a method that has made other groups since, which the new optimizer does not have
+            note(f"{self.file} does not fit the optimizer ({error}): this cell begins anew")
+            return None
         note(f"going on from step {state['progress']['steps']} of an interrupted run")
         with torch.no_grad():
             for name, parameter in trained.items():
                 parameter.copy_(state["trained"][name])
-        optimizer.load_state_dict(state["optimizer"])
+            for name, weight in state["base"].items():
+                self._base[name].copy_(weight)
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])

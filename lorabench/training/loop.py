@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -78,6 +78,7 @@ def train(
     lr: float,
     settings: TrainerConfig,
     dropout_seed: int,
+    base: Mapping[str, torch.Tensor] | None = None,
     checkpoint: Checkpoint | None = None,
     on_step: OnStep = lambda training, total: None,
 ) -> Training:
@@ -93,6 +94,7 @@ def train(
         lr: the cell's learning rate, from which the variant makes its groups' peaks.
         settings: of the trainer.
         dropout_seed: of all that is drawn in forward passes.
+        base: the base's weights that the variant may change, which a checkpoint keeps where it does.
         checkpoint: where an interrupted run goes on from.
         on_step: see ``OnStep``.
 
@@ -100,15 +102,16 @@ def train(
         UserError: the optimizer moves other parameters than those that the variant says it trains.
     """
     trained = variant.train_only(model)
-    optimizer = variant.optimizer(model, lr, betas=tuple(settings.betas), eps=settings.eps, weight_decay=settings.weight_decay)
-    _check(variant.name, trained, optimizer)
+    adamw = {"betas": tuple(settings.betas), "eps": settings.eps, "weight_decay": settings.weight_decay}
     pad, total = corpus.tokenizer.pad_token_id, len(batches)
-    training = Training(groups=_groups(optimizer))
     model.train()
     with torch.random.fork_rng():
         torch.manual_seed(dropout_seed)
+        optimizer = variant.optimizer(model, lr, **adamw)
+        _check(variant.name, trained, optimizer)
+        training = Training(groups=_groups(optimizer))
         if checkpoint is not None:
-            checkpoint.begin(trained)
+            checkpoint.begin(trained, base or {})
             if saved := checkpoint.restore(trained, optimizer, lambda state: variant.load_state(model, state)):
                 training = Training(**saved)
         while training.steps < total and not training.diverged:
@@ -130,6 +133,9 @@ def train(
                 training.loss.append(loss)
                 training.grad_norm.append(norm)
                 variant.after_step(model, optimizer, training.steps, total)
+                if len(optimizer.param_groups) != len(training.groups):  # a method has made more, or fewer, of them
+                    _check(variant.name, trained, optimizer)
+                    training.groups = _groups(optimizer)
             training.seconds += time.perf_counter() - started
             on_step(training, total)  # before the checkpoint: what it measures must not be missing from a run that goes on
             if checkpoint is not None and checkpoint.due() and training.steps < total:
@@ -152,6 +158,10 @@ def _check(name: str, trained: dict[str, torch.nn.Parameter], optimizer: torch.o
 
 def _groups(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
     return [
-        {"name": name, "lr": lr, "parameters": sum(p.numel() for p in group["params"])}
-        for name, lr, group in zip(group_names(optimizer), rates(optimizer), optimizer.param_groups, strict=True)
+        {
+            "name": name,
+            "lr": float(group.get("initial_lr", group["lr"])),
+            "parameters": sum(p.numel() for p in group["params"]),
+        }
+        for name, group in zip(group_names(optimizer), optimizer.param_groups, strict=True)
     ]

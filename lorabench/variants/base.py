@@ -183,15 +183,19 @@ class Variant(ABC):
         Where weights of the base are trained, which no PEFT adapter holds, it gets the merged weights, and a line says so.
         """
         if trained := base_parameters(model, self.trained(model)):
-            path.mkdir(parents=True, exist_ok=True)
-            save_file({name: p.cpu().contiguous() for name, p in self.merged(model).items()}, path / MERGED)
-            what = f"variant={self.name} trains {next(iter(trained))} of the base, which no PEFT adapter holds"
-            return note(f"{what}: {path / MERGED} has the merged weights instead")
+            return save_merged(self.merged(model), path, f"variant={self.name} trains {next(iter(trained))} of the base")
         model.save_pretrained(str(path), save_embedding_layers=False)
 
     def detach(self, model: PeftModel) -> None:
         """Take the adapters out of the base again; base weights that ``attach`` changed stay changed."""
         model.unload()
+
+
+def save_merged(merged: dict[str, torch.Tensor], path: Path, why: str) -> None:
+    """Write merged weights where no PEFT adapter holds what a method did, and say why."""
+    path.mkdir(parents=True, exist_ok=True)
+    save_file({name: weight.detach().cpu().contiguous() for name, weight in merged.items()}, path / MERGED)
+    note(f"{why}, which no PEFT adapter holds: {path / MERGED} has the merged weights instead")
 
 
 def adapter_layers(model: PeftModel) -> Iterator[tuple[str, Any]]:

@@ -24,6 +24,13 @@ class LoRA(Variant):
     Subclasses that differ only in the start override ``factors``. The bound 1/√n is the Kaiming uniform one with a = √5,
     as in the authors' code and in PEFT.
 
+    >>> lora = LoRA(name="lora", rank=2, alpha=4, dropout=0.0, target_modules=["q_proj"])
+    >>> lora.scale, lora.trainable_parameters({"layers.0.q_proj": (8, 6), "layers.0.up_proj": (32, 8)})
+    (2.0, 28)
+    >>> a, b = lora.factors("layers.0.q_proj", torch.zeros(8, 6), torch.Generator().manual_seed(0))
+    >>> a.shape, bool(a.abs().max() <= 6**-0.5), b
+    (torch.Size([2, 6]), True, None)
+
     Attributes:
         initial: A₀ and B₀ in main memory, by module name, of the matrices whose base weight became W − s·B₀A₀.
     """
@@ -34,9 +41,13 @@ class LoRA(Variant):
     initial: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """A subclass with other layers, or that trains other parameters, is bilinear only where it says so itself."""
+        """Where another class than the one that states ``bilinear`` says what the layers are or what is trained, it is not."""
         super().__init_subclass__(**kwargs)
-        if "bilinear" not in vars(cls) and {"attach", "peft_config", "trained", "touched"} & vars(cls).keys():
+        states, *overrides = (
+            next(place for place, base in enumerate(cls.__mro__) if name in vars(base))
+            for name in ("bilinear", "attach", "peft_config", "trained", "touched", "targets")
+        )
+        if min(overrides) < states:
             cls.bilinear = False
 
     @property
@@ -48,7 +59,8 @@ class LoRA(Variant):
         """PEFT's LoRA layers; the factors are overwritten by ``attach``."""
         return LoraConfig(
             r=self.rank,
-            lora_alpha=self.alpha,  # type: ignore[arg-type]
+            # PEFT divides by r; a scale of a subclass's own reaches it through alpha.
+            lora_alpha=self.alpha if self.scale == self.alpha / self.rank else self.scale * self.rank,  # type: ignore[arg-type]
             lora_dropout=self.dropout,
             target_modules=list(self.target_modules),
             task_type="CAUSAL_LM",

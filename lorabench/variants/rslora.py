@@ -22,4 +22,4 @@ class RsLoRA(LoRA):
 
     def peft_config(self) -> LoraConfig:
         """PEFT's LoRA layers with ``use_rslora``."""
-        return dataclasses.replace(super().peft_config(), use_rslora=True)
+        return dataclasses.replace(super().peft_config(), lora_alpha=self.alpha, use_rslora=True)  # type: ignore[arg-type]

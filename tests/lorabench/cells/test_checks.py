@@ -95,3 +95,19 @@ def test_plan_works_without_weights_and_data(cell, capsys):
     grid = [cell("plan=true", "model=gemma-3-1b", "task=commonsense", f"lr={lr}") for lr in ("1e-3", "2e-3")]
     assert preflight([OmegaConf.create(c.config) for c in grid]) is False
     assert capsys.readouterr().out.startswith("2 cells: 2 to run")
+
+
+def test_a_node_that_builds_no_such_part_is_one_line():
+    from lorabench.cells.parts import build
+    from lorabench.subsets.base import Subset
+
+    for node, line in (
+        ({"name": "mine", "rank": 8}, "subset=mine: its yaml has no _target_; name the class"),
+        (
+            {"name": "mine", "_target_": "builtins.dict"},
+            "subset=mine: builtins.dict is no Subset; derive it from lorabench.subsets",
+        ),
+        ({"name": "mine", "_target_": "lorabench.nowhere.Mine"}, "subset=mine: cannot build lorabench.nowhere.Mine"),
+    ):
+        with pytest.raises(UserError, match=line):
+            build(node, "subset", Subset)

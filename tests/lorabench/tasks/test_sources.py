@@ -15,7 +15,7 @@ from lorabench.errors import UserError
 from lorabench.records.identity import decisive
 from lorabench.schema import CONF
 from lorabench.tasks.alpaca import InstructionTask
-from lorabench.tasks.base import Example
+from lorabench.tasks.base import Example, Task
 from lorabench.tasks.math import Math
 from lorabench.tasks.sourced import SourcedTask
 from lorabench.tasks.sources.github import GitHubSource
@@ -109,7 +109,7 @@ def test_a_source_that_is_not_there_is_named_before_anything_is_read(keys, messa
 def test_a_wrong_key_is_named_when_the_task_is_built(keys, message):
     node = {"_target_": f"{__name__}.Capitals", "name": "capitals", "max_new_tokens": 4, "validation_samples": 1} | keys
     with pytest.raises(UserError, match=message):
-        build(node, "task")
+        build(node, "task", Task)
 
 
 def test_what_is_given_is_read(tmp_path):
@@ -134,14 +134,14 @@ def test_every_kind_of_source_is_found_by_its_keys():
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "task").glob("*.yaml")))
 def test_the_sources_of_every_yaml_are_checked_and_complete(name):
-    task = build(yaml.safe_load((CONF / "task" / f"{name}.yaml").read_text()), "task")
+    task = build(yaml.safe_load((CONF / "task" / f"{name}.yaml").read_text()), "task", Task)
     if isinstance(task, SourcedTask):
         assert task.fingerprint().startswith("train=")
         assert all(task._source(source).fingerprint("") for source in task._nodes)
         node = yaml.safe_load((CONF / "task" / f"{name}.yaml").read_text())
         node["train"]["revison"] = "c0ffee"
         with pytest.raises(UserError, match=r"unknown key 'task\.train\.revison'; did you mean 'revision'\?"):
-            build(node, "task")
+            build(node, "task", Task)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""Which weights of the base a variant changes: what it does not declare is refused, what it changes is merged and saved."""
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from peft import PeftModel
+
+from lorabench.errors import UserError
+from lorabench.models.base import bit_sum
+from lorabench.variants.base import Variant, adapter_layers, base_parameters
+
+
+def bit_sums(weights: Mapping[str, torch.Tensor]) -> dict[str, int]:
+    """``bit_sum`` of each weight."""
+    return {name: bit_sum(weight) for name, weight in weights.items()}
+
+
+class Changes:
+    """Follows the base's weights from before ``attach`` to the end of training.
+
+    Args:
+        variant: what is attached.
+        adapted: the model with it.
+        declared: names that its ``touched`` gave.
+        before: ``bit_sums`` of the base's weights before ``attach``.
+
+    Attributes:
+        weights: the base's weights in the adapted model, by their names in the untouched base.
+        declared: those of them that may change.
+
+    Raises:
+        UserError: a weight that is not declared is changed or trained, or other matrices are adapted than ``targets`` names.
+    """
+
+    def __init__(self, variant: Variant, adapted: PeftModel, declared: Iterable[str], before: Mapping[str, int]):
+        self._variant, self._names, self._before = variant, set(declared), before
+        self.weights = base_parameters(adapted, dict(adapted.named_parameters()))
+        self.declared = {name: weight for name, weight in self.weights.items() if name in self._names}
+        self._matrices = {f"{name}.weight" for name, _ in adapter_layers(adapted)}
+        self._start = bit_sums(self.weights)
+        trained = base_parameters(adapted, variant.trained(adapted)).keys()
+        self._refuse(trained - self._names, "trains")
+        self._refuse(self._differing(before), "changes")
+        targets = {f"{name}.weight" for name in variant.targets(name.removesuffix(".weight") for name in before)}
+        if self._matrices and self._matrices != targets & before.keys():
+            odd = sorted(self._matrices ^ (targets & before.keys()))[0]
+            raise UserError(f"variant={variant.name}: its targets() and the layers that it adapts differ, as in {odd}")
+
+    def outside_adapters(self) -> dict[str, torch.Tensor]:
+        """What an adapter's file does not hold: weights that training moved, and changed ones that no adapter is beside.
+
+        Raises:
+            UserError: a weight is among them that was not declared.
+        """
+        moved = self._differing(self._start)
+        self._refuse(moved, "changes")
+        changed = self._differing(self._before)
+        return {name: self.weights[name] for name in sorted(moved | (changed - self._matrices))}
+
+    def _differing(self, sums: Mapping[str, int]) -> set[str]:
+        now = bit_sums(self.weights)
+        return {name for name, total in now.items() if sums.get(name) != total}
+
+    def _refuse(self, names: Iterable[str], verb: str) -> None:
+        for name in sorted(set(names) - self._names):
+            raise UserError(f"variant={self._variant.name} {verb} {name} of the base, which its touched() does not name")
