@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from lorabench.__main__ import main
 from lorabench.schema import PACKAGE
 
 SMALL = ["train_samples=16", "+task.test_samples=2"]
@@ -36,30 +37,52 @@ MINE = "_target_: mine.Mine\nname: mine\nmax_new_tokens: 4\nvalidation_samples: 
 
 
 @pytest.fixture
-def lorabench(tmp_path):
-    """A function that writes a yaml, ``group/mine.yaml``, into a folder of configs and runs a cell with it."""
+def own(tmp_path):
+    """A function that writes a yaml, ``group/mine.yaml``, into a folder of configs and gives the words of a cell with it."""
     (tmp_path / "mine.py").write_text(TASK)
     for name, count in (("train", 40), ("sums", 3)):
         rows = [{"question": f"{i}+{i}", "answer": str(2 * i)} for i in range(count)]
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    def run(group: str, yaml: str, *words: str):
+    def write(group: str, yaml: str) -> list[str]:
         (tmp_path / group).mkdir()
         (tmp_path / group / "mine.yaml").write_text(yaml)
-        command = [sys.executable, "-m", "lorabench", f"{group}=mine", f"output_dir={tmp_path / 'runs'}", *words]
-        return subprocess.run(
-            [*command, "--config-dir", str(tmp_path)],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
+        return ["lorabench", f"{group}=mine", f"output_dir={tmp_path / 'runs'}", "--config-dir", str(tmp_path)]
+
+    return write
+
+
+@pytest.fixture
+def mistake(own, monkeypatch, capsys):
+    """A function that runs the command line in this process, where it ends with code 2, and gives what it printed."""
+
+    def run(group: str, yaml: str, *words: str) -> str:
+        monkeypatch.setattr(sys, "argv", [*own(group, yaml), *words])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        for name in ("HYDRA_FULL_ERROR", "PYTHONPATH"):  # which the command sets
+            monkeypatch.setenv(name, "")
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 2
+        return capsys.readouterr().err
+
+    yield run
+    sys.modules.pop("mine", None)  # another test has another module of this name
+
+
+@pytest.fixture
+def trained(own, tmp_path):
+    """A function that runs the command line in another process and gives the record of its cell."""
+
+    def run(group: str, yaml: str, *words: str) -> dict:
+        command = [sys.executable, "-m", *own(group, yaml), *words]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == 0, done.stderr
+        [record] = [json.loads(file.read_text()) for file in tmp_path.glob("runs/*/record.json")]
+        return record
 
     return run
-
-
-def records(folder):
-    return [json.loads(file.read_text()) for file in folder.glob("runs/*/record.json")]
 
 
 @pytest.mark.parametrize("words", [[], ["plan=true"]], ids=["run", "plan"])
@@ -79,22 +102,18 @@ def records(folder):
         ("name: mine\nweights: random\narchitecture: {model_type: lama}", "model=mine: model.architecture.model_type=lama is"),
     ],
 )
-def test_a_model_that_lacks_something_is_one_line(lorabench, yaml, message, words):
-    done = lorabench("model", yaml, *words)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"lorabench: {message}")
-    assert len(done.stderr.splitlines()) == 1
+def test_a_model_that_lacks_something_is_one_line(mistake, yaml, message, words):
+    printed = mistake("model", yaml, *words)
+    assert printed.startswith(f"lorabench: {message}")
+    assert len(printed.splitlines()) == 1
 
 
-def test_a_model_of_ones_own_is_trained(lorabench, tmp_path):
+def test_a_model_of_ones_own_is_trained(trained):
     yaml = f"name: mine\npath: {PACKAGE / 'tiny' / 'checkpoint'}\n"
-    done = lorabench("model", yaml, "train_samples=16", "task.test_samples=2", "task.validation_samples=2")
-    assert done.returncode == 0, done.stderr
-    [record] = records(tmp_path)
+    record = trained("model", yaml, "train_samples=16", "task.test_samples=2", "task.validation_samples=2")
     assert (record["status"], record["model"]["name"]) == ("complete", "mine")
 
 
-@pytest.mark.parametrize("words", [[], ["plan=true"]], ids=["run", "plan"])
 @pytest.mark.parametrize(
     ("yaml", "key"),
     [
@@ -106,32 +125,28 @@ def test_a_model_of_ones_own_is_trained(lorabench, tmp_path):
         ("path: nowhere", "task.path"),
     ],
 )
-def test_a_task_without_its_sources_is_one_line(lorabench, tmp_path, yaml, key, words):
-    done = lorabench("task", MINE + yaml.replace("FOLDER", str(tmp_path)), *SMALL, *words)
-    if words and done.returncode == 0:  # a plan may not need them; what it could not see, it says
-        assert done.stdout.startswith("1 cell") and key in done.stderr
-        return
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("lorabench: ") and key in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+def test_a_task_without_its_sources_is_one_line(mistake, tmp_path, yaml, key):
+    printed = mistake("task", MINE + yaml.replace("FOLDER", str(tmp_path)), *SMALL)
+    assert printed.startswith("lorabench: ") and key in printed
+    assert len(printed.splitlines()) == 1
 
 
-def test_a_task_without_a_test_set_is_one_line(lorabench, tmp_path):
-    done = lorabench("task", MINE + f"train: {{path: {tmp_path}}}", *SMALL)
-    assert done.returncode == 2
-    assert done.stderr == "lorabench: task=mine has no test problem\n"
+def test_a_source_that_is_wrong_is_one_line_in_a_plan_too(mistake):
+    printed = mistake("task", MINE + "train: {hub: a/b, revison: x, split: train}", *SMALL, "plan=true")
+    assert printed == "lorabench: unknown key 'task.train.revison'; did you mean 'revision'?\n"
+
+
+def test_a_task_without_a_test_set_is_one_line(mistake, tmp_path):
+    printed = mistake("task", MINE + f"train: {{path: {tmp_path}}}", *SMALL)
+    assert printed == "lorabench: task=mine has no test problem\n"
+
+
+def test_a_key_that_the_chosen_task_lacks_is_one_line(mistake):
+    line = "the chosen task has no task.test_samples: give it in its yaml, or write +task.test_samples=VALUE"
+    assert mistake("task", MINE, "task.test_samples=2") == f"lorabench: {line}\n"
 
 
 @pytest.mark.parametrize("yaml", ["path: {0}\ntest: {{sums: {{}}}}", "train: {{path: {0}}}\ntest: {{sums: {{path: {0}}}}}"])
-def test_a_task_of_ones_own_is_trained_and_scored(lorabench, tmp_path, yaml):
-    done = lorabench("task", MINE + yaml.format(tmp_path), *SMALL)
-    assert done.returncode == 0, done.stderr
-    [record] = records(tmp_path)
+def test_a_task_of_ones_own_is_trained_and_scored(trained, tmp_path, yaml):
+    record = trained("task", MINE + yaml.format(tmp_path), *SMALL)
     assert record["metrics"]["test"]["sets"]["sums"]["n"] == 2
-
-
-def test_a_key_that_the_chosen_task_lacks_is_one_line(lorabench):
-    done = lorabench("task", MINE, "task.test_samples=2")
-    assert done.returncode == 2
-    line = "the chosen task has no task.test_samples: give it in its yaml, or write +task.test_samples=VALUE"
-    assert done.stderr == f"lorabench: {line}\n"
