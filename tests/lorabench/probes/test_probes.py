@@ -135,5 +135,5 @@ def test_a_finished_cell_says_that_it_measures_nothing(cell, probed, capsys):
     assert "probe" not in capsys.readouterr().err
     made = probed(every=20)
     run(made)
-    assert f"{made.folder} was finished with another probe; delete it" in capsys.readouterr().err
+    assert f"{made.folder} was finished without a probe; delete it" in capsys.readouterr().err
     assert CALLS == []
