@@ -227,7 +227,7 @@ def test_what_no_adapter_can_hold_is_left_as_merged_weights(with_norm):
 def test_that_it_is_left_so_is_said_in_one_line(own, capsys):
     run.run(made := own(WithNorm, *SMALL, "save_adapter=true", "seed=1"))
     [line] = [line for line in capsys.readouterr().err.splitlines() if "merged.safetensors" in line]
-    assert line.startswith(f"variant=withnorm trains {NORM} of the base, which no PEFT adapter holds: {made.folder}/adapter/")
+    assert line.startswith(f"variant=withnorm changes {NORM} of the base, which no PEFT adapter holds: {made.folder}/adapter/")
 
 
 def test_it_goes_on_with_the_weight_of_the_base_too(own, with_norm, tmp_path, run_until):
