@@ -25,8 +25,8 @@ MEASURES = ("analysis.stats", "analysis.read")
 """What of `analysis` a package that only measures may import: levels, medians and the form of its records, nothing that draws."""
 
 ROOMS = [
-    {"errors", "files", "schema", "contributed"},
-    {"provenance", "terminal"},
+    {"errors", "files", "schema"},
+    {"contributed", "provenance", "terminal"},
     {"models"},
     {"training"},
     {"variants", "subsets", "sandbox", "tiny"},

@@ -4,11 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
 from lorabench.cells.cell import Cell
 from lorabench.cells.session import current
+from lorabench.contributed import config_dirs, let_import
 from lorabench.errors import UserError
 from lorabench.models.shapes import linear_shapes
 from lorabench.schema import CONF, register
@@ -57,8 +59,8 @@ def row(variant: Variant, shapes: dict[str, tuple[int, int]]) -> Row:
     return Row(variant.name, formula, change, trained, trained / Variant.trainable_parameters(variant, shapes), size)
 
 
-def rows(model: str, rank: int) -> list[Row]:
-    """Describe every variant in conf/variant.
+def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
+    """Describe every variant in conf/variant, and those of folders for ``--config-dir``.
 
     Raises:
         UserError: none of them can have this rank on this model.
@@ -66,8 +68,9 @@ def rows(model: str, rank: int) -> list[Row]:
     described = []
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        for file in sorted((CONF / "variant").glob("*.yaml")):
-            cell = Cell.of(compose("config", [f"model={model}", f"variant={file.stem}", f"rank={rank}"]), current())
+        places = f"hydra.searchpath={[f'file://{folder}' for folder in own]}"
+        for file in sorted(file for folder in (CONF, *own) for file in (folder / "variant").glob("*.yaml")):
+            cell = Cell.of(compose("config", [f"model={model}", f"variant={file.stem}", f"rank={rank}", places]), current())
             described.append(row(cell.variant, linear_shapes(cell.model)))
     if all(entry.refusal for entry in described):
         raise UserError(described[0].refusal)
@@ -89,9 +92,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lorabench.variants", description="The variants, for a model and a rank.")
     parser.add_argument("--model", default="tiny", help="a name in conf/model (default: %(default)s)")
     parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, the budget of every variant (default: %(default)s)")
-    chosen = parser.parse_args(arguments)
+    parser.add_argument("--config-dir", metavar="DIR", help="a folder with variants of your own, too")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = parser.parse_args(words)
     try:
-        described = rows(chosen.model, chosen.rank)
+        let_import(words)
+        described = rows(chosen.model, chosen.rank, config_dirs(words))
     except Exception as error:
         line = explained(error, CONF)
         if line is None:

@@ -37,7 +37,6 @@ def test_counts_and_memory_follow_the_formulas(tiny):
     assert tiny["randlora"].trained == 28 * 22 * (6 + 128)
     assert tiny["randlora"].share == pytest.approx(28 * 22 * 134 / lora)
     assert tiny["loft"].optimizer_bytes == 4 * (SQUARE + MLP) * (8 + 8 + 8**2)
-    assert {name for name, row in tiny.items() if row.share == 1} == set(NAMES) - {"dora", "randlora"}
 
 
 def test_a_rank_that_one_variant_cannot_have_is_said_in_its_row():
@@ -45,6 +44,18 @@ def test_a_rank_that_one_variant_cannot_have_is_said_in_its_row():
     assert "does not divide rank=7" in rows["gralora"].refusal
     assert rows["lora"].trained == 7 * (SQUARE + MLP)
     assert "cannot: variant.k=2 does not divide rank=7" in table.table(list(rows.values()))
+
+
+def test_a_variant_of_ones_own_has_its_row(tmp_path, capsys):
+    (tmp_path / "variant").mkdir()
+    (tmp_path / "half_rank.py").write_text(
+        '"""Half: half the rank."""\n\nfrom lorabench.variants.lora import LoRA\n\n\nclass Half(LoRA):\n    """y = (W + s·BA)x of half the rank."""\n'
+    )
+    (tmp_path / "variant" / "half.yaml").write_text("defaults: [lora]\n_target_: half_rank.Half\nname: half\n")
+    table.main(["--config-dir", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split()[:3] == ["half", "78,848", "1.000"] for line in lines)
+    assert any(line.split(maxsplit=1)[1:] == ["y = (W + s·BA)x of half the rank."] for line in lines)
 
 
 def test_a_larger_model_needs_no_weights(capsys):
