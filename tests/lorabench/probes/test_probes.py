@@ -137,3 +137,9 @@ def test_a_finished_cell_says_that_it_measures_nothing(cell, probed, capsys):
     run(made)
     assert f"{made.folder} was finished without a probe; delete it" in capsys.readouterr().err
     assert CALLS == []
+    run(probed("lr=2e-3"))
+    run(made := probed("lr=2e-3"))
+    assert "delete it" not in capsys.readouterr().err
+    run(made := probed("lr=2e-3", samples=5))
+    assert f"{made.folder} was finished with another probe; delete it" in capsys.readouterr().err
+    assert CALLS == []
