@@ -117,7 +117,7 @@ def test_validation_has_only_answers_that_can_be_scored(tmp_path):
     task = make_math(tmp_path, validation_samples=9)
     assert len(task.validation_examples()) == 9
     assert all(e.question.startswith("Q") for e in task.validation_examples())
-    assert len(task.train_examples()) + 9 == 70
+    assert len(task.train_examples()) == 70 - 9 * 3
     example = Example("x", "", answer="3")
     assert task.score(example, r"The answer is: \sqrt{2}") == 0
 
@@ -127,8 +127,8 @@ def test_validation_has_only_answers_that_can_be_scored(tmp_path):
     [
         ('{"question": "a"}\n', "has the columns question; wanted"),
         ("not json\n", "is not valid JSON"),
-        ('{"question": "a", "answer": "b"}\n{"question": \n', "is not valid JSON .*line 2"),
-        ("[1, 2]\n", "must hold a list of objects"),
+        ('{"question": "a", "answer": "b"}\n{"question": \n', "line 2, is not valid JSON"),
+        ("[1, 2]\n", r"line 1, holds a list|index 0, holds a number"),
     ],
 )
 def test_broken_data_is_named(tmp_path, content, message):
@@ -268,7 +268,7 @@ def test_rows_of_the_hub(lm_eval, tmp_path):
         ("math/1", "Which?", r"\frac12"),
     ]
     write(tmp_path, "math.jsonl", [{**row, "solution": "It is one half."}])
-    with pytest.raises(UserError, match=r"row math/0 has no \\boxed answer"):
+    with pytest.raises(UserError, match=r"row math/0 \(.*, line 1\) has no \\boxed answer"):
         make_math(tmp_path, test={"math": {}}).test_examples()
 
 
@@ -324,10 +324,10 @@ def test_without_lm_eval_only_gsm8k_works(tmp_path, monkeypatch):
         (
             "math",
             {"question": "a", "answer": "b"},
-            "row math/0 has the columns answer, question; wanted problem and solution or answer",
+            r"row math/0 \(.*, line 1\) has the columns answer, question; wanted problem and solution or answer",
         ),
-        ("gsm8k", {"problem": "a", "answer": "b"}, "row gsm8k/0 has the columns answer, problem; wanted question and answer"),
-        ("math", {"instruction": "a", "output": "b", "type": "math"}, "row math/0 has an instruction that is not the prompt"),
+        ("gsm8k", {"problem": "a", "answer": "b"}, r"row gsm8k/0 \(.*, line 1\) has the columns answer, problem; wanted question and answer"),
+        ("math", {"instruction": "a", "output": "b", "type": "math"}, r"row math/0 \(.*, line 1\) has an instruction that is not the prompt"),
     ],
 )
 def test_broken_test_rows_are_named(lm_eval, tmp_path, name, row, message):
