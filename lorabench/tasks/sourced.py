@@ -121,7 +121,7 @@ class SourcedTask(Task):
         if len(blank) == len(rows):
             raise UserError(blank[0])
         if blank:
-            note(f"{blank[0]}: left out, as {len(blank)} of the {len(rows)} rows for that")
+            note(f"{blank[0]}; {len(blank)} of the {len(rows)} training rows are left out for a blank text")
         return [example for example in examples if example is not None]
 
     def require(
