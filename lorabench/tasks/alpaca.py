@@ -31,7 +31,7 @@ def instruction_prompt(instruction: str) -> str:
 class InstructionTask(SourcedTask):
     """A sourced task whose examples are an instruction and a response: Alpaca's prompt, the response and a line end."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def prompt(self, example: Example) -> str:
         """The Alpaca instruction prompt."""
