@@ -15,7 +15,7 @@ TASK_VERSIONS = {"arithmetic": 1, "chat": 1, "code": 2, "commonsense": 1, "instr
 """Of the shipped tasks when schema 2 came; every other part had version 1."""
 
 SAME = {"lorabench.tasks.base.Task": 2}
-"""Later versions that change nothing by themselves: the one that splits otherwise is in the versions of the tasks that it splits."""
+"""Later versions that change nothing by themselves: tasks that it splits otherwise have later versions, too."""
 
 
 def legacy_id(config: dict[str, Any], identity: dict[str, Any]) -> str:

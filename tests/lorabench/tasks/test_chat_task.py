@@ -156,7 +156,12 @@ def test_the_fingerprint_follows_the_judge_prompts_and_references(make_chat, tmp
         ("judge_prompts", "single-v1-multi-turn", "other", "wanted a prompt single-v1-multi-turn with"),
         ("gpt-4", '"question_id": 2', '"question_id": 3', r"line 2\) \(question 2, math\) has no two answers"),
         ("gpt-4", "choices", "choice", r"gpt-4.jsonl, line 1: wanted question_id and choices"),
-        ("question", '"category"', '"kind"', r"row mt_bench/0 \(.*, line 1\) has the columns kind, question_id, turns; wanted question_id, category, turns"),
+        (
+            "question",
+            '"category"',
+            '"kind"',
+            r"row mt_bench/0 \(.*, line 1\) has the columns kind, question_id, turns; wanted question_id, category, turns",
+        ),
         (
             "question",
             '["Write {a} line.", "Now shorter."]',
@@ -167,7 +172,12 @@ def test_the_fingerprint_follows_the_judge_prompts_and_references(make_chat, tmp
         ("gpt-4", '"It is 4."', "4", r"line 2\) \(question 2, math\) has no two answers"),
         ("judge_prompts", '"prompt_template"', '"template"', "wanted a prompt single-v1 with the fields"),
         ("train", "conversations", "messages", "has the columns messages; wanted conversations"),
-        ("train", '"from"', '"role"', r"row train/0 conversations \(.*, line 1\) has the columns role, value; wanted from, value"),
+        (
+            "train",
+            '"from"',
+            '"role"',
+            r"row train/0 conversations \(.*, line 1\) has the columns role, value; wanted from, value",
+        ),
         ("train", '"Q0"', "0", r"row train/0 conversations \(.*, line 1\) has value=0; wanted a text"),
     ],
 )

@@ -223,11 +223,27 @@ def test_the_yaml_pins_source_and_rows():
 @pytest.mark.parametrize(
     ("test", "train", "message"),
     [
-        ([{"prompt": "a"}], [], r"row ifeval/0 \(.*, line 1\) has the columns prompt; wanted key, prompt, instruction_id_list, kwargs"),
-        ([{**row(("punctuation:no_comma", {})), "kwargs": []}], [], r"row ifeval/0 \(.*, line 1\) needs two lists of one length"),
-        ([{**row(("punctuation:no_comma", {})), "kwargs": None}], [], r"row ifeval/0 \(.*, line 1\) needs two lists of one length"),
+        (
+            [{"prompt": "a"}],
+            [],
+            r"row ifeval/0 \(.*, line 1\) has the columns prompt; wanted key, prompt, instruction_id_list, kwargs",
+        ),
+        (
+            [{**row(("punctuation:no_comma", {})), "kwargs": []}],
+            [],
+            r"row ifeval/0 \(.*, line 1\) needs two lists of one length",
+        ),
+        (
+            [{**row(("punctuation:no_comma", {})), "kwargs": None}],
+            [],
+            r"row ifeval/0 \(.*, line 1\) needs two lists of one length",
+        ),
         ([row(("punctuation:no_coma", {}))], [], r"row ifeval/0 \(.*, line 1\) has the instruction punctuation:no_coma, which"),
-        ([{**row(("punctuation:no_comma", {})), "prompt": None}], [], r"row ifeval/0 \(.*, line 1\) has prompt=null; wanted a text"),
+        (
+            [{**row(("punctuation:no_comma", {})), "prompt": None}],
+            [],
+            r"row ifeval/0 \(.*, line 1\) has prompt=null; wanted a text",
+        ),
         ([], [{"instruction": "a", "output": "b", "input": 3}], r"row train/0 \(.*, index 0\) has input=3; wanted a text"),
         ([], [{"instruction": "a"}], r"row train/0 \(.*, index 0\) has the columns instruction; wanted instruction, output"),
     ],

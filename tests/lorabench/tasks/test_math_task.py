@@ -326,8 +326,16 @@ def test_without_lm_eval_only_gsm8k_works(tmp_path, monkeypatch):
             {"question": "a", "answer": "b"},
             r"row math/0 \(.*, line 1\) has the columns answer, question; wanted problem and solution or answer",
         ),
-        ("gsm8k", {"problem": "a", "answer": "b"}, r"row gsm8k/0 \(.*, line 1\) has the columns answer, problem; wanted question and answer"),
-        ("math", {"instruction": "a", "output": "b", "type": "math"}, r"row math/0 \(.*, line 1\) has an instruction that is not the prompt"),
+        (
+            "gsm8k",
+            {"problem": "a", "answer": "b"},
+            r"row gsm8k/0 \(.*, line 1\) has the columns answer, problem; wanted question and answer",
+        ),
+        (
+            "math",
+            {"instruction": "a", "output": "b", "type": "math"},
+            r"row math/0 \(.*, line 1\) has an instruction that is not the prompt",
+        ),
     ],
 )
 def test_broken_test_rows_are_named(lm_eval, tmp_path, name, row, message):
