@@ -215,7 +215,7 @@ class Task(ABC):
             return None
         first = next(iter(places))
         return (
-            f"task={self.name}: {len(places)} of {len(test)} test problems ({len(places) / len(test):.1%}) are in the training "
+            f"task={self.name}: {len(places)} of {len(test)} test problems ({len(places) / len(test):.2%}) are in the training "
             f"data word for word, such as {first} ({places[first]}); their scores may be learned by heart"
         )
 

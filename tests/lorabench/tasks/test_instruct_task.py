@@ -160,6 +160,7 @@ def test_a_prompt_counts_when_all_its_instructions_do_and_instructions_are_avera
     assert summary["n"] == 3 and set(summary) == {
         "score",
         "n",
+        "groups",  # of one prompt, so one problem
         "stderr",
         "prompt_loose",
         "instruction_strict",
@@ -244,6 +245,24 @@ def test_the_yaml_pins_source_and_rows():
             [],
             r"row ifeval/0 \(.*, line 1\) has prompt=null; wanted a text",
         ),
+        (
+            [{**row(("punctuation:no_comma", {})), "kwargs": [None]}],
+            [],
+            r"ifeval/0 \(.*, line 1\) has null in kwargs; wanted objects",
+        ),
+        (
+            [{**row(("punctuation:no_comma", {})), "instruction_id_list": [["a"]]}],
+            [],
+            r'has \["a"\] in instruction_id_list; wanted',
+        ),
+        ([row()], [], "needs two lists of one length"),
+        (
+            [row(("length_constraints:number_words", {"relation": "at least", "num_words": "x"}))],
+            [],
+            "has kwargs that lm-eval's",
+        ),
+        ([row(("punctuation:no_comma", {"colour": 1}))], [], "has kwargs that lm-eval's checker cannot use"),
+        ([row(("punctuation:no_comma", {}), prompt=" ")], [], 'has the blank text prompt=" "'),
         ([], [{"instruction": "a", "output": "b", "input": 3}], r"row train/0 \(.*, index 0\) has input=3; wanted a text"),
         ([], [{"instruction": "a"}], r"row train/0 \(.*, index 0\) has the columns instruction; wanted instruction, output"),
     ],

@@ -180,7 +180,7 @@ def test_test_problems_in_the_training_data_are_one_line(tmp_path, cell, capsys)
         check(made)
     [line] = [line for line in capsys.readouterr().err.splitlines() if "word for word" in line]
     assert line == (
-        "task=math: 3 of 12 test problems (25.0%) are in the training data word for word, such as gsm8k/0 (train/37); their "
+        "task=math: 3 of 12 test problems (25.00%) are in the training data word for word, such as gsm8k/0 (train/37); their "
         "scores may be learned by heart"
     )
     write(tmp_path, "gsm8k.jsonl", gsm8k(range(40, 49)))
