@@ -230,7 +230,7 @@ def completions(examples: Sequence[Example], prompts: Sequence[str], generate: G
         return generate(prompts)
     except PromptTooLong as error:
         example = examples[error.place]
-        raise UserError(f"{example.set or 'validation'} {example.id}: {error}") from error
+        raise UserError(f"problem {example.id} of {example.set or 'validation'}: {error}") from error
 
 
 def summarize(task: Task, examples: Sequence[Example], scores: Sequence[Score]) -> dict[str, Any]:

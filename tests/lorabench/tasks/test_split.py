@@ -205,7 +205,7 @@ def test_a_prompt_that_is_too_long_is_named(cell):
     generator.load(base)
     task = Rephrased(tests=tests)
     with pytest.raises(
-        UserError, match=rf"^s s/1: a prompt of \d+ tokens leaves no room for an answer in the {base.max_length}"
+        UserError, match=rf"^problem s/1 of s: a prompt of \d+ tokens leaves no room for an answer in the {base.max_length}"
     ):
         task.complete(tests, lambda prompts: generator.generate(prompts, 4))
     with pytest.raises(PromptTooLong) as caught:
