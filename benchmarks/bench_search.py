@@ -66,17 +66,17 @@ def embedding(candidates: Space, encoder: str, sample: int) -> dict[str, float]:
     chosen = np.random.default_rng(0).choice(len(candidates), sample, replace=False).tolist()
     head = tokenizer(prompts.head)["input_ids"]
     texts = {
-        each: head + [i for line in prompts.lines(each) for i in tokenizer(line, add_special_tokens=False)["input_ids"]]
-        for each in chosen
+        index: head + [i for line in prompts.lines(index) for i in tokenizer(line, add_special_tokens=False)["input_ids"]]
+        for index in chosen
     }
-    chosen.sort(key=lambda each: len(texts[each]))
+    chosen.sort(key=lambda index: len(texts[index]))
     started, apart = time.perf_counter(), 0.0
     with torch.no_grad():
         for length in sorted({len(text) for text in texts.values()}):
-            alike = [each for each in chosen if len(texts[each]) == length]
+            alike = [index for index in chosen if len(texts[index]) == length]
             for i in range(0, len(alike), BATCH):
                 part = alike[i : i + BATCH]
-                states = model(input_ids=torch.tensor([texts[each] for each in part])).last_hidden_state[:, -1]
+                states = model(input_ids=torch.tensor([texts[index] for index in part])).last_hidden_state[:, -1]
                 distance = (states - torch.from_numpy(table[part])).norm(dim=1) / states.norm(dim=1)
                 apart = max(apart, float(distance.max()))
     plain = time.perf_counter() - started
@@ -130,12 +130,10 @@ def main() -> None:
         for domain in (True, False):
             prompts = Prompts(candidates, Text.read("lora"), domain)
             table = Encoder(prompts, *parts).table(token=False)
-            found = features.left_out(
-                table, {key: column for key, column in prompts.columns.items() if key in candidates.columns}
-            )
-            print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_listed(found)}")
+            r2 = features.left_out(table, {key: column for key, column in prompts.columns.items() if key in candidates.columns})
+            print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_in_a_line(r2)}")
         random = features.left_out(features.without_language(prompts.columns), prompts.columns)
-        print(f"* the same of random vectors: {_listed(random)}")
+        print(f"* the same of random vectors: {_in_a_line(random)}")
     print("\n| method | seconds a question, median | largest | first | peak memory, GiB |\n| :-- | --: | --: | --: | --: |")
     for label in options.methods.split(","):
         command = [
@@ -149,13 +147,13 @@ def main() -> None:
             options.experiment,
         ]
         command += ["--encoder", options.encoder, "--budget", str(options.budget)]
-        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
-        numbers = [f"{found[key]:.2f}" for key in ("median", "largest", "first", "gib")]
+        seconds = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+        numbers = [f"{seconds[key]:.2f}" for key in ("median", "largest", "first", "gib")]
         print("| " + " | ".join([label, *numbers]) + " |", flush=True)
 
 
-def _listed(found: dict[str, float]) -> str:
-    return ", ".join(f"{key} {value:.2f}" for key, value in found.items())
+def _in_a_line(values: dict[str, float]) -> str:
+    return ", ".join(f"{key} {value:.2f}" for key, value in values.items())
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ def of(frame, **setting):
 def test_every_published_cell_is_a_row(cells):
     assert len(cells) == 999
     assert set(cells["model"]) == {"qwen3-0.6b", "gemma-3-1b", "llama-2-7b"}
-    known = of(cells, model="qwen3-0.6b", rank=8, batch_size=16, variant="lora", lr=1.1247e-5).iloc[0]
-    assert (known["test"], known["test_std"], known["n"]) == pytest.approx((0.3894, 0.0102, 3))
+    row = of(cells, model="qwen3-0.6b", rank=8, batch_size=16, variant="lora", lr=1.1247e-5).iloc[0]
+    assert (row["test"], row["test_std"], row["n"]) == pytest.approx((0.3894, 0.0102, 3))
 
 
 @pytest.mark.parametrize(

@@ -92,12 +92,12 @@ def test_every_table_counts_the_records_that_were_skipped(sweep, write, kind, st
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [(0.012345, "0.0123"), (12.345, "12.3"), (999.4, "999"), (999.7, "1,000"), (1234.4, "1,234"), (-1234.4, "-1,234"),
      (987654.3, "987,654"), (1234567, "1.23e+06"), (math.nan, "-")],
 )  # fmt: skip
-def test_numbers(value, told):
-    assert number(value) == told
+def test_numbers(value, text):
+    assert number(value) == text
 
 
 def test_incomplete_grids_are_said(sweep, write):
@@ -136,20 +136,20 @@ def test_over_an_axis_score_and_learning_rate_are_columns_of_their_own(runs, wri
         ("lora", 2e-4, 0.09, 8), ("lora", 2e-3, 0.08, 8), ("lora", 2e-3, 0.5, 64), ("pissa", 6.3246e-4, 0.96, 8)
     ]:  # fmt: skip
         write(variant, lr, 0, score, config={axis: value})
-    told = render_table(load_records(runs), kind).splitlines()
-    _, lora, pissa = (line for line in told if line.startswith(("variant", "lora", "pissa")))
+    lines = render_table(load_records(runs), kind).splitlines()
+    _, lora, pissa = (line for line in lines if line.startswith(("variant", "lora", "pissa")))
     assert lora.split() == ["lora", "9.00", "2e-4", "(low)", "50.00", "2e-3", "(both)"]
     assert pissa.split() == ["pissa", "96.00*", "6.325e-4", "(both)"]
     assert lora.index("9.00") == pissa.index("96.00") + 1 and lora.index("2e-4") == pissa.index("6.325e-4")
 
 
-@pytest.mark.parametrize(("within", "told"), [(1.0, "2e-3"), (5.0, "6e-4..2e-3"), (100 / 3, "6e-4..6e-3")])
-def test_the_best_range_reaches_as_far_as_asked(runs, write, capsys, within, told):
+@pytest.mark.parametrize(("within", "line"), [(1.0, "2e-3"), (5.0, "6e-4..2e-3"), (100 / 3, "6e-4..6e-3")])
+def test_the_best_range_reaches_as_far_as_asked(runs, write, capsys, within, line):
     for lr, score in ((2e-4, 0.1), (6e-4, 0.86), (2e-3, 0.9), (6e-3, 0.6)):
         write("lora", lr, 0, score)
     assert main(["table", str(runs), "--within", str(within)]) == 0
     text = capsys.readouterr().out
-    assert f" {told}  " in text and f"test score within {within:g}% of it" in text
+    assert f" {line}  " in text and f"test score within {within:g}% of it" in text
 
 
 @pytest.mark.parametrize("within", ["-1", "100", "nan"])

@@ -84,7 +84,7 @@ def test_the_question_is_the_candidate_of_the_largest_average_improvement(langua
 
     history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17, 25, 33, 21)]
     search = language_bo(token=token)
-    asked = search.ask(history)
+    index = search.ask(history)
     scores = torch.from_numpy(warped(filled(history)))
     members, fitted, _ = search._members([observation.candidate for observation in history], scores)
     read, phi = search._embeddings()
@@ -102,7 +102,7 @@ def test_the_question_is_the_candidate_of_the_largest_average_improvement(langua
         above, deviation = mean - float(scores.max()), np.sqrt(variance)
         total += share * (above * norm.cdf(above / deviation) + deviation * norm.pdf(above / deviation))
     total[[observation.candidate for observation in history]] = 0
-    assert asked == total.argmax()
+    assert index == total.argmax()
     assert np.sort(total)[-2] < total.max() * (1 - 1e-3)  # one candidate is clearly the best, so the test can fail
 
 
@@ -158,11 +158,11 @@ def test_of_a_large_space_the_best_by_the_mean_change_are_judged_exactly(loaded,
     average, embed = deep.log_average_improvement, Encoder.embed
     monkeypatch.setattr(deep, "log_average_improvement", lambda *args: judged.append((args, average(*args))) or judged[-1][1])
     monkeypatch.setattr(Encoder, "embed", lambda self, some, token: embedded.append((some, token)) or embed(self, some, token))
-    asked = search.ask(history)
+    index = search.ask(history)
     [((_, _, inputs, _), near), (_, exact)] = judged
     [(short, token)] = embedded
     free = [i for i in range(len(SPACE)) if i not in {observation.candidate for observation in history}]
-    assert len(short) == SHORTLIST < len(free) and asked == short[int(exact.argmax())]
+    assert len(short) == SHORTLIST < len(free) and index == short[int(exact.argmax())]
     assert set(short) == {free[i] for i in near.topk(SHORTLIST).indices.tolist()}
     # The mean change: what the token does to the observations' features on average, for all alike.
     read, phi = search._embeddings()
