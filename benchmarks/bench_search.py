@@ -5,7 +5,7 @@
   search  30 evaluations from 5 first points; seconds of the 25 questions, and the peak memory of the process
 
 The scores are a smooth function of the numbers with noise: what a question costs does not hang on them. Every method runs in a
-process of its own. With --left-out, how well values that were left out are placed (sweeps.language.features.left_out).
+process of its own. With --left-out, how well values that were left out are placed (sweeps.language.features.left_out_fit).
 
     make bench-search ARGS="--methods language_bo,language_bo:method.token=false,gp"
 """
@@ -30,7 +30,7 @@ from omegaconf import OmegaConf
 
 from lorabench.encoder import Frozen
 from lorabench.schema import CONF
-from sweeps.bench.catalog import configured
+from sweeps.bench.catalog import method_config
 from sweeps.bench.landscapes import Landscape
 from sweeps.bench.replay import replay
 from sweeps.language import features
@@ -95,7 +95,7 @@ def search(candidates: Space, label: str, encoder: str, budget: int) -> dict[str
     name, *changes = label.split(":")
     if name == "language_bo":
         changes.append(f"method.encoder.model={encoder}")
-    config = configured(name, changes)
+    config = method_config(name, changes)
     scores = -np.square(candidates.encoded - 0.6).sum(1) + 0.05 * np.random.default_rng(0).standard_normal(len(candidates))
     landscape = Landscape("", candidates, scores, "lora", "")
     run = replay(landscape, instantiate(config["method"]), 0, budget, config["initial"], config["design"])
@@ -130,9 +130,11 @@ def main() -> None:
         for domain in (True, False):
             prompts = Prompts(candidates, Text.read("lora"), domain)
             table = Encoder(prompts, *parts).table(token=False)
-            r2 = features.left_out(table, {key: column for key, column in prompts.columns.items() if key in candidates.columns})
+            r2 = features.left_out_fit(
+                table, {key: column for key, column in prompts.columns.items() if key in candidates.columns}
+            )
             print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_in_a_line(r2)}")
-        random = features.left_out(features.without_language(prompts.columns), prompts.columns)
+        random = features.left_out_fit(features.without_language(prompts.columns), prompts.columns)
         print(f"* the same of random vectors: {_in_a_line(random)}")
     print("\n| method | seconds a question, median | largest | first | peak memory, GiB |\n| :-- | --: | --: | --: | --: |")
     for label in options.methods.split(","):

@@ -116,6 +116,20 @@ def test_files_are_read_in_one_sitting_and_folders_at_a_glance():
     assert (long, full) == ({}, {})
 
 
+def bound_names(file: Path) -> set[str]:
+    """What a file calls its variables and parameters."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    variables = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return variables | {node.arg for node in nodes if isinstance(node, ast.arg)}
+
+
+@pytest.mark.parametrize("folder", [*PACKAGES, "benchmarks", "tests"])
+def test_no_variable_has_a_name_that_could_stand_for_anything(folder):
+    anything = {"found", "told", "mine", "asked"}
+    named = {file.relative_to(ROOT).as_posix(): bound_names(file) & anything for file in (ROOT / folder).rglob("*.py")}
+    assert {file: names for file, names in named.items() if names} == {}
+
+
 def tree() -> list[str]:
     """The paths that the README's tree names, those below a folder behind it."""
     block = re.search(r"^## What is where\n\n```\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)

@@ -6,7 +6,7 @@ from transformers.utils import logging
 
 from lorabench.models import attention
 from lorabench.models.base import Base
-from lorabench.models.gguf import converted
+from lorabench.models.gguf import convert
 from lorabench.models.locate import locate
 from lorabench.models.shapes import architecture_config
 from lorabench.schema import ModelConfig
@@ -26,7 +26,7 @@ def load(spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Base:
     else:
         source = locate(spec)
         if source.is_file():
-            source = converted(source)
+            source = convert(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=kernel)
         tokenizer = AutoTokenizer.from_pretrained(source)
     if tokenizer.pad_token_id is None:

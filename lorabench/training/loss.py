@@ -38,7 +38,7 @@ def backward(model: torch.nn.Module, examples: Sequence[Encoded], settings: Trai
     device = next(model.parameters()).device
     targets = max(1, sum(e.target_tokens for e in examples))
     total = 0.0
-    for group in grouped(examples, settings):
+    for group in micro_batches_of(examples, settings):
         loss = summed_loss(model, group, pad, device) / targets
         loss.backward()
         total += loss.item()
@@ -49,11 +49,11 @@ def mean_loss(model: torch.nn.Module, examples: Sequence[Encoded], settings: Tra
     """Mean loss over all target tokens of ``examples``, without gradients."""
     device = next(model.parameters()).device
     with torch.no_grad():
-        total = sum(summed_loss(model, group, pad, device).item() for group in grouped(examples, settings))
+        total = sum(summed_loss(model, group, pad, device).item() for group in micro_batches_of(examples, settings))
     return total / max(1, sum(e.target_tokens for e in examples))
 
 
-def grouped(examples: Sequence[Encoded], settings: TrainerConfig) -> list[list[Encoded]]:
+def micro_batches_of(examples: Sequence[Encoded], settings: TrainerConfig) -> list[list[Encoded]]:
     """The micro-batches of a batch."""
     lengths = [len(e.ids) for e in examples]
     groups = micro_batches(lengths, settings.micro_batch_tokens, settings.max_padding)
@@ -62,5 +62,5 @@ def grouped(examples: Sequence[Encoded], settings: TrainerConfig) -> list[list[E
 
 def padding(examples: Sequence[Encoded], settings: TrainerConfig) -> int:
     """Padding tokens that the micro-batches of a batch hold."""
-    groups = [[len(e.ids) for e in group] for group in grouped(examples, settings)]
+    groups = [[len(e.ids) for e in group] for group in micro_batches_of(examples, settings)]
     return sum(max(lengths) * len(lengths) - sum(lengths) for lengths in groups)

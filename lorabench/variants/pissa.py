@@ -31,7 +31,7 @@ class PiSSA(LoRA):
     def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """The r largest singular triples, split evenly over both factors; the same for every seed."""
         if self.iterations is None:
-            triples = svd.cached(svd.largest, weight, rank=self.rank)
+            triples = svd.from_cache(svd.largest, weight, rank=self.rank)
         else:
-            triples = svd.cached(svd.randomized, weight, rank=self.rank, iterations=self.iterations)
+            triples = svd.from_cache(svd.randomized, weight, rank=self.rank, iterations=self.iterations)
         return svd.balanced(triples, self.scale)

@@ -13,7 +13,7 @@ from sweeps.language.encoder import Encoder
 from sweeps.language.prompts import Prompts, Text
 from sweeps.processes import batched, deep
 from sweeps.search import design
-from sweeps.search.base import Observation, filled, warped
+from sweeps.search.base import Observation, filled_scores, warp
 from sweeps.search.language_bo import SHORTLIST, LanguageBO
 from sweeps.space import Space
 
@@ -61,7 +61,7 @@ def test_few_or_equal_scores_are_enough(language_bo, scores, switches):
 
 def test_the_models_are_weighted_by_what_they_predict(language_bo, monkeypatch):
     history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17, 25, 33)]
-    search, fixed = language_bo(token=False), deep.fixed
+    search, fixed = language_bo(token=False), deep.fixed_member
     for worth, arm in ((50.0, "gp"), (float("nan"), "language"), (-50.0, "language")):
 
         def numeric(name, *args, worth=worth, **kwargs):
@@ -85,7 +85,7 @@ def test_the_question_is_the_candidate_of_the_largest_average_improvement(langua
     history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17, 25, 33, 21)]
     search = language_bo(token=token)
     index = search.ask(history)
-    scores = torch.from_numpy(warped(filled(history)))
+    scores = torch.from_numpy(warp(filled_scores(history)))
     members, fitted, _ = search._members([observation.candidate for observation in history], scores)
     read, phi = search._embeddings()
     assert (fitted is not None) == token
@@ -176,7 +176,7 @@ def test_of_a_large_space_the_best_by_the_mean_change_are_judged_exactly(loaded,
 
 
 def _scores(history):
-    return torch.from_numpy(warped(filled(history)))
+    return torch.from_numpy(warp(filled_scores(history)))
 
 
 @pytest.mark.parametrize("deaf", ["position_ids", "attention_mask"])
