@@ -53,7 +53,7 @@ class LanguageBO(Search):
 
     Against overfitting to at most some 30 scores: W, b and token have priors that hold them where they start, in few
     dimensions; the process has BoTorch's priors; steps are few; every question fits anew from the same start, for a fit that
-    went on from the last one would hang on the path, and an interrupted search on where it stopped; scores are warped (``warp``).
+    went on from the last one would hang on the path, and an interrupted search on where it stopped; scores are warped.
     And the fitted projection is only one of three models, the others being z = φ (no fit but the process's) and
     the numbers themselves (``gp``). Each is refitted, projection and token included, without each of five folds; the expected
     improvements are averaged with the weights that the left-out densities give (``deep.weights``), from scores warped together
