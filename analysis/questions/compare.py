@@ -12,6 +12,7 @@ from analysis.read.options import SETTING, short
 from analysis.stats import ALPHA
 from analysis.stats.curves import same_lr, seed_means
 from analysis.stats.equivalence import holm
+from analysis.style.notes import published
 from analysis.style.numbers import format_lr, number
 from analysis.style.rendering import Block, render
 from analysis.style.settings import model_and_task
@@ -64,6 +65,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     cells["p"] = holm(cells["p"].tolist())
     cells.attrs["alone"] = tuple(sum(map(len, of_side.values())) - matched for of_side in (left, right))
     cells.attrs["unlike"] = sorted(unlike)
+    cells.attrs["notes"] = [*a.attrs.get("scores", []), *published([*a["source"], *b["source"]])]
     return cells
 
 
@@ -137,6 +139,7 @@ def text(cells: pd.DataFrame, names: tuple[str, str]) -> str:
         if values:
             remarks.append(f"Other {name}: {'; '.join(values[:3])}{' …' if len(values) > 3 else ''}.")
     notes = [f"p is corrected for {len(cells) - untested} cells; listed below {ALPHA:g}.", *_noise(cells)]
+    notes += cells.attrs["notes"]
     rows = rows or [["none", "", "", "", "", "", "", ""]]
     return render([Block("Cells that differ", "test scores in percent", header, "<<>>>>><", rows, remarks)], notes, "text")
 

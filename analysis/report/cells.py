@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.read.decisive import flat_options
+from analysis.read.metrics import read_metrics
 from analysis.report.samples import Samples, note
 from analysis.stats.curves import setting_key
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 POINTS = 100
 """Of a loss curve."""
 
+SPLITS = ("test/", "validation/")
 PLACE = ["model", "task", "rank", "batch_size", "train_samples", "epochs", "source"]
 COLUMNS = ["id", "place", "setting", "variant", "lr", "seed", "n", "status", "test", "std", "validation", "seconds"]
 LEFT_OUT = ("output_dir", "lr", "rank", "batch_size", "seed", "train_samples", "epochs")
@@ -79,6 +81,7 @@ class _Details:
         return {
             "facts": facts,
             "metrics": _optional(path, "metrics", _sets, record.get("metrics") or {}, {}),
+            "further": _optional(path, "lm_eval", _further, record, {}),
             "groups": _optional(path, "training.groups", _groups, training.get("groups") or [], []),
             "training": {key: value for key, value in training.items() if isinstance(value, (int, float))},
             "finished": str(record.get("finished") or ""),
@@ -117,6 +120,12 @@ def _sets(metrics: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """Scores of each split by test set."""
     sets = {split: of_split.get("sets") or {} for split, of_split in metrics.items() if of_split}
     return {split: {name: dict(scores) for name, scores in of_split.items()} for split, of_split in sets.items()}
+
+
+def _further(record: dict[str, Any]) -> dict[str, float]:
+    """Every metric that is not the score of a set."""
+    metrics = read_metrics(record)
+    return {name: metric.value for name, metric in metrics.items() if name.count("/") != 1 or not name.startswith(SPLITS)}
 
 
 def _groups(groups: Sequence[dict[str, Any]]) -> list[list[Any]]:

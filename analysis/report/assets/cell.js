@@ -85,6 +85,7 @@ function scores(row, detail) {
   if (isNumber(row[COLUMN.std])) facts.push(["std over seeds", percent(row[COLUMN.std])]);
   if (isNumber(row[COLUMN.validation])) from("validation", row[COLUMN.validation]);
   if (detail && isNumber(detail.base)) facts.push(["untouched base", `${percent(detail.base)} %`]);
+  for (const [name, value] of Object.entries(detail?.further || {})) facts.push([name, String(Number(value.toPrecision(5)))]);
   const training = detail?.training || {};
   for (const [key, name, write] of [
     ["steps", "steps", whole],

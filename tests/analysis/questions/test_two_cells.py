@@ -116,7 +116,7 @@ def test_graded_scores_are_paired_without_mcnemar(cell):
 
 def test_other_problems_are_not_paired(cell):
     """The problems that both have are the same, but not all of them are in both."""
-    row = by_problems([cell({"a": np.cells_a(20)})], [cell({"a": np.cells_a(19)})])
+    row = by_problems([cell({"a": np.ones(20)})], [cell({"a": np.ones(19)})])
     assert row["how"] == "proportions" and not row["same"] and row["p"] == 1
 
 
@@ -171,7 +171,7 @@ def test_unequal_sets_are_paired_as_the_score_weighs_them(cell):
 
 def test_every_problem_of_every_seed_changed(cell):
     """No spread to test with, but not the same either."""
-    row = by_problems([cell({"a": np.zeros(20)}) for _ in range(3)], [cell({"a": np.cells_a(20)}) for _ in range(3)])
+    row = by_problems([cell({"a": np.zeros(20)}) for _ in range(3)], [cell({"a": np.ones(20)}) for _ in range(3)])
     assert row["how"] == "proportions" and 0 < row["p"] < 1e-6 and not row["same"]
 
 
