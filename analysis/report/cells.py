@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 POINTS = 100
 """Of a loss curve."""
 
+BESIDE = ("started", "rescored", "lm_eval_version", "lm_eval_max_length")
+"""Of a record: facts beside its config."""
+
 SPLITS = ("test/", "validation/")
 PLACE = ["model", "task", "rank", "batch_size", "train_samples", "epochs", "source"]
 COLUMNS = ["id", "place", "setting", "variant", "lr", "seed", "n", "status", "test", "std", "validation", "seconds"]
@@ -86,6 +89,7 @@ class _Details:
             "training": {key: value for key, value in training.items() if isinstance(value, (int, float))},
             "finished": str(record.get("finished") or ""),
             "evaluation": _measurement(record, "evaluation", "seconds"),
+            "scoring": _measurement(record, "evaluation", "scoring_seconds"),
             "base": _measurement(record, "base", "test"),
             "steps": self.steps.setdefault(tuple(steps), len(self.steps)),
             "loss": loss,
@@ -113,7 +117,9 @@ def _facts(record: dict[str, Any]) -> dict[str, str]:
     for part in ("device", "versions", "git", "model", "data"):
         value = record.get(part) or {}
         facts |= flat_options(value if isinstance(value, dict) else {"name": str(value)}, prefix=f"{part} · ")
-    return facts
+    facts |= flat_options({key: record[key] for key in BESIDE if record.get(key) is not None})
+    metric = record.get("validation_metric") or {}
+    return facts | ({"validation metric": str(metric["name"])} if "name" in metric else {})
 
 
 def _sets(metrics: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:

@@ -12,7 +12,7 @@ from analysis.style.rendering import Best, Block
 from analysis.style.settings import hyperparameters, model_and_task
 
 NOTES = [
-    "Best test accuracy over the learning rates in percent, and the learning rate of it; chosen on test, so optimistic. "
+    "Best test score over the learning rates in percent, and the learning rate of it; chosen on test, so optimistic. "
     "Marked: the best of a column. (low), (high): at that edge of the learning rates tried.",
 ]
 

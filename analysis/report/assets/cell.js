@@ -90,6 +90,8 @@ function scores(row, detail) {
   for (const [key, name, write] of [
     ["steps", "steps", whole],
     ["tokens", "tokens", whole],
+    ["target_tokens", "of them trained on", whole],
+    ["padding_tokens", "padding tokens", whole],
     ["seconds", "training", (v) => `${number(v)} s`],
     ["tokens_per_second", "speed", (v) => `${number(v)} tokens/s`],
     ["peak_memory_bytes", "peak memory", (v) => `${number(v / 2 ** 30)} GiB`],
@@ -100,6 +102,7 @@ function scores(row, detail) {
   for (const [name, lr, parameters] of detail?.groups || [])
     facts.push([`group ${name}`, `peak learning rate ${formatLr(lr)}`, `${whole(parameters)} values`]);
   if (detail && isNumber(detail.evaluation)) facts.push(["evaluation", `${number(detail.evaluation)} s`]);
+  if (detail && isNumber(detail.scoring)) facts.push(["scoring", `${number(detail.scoring)} s`]);
   if (detail?.finished) facts.push(["finished", instant(detail.finished)]);
   return el(
     "dl",

@@ -15,6 +15,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from scipy import stats
 
+from analysis.__main__ import main
 from analysis.errors import AnalysisError
 from analysis.figures.sharpness_lr import draw
 from analysis.questions.sharpness import OWN_OPTIMIZER, compare, text
@@ -253,6 +254,27 @@ def test_a_variant_without_any_score_has_no_best_learning_rate(sweep, blocks, wr
     assert "gralora" not in set(comparison.points["variant"])
     assert comparison.remarks == ["Left out, with a validation score of 0 at every learning rate: gralora."]
     assert comparison.measured.startswith("λmax: 3 blocks")
+
+
+ZERO = "Left out, with a validation score of 0 at every learning rate: lora, pissa."
+
+
+def test_where_nothing_was_learned_the_reason_is_said(runs, write, tmp_path, capsys):
+    for variant in ("lora", "pissa"):
+        write(variant, 2e-3, 0, 0.5, validation=0.0)
+        block(tmp_path / "hessian", variant, 0, 1.0)
+    assert main(["sharpness", str(runs), "--hessian", str(tmp_path / "hessian")]) == 2
+    line = capsys.readouterr().err
+    assert ZERO in line and line.count("\n") == 1
+
+
+def test_a_setting_that_is_not_compared_beside_others_is_named(sweep, blocks, write, caplog):
+    for variant in ("lora", "pissa"):
+        write(variant, 2e-3, 0, 0.5, validation=0.0, config={"batch_size": 128})
+    (comparison,) = compare(load_records(sweep), load_blocks(blocks))
+    assert "batch size 16" in comparison.subtitle
+    [message] = caplog.messages
+    assert "batch size 128" in message and ZERO in message
 
 
 @pytest.mark.parametrize("change", [{"weights": "random"}, {"model": "sha256:" + "b" * 64}, {"model": "random:" + "a" * 64}])
