@@ -50,5 +50,9 @@ def over_axis(best_cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def spread(best_cells: pd.DataFrame, column: str = "mean") -> float:
-    """Best less worst variant of rows of one setting, a fraction."""
+    """Best less worst variant of rows of one setting, a fraction.
+
+    >>> spread(pd.DataFrame({"variant": ["lora", "pissa"], "mean": [0.75, 0.5]}))
+    0.25
+    """
     return float(best_cells[column].max() - best_cells[column].min())
