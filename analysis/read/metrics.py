@@ -18,6 +18,9 @@ NO_METRICS = ("score", "stderr", "n", "version", "alias", "lower_is_better")
 LOWER = {"perplexity", "bits", "loss", "nll", "brier", "ter", "wer", "cer", "error", "mse", "rmse", "mae", "ece"}
 """Words in the names of metrics of which less is better, for records that do not say it (lm-eval's `higher_is_better`)."""
 
+PERCENTAGES = {"ter", "wer", "cer", "error"}
+"""Of these the words of metrics that may be percentages."""
+
 PROBABILITIES = {
     "perplexity": (lambda value: 1 / value if value > 0 else math.nan, "1/perplexity, the mean probability"),
     "bits": (lambda value: 2.0**-value, "2^-bits, the mean probability"),
@@ -87,7 +90,7 @@ def _words(name: str) -> set[str]:
 
 def _lower(result: dict[str, Any], key: str) -> bool:
     lower = result.get("lower_is_better")
-    return key in lower if isinstance(lower, list) else bool(_words(key) & LOWER)
+    return key.partition(",")[0] in lower if isinstance(lower, list) else bool(_words(key) & LOWER)
 
 
 def show(
@@ -175,7 +178,8 @@ def as_scores(name: str, lower: bool, values: Sequence[float]) -> tuple[Any, str
     """The function from the values of a metric to scores from 0 to 1 of which more is better, and its name in words.
 
     Fractions stay as they are, percentages are divided by 100. Of what is better when lower, perplexities, bits and losses
-    become the mean probabilities that they are of, and other numbers from 0 to 1 (or 100) what they lack to it.
+    become the mean probabilities that they are of, and other numbers from 0 to 1 (2 of Brier scores, 100 of error rates)
+    what they lack to it.
 
     Raises:
         AnalysisError: the values lie elsewhere.
@@ -185,8 +189,8 @@ def as_scores(name: str, lower: bool, values: Sequence[float]) -> tuple[Any, str
             if word in _words(name):
                 return convert, f" as {how}: less of it is better, more is shown"
     top = max(values)
-    whole = 1 if top <= 1 else 100
-    if min(values) < 0 or top > 100:
+    whole = 2 if "brier" in _words(name) else 1 if top <= 1 else 100  # Brier's score of certain mistakes is 2 (Brier 1950)
+    if min(values) < 0 or top > whole or (lower and whole == 100 and not _words(name) & PERCENTAGES):
         raise AnalysisError(
             f"{name} has values from {min(values):.4g} to {top:.4g}, which are no scores from 0 to 1 or 100: "
             "`--kind metrics` and export have them as they are"

@@ -135,7 +135,7 @@ class LMEvalGenerator(Generator):
 
         Returns:
             ``lm_eval``: for each task (and group, and its members) the metrics under lm-eval's names, each with
-            ``…_stderr``, the task's ``version``, the number ``n`` of problems and, where there are any, ``lower_is_better``, the
+            ``…_stderr``, the task's ``version``, the number ``n`` of problems and, if there are any, ``lower_is_better``, the
             names of metrics of which less is better; ``lm_eval_version``; ``lm_eval_max_length``, the tokens at which requests
             were cut on the left and texts divided.
         """

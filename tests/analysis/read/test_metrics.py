@@ -161,7 +161,7 @@ def test_what_holds_no_objects_is_refused_by_name(runs, write, caplog):
     [
         ("a/acc", False, [0.0, 0.5], [0.0, 0.5]),
         ("a/bleu", False, [1.0, 50.0], [0.01, 0.5]),
-        ("a/brier_score", True, [0.25], [0.75]),
+        ("a/brier_score", True, [0.5, 2.0], [0.75, 0.0]),
         ("a/ter", True, [25.0], [0.75]),
         ("a/byte_perplexity", True, [2.0], [0.5]),
         ("a/bits_per_byte", True, [2.0], [0.25]),
@@ -173,10 +173,13 @@ def test_scores_run_from_0_to_1_and_more_is_better(name, lower, values, scores):
     assert [convert(value) for value in values] == pytest.approx(scores)
 
 
-@pytest.mark.parametrize("values", [[-0.1, 0.5], [0.5, 300.0]])
-def test_other_values_are_no_scores(values):
+@pytest.mark.parametrize(
+    ("name", "lower", "values"),
+    [("a/margin", False, [-0.1, 0.5]), ("a/margin", False, [0.5, 300.0]), ("a/rmse", True, [1.5]), ("a/brier", True, [2.5])],
+)
+def test_other_values_are_no_scores(name, lower, values):
     with pytest.raises(AnalysisError, match="which are no scores from 0 to 1 or 100"):
-        as_scores("a/margin", False, values)
+        as_scores(name, lower, values)
 
 
 def test_a_record_says_itself_what_is_lower(runs, write):
