@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from analysis.errors import AnalysisError
+from analysis.read.checked import LARGEST
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,11 @@ def read_metrics(record: dict[str, Any]) -> dict[str, Metric]:
     """
     metrics: dict[str, Metric] = {}
     for split in (TEST, VALIDATION):
-        sets = ((record.get("metrics") or {}).get(split) or {}).get("sets")
-        for name, of_set in _objects(sets, f"metrics.{split}.sets"):
+        of_split = (record.get("metrics") or {}).get(split)
+        sets = of_split.get("sets") if isinstance(of_split, dict) else None
+        for name, of_set in sets.items() if isinstance(sets, dict) else ():
+            if not isinstance(of_set, dict):
+                continue  # `read.record` says what of this it needs, and the report that it is damaged
             problems = _number(of_set.get("n"))
             for key in ("score", *(key for key in of_set if key not in NO_METRICS)):
                 place = f"{split}/{name}" if key == "score" else f"{split}/{name}/{key}"
@@ -80,7 +84,7 @@ def _objects(tree: Any, place: str) -> list[tuple[str, dict[str, Any]]]:
 
 def _number(value: Any) -> float:
     """NaN for what is none, or not finite."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= LARGEST
     return float(value) if number else math.nan
 
 

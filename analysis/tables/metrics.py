@@ -1,6 +1,7 @@
 """Every further metric of the records: test sets, lm-eval's tasks, losses, at each variant's learning rate."""
 
 import math
+from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
@@ -40,11 +41,16 @@ def frame(cells: pd.DataFrame) -> pd.DataFrame:
             metrics = [cell["metrics"] for cell in at if isinstance(cell.get("metrics"), dict) and cell["status"] == "complete"]
             for name in sorted({name for of_cell in metrics for name in of_cell}):
                 values = [of_cell[name] for of_cell in metrics if name in of_cell]
-                series = pd.Series([metric.value for metric in values])
+                numbers = [metric.value for metric in values]
                 rows.append(
                     {column: peak[column] for column in SETTING}
                     | {"metric": name, "lower": values[0].lower, "variant": peak["variant"], "lr": lr, "chosen": chosen}
-                    | {"mean": series.mean(), "std": series.std(), "n": len(values), "missing": len(at) - len(values)}
+                    | {
+                        "mean": fmean(numbers),
+                        "std": stdev(numbers) if len(numbers) > 1 else math.nan,
+                        "n": len(values),
+                        "missing": len(at) - len(values),
+                    }
                     | {"problems": values[0].problems, "base": values[0].base}
                 )
     columns = [*SETTING, "metric", "lower", "variant", "lr", "chosen", "mean", "std", "n", "missing", "problems", "base"]

@@ -80,8 +80,8 @@ function build() {
         "costs",
         "Costs",
         "Medians over the finished cells; hours: training and evaluation of all of them. No ratio to LoRA's where the " +
-          "devices differ. Times of cells that ran beside others, or on other devices, do not compare. The time of a probe is " +
-          "in no column.",
+          "devices differ. Times of cells that ran beside others, or on other devices, do not compare. The time of a probe " +
+          "is in no column.",
         costBlock,
       ),
     further &&
@@ -89,8 +89,8 @@ function build() {
         "metrics",
         "Further metrics",
         "What was measured beside the score, as the records have it (fractions of 1, perplexities, losses), mean ± standard " +
-          "deviation over seeds. ↓: less is better. Each variant at the learning rate of its best validation score. A report " +
-          "whose curves and peaks are of one of these: python -m analysis report --metric NAME.",
+          "deviation over seeds. ↓: less is better. Each variant at the learning rate of its best validation score. A " +
+          "report whose curves and peaks are of one of these: python -m analysis report --metric NAME.",
         metricBlock,
       ),
   ].filter(Boolean);

@@ -150,7 +150,10 @@ def test_test_sets_and_their_further_numbers(runs, write):
 def test_what_holds_no_objects_is_refused_by_name(runs, write, caplog):
     write()
     write(seed=1, lm_eval={"arc_easy": 0.5})
-    write(seed=2, lm_eval=results(math.nan, math.inf, odd={"acc": None, "f1": True}))  # none of which is a value
+    write(
+        seed=2, lm_eval=results(math.nan, math.inf, odd={"acc": None, "f1": True, "big": 10**400})
+    )  # none of which is a value
+    write(seed=3, status="diverged", metrics={"test": 5})  # which nothing reads
     frame = load_records(runs)
     assert [line.partition("record.json: ")[2] for line in caplog.messages] == ["lm_eval is no object of objects"]
     assert list(max(frame["metrics"], key=len)) == ["test/arithmetic", "validation/arithmetic", "wikitext/bits_per_byte"]
