@@ -19,7 +19,7 @@ from lorabench.models.shapes import linear_shapes
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_lr
 
-AXES = ("model", "task", "variant", "lr", "batch_size", "rank", "seed", "train_samples", "train_fraction", "epochs")
+AXES = ("model", "task", "variant", "lr", "batch_size", "rank", "seed", "data_seed", "train_samples", "train_fraction", "epochs")
 FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, so 2 forward and 2 for activation gradients
 EFFICIENCY = 0.35  # share of the matrix-product speed that a training step reaches
 
@@ -82,7 +82,7 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
     lines = [f"{len(planned)} cell{'s' * (len(planned) != 1)}{what}"]
     for axis in AXES:
         values = list(dict.fromkeys(_axis(cell, axis) for cell in cells))
-        if axis == "train_fraction" and values == ["1"]:
+        if (axis, values) in (("train_fraction", ["1"]), ("data_seed", ["as seed"])):
             continue
         lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
     todo = [cell for cell, record in planned.values() if record is None or expected is not None]
@@ -100,7 +100,9 @@ def _axis(cell: Cell, axis: str) -> str:
         return str(value["name"])
     if isinstance(value, float):
         return format_lr(value) if axis == "lr" else f"{value:g}"
-    return "all" if value is None else str(value)
+    if value is None:
+        return "as seed" if axis == "data_seed" else "all"
+    return str(value)
 
 
 def _tokens(cell: Cell) -> int | None:
