@@ -54,7 +54,7 @@ class TrainerConfig:
 
     Attributes:
         version: of the loop's code, raised whenever the same settings would give other weights.
-        dropout_version: of the masks that dropout draws, which count where a variant drops something; 1 drew them by micro-batch.
+        dropout_version: of the masks of dropout, which count where a variant drops something; 1 drew them by micro-batch.
     """
 
     version: ClassVar[int] = 1

@@ -40,8 +40,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a cell: `CELL`, `lr`, the columns of `questions.two_cells`, and `versions` and `device` where they differ.
         `attrs["alone"]`: how many seeds of cells only A and only B have; `attrs["unlike"]`: settings in which matched cells
-        differ, which name no cell as neither set varies them; `attrs["spreads"]`: what the ± of A's and of B's seeds holds, where
-        means are compared.
+        differ, which name no cell as neither set varies them; `attrs["spreads"]`: what the ± of A's and of B's seeds holds,
+        where means are compared.
 
     Raises:
         AnalysisError: if the two have no cell in common.

@@ -23,6 +23,7 @@ from lorabench.training import memory, seed
 from lorabench.training.calibration import Calibration
 from lorabench.training.checkpoint import Checkpoint, fingerprint, save_trained
 from lorabench.training.data import Corpora, batches
+from lorabench.training.dropout import base_rates
 from lorabench.training.loop import OnStep, Training, train
 from lorabench.training.loss import mean_loss
 from lorabench.variants.base import save_merged
@@ -120,16 +121,19 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
     """Attach, train, merge; the base has its own weights again afterwards."""
     c, variant, corpus = cell.settings, cell.variant, data.corpora.train
     memory.reset_peak(base.device)
+    if rates := base_rates(base.model.config):
+        stated = ", ".join(f"{key}={rate:g}" for key, rate in rates.items())
+        cell.session.note_once(f"{cell.model.name}: the base's own dropout ({stated}) is off; variant.dropout is the only one")
     declared = variant.touched(linear_shapes(cell.model))
     base.remember(declared)
     before = bit_sums(dict(base.model.named_parameters()))
-    with seed.deterministic(), torch.random.fork_rng():
+    with torch.random.fork_rng():
         torch.manual_seed(seed.stream_seed(c.seed, "init"))  # for what a method draws without the generator
         calibration = Calibration(corpus, data.samples, cell.trainer)
         adapted = variant.attach(base.model, seed.generator(c.seed, "init"), calibration)
     trained = variant.train_only(adapted)
     changes = Changes(variant, adapted, declared, before)
-    with training_bar(str(cell), len(data.batches)) as draw, seed.deterministic():
+    with training_bar(str(cell), len(data.batches)) as draw:
         training = train(
             adapted,
             variant,

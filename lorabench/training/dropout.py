@@ -44,8 +44,8 @@ class Masks:
             width = x.shape[1:]
         else:
             raise UserError(
-                f"{layer} drops parts of a tensor {list(x.shape)} in which the {count} examples of {time} tokens cannot be told "
-                "apart; use dropout 0 there"
+                f"{layer} drops parts of a tensor {list(x.shape)} in which the {count} examples of {time} tokens cannot be "
+                "told apart; use dropout 0 there"
             )
         keep = torch.ones(count, time, *width, dtype=torch.bool, device=x.device)
         generator = torch.Generator(x.device)

@@ -164,8 +164,8 @@ def _check_draws(name: str, before: list[torch.Tensor], after: list[torch.Tensor
     """What torch's global generators give to a forward pass depends on the micro-batches, and so would the result."""
     if not all(map(torch.equal, before, after)):
         raise UserError(
-            f"variant={name} draws random numbers in its forward passes, which would depend on trainer.micro_batch_tokens; let it "
-            "draw in before_step, or drop by torch.nn.Dropout layers alone"
+            f"variant={name} draws random numbers in its forward passes, which would depend on trainer.micro_batch_tokens; "
+            "let it draw in before_step, or drop by torch.nn.Dropout layers alone"
         )
 
 
