@@ -13,7 +13,7 @@ from lorabench.schema import CONF
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed")
+OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed", "data_seed")
 """Keys that hessian.checkpoint decides."""
 
 USAGE = """usage: python -m hessian [key=value ...]

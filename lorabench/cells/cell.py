@@ -107,6 +107,11 @@ class Cell:
         return self.session.corpora(self.task, self.identity["task"], base, self.trainer.max_length)
 
     @property
+    def data_seed(self) -> int:
+        """What decides subset and order."""
+        return self.settings.seed if self.settings.data_seed is None else self.settings.data_seed
+
+    @property
     def is_proxy(self) -> bool:
         """Whether it is trained on a part of its samples alone."""
         return self.settings.train_fraction < 1
@@ -168,6 +173,7 @@ class Cell:
         c = self.settings
         text = f"{c.model['name']} {c.task['name']} {c.variant['name']}"  # type: ignore[index]
         text += f" lr={format_lr(c.lr)} batch_size={c.batch_size} rank={c.rank} seed={c.seed}"
+        text += "" if c.data_seed is None else f" data_seed={c.data_seed}"
         return f"{text} train_fraction={c.train_fraction:g}" if self.is_proxy else text
 
 

@@ -19,6 +19,7 @@ from lorabench.records import SCHEMA_VERSION
 from lorabench.terminal.bars import note
 from lorabench.trackers.following import Following, following
 from lorabench.training.checkpoint import Checkpoint
+from lorabench.training.seed import deterministic
 
 Record = dict[str, Any]
 
@@ -89,7 +90,8 @@ class Finish:
         try:
             if record is None or rows is None:
                 record = _new_record(self.cell)
-                rows = self._answer(record)
+                with deterministic():  # training, and the answers of base and cell in this process (vLLM's is its own)
+                    rows = self._answer(record)
             else:
                 config = record["config"] | {"task": self.cell.config["task"]}
                 record |= {"config": config, "rescored": scored_now()}
