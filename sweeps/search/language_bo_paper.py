@@ -9,10 +9,10 @@ import torch
 
 from sweeps.language.encoder import Encoder
 from sweeps.language.prompts import Prompts, Text
+from sweeps.language.sources import Source
 from sweeps.processes import likelihood
 from sweeps.processes.improvement import improvement
 from sweeps.search.base import Observation, Search, filled, untried
-from sweeps.search.language_bo import Source
 from sweeps.space import Space
 
 

@@ -88,7 +88,7 @@ def test_what_is_no_text_is_said_in_one_line(tmp_path, content, reason):
     file = tmp_path / "mine.yaml"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(SweepError, match="neither one of lora, mlp nor a yaml") as caught:
+    with pytest.raises(SweepError, match="neither one of lora, lora_paper, mlp nor a yaml") as caught:
         Text.read(str(file))
     assert reason in str(caught.value) and "\n" not in str(caught.value)
 
