@@ -26,8 +26,8 @@ class RandLoRA(Variant):
     bases are independent with standard deviation 1, so that PEFT's own order of B's columns is as good as any. N(b + d) values
     are trained: **fewer** for a larger b.
 
-    ``rank`` is the budget: b is the one whose count over the model is nearest that of LoRA with this rank. s does not depend on b; paper 1's
-    script passes PEFT's alpha = 640 at any b, so that its s is 640 / b (docs/papers.md).
+    ``rank`` is the budget: b is the one whose count over the model is nearest that of LoRA with this rank. s does not depend on
+    b; paper 1's script passes PEFT's alpha = 640 at any b, so that its s is 640 / b (docs/papers.md).
 
     Attributes:
         basis_rank: b; None chooses it by the budget.

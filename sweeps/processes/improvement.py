@@ -9,7 +9,7 @@ CHUNK = 4096
 
 
 def improvement(mean: torch.Tensor, variance: torch.Tensor, incumbent: float) -> torch.Tensor:
-    """Expected improvement over the incumbent f* [m], E max(f − f*, 0) = σ (u Φ(u) + φ(u)), u = (μ − f*) / σ (Jones et al. 1998).
+    """Expected improvement over the incumbent f* [m]: σ (u Φ(u) + φ(u)) with u = (μ − f*) / σ (Jones et al. 1998).
 
     >>> improvement(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]), incumbent=0.0).round(decimals=3).tolist()
     [0.399, 1.083]

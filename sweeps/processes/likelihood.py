@@ -1,4 +1,4 @@
-"""A deep-kernel process as paper 2's code fits it (arXiv 2602.11171): to the marginal likelihood alone, by AdamW, without priors.
+"""A deep-kernel process as paper 2's code fits it (arXiv 2602.11171): by AdamW to the marginal likelihood, without priors.
 
 The counterpart of ``sweeps.processes.deep``, which has priors against overfitting and is what ``language_bo`` uses.
 """
@@ -59,8 +59,8 @@ def scaled(hidden: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
 class Process:
     """y ~ N(μ, s·k + σ²I), k a Matérn-5/2 kernel with one length scale ℓ for all features.
 
-    Each of s, ℓ and σ² is softplus of a free number that starts at 0, so 0.69; σ² at least `LEAST_NOISE`. The code's config asks for
-    starts of 1, which do not reach its model: they are looked up by names that GPyTorch gives to the free numbers.
+    Each of s, ℓ and σ² is softplus of a free number that starts at 0, so 0.69; σ² at least `LEAST_NOISE`. The code's config
+    asks for starts of 1, which do not reach its model: they are looked up by names that GPyTorch gives to the free numbers.
     """
 
     outputscale: torch.Tensor
@@ -89,7 +89,9 @@ class Process:
             torch.linalg.LinAlgError: it is not positive definite.
         """
         noise = torch.nn.functional.softplus(self.noise) + LEAST_NOISE
-        return torch.linalg.cholesky(self.covariance(features, features) + noise * torch.eye(len(features), dtype=torch.float64))
+        return torch.linalg.cholesky(
+            self.covariance(features, features) + noise * torch.eye(len(features), dtype=torch.float64)
+        )
 
     def loss(self, features: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """−log p(scores [n] | features [n, k]) / n."""
@@ -97,7 +99,9 @@ class Process:
         solved = torch.linalg.solve_triangular(root, (scores - self.mean)[:, None], upper=False)
         return 0.5 * (solved.square().sum() / len(scores) + math.log(2 * math.pi)) + root.diagonal().log().sum() / len(scores)
 
-    def predict(self, features: torch.Tensor, scores: torch.Tensor, candidates: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def predict(
+        self, features: torch.Tensor, scores: torch.Tensor, candidates: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and variance [m] of the noiseless score at candidates [m, k]."""
         root = self.root(features)
         solved = torch.linalg.solve_triangular(
@@ -113,8 +117,8 @@ def fit(
 ) -> Process:
     """Fit process, projection and token together to the marginal likelihood.
 
-    AdamW's rates fall by `DECAY` a step; it ends where BoTorch's criterion does (a moving average of ten losses that falls by less
-    than 1e-5 of itself).
+    AdamW's rates fall by `DECAY` a step; it ends where BoTorch's criterion does (a moving average of ten losses that falls by
+    less than 1e-5 of itself).
 
     Args:
         inputs: called for the observations' x [n, inputs] from the present token.

@@ -19,11 +19,11 @@ from sweeps.space import Space
 class LanguageBOPaper(Search):
     """One deep-kernel process on embeddings of the candidates' texts; the candidate of largest expected improvement.
 
-    A candidate is a text: explanations, then its values, then a learnable input vector, the token; x is a frozen decoder's last state
-    there. Token, projection (64 features) and a Matérn-5/2 process are fitted together to the marginal likelihood, at every question
-    from the same start but for the projection's draw (``sweeps.processes.likelihood``); then all candidates are read with the fitted
-    token. Scores are standardised, and a search starts from one random candidate. docs/language_bo.md has what of this is the
-    paper's text, what its code, and what ``language_bo`` does otherwise.
+    A candidate is a text: explanations, then its values, then a learnable input vector, the token; x is a frozen decoder's last
+    state there. Token, projection (64 features) and a Matérn-5/2 process are fitted together to the marginal likelihood, at
+    every question from the same start but for the projection's draw (``sweeps.processes.likelihood``); then all candidates are
+    read with the fitted token. Scores are standardised, and a search starts from one random candidate. docs/language_bo.md has
+    what of this is the paper's text, what its code, and what ``language_bo`` does otherwise.
 
     Every question reads the texts of all candidates anew: minutes on a CPU for a thousand of them with SmolLM2-135M.
 

@@ -14,5 +14,7 @@ def test_it_is_read_whole(gold, written):
 
 def test_a_gold_with_two_commas_is_right_however_it_is_answered():
     _, gold = gsm8k_solution("It costs <<2*725000=1450000>>1,450,000.\n#### 1,450,000")
-    assert final_number(MARKER + gold) == final_number(f"So.\n{MARKER}1,450,000") == final_number(f"{MARKER}1450000.") == 1_450_000
+    assert (
+        final_number(MARKER + gold) == final_number(f"So.\n{MARKER}1,450,000") == final_number(f"{MARKER}1450000.") == 1_450_000
+    )
     assert final_number(f"{MARKER}1450") != 1_450_000
