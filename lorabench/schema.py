@@ -54,9 +54,11 @@ class TrainerConfig:
 
     Attributes:
         version: of the loop's code, raised whenever the same settings would give other weights.
+        dropout_version: of the masks of dropout, which count where a variant drops something; 1 drew them by micro-batch.
     """
 
     version: ClassVar[int] = 1
+    dropout_version: ClassVar[int] = 2
 
     max_length: int = MISSING
     warmup_ratio: float = MISSING
@@ -83,7 +85,8 @@ class Config:
     lr: float = MISSING
     batch_size: int = MISSING
     rank: int = MISSING
-    seed: int = MISSING
+    seed: int = MISSING  # of everything that is drawn, or with a data_seed of initialisation and dropout
+    data_seed: int | None = None  # of subset and order; null: the seed
     train_samples: int | None = MISSING
     train_fraction: float = MISSING
     subset: Any = MISSING
@@ -95,7 +98,7 @@ class Config:
     when_busy: str = field(default="wait", metadata=CONTROL)  # wait | defer: a cell that another process is training
 
 
-def unrecorded(cls: type) -> set[str]:
+def unrecorded_fields(cls: type) -> set[str]:
     """Names of the fields of a schema class that a record leaves out."""
     return {f.name for f in fields(cls) if f.metadata.get("recorded") is False}
 

@@ -112,7 +112,13 @@ def _of_sets(rows: Sequence[Row]) -> dict[str, tuple[float, int]] | None:
 
 
 def _sets(row: Row) -> dict[str, tuple[float, int]]:
-    """Score and problems of each test set of a record; empty where they do not make its score."""
+    """Score and problems of each test set of a record; empty where they do not make its score.
+
+    Of another metric (`read.metrics`) itself, where it is a proportion of problems.
+    """
+    if "metric" in row:
+        problems = row["problems"]
+        return {} if math.isnan(problems) else {str(row["metric"]): (float(row["test"]), int(problems))}
     metrics = json.loads(Path(row["path"]).read_text(encoding="utf-8"))["metrics"]
     try:
         sets = {name: (float(of_set["score"]), int(of_set["n"])) for name, of_set in metrics["test"]["sets"].items()}

@@ -70,6 +70,7 @@ class Study:
         self.trained, self._cell = _cell(config["hessian"]["checkpoint"])
         if self._cell is not None:
             config |= {key: self._cell[key] for key in ("model", "task", "trainer", "rank", "seed")}
+            config["data_seed"] = self._cell.get("data_seed")  # records of before have none
         self.settings = settings(Config, config, "")
         self.hessian = settings(HessianConfig, config["hessian"], "hessian.")
         self.model = settings(ModelConfig, config["model"], "model.")
@@ -154,8 +155,10 @@ class Study:
 
     @cached_property
     def order(self) -> list[int]:
-        """The samples, as a cell of this seed draws them: fewer are the head of more."""
-        return subset(len(self.corpus), self.most_samples, seed.generator(self.settings.seed, "subset"))
+        """The samples, as a cell of this seed and data_seed draws them by chance: fewer are the head of more."""
+        s = self.settings
+        number = s.seed if s.data_seed is None else s.data_seed
+        return subset(len(self.corpus), self.most_samples, seed.generator(number, "subset"))
 
     @property
     def most_samples(self) -> int:
@@ -197,7 +200,8 @@ class Study:
     @cached_property
     def _common(self) -> dict[str, Any]:
         s = self.settings
-        return {
+        data = {} if s.data_seed is None else {"data_seed": s.data_seed}
+        return data | {
             "model": locate.fingerprint(self.model),
             "max_length": self.trainer.max_length,
             "rank": s.rank,

@@ -19,7 +19,7 @@ from lorabench.models.locate import fingerprint
 from lorabench.probes.base import Probe
 from lorabench.records import legacy
 from lorabench.records.identity import identity
-from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded
+from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded_fields
 from lorabench.subsets.base import Subset
 from lorabench.tasks.base import Task
 from lorabench.terminal.formats import format_lr
@@ -107,6 +107,11 @@ class Cell:
         return self.session.corpora(self.task, self.identity["task"], base, self.trainer.max_length)
 
     @property
+    def data_seed(self) -> int:
+        """What decides subset and order."""
+        return self.settings.seed if self.settings.data_seed is None else self.settings.data_seed
+
+    @property
     def is_proxy(self) -> bool:
         """Whether it is trained on a part of its samples alone."""
         return self.settings.train_fraction < 1
@@ -119,7 +124,7 @@ class Cell:
     @property
     def recorded_config(self) -> dict[str, Any]:
         """The config without what says how a process goes about it."""
-        return {key: value for key, value in self.config.items() if key not in unrecorded(Config)}
+        return {key: value for key, value in self.config.items() if key not in unrecorded_fields(Config)}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -168,6 +173,7 @@ class Cell:
         c = self.settings
         text = f"{c.model['name']} {c.task['name']} {c.variant['name']}"  # type: ignore[index]
         text += f" lr={format_lr(c.lr)} batch_size={c.batch_size} rank={c.rank} seed={c.seed}"
+        text += "" if c.data_seed is None else f" data_seed={c.data_seed}"
         return f"{text} train_fraction={c.train_fraction:g}" if self.is_proxy else text
 
 

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from lorabench.cells.cell import Cell
+from lorabench.cells.forecast import check_main_memory
 from lorabench.errors import UserError
 from lorabench.models import locate
 from lorabench.models.devices import resolve_device, resolve_dtype
@@ -32,7 +33,8 @@ def check(cell: Cell, resources: bool = True) -> None:
     _check_probe(cell, resources)
     if not resources:
         return
-    resolve_device(cell.settings.device)
+    device = resolve_device(cell.settings.device)
+    check_main_memory(cell, device.type, resolve_dtype(cell.model.dtype, device))
     cell.generator.prepare()
     tracker.prepare()
     if cell.model.weights != "random":

@@ -34,6 +34,10 @@ class Generator(ABC):
         """Get what is needed besides a model, before anything is trained; UserError where it cannot be had."""
         return
 
+    def main_memory(self, size: int, device_type: str) -> dict[str, int]:
+        """Bytes of main memory, by what they hold, that it takes beside a base of ``size`` bytes on a ``cpu`` or ``cuda``."""
+        return {}
+
     @abstractmethod
     def load(self, base: Base) -> None:
         """Make ready to serve this base model."""

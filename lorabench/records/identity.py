@@ -25,10 +25,19 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
     kept = decisive(config, Config)
     kept["model"]["fingerprint"] = model_fingerprint
     kept["trainer"]["version"] = TrainerConfig.version
+    if drops(config["variant"]):
+        kept["trainer"]["dropout_version"] = TrainerConfig.dropout_version
     kept["task"]["fingerprint"] = data_fingerprint
-    if kept["train_fraction"] == 1:  # all samples are taken, whoever would choose
+    if getattr(target_of(config["subset"]), "chooses_samples", False):
+        kept["samples"] = kept["subset"]
+    if kept["train_fraction"] == 1:  # all of the samples are taken, whoever would choose among them
         del kept["subset"]
     return kept
+
+
+def drops(node: Any) -> bool:
+    """Whether a config, at any depth, states a dropout that is not 0."""
+    return isinstance(node, dict) and any(("dropout" in key and value) or drops(value) for key, value in node.items())
 
 
 def part_identity(node: dict[str, Any]) -> dict[str, Any]:

@@ -23,12 +23,16 @@ def legacy_id(config: dict[str, Any], identity: dict[str, Any]) -> str:
         identity: of schema 2, which knows what data and model are.
     """
     old = {key: value for key, value in config.items() if key in Config.__dataclass_fields__ and key not in KNOBS}
+    if old["data_seed"] is None:
+        del old["data_seed"]
     old["model"] = {"fingerprint": identity["model"]["fingerprint"], "dtype": config["model"]["dtype"]}
     old["task"] = legacy_task(config["task"], identity["task"]["fingerprint"])
     old["trainer"] = {key: value for key, value in config["trainer"].items() if key not in TRAINER_KNOBS}
     old["evaluator"] = _evaluator(config["evaluator"])
     if config["train_fraction"] == 1:
-        del old["train_fraction"], old["subset"]
+        del old["train_fraction"]
+        if "samples" not in identity:
+            del old["subset"]
     return digest(old)
 
 
@@ -39,10 +43,11 @@ def legacy_task(node: dict[str, Any], fingerprint: str) -> dict[str, Any]:
 
 def changed_part(identity: dict[str, Any]) -> str | None:
     """The part whose code schema 1 did not know, or that has changed since; None where the id of schema 1 says enough."""
-    for name in ("task", "variant", "evaluator", "subset"):
+    for name in ("task", "variant", "evaluator", "subset", "samples"):
         if name in identity and not _unchanged(identity[name]):
             return f"{name}={identity[name].get('name')}"
-    return None if identity.get("trainer", {"version": 1})["version"] == 1 else "trainer"
+    trainer = {"version": 1} | identity.get("trainer", {})
+    return "dropout" if "dropout_version" in trainer else None if trainer["version"] == 1 else "trainer"
 
 
 def present_config(config: dict[str, Any]) -> dict[str, Any]:

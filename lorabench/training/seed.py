@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 
 import torch
@@ -24,11 +23,16 @@ def generator(seed: int, stream: str) -> torch.Generator:
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """Let torch use only algorithms that repeat their bits, and refuse the others; matters on GPUs."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
-    before = torch.are_deterministic_algorithms_enabled()
+    """Let torch use only algorithms that repeat their bits, and refuse the others; matters on GPUs.
+
+    torch would also fill every new tensor, to make reads of memory that nobody wrote repeat; nothing here reads such, and it
+    costs a kernel for each allocation.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        torch.utils.deterministic.fill_uninitialized_memory = before[1]

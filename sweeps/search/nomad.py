@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from sweeps.errors import SweepError
-from sweeps.search.base import Observation, Search, filled, untried
+from sweeps.search.base import Observation, Search, filled_scores, untried
 from sweeps.space import Space
 
 ASKS, VISITS = "asks: ", "visits: "
@@ -49,7 +49,7 @@ class Nomad(Search):
         """See ``Search.ask``."""
         free = untried(self.space, history)
         if history:
-            scores = dict(zip((observation.candidate for observation in history), filled(history), strict=True))
+            scores = dict(zip((observation.candidate for observation in history), filled_scores(history), strict=True))
             met = [observation.candidate for observation in history[: self._initial]]
             for run in range(RUNS):
                 unknown, visited = self._run(scores, max(met, key=scores.__getitem__), run)

@@ -21,7 +21,7 @@ from sweeps.space import Space, factors, rules
 from sweeps.sweepers import settings
 from sweeps.sweepers.base import CellSweeper
 from sweeps.sweepers.jobs import no_answer, score
-from sweeps.sweepers.journal import Journal, flattened, held
+from sweeps.sweepers.journal import Journal, flatten, held
 from sweeps.sweepers.progress import Table
 from sweeps.sweepers.promotion import Promoted
 from sweeps.sweepers.results import results, write
@@ -168,12 +168,12 @@ class SearchSweeper(CellSweeper):
 
     def _identity(self, method: Search, configs: Sequence[DictConfig]) -> dict[str, Any]:
         """What decides questions and scores, for the journal: of the configs, what they share, and a hash of the rest."""
-        deciding = [flattened(self.identity(config)) for config in configs]
+        deciding = [flatten(self.identity(config)) for config in configs]
         shared = dict(deciding[0])
         for values in deciding[1:]:
             shared = {key: value for key, value in shared.items() if key in values and values[key] == value}
         rest = [{key: value for key, value in values.items() if key not in shared} for values in deciding]
-        switches = flattened(OmegaConf.to_container(self.job_config.hydra.sweeper.method, resolve=True))
+        switches = flatten(OmegaConf.to_container(self.job_config.hydra.sweeper.method, resolve=True))
         return {
             "method": self.name,
             "settings": {key: value for key, value in switches.items() if not key.rpartition(".")[2].startswith("_")},

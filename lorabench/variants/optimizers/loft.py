@@ -87,7 +87,7 @@ class LoFTAdamW(torch.optim.Optimizer):
     def _step(self, group: dict[str, Any], pairs: list[Pair]) -> None:
         """One step of a stack of matrices; its state is kept with the first lora_A."""
         t, (beta1, beta2), lr = group["step"] + 1, group["betas"], group["lr"]
-        state, factor = self.state[pairs[0][0]], moved(group)
+        state, factor = self.state[pairs[0][0]], moving_factor(group)
         views = {side: view(pairs, side) for side in ("lora_A", "lora_B")}  # before the move: both factors' moments need both
         for side, (fixed, gradient) in views.items():
             if side not in state:
@@ -106,14 +106,14 @@ class LoFTAdamW(torch.optim.Optimizer):
         squares = []
         for group in self.param_groups:
             for pairs in stacks(group):
-                fixed, gradient = view(pairs, moved(group))
+                fixed, gradient = view(pairs, moving_factor(group))
                 gram, gamma = inverse(fixed, group["damping"])
                 g = gamma @ gradient.double()
                 squares.append((g * (gram @ g)).sum())
         return torch.stack(squares).sum().sqrt()
 
 
-def moved(group: dict[str, Any]) -> str:
+def moving_factor(group: dict[str, Any]) -> str:
     """The factor that the next step moves; lora_B first, since it usually starts at 0."""
     return "lora_A" if group["step"] % 2 else "lora_B"
 

@@ -4,7 +4,7 @@ import pytest
 
 from sweeps.errors import SweepError
 from sweeps.language import prompts
-from sweeps.language.prompts import Prompts, Text, scientific, written
+from sweeps.language.prompts import Prompts, Text, scientific, write_value
 from sweeps.space import Space
 
 SPACE = Space(
@@ -28,7 +28,7 @@ SPACE = Space(
     ],
 )  # fmt: skip
 def test_the_numbers_of_an_axis_are_written_in_one_way(texts, expected):
-    assert [written(text, scientific(texts)) for text in texts] == expected
+    assert [write_value(text, scientific(texts)) for text in texts] == expected
     lines = [Prompts(space, Text()).lines(i)[0] for space in [Space({"x": texts})] for i in range(len(texts))]
     assert lines == [f"\nx={text}" for text in expected]
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 CODE = '''
-from sweeps.search.base import Search, filled, untried
+from sweeps.search.base import Search, filled_scores, untried
 
 
 class Neighbours(Search):
@@ -16,7 +16,7 @@ class Neighbours(Search):
         self.power = power
 
     def ask(self, history):
-        scores = filled(history)
+        scores = filled_scores(history)
         best = history[scores.index(max(scores))].candidate
         distances = (abs(self.space.encoded - self.space.encoded[best]) ** self.power).sum(1)
         distances[~untried(self.space, history)] = float("inf")

@@ -41,7 +41,7 @@ def score(candidate):
 
 def maker(name):
     """Makes the method of a yaml from a space and a seed, as a sweep does; skips where a package of an extra is missing."""
-    make = instantiate(catalog.configured(name, STAND_IN.get(name, []))["method"])
+    make = instantiate(catalog.method_config(name, STAND_IN.get(name, []))["method"])
     for module in make.func.needs:
         pytest.importorskip(module, reason=f"pip install 'lorabench[search]' brings {module}")
     return make
