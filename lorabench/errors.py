@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 class PromptTooLong(UserError):
-    """A prompt leaves no room for its answer; ``place`` is its index among those that were given, for a caller that knows its name."""
+    """A prompt leaves no room for its answer; a caller that knows its name finds it by ``place``, its index."""
 
     def __init__(self, text: str, place: int):
         super().__init__(text)

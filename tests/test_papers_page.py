@@ -10,7 +10,7 @@ from hessian.study.schema import register
 from lorabench.schema import CONF
 
 DOCS = CONF.parent / "docs"
-WORD = re.compile(r"[a-z][\w./@]*=[^\s=`]+")
+WORD = re.compile(r"[+]?[a-z][\w./@]*=[^\s=`]+")
 
 
 def overrides():
@@ -41,7 +41,7 @@ def test_there_are_such():
 def test_it_composes(config, words):
     cfg = composed(config, words)
     for word in words:
-        key, _, value = word.partition("=")
+        key, _, value = word.removeprefix("+").partition("=")
         chosen = cfg.hydra.runtime.choices.get(key)
         if chosen is None:
             selected = OmegaConf.select(cfg, key)

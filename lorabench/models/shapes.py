@@ -51,7 +51,7 @@ def weight_bytes(spec: ModelConfig, dtype: torch.dtype) -> dict[str, int]:
 
 
 def in_float32(module: str) -> bool:
-    """Whether a module of a bfloat16 base stays in float32, as in PiSSA's training code, which paper 1 follows."""
+    """Whether a module of a bfloat16 base stays in float32: as PiSSA's training code asks, before DeepSpeed casts all of it."""
     return module.endswith(("norm", "gate_proj"))
 
 

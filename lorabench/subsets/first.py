@@ -10,7 +10,8 @@ from lorabench.subsets.random import Random
 class First(Random):
     """The first ``train_samples`` texts, whatever the seed, and of a proxy the first part of them.
 
-    Paper 1's runs all take the first 100,000 rows (arXiv 2602.04998); what validation holds back is left out of them here.
+    Paper 1's runs all take the same rows, of math the first 100,000 (arXiv 2602.04998); what validation holds back is left out
+    of them here.
     """
 
     version: ClassVar[int] = 1

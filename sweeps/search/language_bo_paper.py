@@ -12,7 +12,7 @@ from sweeps.language.prompts import Prompts, Text
 from sweeps.language.sources import Source
 from sweeps.processes import likelihood
 from sweeps.processes.improvement import improvement
-from sweeps.search.base import Observation, Search, filled, untried
+from sweeps.search.base import Observation, Search, filled_scores, untried
 from sweeps.space import Space
 
 
@@ -73,7 +73,7 @@ class LanguageBOPaper(Search):
     def _gains(self, history: Sequence[Observation], free: np.ndarray, draws: np.random.Generator) -> torch.Tensor:
         """Expected improvement of the candidates [free]."""
         tried = [observation.candidate for observation in history]
-        scores = standardised(filled(history))
+        scores = standardised(filled_scores(history))
         projection = likelihood.Projection(self._encoder.width, draws)
         if self.token:
             tail = self._encoder.with_token(tried)

@@ -102,5 +102,5 @@ def test_the_loss_is_the_density_by_scipy():
 def test_starts_that_a_config_asks_for_by_free_names_do_not_reach_the_model():
     """Why the starts are softplus(0): the code looks its config's starts up among the names of the parameters."""
     names = {name for name, _ in Reference(likelihood.Projection(20, np.random.default_rng(0))).named_parameters()}
-    asked = {"likelihood.noise_covar.noise", "covar_module.base_kernel.lengthscale", "covar_module.outputscale"}
-    assert not asked & names and "covar_module.raw_outputscale" in names
+    configured = {"likelihood.noise_covar.noise", "covar_module.base_kernel.lengthscale", "covar_module.outputscale"}
+    assert not configured & names and "covar_module.raw_outputscale" in names

@@ -70,7 +70,7 @@ def test_the_question_is_the_largest_improvement_with_the_fitted_token(paper, mo
 
     monkeypatch.setattr(likelihood, "fit", watched)
     search = paper()
-    asked = search.ask(HISTORY)
+    question = search.ask(HISTORY)
     start, token = search._encoder.start, fitted["token"].detach()
     assert float((token - start).norm()) > 1e-3  # it moved
     states = torch.cat([search._encoder.embed([candidate], token) for candidate in range(len(SPACE))]).double()
@@ -83,7 +83,7 @@ def test_the_question_is_the_largest_improvement_with_the_fitted_token(paper, mo
     above, deviation = mean - float(scores.max()), np.sqrt(variance)
     gains = above * norm.cdf(above / deviation) + deviation * norm.pdf(above / deviation)
     gains[tried] = 0
-    assert asked == gains.argmax()
+    assert question == gains.argmax()
     assert np.sort(gains)[-2] < gains.max() * (1 - 1e-3)  # one candidate is clearly the best, so the test can fail
 
 
@@ -92,8 +92,8 @@ def test_a_fit_that_breaks_down_ends_in_a_draw(paper, monkeypatch):
         raise torch.linalg.LinAlgError("not positive definite")
 
     monkeypatch.setattr(likelihood, "fit", broken)
-    asked = {paper(token=False).ask(HISTORY[: n + 1]) for n in range(len(HISTORY))}
-    assert len(asked) > 1 and not asked & {observation.candidate for observation in HISTORY[:1]}
+    questions = {paper(token=False).ask(HISTORY[: n + 1]) for n in range(len(HISTORY))}
+    assert len(questions) > 1 and not questions & {observation.candidate for observation in HISTORY[:1]}
 
 
 def test_what_it_reads_decides_its_fingerprint(paper):
