@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 class PromptTooLong(UserError):
-    """A prompt leaves no room for its answer; ``place`` is its index among those that were given, for a caller that knows its name."""
+    """A prompt leaves no room for its answer; ``place`` is its index among those given, for a caller that knows its name."""
 
     def __init__(self, text: str, place: int):
         """As `UserError`, with the index."""
