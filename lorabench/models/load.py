@@ -1,4 +1,4 @@
-"""Loading a base model, frozen, in the precision of the papers' runs."""
+"""Loading a base model, frozen, in the precision that paper 1 describes (docs/papers.md)."""
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -31,7 +31,7 @@ def load(spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Base:
         tokenizer = AutoTokenizer.from_pretrained(source)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if dtype == torch.bfloat16:
+    if dtype == torch.bfloat16:  # as PiSSA's training code asks for, before DeepSpeed casts all to bfloat16
         for name, module in model.named_modules():
             if in_float32(name):
                 module.float()

@@ -1,6 +1,7 @@
 """Mathematics in words: trained on MetaMathQA (or GSM8K's own solutions), tested on GSM8K and MATH.
 
-Prompt, target and scoring follow PiSSA's evaluation, which paper 1 (arXiv 2602.04998) uses.
+Prompt, target and scoring follow PiSSA's evaluation, which paper 1 (arXiv 2602.04998) uses, but that numbers are read whole
+(``final_number``).
 """
 
 import math
@@ -47,7 +48,8 @@ def gsm8k_solution(answer: str) -> tuple[str, str]:
 def final_number(text: str) -> int | None:
     """The first number after the last ``The answer is: ``, commas removed, a fraction evaluated, rounded; else None.
 
-    A division by zero is no number here; PiSSA's code takes the numerator.
+    A division by zero is no number here; PiSSA's code takes the numerator. Its pattern has one comma or point at most: it reads
+    1,450,000 as 1450, 12,345.50 as 12345 and 1,000/3 as 1000.
     """
     _, marker, tail = text.rpartition(MARKER)
     number = NUMBER.search(tail) if marker else None

@@ -24,7 +24,7 @@ def head_at(model: torch.nn.Module, predict: torch.Tensor) -> Iterator[None]:
 def summed_loss(model: torch.nn.Module, examples: Sequence[Encoded], pad: int, device: torch.device) -> torch.Tensor:
     """Cross entropy summed over the target tokens of one micro-batch, logits in float32."""
     ids, attention, predict = collate(examples, pad, device)
-    # bfloat16 products with float32 master weights, as in the papers' runs; a float32 base stays in float32.
+    # bfloat16 products over float32 adapters, as paper 1 writes; its code casts these, too (docs/papers.md).
     half = model.dtype == torch.bfloat16
     with head_at(model, predict), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits
