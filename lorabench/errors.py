@@ -12,6 +12,7 @@ class PromptTooLong(UserError):
     """A prompt leaves no room for its answer; a caller that knows its name finds it by ``place``, its index."""
 
     def __init__(self, text: str, place: int):
+        """As `UserError`, with the index."""
         super().__init__(text)
         self.place = place
 
