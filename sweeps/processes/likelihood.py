@@ -45,10 +45,10 @@ class Projection:
         return torch.nn.functional.elu(inputs @ self.weight.T + self.bias)
 
 
-def scaled(hidden: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
+def rescale(hidden: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
     """z of h by the range of the observations' h; what lies beyond it is cut.
 
-    >>> scaled(torch.tensor([[0.0, 3.0]]), torch.tensor([[0.0, 1.0], [1.5, 2.0]])).tolist()
+    >>> rescale(torch.tensor([[0.0, 3.0]]), torch.tensor([[0.0, 1.0], [1.5, 2.0]])).tolist()
     [[-0.949999988079071, 0.949999988079071]]
     """
     low, high = observed.min(), observed.max()
@@ -139,7 +139,7 @@ def fit(
     while True:
         optimizer.zero_grad()
         hidden = projection.hidden(inputs())
-        loss = process.loss(scaled(hidden, hidden), scores)
+        loss = process.loss(rescale(hidden, hidden), scores)
         loss.backward()  # type: ignore[no-untyped-call]
         if stop(loss.detach()):
             return process

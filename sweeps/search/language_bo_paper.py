@@ -73,7 +73,7 @@ class LanguageBOPaper(Search):
     def _gains(self, history: Sequence[Observation], free: np.ndarray, draws: np.random.Generator) -> torch.Tensor:
         """Expected improvement of the candidates [free]."""
         tried = [observation.candidate for observation in history]
-        scores = standardised(filled_scores(history))
+        scores = standardise(filled_scores(history))
         projection = likelihood.Projection(self._encoder.width, draws)
         if self.token:
             tail = self._encoder.with_token(tried)
@@ -90,7 +90,7 @@ class LanguageBOPaper(Search):
             process = likelihood.fit(lambda: observed, scores, projection)
         with torch.no_grad():
             hidden = projection.hidden(observed)
-            features, candidates = (likelihood.scaled(part, hidden) for part in (hidden, projection.hidden(states)))
+            features, candidates = (likelihood.rescale(part, hidden) for part in (hidden, projection.hidden(states)))
             mean, variance = process.predict(features, scores, candidates)
         return improvement(mean, variance, float(scores.max()))
 
@@ -99,10 +99,10 @@ class LanguageBOPaper(Search):
         return Encoder(self._prompts, *self._source())
 
 
-def standardised(scores: Sequence[float]) -> torch.Tensor:
+def standardise(scores: Sequence[float]) -> torch.Tensor:
     """Scores [n] with zero mean and unit deviation (n − 1 in the denominator); of one score, or equal ones, 0.
 
-    >>> standardised([1.0, 3.0]).tolist()
+    >>> standardise([1.0, 3.0]).tolist()
     [-0.7071067811865475, 0.7071067811865475]
     """
     values = torch.tensor(scores, dtype=torch.float64)

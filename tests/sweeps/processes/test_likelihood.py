@@ -79,7 +79,7 @@ def test_fit_and_improvement_are_those_of_gpytorch_and_botorch():
 
     with torch.no_grad():
         hidden = projection.hidden(OBSERVED)
-        parts = (likelihood.scaled(part, hidden) for part in (hidden, projection.hidden(CANDIDATES)))
+        parts = (likelihood.rescale(part, hidden) for part in (hidden, projection.hidden(CANDIDATES)))
         features, candidates = parts
         mean, variance = process.predict(features, SCORES, candidates)
         posterior = reference.posterior(CANDIDATES[:, None])

@@ -11,7 +11,7 @@ from sweeps.bench import catalog
 from sweeps.processes import likelihood
 from sweeps.search import design
 from sweeps.search.base import Observation
-from sweeps.search.language_bo_paper import LanguageBOPaper, standardised
+from sweeps.search.language_bo_paper import LanguageBOPaper, standardise
 from sweeps.space import Space
 
 SPACE = Space(
@@ -29,7 +29,7 @@ def paper(loaded, source):
 
 
 def test_it_starts_from_one_random_candidate_and_reads_no_relations(paper):
-    config = catalog.configured("language_bo_paper")
+    config = catalog.method_config("language_bo_paper")
     assert (config["initial"], config["design"]) == (1, "random")
     first = {design.first(SPACE, "random", seed, 1)[0] for seed in range(20)}
     assert len(first) > 8
@@ -75,10 +75,10 @@ def test_the_question_is_the_largest_improvement_with_the_fitted_token(paper, mo
     assert float((token - start).norm()) > 1e-3  # it moved
     states = torch.cat([search._encoder.embed([candidate], token) for candidate in range(len(SPACE))]).double()
     tried = [observation.candidate for observation in HISTORY]
-    scores = standardised([observation.score for observation in HISTORY])
+    scores = standardise([observation.score for observation in HISTORY])
     with torch.no_grad():
         hidden = fitted["projection"].hidden(states)
-        z = likelihood.scaled(hidden, hidden[tried])
+        z = likelihood.rescale(hidden, hidden[tried])
         mean, variance = (part.numpy() for part in fitted["process"].predict(z[tried], scores, z))
     above, deviation = mean - float(scores.max()), np.sqrt(variance)
     gains = above * norm.cdf(above / deviation) + deviation * norm.pdf(above / deviation)
