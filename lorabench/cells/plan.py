@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 
 from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
-from lorabench.cells.session import current
+from lorabench.cells.session import Session, current
 from lorabench.errors import UserError
 from lorabench.files import digest
 from lorabench.models.devices import resolve_device, resolve_dtype
+from lorabench.models.fingerprint import fingerprint
 from lorabench.models.shapes import linear_shapes
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_lr
@@ -54,10 +55,24 @@ def preflight(configs: Sequence[DictConfig], expected: Callable[[], Sequence[Dic
     if only_plan:
         print(describe(cells, None if expected is None else [Cell.of(cfg, session) for cfg in expected()]))
         return False
+    _load_each_model(cells, session)
     if expected is None and len(cells) > 1:
         files = {cell.folder / "record.json" for cell in cells}
         session.progress.sweep(len(files), finished=lambda: sum(file.exists() for file in files))
     return True
+
+
+def _load_each_model(cells: Sequence[Cell], session: Session) -> None:
+    """Load and try the models of those cells that are still to be trained, the first cell's last: it is kept for it.
+
+    Raises:
+        UserError: one cannot be loaded.
+    """
+    if len(cells) == 1:  # is about to do it itself
+        return
+    models = {fingerprint(cell.model): cell for cell in reversed(cells) if cell.record() is None}
+    for cell in models.values():
+        cell.base()
 
 
 def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> str:

@@ -85,6 +85,8 @@ class Generator(ABC):
             UserError: a prompt that fills the model alone.
         """
         longest = max(lengths, default=0)
+        if min(lengths, default=1) == 0:
+            raise UserError("a prompt has no token; give it a text")
         if longest >= max_length:
             raise UserError(
                 f"a prompt of {longest} tokens leaves no room for an answer in the {max_length} that the model takes"

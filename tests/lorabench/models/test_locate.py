@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lorabench.errors import UserError
-from lorabench.models.locate import fingerprint, locate
+from lorabench.models.fingerprint import fingerprint
+from lorabench.models.locate import locate
 from lorabench.schema import PACKAGE, ModelConfig
 
 CHECKPOINT = PACKAGE / "tiny" / "checkpoint"
