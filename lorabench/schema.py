@@ -37,8 +37,8 @@ class ModelConfig:
     Which weights these are is told by ``models.fingerprint``, so that of all fields only the precision counts by itself.
 
     Attributes:
-        version: of the code that loads a model and turns texts into its tokens and back, raised whenever the same files would give
-            other results.
+        version: of the code that loads a model and turns texts into its tokens and back, raised whenever the same files would
+            give other results.
     """
 
     version: ClassVar[int] = 2

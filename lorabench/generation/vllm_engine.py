@@ -73,7 +73,7 @@ class Engine:
         adapters: Sequence[str] | None = None,
         report: Report | None = None,
     ) -> list[list[int]]:
-        """Greedy token ids of each prompt, up to its limit of new tokens, a token of ``ends`` or where a text of ``stop`` is there.
+        """Greedy token ids of each prompt, up to its limit of new tokens, a token of ``ends`` or a text of ``stop``.
 
         ``adapters`` names for each prompt the folder of a PEFT LoRA adapter to apply, of an engine made with ``enable_lora``.
         """

@@ -33,7 +33,7 @@ class Base:
     @property
     def vocabulary(self) -> int:
         """Number of tokens that have an embedding."""
-        return int(self.model.get_input_embeddings().weight.shape[0])
+        return len(self.model.get_input_embeddings().weight)  # type: ignore[arg-type]
 
     @property
     def ends(self) -> list[int]:
@@ -86,8 +86,8 @@ def check_ids(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, vocabulary
     if max(ids, default=0) >= vocabulary:
         token = tokenizer.convert_ids_to_tokens(max(ids))
         raise UserError(
-            f"a text holds the token {token!r} with id {max(ids)}, which was added to the tokenizer of {tokenizer.name_or_path}: the "
-            f"model has embeddings for {vocabulary} ids; leave it out of the text, or give a model that has it"
+            f"a text holds the token {token!r}, id {max(ids)}, which {tokenizer.name_or_path} adds to its tokenizer alone: "
+            f"the model has embeddings for {vocabulary} ids; leave it out of the text, or give a model that has it"
         )
 
 

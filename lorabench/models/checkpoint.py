@@ -51,7 +51,7 @@ def check_config(folder: Path) -> None:
     """Raise UserError unless ``config.json`` is of a plain model of a kind that transformers has."""
     if (folder / "adapter_config.json").exists():
         raise UserError(
-            f"{folder} holds an adapter (adapter_config.json), which would be loaded into the base unseen; merge it first, with "
+            f"{folder} holds an adapter (adapter_config.json), which would be loaded into the base unseen; merge it first, by "
             f"PeftModel.from_pretrained(base, DIR).merge_and_unload().save_pretrained(NEW), and give NEW; or remove its files"
         )
     config = read_json(folder / "config.json")
@@ -123,7 +123,7 @@ def weight_files(folder: Path) -> list[Path]:
         held = sorted(file.name for pattern in ("*.safetensors", "*.bin", "*.pt*", "*.gguf") for file in folder.glob(pattern))
         held_text = f", only {', '.join(held[:3])}" if held else ""
         raise UserError(
-            f"{folder} holds no model.safetensors{held_text}; convert the checkpoint: load it with transformers and save_pretrained"
+            f"{folder} holds no model.safetensors{held_text}; load the checkpoint with transformers and save_pretrained it"
         )
     shards = read_json(index).get("weight_map")
     if not isinstance(shards, dict) or not shards:

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -35,12 +36,13 @@ def converted(file: Path) -> Path:
     if folder.exists():
         return folder
     try:
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+        loading: Any = AutoModelForCausalLM.from_pretrained(
             file.parent, gguf_file=file.name, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, trust_remote_code=False)
     except Exception as error:  # of gguf, transformers and tokenizers
         raise UserError(f"{file} cannot be read as GGUF ({in_one_line(error)}); get it again") from error
+    loaded, report = loading
     if lost := sorted(report["missing_keys"]):
         raise UserError(f"{file} lacks {len(lost)} of the model's weights, such as {lost[0]}; get it again")
     # A model loaded from GGUF refuses save_pretrained; the same weights in a plain model do not.

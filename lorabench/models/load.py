@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ def load(spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Base:
 def _weights(source: Path, dtype: torch.dtype, kernel: str) -> Any:
     """The model with all of its weights from the checkpoint, and nothing else."""
     with _of(source, "cannot be loaded"):
-        model, report = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
             dtype=dtype,
             attn_implementation=kernel,
@@ -91,6 +90,7 @@ def _weights(source: Path, dtype: torch.dtype, kernel: str) -> Any:
             trust_remote_code=False,
             output_loading_info=True,
         )
+    model, report = loaded
     missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     if problem := _problem(missing, unexpected):
         raise UserError(
@@ -105,7 +105,7 @@ def _problem(missing: list[str], unexpected: list[str]) -> str | None:
         return None
     lacks = f"{len(missing)} of the model's weights are missing, such as {missing[0]}" if missing else ""
     has = f"{len(unexpected)} are none of its own, such as {unexpected[0]}" if unexpected else ""
-    prefix = commonprefix(unexpected).rpartition(".")[0]
+    prefix = unexpected[0].partition(".")[0] if unexpected else ""
     if unexpected and any(name.rpartition(".")[2] in QUANTISED for name in unexpected):
         has += " (scales of quantised weights)"
     elif missing and prefix and {name.removeprefix(f"{prefix}.") for name in unexpected} & set(missing):

@@ -22,8 +22,8 @@ def check(spec: ModelConfig) -> None:
         )
     if spec.hub and not spec.path and spec.weights != "random" and not re.fullmatch("[0-9a-f]{40}", str(spec.revision)):
         raise UserError(
-            f"model={spec.name}: model.revision={spec.revision} is no full commit (40 hex digits), and what another name stands for "
-            f"may move; https://huggingface.co/{spec.hub}/commits lists them"
+            f"model={spec.name}: model.revision={spec.revision} is no full commit (40 hex digits), and any other name may "
+            f"move; https://huggingface.co/{spec.hub}/commits lists them"
         )
     if spec.hub and spec.package and not spec.path:
         raise UserError(

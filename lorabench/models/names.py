@@ -18,7 +18,7 @@ STATED = ("model_type", "hidden_size", "intermediate_size", "num_hidden_layers",
 def named(model: dict[str, Any]) -> dict[str, Any]:
     """The config of a model whose weights come from elsewhere than the default's package, by their own name.
 
-    A folder or a hub id given without ``model=NAME`` stands on the default's yaml, of whose name, package and shape nothing holds.
+    A folder or a hub id given without ``model=NAME`` stands on the default's yaml, whose name, package and shape do not hold.
 
     >>> made = named({"name": "tiny", "package": "lorabench", "architecture": {"model_type": "llama"}, "path": "/models/mine"})
     >>> made["name"], made["package"], made["architecture"]
@@ -45,7 +45,8 @@ def check_name(spec: ModelConfig, config: Any) -> None:
     yaml = CONF / "model" / f"{spec.name}.yaml"
     stated: Any = spec.architecture
     if spec.path:
-        stated = OmegaConf.load(yaml).get("architecture") if yaml.is_file() else {}
+        stated = OmegaConf.to_container(OmegaConf.load(yaml)) if yaml.is_file() else {}
+        stated = stated.get("architecture")
     of_text = config.get_text_config()
     for key in STATED:
         present = config.model_type if key == "model_type" else getattr(of_text, key, None)

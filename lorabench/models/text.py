@@ -4,9 +4,9 @@ A prompt is what the tokenizer puts before a text, with the start token at most 
 behind it: a tokenizer that closes every text, with its end token or a separator, closes no prompt. An example is the ids of its
 prompt, those of its target, and one end token.
 
-So generation goes on from the very ids that training saw. Where prompt and target together have other tokens at their border than
-the prompt alone (``"a "`` and ``"b"`` against ``"a b"``), the prompt's own stand, and the target gets the tokens that it has
-behind a text with which it does not merge.
+So generation goes on from the very ids that training saw. Where prompt and target together have other tokens at their border
+than the prompt alone (``"a "`` and ``"b"`` against ``"a b"``), the prompt's own stand, and the target gets the tokens that it
+has behind a text with which it does not merge.
 """
 
 from collections.abc import Collection, Sequence
@@ -53,7 +53,7 @@ def completion(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], ids: S
         str(tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
         for tokens in (list(prompt), [*prompt, *answer])
     ]
-    return texts[1][len(commonprefix(texts)) :]
+    return texts[1][len(commonprefix(texts)) :]  # noqa: RUF071 (characters are wanted)
 
 
 def _plain(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -76,8 +76,8 @@ def _start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
         if framed[place : place + len(plain)] == plain:
             return framed[:place]
     raise UserError(
-        f"{tokenizer.name_or_path}: its tokenizer changes a text's tokens where it adds special ones, so that prompts cannot be "
-        "told from their frame; give another tokenizer"
+        f"{tokenizer.name_or_path}: its tokenizer gives a text other tokens where it adds special ones, so that prompts cannot "
+        "be told from their frame; give another tokenizer"
     )
 
 

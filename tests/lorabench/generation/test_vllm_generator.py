@@ -174,7 +174,7 @@ def test_the_models_own_limit_holds_whatever_the_setting(make, tiny, monkeypatch
     monkeypatch.setattr(tiny.model.config, "max_position_embeddings", 20)
     generator = make(max_model_len=4096)
     seen = []
-    monkeypatch.setattr(Engine, "generate", lambda self, prompts, limits, *_, **__: seen.append(limits) or [([5], "x")] * 2)
+    monkeypatch.setattr(Engine, "generate", lambda self, prompts, limits, *_, **__: seen.append(limits) or [[5]] * 2)
     prompts = ["Q:", "1 2 3 4 5 6 7 8"]
     lengths = [len(ids) for ids in tiny.tokenizer(prompts)["input_ids"]]
     for _ in range(2):
