@@ -54,7 +54,9 @@ def test_a_name_that_stands_for_another_architecture_is_refused(cell, copied, by
 def test_sizes_count_and_a_longer_context_does_not(cell, copied):
     """SmolLM2's name on a llama of other sizes, and on one of its sizes that takes longer texts."""
     folder = copied("any")
-    with pytest.raises(UserError, match=r"model=smollm2-135m has hidden_size=576, but .*any holds a model with hidden_size=128"):
+    with pytest.raises(
+        UserError, match=r"model=smollm2-135m has hidden_size=576, but .*any holds a model with hidden_size=128"
+    ):
         preflight([OmegaConf.create(cell("model=smollm2-135m", f"model.path={folder}").config)])
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 2048}))
