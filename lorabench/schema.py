@@ -34,8 +34,14 @@ def decides_by(what: Callable[[Any], Any]) -> dict[str, Any]:
 class ModelConfig:
     """A base model: where its weights come from and, for ``weights: random``, its shape.
 
-    Which weights these are is told by ``models.locate.fingerprint``, so that of all fields only the precision counts by itself.
+    Which weights these are is told by ``models.fingerprint``, so that of all fields only the precision counts by itself.
+
+    Attributes:
+        version: of the code that loads a model and turns texts into its tokens and back, raised whenever the same files would
+            give other results.
     """
+
+    version: ClassVar[int] = 2
 
     name: str = field(default=MISSING, metadata=KNOB)
     hub: str | None = field(default=None, metadata=KNOB)  # Hugging Face hub id

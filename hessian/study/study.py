@@ -22,6 +22,8 @@ from lorabench.files import digest, file_hash, read_json
 from lorabench.models import locate
 from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
+from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
+from lorabench.models.names import named
 from lorabench.models.shapes import linear_shapes
 from lorabench.records import legacy
 from lorabench.records.identity import part_identity
@@ -71,6 +73,7 @@ class Study:
         if self._cell is not None:
             config |= {key: self._cell[key] for key in ("model", "task", "trainer", "rank", "seed")}
             config["data_seed"] = self._cell.get("data_seed")  # records of before have none
+        config |= {"model": named(config["model"])}
         self.settings = settings(Config, config, "")
         self.hessian = settings(HessianConfig, config["hessian"], "hessian.")
         self.model = settings(ModelConfig, config["model"], "model.")
@@ -202,7 +205,7 @@ class Study:
         s = self.settings
         data = {} if s.data_seed is None else {"data_seed": s.data_seed}
         return data | {
-            "model": locate.fingerprint(self.model),
+            "model": {"fingerprint": fingerprint(self.model), "version": ModelConfig.version},
             "max_length": self.trainer.max_length,
             "rank": s.rank,
             "seed": s.seed,
@@ -231,7 +234,8 @@ class Study:
         if file.exists() or legacy.changed_part(identity):
             return file
         task = legacy.legacy_task(self.settings.task, self.task.fingerprint())
-        earlier = folder / f"{digest(self._common | {'task': task, 'variant': node, 'name': name})}.json"
+        parts = {"model": fingerprint_of_schema_1(self.model), "task": task, "variant": node, "name": name}
+        earlier = folder / f"{digest(self._common | parts)}.json"
         return earlier if earlier.exists() else file
 
     def _check(self) -> None:

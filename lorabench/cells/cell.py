@@ -15,7 +15,8 @@ from lorabench.files import digest, read_json
 from lorabench.generation.base import Generator
 from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
-from lorabench.models.locate import fingerprint
+from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
+from lorabench.models.names import named
 from lorabench.probes.base import Probe
 from lorabench.records import legacy
 from lorabench.records.identity import identity
@@ -52,7 +53,8 @@ class Cell:
         except MissingMandatoryValue as error:
             raise UserError(f"{error.full_key} has no value; give it in its yaml, or as {error.full_key}=VALUE") from error
         assert isinstance(resolved, dict)
-        return cls({str(key): value for key, value in resolved.items() if key != "hydra"}, session)
+        config = {str(key): value for key, value in resolved.items() if key != "hydra"}
+        return cls(config | {"model": named(config["model"])}, session)
 
     @cached_property
     def settings(self) -> Config:
@@ -144,7 +146,7 @@ class Cell:
     def folder(self) -> Path:
         """Where the cell lives: under its id, or under that of schema 1 where it was trained then."""
         output = Path(self.settings.output_dir)
-        earlier = output / legacy.legacy_id(self.config, self.identity)
+        earlier = output / legacy.legacy_id(self.config, self.identity, fingerprint_of_schema_1(self.model))
         if (output / self.id).exists():
             return output / self.id
         if _unfinished(read_json(earlier / "record.json")):

@@ -16,6 +16,7 @@ from lorabench.cells.session import current
 from lorabench.errors import UserError
 from lorabench.files import digest
 from lorabench.models.devices import resolve_device, resolve_dtype
+from lorabench.models.fingerprint import fingerprint
 from lorabench.models.shapes import linear_shapes
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_lr
@@ -38,7 +39,9 @@ FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, s
 EFFICIENCY = 0.35  # share of the matrix-product speed that a training step reaches
 
 
-def preflight(configs: Sequence[DictConfig], expected: Callable[[], Sequence[DictConfig]] | None = None) -> bool:
+def preflight(
+    configs: Sequence[DictConfig], expected: Callable[[], Sequence[DictConfig]] | None = None, elsewhere: bool = False
+) -> bool:
     """Check the whole grid before its first cell; return whether to run it.
 
     With ``plan=true`` it prints the plan and returns False; then weights and data need not be at hand.
@@ -46,6 +49,8 @@ def preflight(configs: Sequence[DictConfig], expected: Callable[[], Sequence[Dic
     Args:
         configs: of the grid's cells, or of some that show every value of a search.
         expected: of a search, gives configs of as many cells as it will run, like those that it will choose.
+        elsewhere: whether cells run in processes of their own, on other machines perhaps: then models are looked through here,
+            but not loaded. Each cell tries its model before it trains.
 
     Raises:
         UserError: a cell cannot work; the line names the cell.
@@ -68,10 +73,23 @@ def preflight(configs: Sequence[DictConfig], expected: Callable[[], Sequence[Dic
     if only_plan:
         print(describe(cells, None if expected is None else [Cell.of(cfg, session) for cfg in expected()]))
         return False
+    if len(cells) > 1 and not elsewhere:
+        _load_each_model(cells)
     if expected is None and len(cells) > 1:
         files = {cell.folder / "record.json" for cell in cells}
         session.progress.sweep(len(files), finished=lambda: sum(file.exists() for file in files))
     return True
+
+
+def _load_each_model(cells: Sequence[Cell]) -> None:
+    """Load and try the models of those cells that are still to be trained, the first one's last: it is kept.
+
+    Raises:
+        UserError: one cannot be loaded.
+    """
+    models = {fingerprint(cell.model): cell for cell in reversed(cells) if cell.record() is None}
+    for cell in models.values():
+        cell.base()
 
 
 def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> str:

@@ -13,7 +13,7 @@ from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.errors import UserError
 from lorabench.files import locked, read_json, write_json
-from lorabench.models.locate import fingerprint
+from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
 from lorabench.records import SCHEMA_VERSION
 from lorabench.terminal.bars import note
@@ -114,7 +114,7 @@ class Finish:
     def _answer(self, record: Record) -> list[Row] | None:
         """Train and generate; the record gets everything but the scores. None for a run that diverged, whose scores are 0."""
         cell, base = self.cell, self.cell.base()
-        record["model"] = model_state(cell.model, fingerprint(cell.model))
+        record["model"] = model_state(cell.model, fingerprint(cell.model)) | base.state
         record["device"] = device_state(base.device, base.model.dtype)
         data = prepare_data(cell, base)
         record["base"] = untouched_scores(cell, base)

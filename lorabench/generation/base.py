@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from lorabench.errors import PromptTooLong
+from lorabench.errors import PromptTooLong, UserError
 from lorabench.models.base import Base
 from lorabench.terminal.bars import note
 
@@ -89,6 +89,8 @@ class Generator(ABC):
             PromptTooLong: a prompt that fills the model alone.
         """
         longest = max(lengths, default=0)
+        if min(lengths, default=1) == 0:
+            raise UserError("a prompt has no token; give it a text")
         if longest >= max_length:
             text = f"a prompt of {longest} tokens leaves no room for an answer in the {max_length} that the model takes"
             raise PromptTooLong(text, list(lengths).index(longest))

@@ -18,8 +18,10 @@ from safetensors.torch import save_file
 from lorabench.errors import PromptTooLong, UserError
 from lorabench.generation import canary
 from lorabench.generation.base import Generator
+from lorabench.generation.stops import cut
 from lorabench.generation.vllm_engine import Engine, EngineDied, EngineError, environment
 from lorabench.models.base import Base
+from lorabench.models.text import completion
 from lorabench.schema import KNOB
 from lorabench.terminal.bars import answers_bar, note
 
@@ -41,7 +43,7 @@ class VLLMGenerator(Generator):
         enforce_eager: no CUDA graphs and no compilation: a start faster by minutes, slower decoding; None: on CPUs only.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     name: str
     # What does not fit is refused, not cut, so that the length decides nothing; where it does, ``LMEvalGenerator`` says so.
@@ -98,8 +100,8 @@ class VLLMGenerator(Generator):
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Greedy completions, in the prompts' order."""
         assert self._base is not None
-        tokenizer = self._base.tokenizer
-        encoded = tokenizer(list(prompts))["input_ids"]
+        tokenizer, ends = self._base.tokenizer, self._base.ends
+        encoded = self._base.prompt_ids(prompts)
         limits = self.answer_limits([len(ids) for ids in encoded], max_new_tokens, self._base.max_length)
         wholes = [len(ids) + limit for ids, limit in zip(encoded, limits, strict=True)]
         longest = max(wholes, default=0)
@@ -110,13 +112,13 @@ class VLLMGenerator(Generator):
                 wholes.index(longest),
             )
 
-        def ask(engine: Engine) -> list[tuple[list[int], str]]:
+        def ask(engine: Engine) -> list[list[int]]:
             with answers_bar(len(prompts)) as finished:
-                return engine.generate(encoded, limits, stop, tokenizer.eos_token_id, report=finished)
+                return engine.generate(encoded, limits, stop, ends, report=finished)
 
-        # With stop texts the engine decodes as it goes, and cuts; else the tokenizer does what it does for transformers.
-        outputs = self._with_weights(ask)
-        return [text if stop else str(tokenizer.decode(ids, skip_special_tokens=True)) for ids, text in outputs]
+        # The engine only ends at stop texts: what is decoded and cut here is so as with transformers.
+        answers = self._with_weights(ask)
+        return [cut(completion(tokenizer, ids, new, ends), stop) for ids, new in zip(encoded, answers, strict=True)]
 
     @property
     def max_length(self) -> int:
@@ -272,7 +274,7 @@ class VLLMGenerator(Generator):
 
     def _read(self, engine: Engine, state: dict[str, torch.Tensor]) -> canary.Reading:
         assert self._base is not None
-        (logs,) = engine.prompt_logs([self._base.tokenizer(canary.TEXT)["input_ids"]])
+        (logs,) = engine.prompt_logs(self._base.prompt_ids([canary.TEXT]))
         return canary.Reading([log for log, _ in logs], canary.sample(state, self._base.model.dtype))
 
 

@@ -70,16 +70,15 @@ class Engine:
         prompts: Sequence[Sequence[int]],
         limits: Sequence[int],
         stop: Sequence[str],
-        end: int,
+        ends: Sequence[int],
         adapters: Sequence[str] | None = None,
         report: Report | None = None,
-    ) -> list[tuple[list[int], str]]:
-        """Greedy token ids and text of each prompt, up to its limit of new tokens, the token ``end`` or a text of ``stop``.
+    ) -> list[list[int]]:
+        """Greedy token ids of each prompt, up to its limit of new tokens, a token of ``ends`` or a text of ``stop``.
 
-        The text is made only where there are stop texts. ``adapters`` names for each prompt the folder of a PEFT LoRA adapter
-        to apply, of an engine made with ``enable_lora``.
+        ``adapters`` names for each prompt the folder of a PEFT LoRA adapter to apply, of an engine made with ``enable_lora``.
         """
-        return self._ask("generate", prompts, limits, list(stop), end, adapters, report=report)
+        return self._ask("generate", prompts, limits, list(stop), list(ends), adapters, report=report)
 
     def prompt_logs(self, prompts: Sequence[Sequence[int]], report: Report | None = None) -> list[list[tuple[float, int]]]:
         """Log-probability and rank (1 is the likeliest) of each token of each prompt but the first."""

@@ -8,7 +8,7 @@ from omegaconf import MISSING as OPEN
 
 from lorabench.errors import UserError
 from lorabench.records.code import code_of
-from lorabench.schema import Config, TrainerConfig
+from lorabench.schema import Config, ModelConfig, TrainerConfig
 
 HYDRAS = ("_target_", "_convert_", "_recursive_", "_partial_")
 """Keys of a node that are Hydra's own; positional ``_args_`` are settings."""
@@ -19,11 +19,11 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
 
     Args:
         config: resolved, as composed by Hydra.
-        model_fingerprint: see ``models.locate.fingerprint``.
+        model_fingerprint: see ``models.fingerprint``.
         data_fingerprint: see ``Task.fingerprint``.
     """
     kept = decisive(config, Config)
-    kept["model"]["fingerprint"] = model_fingerprint
+    kept["model"] |= {"fingerprint": model_fingerprint, "version": ModelConfig.version}
     kept["trainer"]["version"] = TrainerConfig.version
     if drops(config["variant"]):
         kept["trainer"]["dropout_version"] = TrainerConfig.dropout_version

@@ -18,17 +18,18 @@ SAME = {"lorabench.tasks.base.Task": 2}
 """Later versions that change nothing by themselves: tasks that it splits otherwise have later versions, too."""
 
 
-def legacy_id(config: dict[str, Any], identity: dict[str, Any]) -> str:
+def legacy_id(config: dict[str, Any], identity: dict[str, Any], model_fingerprint: str) -> str:
     """The id that schema 1 gave to a cell.
 
     Args:
         config: of the cell, with every key.
-        identity: of schema 2, which knows what data and model are.
+        identity: of schema 2, which knows what the data are.
+        model_fingerprint: see ``models.fingerprint.fingerprint_of_schema_1``.
     """
     old = {key: value for key, value in config.items() if key in Config.__dataclass_fields__ and key not in KNOBS}
     if old["data_seed"] is None:
         del old["data_seed"]
-    old["model"] = {"fingerprint": identity["model"]["fingerprint"], "dtype": config["model"]["dtype"]}
+    old["model"] = {"fingerprint": model_fingerprint, "dtype": config["model"]["dtype"]}
     old["task"] = legacy_task(config["task"], identity["task"]["fingerprint"])
     old["trainer"] = {key: value for key, value in config["trainer"].items() if key not in TRAINER_KNOBS}
     old["evaluator"] = _evaluator(config["evaluator"])
@@ -49,8 +50,9 @@ def changed_part(identity: dict[str, Any]) -> str | None:
     for name in ("task", "variant", "evaluator", "subset", "samples"):
         if name in identity and not _unchanged(identity[name]):
             return f"{name}={identity[name].get('name')}"
-    trainer = {"version": 1} | identity.get("trainer", {})
-    return "dropout" if "dropout_version" in trainer else None if trainer["version"] == 1 else "trainer"
+    if "dropout_version" in identity.get("trainer", {}):
+        return "dropout"
+    return next((name for name in ("trainer", "model") if identity.get(name, {}).get("version", 1) != 1), None)
 
 
 def present_config(config: dict[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,8 @@ class SearchSweeper(CellSweeper):
             print(
                 f"hydra.sweeper.parallel={self.parallel}: one after another, unless hydra/launcher is another", file=sys.stderr
             )
-        if not self.preflight(configs, expected=partial(self._expected, fixed, space)):
+        expected = partial(self._expected, fixed, space)
+        if not self.preflight(configs, expected=expected, elsewhere=not self.rounds.one_by_one):
             return None
         method.check()  # may fetch what the method needs, which a plan does not
         with held(self.journal_file):
