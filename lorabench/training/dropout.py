@@ -101,9 +101,9 @@ def _of_base(model: Any) -> Iterator[torch.nn.Module]:
     """The modules that the base had before the adapters came: PEFT puts a layer's own parts beside ``base_layer``."""
     base = model.get_base_model()
     beside = set()
-    for layer in base.modules():
-        if isinstance(layer, BaseTunerLayer):
-            beside |= {part for name, part in layer.named_modules() if name.partition(".")[0] != "base_layer"}
+    layers: list[Any] = [module for module in base.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        beside |= {part for name, part in layer.named_modules() if name.partition(".")[0] != "base_layer"}
     return (module for module in base.modules() if module not in beside)
 
 
