@@ -34,7 +34,7 @@ Keys and defaults (conf/hessian.yaml; groups model, task and trainer as for pyth
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line: a user's mistake ends in one line and exit code 2."""
-    from lorabench.terminal.mistakes import explained
+    from lorabench.terminal.mistakes import explain
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("hessian: interrupted; the same command goes on after the blocks that have records", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        line = explained(error, CONF, "hessian")
+        line = explain(error, CONF, "hessian")
         if os.environ.get("HYDRA_FULL_ERROR") == "1" or line is None:
             raise
         print(f"hessian: {line}", file=sys.stderr)
@@ -68,7 +68,9 @@ def _measure(words: list[str]) -> None:
 
     let_import(words)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        study = Study(composed(without_config_dirs(words)), current(), [f"file://{folder}" for folder in config_dirs(words)])
+        study = Study(
+            compose_config(without_config_dirs(words)), current(), [f"file://{folder}" for folder in config_dirs(words)]
+        )
         unused = [word for word in words if study.trained and word.partition("=")[0].split(".")[0] in OF_THE_CELL]
         if unused:
             note(f"not used, since the cell of hessian.checkpoint has its own: {' '.join(unused)}")
@@ -82,7 +84,7 @@ def _measure(words: list[str]) -> None:
     print(f"records: {folder}; python -m analysis table {shlex.quote(folder)} --kind sharpness shows them")
 
 
-def composed(words: Sequence[str]) -> "DictConfig":
+def compose_config(words: Sequence[str]) -> "DictConfig":
     """The config of a command line; ``layers=0,2`` means the list, since nothing is swept here."""
     from hydra import compose
 

@@ -73,7 +73,7 @@ def _other(module: str) -> None:
 
 
 def _cells() -> None:
-    from lorabench.terminal.mistakes import explained
+    from lorabench.terminal.mistakes import explain
 
     let_import(sys.argv[1:])
     traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -87,7 +87,7 @@ def _cells() -> None:
     except BrokenPipeError:
         raise
     except Exception as error:
-        line = explained(error, schema.CONF)
+        line = explain(error, schema.CONF)
         if traceback or line is None:
             raise
         _leave(UserError(line))

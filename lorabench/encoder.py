@@ -67,7 +67,7 @@ class Frozen:
             assert isinstance(spec, ModelConfig)
             return spec
         if packaged.is_file():
-            return _packaged(**yaml.safe_load(packaged.read_text()))
+            return _packaged_spec(**yaml.safe_load(packaged.read_text()))
         hub, _, revision = str(self.model).partition("@")
         if "/" in hub and revision:
             return ModelConfig(name=hub, hub=hub, revision=revision)
@@ -105,7 +105,7 @@ def _read(encoder: Frozen) -> tuple[Any, Any, str, int]:
     return model, tokenizer, fingerprint(spec), limit
 
 
-def _packaged(name: str, package: str, folder: str, install: str) -> ModelConfig:
+def _packaged_spec(name: str, package: str, folder: str, install: str) -> ModelConfig:
     """The checkpoint that an installed Python package carries."""
     spec = importlib.util.find_spec(package)
     for root in (spec.submodule_search_locations or []) if spec else []:

@@ -98,7 +98,7 @@ class Config:
     when_busy: str = field(default="wait", metadata=CONTROL)  # wait | defer: a cell that another process is training
 
 
-def unrecorded(cls: type) -> set[str]:
+def unrecorded_fields(cls: type) -> set[str]:
     """Names of the fields of a schema class that a record leaves out."""
     return {f.name for f in fields(cls) if f.metadata.get("recorded") is False}
 

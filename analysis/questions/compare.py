@@ -12,6 +12,7 @@ from analysis.read.options import SETTING, short
 from analysis.stats import ALPHA
 from analysis.stats.curves import same_lr, seed_means
 from analysis.stats.equivalence import holm
+from analysis.style.notes import published
 from analysis.style.numbers import format_lr, number
 from analysis.style.rendering import Block, render
 from analysis.style.settings import model_and_task
@@ -22,7 +23,7 @@ CELL = [key for key in SETTING if key not in ("source", "options")] + ["options"
 MEANS = -1
 """Seed of a row that is a mean over seeds."""
 
-OF_DATA = ("data_seed", "samples")
+OF_DATA = ("data_seed", "sampling")
 """Columns that say which data a cell's seeds share, where they do."""
 
 
@@ -68,6 +69,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     cells["p"] = holm(cells["p"].tolist())
     cells.attrs["alone"] = tuple(sum(map(len, of_side.values())) - matched for of_side in (left, right))
     cells.attrs["unlike"] = sorted(unlike)
+    cells.attrs["notes"] = [*a.attrs.get("scores", []), *published([*a["source"], *b["source"]])]
     cells.attrs["spreads"] = (_spread(a), _spread(b)) if means else ()
     return cells
 
@@ -76,7 +78,7 @@ def _spread(frame: pd.DataFrame) -> str:
     """What differs between the seeds of these cells, and so what noise their ± holds."""
     drawn = "initialisation and dropout"
     if (frame["seed"] == MEANS).any():
-        return "initialisation alone (the paper's seeds share samples and order)"
+        return "initialisation alone, if the variant draws one (the paper's seeds share samples and order)"
     fixed = frame["data_seed"].notna() if "data_seed" in frame else pd.Series(False, frame.index)
     if fixed.all():
         return f"{drawn} (data_seed is one for all seeds)"
@@ -154,6 +156,7 @@ def text(cells: pd.DataFrame, names: tuple[str, str]) -> str:
         if values:
             remarks.append(f"Other {name}: {'; '.join(values[:3])}{' …' if len(values) > 3 else ''}.")
     notes = [f"p is corrected for {len(cells) - untested} cells; listed below {ALPHA:g}.", *_noise(cells)]
+    notes += cells.attrs["notes"]
     if spreads := cells.attrs["spreads"]:
         notes.append(f"± over seeds is noise of, A: {spreads[0]}; B: {spreads[1]}.")
     rows = rows or [["none", "", "", "", "", "", "", ""]]

@@ -19,7 +19,7 @@ from lorabench.models.locate import fingerprint
 from lorabench.probes.base import Probe
 from lorabench.records import legacy
 from lorabench.records.identity import identity
-from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded
+from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded_fields
 from lorabench.subsets.base import Subset
 from lorabench.tasks.base import Task
 from lorabench.terminal.formats import format_lr
@@ -124,7 +124,7 @@ class Cell:
     @property
     def recorded_config(self) -> dict[str, Any]:
         """The config without what says how a process goes about it."""
-        return {key: value for key, value in self.config.items() if key not in unrecorded(Config)}
+        return {key: value for key, value in self.config.items() if key not in unrecorded_fields(Config)}
 
     @cached_property
     def identity(self) -> dict[str, Any]:

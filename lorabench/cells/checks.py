@@ -44,6 +44,8 @@ def check(cell: Cell, resources: bool = True) -> None:
         raise UserError(f"train_samples={samples} is more than the {available} that task={cell.task.name} has")
     if not cell.task.test_examples():
         raise UserError(f"task={cell.task.name} has no test problem")
+    if cell.task.contamination:
+        cell.session.note_once(cell.task.contamination)
 
 
 def _check_axes(cell: Cell) -> None:

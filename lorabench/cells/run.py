@@ -91,17 +91,17 @@ class Finish:
             if record is None or rows is None:
                 record = _new_record(self.cell)
                 with deterministic():  # training, and the answers of base and cell in this process (vLLM's is its own)
-                    rows = self._answered(record)
+                    rows = self._answer(record)
             else:
                 config = record["config"] | {"task": self.cell.config["task"]}
                 record |= {"config": config, "rescored": scored_now()}
             if rows is not None:
-                self._scored(record, rows)
+                self._score(record, rows)
         except Exception as error:
             self.cell.session.forget_base()  # a failure may have left it half changed
             traceback.clear_frames(error.__traceback__)  # they hold it
             if not isinstance(error, UserError):
-                record = _failed(record or _new_record(self.cell), error)
+                record = _failure(record or _new_record(self.cell), error)
                 _write(self.file, record)
                 self.follower.finish(record)
             raise
@@ -111,7 +111,7 @@ class Finish:
         self.follower.finish(record)
         return record
 
-    def _answered(self, record: Record) -> list[Row] | None:
+    def _answer(self, record: Record) -> list[Row] | None:
         """Train and generate; the record gets everything but the scores. None for a run that diverged, whose scores are 0."""
         cell, base = self.cell, self.cell.base()
         record["model"] = model_state(cell.model, fingerprint(cell.model))
@@ -131,7 +131,7 @@ class Finish:
         write_json(self.pending, record)
         return answered.rows
 
-    def _scored(self, record: Record, rows: list[Row]) -> None:
+    def _score(self, record: Record, rows: list[Row]) -> None:
         try:
             score_cell(self.cell, record, rows)
         except UserError as error:
@@ -165,7 +165,7 @@ def _new_record(cell: Cell) -> Record:
     }
 
 
-def _failed(record: Record, error: Exception) -> Record:
+def _failure(record: Record, error: Exception) -> Record:
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     return record | {"status": "failed", "metrics": None, "error": reason, "traceback": traceback.format_exc()}
 

@@ -148,7 +148,7 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
         )
         loss = None if training.diverged else validation_loss(cell, base, adapted)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
-    merged = None if training.diverged else _merged(cell, adapted, changes, trained)
+    merged = None if training.diverged else _merge(cell, adapted, changes, trained)
     parameters = sum(p.numel() for p in trained.values())
     variant.detach(adapted)
     base.restore()
@@ -156,7 +156,7 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
     return Trained(training, parameters, memory.peak(base.device), merged, loss, probed)
 
 
-def _merged(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
+def _merge(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
     """The merged weights in main memory; with ``save_adapter`` the cell's folder gets the adapter, or them in its place."""
     outside = changes.outside_adapters()
     merged = outside | cell.variant.merged(adapted)

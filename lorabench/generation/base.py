@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from lorabench.errors import UserError
+from lorabench.errors import PromptTooLong
 from lorabench.models.base import Base
 from lorabench.terminal.bars import note
 
@@ -86,13 +86,12 @@ class Generator(ABC):
         No generator goes beyond the length that a model was made for, so that all give the same answers. A user reads so once.
 
         Raises:
-            UserError: a prompt that fills the model alone.
+            PromptTooLong: a prompt that fills the model alone.
         """
         longest = max(lengths, default=0)
         if longest >= max_length:
-            raise UserError(
-                f"a prompt of {longest} tokens leaves no room for an answer in the {max_length} that the model takes"
-            )
+            text = f"a prompt of {longest} tokens leaves no room for an answer in the {max_length} that the model takes"
+            raise PromptTooLong(text, list(lengths).index(longest))
         if longest + max_new_tokens > max_length:
             text = (
                 f"the model takes {max_length} tokens: where a prompt leaves fewer than {max_new_tokens}, its answer ends there"

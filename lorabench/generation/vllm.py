@@ -15,7 +15,7 @@ from typing import ClassVar, TypeVar
 import torch
 from safetensors.torch import save_file
 
-from lorabench.errors import UserError
+from lorabench.errors import PromptTooLong, UserError
 from lorabench.generation import canary
 from lorabench.generation.base import Generator
 from lorabench.generation.vllm_engine import Engine, EngineDied, EngineError, environment
@@ -101,11 +101,13 @@ class VLLMGenerator(Generator):
         tokenizer = self._base.tokenizer
         encoded = tokenizer(list(prompts))["input_ids"]
         limits = self.answer_limits([len(ids) for ids in encoded], max_new_tokens, self._base.max_length)
-        longest = max((len(ids) + limit for ids, limit in zip(encoded, limits, strict=True)), default=0)
+        wholes = [len(ids) + limit for ids, limit in zip(encoded, limits, strict=True)]
+        longest = max(wholes, default=0)
         if longest > self._limit:  # cut answers would be other results than those of another generator
-            raise UserError(
+            raise PromptTooLong(
                 f"a prompt and {max_new_tokens} new tokens do not fit: {longest} together; "
-                f"raise {self.key}.max_model_len={self.max_model_len}"
+                f"raise {self.key}.max_model_len={self.max_model_len}",
+                wholes.index(longest),
             )
 
         def ask(engine: Engine) -> list[tuple[list[int], str]]:

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lorabench.files import cache_dir, file_hash
 
 
-def converted(file: Path) -> Path:
+def convert(file: Path) -> Path:
     """Return a folder with the dequantised float32 checkpoint and tokenizer of a GGUF file, made on the first call."""
     folder = cache_dir("models") / file_hash(file)[:16]
     if folder.exists():

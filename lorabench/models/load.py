@@ -1,4 +1,4 @@
-"""Loading a base model, frozen, in the precision of the papers' runs."""
+"""Loading a base model, frozen, in the precision that paper 1 describes (docs/papers.md)."""
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -6,7 +6,7 @@ from transformers.utils import logging
 
 from lorabench.models import attention
 from lorabench.models.base import Base
-from lorabench.models.gguf import converted
+from lorabench.models.gguf import convert
 from lorabench.models.locate import locate
 from lorabench.models.shapes import architecture_config, in_float32
 from lorabench.schema import ModelConfig
@@ -26,12 +26,12 @@ def load(spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Base:
     else:
         source = locate(spec)
         if source.is_file():
-            source = converted(source)
+            source = convert(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=kernel)
         tokenizer = AutoTokenizer.from_pretrained(source)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if dtype == torch.bfloat16:
+    if dtype == torch.bfloat16:  # as PiSSA's training code asks for, before DeepSpeed casts all to bfloat16
         for name, module in model.named_modules():
             if in_float32(name):
                 module.float()

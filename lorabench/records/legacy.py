@@ -14,6 +14,9 @@ MEASURES = ("tasks", "limit", "num_fewshot")
 TASK_VERSIONS = {"arithmetic": 1, "chat": 1, "code": 2, "commonsense": 1, "instruct": 1, "math": 3}
 """Of the shipped tasks when schema 2 came; every other part had version 1."""
 
+SAME = {"lorabench.tasks.base.Task": 2}
+"""Later versions that change nothing by themselves: tasks that it splits otherwise have later versions, too."""
+
 
 def legacy_id(config: dict[str, Any], identity: dict[str, Any]) -> str:
     """The id that schema 1 gave to a cell.
@@ -31,7 +34,7 @@ def legacy_id(config: dict[str, Any], identity: dict[str, Any]) -> str:
     old["evaluator"] = _evaluator(config["evaluator"])
     if config["train_fraction"] == 1:
         del old["train_fraction"]
-        if "samples" not in identity:
+        if "sampling" not in identity:
             del old["subset"]
     return digest(old)
 
@@ -43,7 +46,7 @@ def legacy_task(node: dict[str, Any], fingerprint: str) -> dict[str, Any]:
 
 def changed_part(identity: dict[str, Any]) -> str | None:
     """The part whose code schema 1 did not know, or that has changed since; None where the id of schema 1 says enough."""
-    for name in ("task", "variant", "evaluator", "subset", "samples"):
+    for name in ("task", "variant", "evaluator", "subset", "sampling"):
         if name in identity and not _unchanged(identity[name]):
             return f"{name}={identity[name].get('name')}"
     trainer = {"version": 1} | identity.get("trainer", {})
@@ -59,7 +62,8 @@ def present_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def _unchanged(part: dict[str, Any]) -> bool:
     target = part["_target_"]
-    versions = {name: TASK_VERSIONS.get(part.get("name", ""), 1) if name == target else 1 for name in part["code"]}
+    versions = {name: SAME.get(name, 1) for name in part["code"]}
+    versions[target] = TASK_VERSIONS.get(part.get("name", ""), 1)
     return part["code"] == versions and all(map(_unchanged, _parts(part)))
 
 

@@ -13,7 +13,7 @@ from yaml import YAMLError
 from lorabench.errors import UserError, nearest
 
 
-def explained(error: BaseException, conf: Path, config: str = "config") -> str | None:
+def explain(error: BaseException, conf: Path, config: str = "config") -> str | None:
     """One line for an error that the user can mend, None for any other (a bug, whose traceback is wanted).
 
     Args:

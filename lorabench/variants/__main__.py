@@ -14,7 +14,7 @@ from lorabench.contributed import config_dirs, let_import
 from lorabench.errors import UserError
 from lorabench.models.shapes import linear_shapes
 from lorabench.schema import CONF, register
-from lorabench.terminal.mistakes import explained
+from lorabench.terminal.mistakes import explain
 from lorabench.variants.base import Variant
 
 
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         let_import(words)
         described = rows(chosen.model, chosen.rank, config_dirs(words))
     except Exception as error:
-        line = explained(error, CONF)
+        line = explain(error, CONF)
         if line is None:
             raise
         print(f"lorabench: {line}", file=sys.stderr)

@@ -23,8 +23,9 @@ class LoRAGA(LoRA):
 
     The samples are the first of the cell's own subset, so another seed (or data_seed) has another start; paper 1's code takes
     one start, from the first rows of the data set, for all seeds, as subset=first does. The scale c depends on the output size
-    m alone, and Σ does not enter.
-    s = alpha / rank as for the other variants of paper 1's runs, which this follows in everything else too.
+    m alone, and Σ does not enter. s = alpha / rank as for the other variants. G is the gradient of training's own loss, the
+    mean over all target tokens, in float32; paper 1's code averages the means of 16 batches of two in bfloat16, on targets
+    without their line end (docs/papers.md).
 
     Attributes:
         gamma: γ; the larger, the smaller the start.

@@ -28,7 +28,7 @@ output_type: multiple_choice
 doc_to_text: "{{question}}"
 doc_to_target: right
 doc_to_choice: "{{choices}}"
-metric_list: [{metric: acc}, {metric: acc_norm}]
+metric_list: [{metric: acc}, {metric: acc_norm}, {metric: brier_score}]
 metadata: {version: 3}
 """
 OPEN = """
@@ -178,6 +178,8 @@ def test_results_equal_those_of_lm_evals_own_model(tiny, reference, folder):
     assert results["lm_eval"]["own_open"]["exact_match"] == 0.5
     assert 0.3 < results["lm_eval"]["own_choice"]["acc"] < 0.7
     assert results["lm_eval"]["own_choice"]["version"] == 3
+    assert results["lm_eval"]["own_choice"]["lower_is_better"] == ["brier_score"]
+    assert "lower_is_better" not in results["lm_eval"]["own_open"]
     assert results["lm_eval_version"].startswith("0.")
     assert results["lm_eval_max_length"] == 1024
     json.dumps(results)
