@@ -23,7 +23,7 @@ CELL = [key for key in SETTING if key not in ("source", "options")] + ["options"
 MEANS = -1
 """Seed of a row that is a mean over seeds."""
 
-OF_DATA = ("data_seed", "samples")
+OF_DATA = ("data_seed", "sampling")
 """Columns that say which data a cell's seeds share, where they do."""
 
 
@@ -78,7 +78,7 @@ def _spread(frame: pd.DataFrame) -> str:
     """What differs between the seeds of these cells, and so what noise their ± holds."""
     drawn = "initialisation and dropout"
     if (frame["seed"] == MEANS).any():
-        return "initialisation alone (the paper's seeds share samples and order)"
+        return "initialisation alone, if the variant draws one (the paper's seeds share samples and order)"
     fixed = frame["data_seed"].notna() if "data_seed" in frame else pd.Series(False, frame.index)
     if fixed.all():
         return f"{drawn} (data_seed is one for all seeds)"

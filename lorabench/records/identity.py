@@ -29,7 +29,7 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
         kept["trainer"]["dropout_version"] = TrainerConfig.dropout_version
     kept["task"]["fingerprint"] = data_fingerprint
     if getattr(target_of(config["subset"]), "chooses_samples", False):
-        kept["samples"] = kept["subset"]
+        kept["sampling"] = kept["subset"]
     if kept["train_fraction"] == 1:  # all of the samples are taken, whoever would choose among them
         del kept["subset"]
     return kept

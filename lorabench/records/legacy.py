@@ -35,7 +35,7 @@ def legacy_id(config: dict[str, Any], identity: dict[str, Any], model_fingerprin
     old["evaluator"] = _evaluator(config["evaluator"])
     if config["train_fraction"] == 1:
         del old["train_fraction"]
-        if "samples" not in identity:
+        if "sampling" not in identity:
             del old["subset"]
     return digest(old)
 
@@ -47,7 +47,7 @@ def legacy_task(node: dict[str, Any], fingerprint: str) -> dict[str, Any]:
 
 def changed_part(identity: dict[str, Any]) -> str | None:
     """The part whose code schema 1 did not know, or that has changed since; None where the id of schema 1 says enough."""
-    for name in ("task", "variant", "evaluator", "subset", "samples"):
+    for name in ("task", "variant", "evaluator", "subset", "sampling"):
         if name in identity and not _unchanged(identity[name]):
             return f"{name}={identity[name].get('name')}"
     if "dropout_version" in identity.get("trainer", {}):

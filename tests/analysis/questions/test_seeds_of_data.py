@@ -23,7 +23,7 @@ def cell(write):
         path = write("lora", lr, seed, test, config=config)
         record = json.loads(path.read_text())
         record["identity"] |= {} if data_seed is None else {"data_seed": data_seed}
-        record["identity"] |= {"samples": FIRST | {"code": {}}} if first else {}
+        record["identity"] |= {"sampling": FIRST | {"code": {}}} if first else {}
         path.write_text(json.dumps(record))
         return path
 
@@ -36,8 +36,8 @@ def test_curves_average_over_seeds_of_one_data_seed(runs, cell):
         cell(seed=seed, test=0.7, data_seed=42, first=True)
     means = seed_means(load_records(runs))
     assert sorted(zip(means["options"], means["test_mean"], means["n"], strict=True)) == [
-        ("data_seed=42, samples=first", pytest.approx(0.7), 2),
-        ("data_seed=unset, samples=unset", pytest.approx(0.5), 2),
+        ("data_seed=42, sampling=first", pytest.approx(0.7), 2),
+        ("data_seed=unset, sampling=unset", pytest.approx(0.5), 2),
     ]
 
 
@@ -53,8 +53,8 @@ def test_a_suggested_sweep_keeps_both(runs, cell):
 
 def test_an_export_has_both_as_columns(runs, cell, tmp_path):
     cell(data_seed=42, first=True)
-    main(["export", str(runs), "--out", str(tmp_path / "cells.csv"), "--columns", "seed,data_seed,samples"])
-    assert (tmp_path / "cells.csv").read_text() == "seed,data_seed,samples\n0,42,first\n"
+    main(["export", str(runs), "--out", str(tmp_path / "cells.csv"), "--columns", "seed,data_seed,sampling"])
+    assert (tmp_path / "cells.csv").read_text() == "seed,data_seed,sampling\n0,42,first\n"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_compare_says_which_noise_each_side_holds(runs, cell, data_seeds, line):
     for seed, data_seed in enumerate(data_seeds):
         cell(row["lr"], seed, 0.3 + seed / 100, data_seed, **names, **sizes)
     shown = text(compare(*load_together([runs, PUBLISHED], wide=True)), ("own", "paper"))
-    expected = f"± over seeds is noise of, {line} initialisation alone (the paper's seeds share samples and order)."
+    expected = f"± over seeds is noise of, {line} initialisation alone, if the variant draws one (the paper's seeds share samples and order)."
     assert expected in " ".join(shown.split())
 
 

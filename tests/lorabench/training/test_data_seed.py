@@ -60,8 +60,8 @@ def test_the_first_rows_are_the_same_for_every_seed(data):
 
 def test_they_are_other_cells_also_where_nothing_is_left_out(cell):
     plain, first = cell(*SMALL), cell(*SMALL, "subset=first")
-    assert plain.id != first.id and first.identity["samples"]["name"] == "first"
-    assert "samples" not in plain.identity and "subset" not in first.identity
+    assert plain.id != first.id and first.identity["sampling"]["name"] == "first"
+    assert "sampling" not in plain.identity and "subset" not in first.identity
     assert legacy_id(plain.config, plain.identity) != legacy_id(first.config, first.identity)
     proxies = [cell(*SMALL, "train_fraction=0.5", f"subset={name}") for name in ("random", "first")]
     assert [made.identity["subset"]["name"] for made in proxies] == ["random", "first"]
