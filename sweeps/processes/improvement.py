@@ -11,7 +11,8 @@ CHUNK = 4096
 def improvement(mean: torch.Tensor, variance: torch.Tensor, incumbent: float) -> torch.Tensor:
     """Expected improvement over the incumbent f* [m]: σ (u Φ(u) + φ(u)) with u = (μ − f*) / σ (Jones et al. 1998).
 
-    >>> improvement(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]), incumbent=0.0).round(decimals=3).tolist()
+    >>> mean, variance = torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    >>> improvement(mean, variance, incumbent=0.0).round(decimals=3).tolist()
     [0.399, 1.083]
 
     Args:

@@ -48,8 +48,9 @@ class Projection:
 def rescale(hidden: torch.Tensor, observed: torch.Tensor) -> torch.Tensor:
     """z of h by the range of the observations' h; what lies beyond it is cut.
 
-    >>> rescale(torch.tensor([[0.0, 3.0]]), torch.tensor([[0.0, 1.0], [1.5, 2.0]])).tolist()
-    [[-0.949999988079071, 0.949999988079071]]
+    >>> observed = torch.tensor([[0.0, 1.0], [1.5, 2.0]], dtype=torch.float64)
+    >>> rescale(torch.tensor([[0.0, 3.0]], dtype=torch.float64), observed).tolist()
+    [[-0.95, 0.95]]
     """
     low, high = observed.min(), observed.max()
     return SHRUNK * (2 * (hidden.clamp(low, high) - low) / (high - low) - 1)
