@@ -25,9 +25,10 @@ NO_MEMORY = "raise RuntimeError('CUDA out of memory')"
 
 
 @pytest.fixture
-def make(stand_in, tiny):
-    """Generators on the embedded model, closed afterwards; ``gpu`` only says that it lies on one."""
+def make(stand_in, tiny, monkeypatch):
+    """Generators on the embedded model, closed afterwards; ``gpu`` only says that it lies on one, with all of it free."""
     made = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**36, 2**36))
 
     def make(gpu=False, **changed):
         generator = VLLMGenerator(**FIELDS | changed)
