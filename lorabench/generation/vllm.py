@@ -214,9 +214,8 @@ class VLLMGenerator(Generator):
         assert self._base is not None
         self._make_room()
         if self._on_gpu:
-            check_room(
-                *torch.cuda.mem_get_info(self._base.device), self.gpu_memory_utilization, f"{self.key}.gpu_memory_utilization"
-            )
+            free, total = torch.cuda.mem_get_info(self._base.device)
+            check_room(free, total, self.gpu_memory_utilization, f"{self.key}.gpu_memory_utilization")
         size = sum(p.numel() * p.element_size() for p in self._base.model.parameters())
         self._folder = Path(tempfile.mkdtemp(prefix="lorabench-", dir=_shared_memory(size)))
         # Registered after multiprocessing's own handler, so run before it, which would wait for the engine for ever.
