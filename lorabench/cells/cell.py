@@ -1,6 +1,6 @@
 """A cell: one point of the grid, with its parts built and named."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,16 @@ class Cell:
         """Resolve a composed config.
 
         Raises:
-            UserError: a key has no value, such as ``model.name`` where a yaml of one's own leaves it out.
+            UserError: a key is gone, or has no value, such as ``model.name`` where a yaml of one's own leaves it out.
         """
         try:
             resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except MissingMandatoryValue as error:
             raise UserError(f"{error.full_key} has no value; give it in its yaml, or as {error.full_key}=VALUE") from error
         assert isinstance(resolved, dict)
+        for field in fields(Config):
+            if field.name not in resolved:
+                raise UserError(f"{field.name} must have a value; leave ~{field.name} out")
         return cls({str(key): value for key, value in resolved.items() if key != "hydra"}, session)
 
     @cached_property

@@ -1,5 +1,6 @@
 """One cell from config to record: data → trained → answered → scored → record."""
 
+import shlex
 import time
 import traceback
 from pathlib import Path
@@ -11,6 +12,7 @@ from lorabench.cells.checks import check, check_output
 from lorabench.cells.scores import score, validation_metric, zero
 from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
+from lorabench.contributed import config_dir_flag, reason
 from lorabench.errors import UserError
 from lorabench.files import locked, read_json, write_json
 from lorabench.models.locate import fingerprint
@@ -67,6 +69,12 @@ def _probe_of(config: dict[str, Any]) -> dict[str, Any] | None:
     """The probe of a record's config, which schema 1 had as ``hessian``; None of a cell that had none."""
     probe = config.get("probe") or {"name": "hessian"} | config.get("hessian", {})
     return None if probe.get("every") is None else probe
+
+
+class Failed(Exception):
+    """A cell of a sweep raised in a contributor's own file; its text is the whole line."""
+
+    explains_itself = True
 
 
 class Finish:
@@ -133,7 +141,7 @@ class Finish:
         try:
             score_cell(self.cell, record, rows)
         except UserError as error:
-            command = f"python -m lorabench.evaluate rescore {self.cell.folder}"
+            command = f"python -m lorabench.evaluate rescore {shlex.quote(str(self.cell.folder))}{config_dir_flag()}"
             raise UserError(f"{error}; `{command}` scores this cell's completions without training") from error
         write_completions(self.completions, rows)
 
@@ -164,8 +172,7 @@ def _new_record(cell: Cell) -> Record:
 
 
 def _failed(record: Record, error: Exception) -> Record:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return record | {"status": "failed", "metrics": None, "error": reason, "traceback": traceback.format_exc()}
+    return record | {"status": "failed", "metrics": None, "error": reason(error), "traceback": traceback.format_exc()}
 
 
 def _write(file: Path, record: Record) -> None:

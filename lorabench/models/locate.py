@@ -21,7 +21,8 @@ def check(spec: ModelConfig) -> None:
         raise UserError(
             f"model={spec.name}: model.hub={spec.hub} needs model.revision=COMMIT, or the record could not say what ran"
         )
-    if spec.weights == "random" and spec.architecture.get("vocab_size", 512) < 512:
+    size = spec.architecture.get("vocab_size", 512)
+    if spec.weights == "random" and not (isinstance(size, int) and size >= 512):
         raise UserError("model.architecture.vocab_size must be at least 512, the size of the tokenizer that random weights use")
     if spec.weights == "random" and not spec.architecture:
         raise UserError(f"model={spec.name}: model.weights=random needs the shape; fill `architecture` in its yaml")

@@ -22,15 +22,23 @@ def architecture_config(spec: ModelConfig) -> Any:
         if (kind := spec.architecture.get("model_type")) not in CONFIG_MAPPING:
             key = "model.architecture.model_type"
             raise UserError(f"model={spec.name}: {key}={kind} is none of transformers'; give one such as llama or qwen3")
-        return AutoConfig.for_model(**spec.architecture)
+        try:
+            return AutoConfig.for_model(**spec.architecture)
+        except Exception as error:  # whatever the checks of an architecture raise
+            reason = " ".join(str(error).split())
+            raise UserError(f"model={spec.name}: transformers makes no {kind} of model.architecture ({reason})") from error
     return AutoConfig.from_pretrained(locate(spec))
 
 
 @lru_cache(maxsize=16)
 def _shapes(key: str, spec_json: str) -> dict[str, tuple[int, int]]:
     spec = ModelConfig(**json.loads(spec_json))
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(architecture_config(spec))
+    config = architecture_config(spec)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except Exception as error:  # whatever the building of a model raises
+        raise UserError(f"model={spec.name}: no causal language model of its architecture ({' '.join(str(error).split())})") from error
     head = model.get_output_embeddings()  # often tied to the input embeddings, so no layer to adapt
     linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
     return {name: (m.out_features, m.in_features) for name, m in linear.items()}

@@ -14,7 +14,7 @@ from lorabench.contributed import config_dirs, let_import
 from lorabench.errors import UserError
 from lorabench.models.shapes import linear_shapes
 from lorabench.schema import CONF, register
-from lorabench.terminal.mistakes import explained
+from lorabench.terminal.entry import command, one_line
 from lorabench.variants.base import Variant
 
 
@@ -88,23 +88,17 @@ def table(entries: Sequence[Row]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table; a user's mistake ends in one line and exit code 2."""
-    parser = argparse.ArgumentParser(prog="python -m lorabench.variants", description="The variants, for a model and a rank.")
-    parser.add_argument("--model", default="tiny", help="a name in conf/model (default: %(default)s)")
-    parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, the budget of every variant (default: %(default)s)")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with variants of your own, too")
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    chosen = parser.parse_args(words)
-    try:
+    """Print the table."""
+    with command():
+        parser = one_line(argparse.ArgumentParser(prog="python -m lorabench.variants", description="Variants of a model at a rank."))
+        parser.add_argument("--model", default="tiny", help="a name in conf/model (default: %(default)s)")
+        parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, every variant's budget (default: %(default)s)")
+        parser.add_argument("--config-dir", metavar="DIR", help="a folder with variants of your own, too")
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        chosen = parser.parse_args(words)
         let_import(words)
         described = rows(chosen.model, chosen.rank, config_dirs(words))
-    except Exception as error:
-        line = explained(error, CONF)
-        if line is None:
-            raise
-        print(f"lorabench: {line}", file=sys.stderr)
-        sys.exit(2)
-    print(f"{chosen.model}, rank {chosen.rank}; MB are of optimizer state\n\n{table(described)}")
+        print(f"{chosen.model}, rank {chosen.rank}; MB are of optimizer state\n\n{table(described)}")
 
 
 if __name__ == "__main__":
