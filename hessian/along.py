@@ -107,8 +107,7 @@ class Along(Probe):
 
     def _chosen(self, names: Sequence[str], adapted: Sequence[str]) -> dict[int, list[str]]:
         """The chosen of the model's matrices by layer."""
-        matrices = {place.matrix for place in places_of(adapted)}
         layers: dict[int, list[str]] = {}
-        for place in choose(places_of(names), matrices, self.matrices, self.layers, "probe."):
+        for place in choose(places_of(names), adapted, self.matrices, self.layers, "probe."):
             layers.setdefault(place.layer, []).append(place.name)
         return layers

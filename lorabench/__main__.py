@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from lorabench import schema
 from lorabench.contributed import config_dirs, let_import, own_frames, reason, without_config_dirs
 from lorabench.errors import UserError
-from lorabench.terminal.entry import command, one_line, say
+from lorabench.terminal.entry import command, leave, one_line
 from lorabench.terminal.quoting import with_home
 
 COMMANDS = {
@@ -22,6 +22,9 @@ COMMANDS = {
     "variants": "lorabench.variants",
 }
 """Other commands of the console script, by the module that ``python -m`` runs."""
+
+full_error = False
+"""Whether the user wants each traceback."""
 
 schema.register()
 
@@ -48,10 +51,10 @@ def cli(cfg: DictConfig) -> float | None:
         if swept := HydraConfig.get().sweeper.get("params"):
             raise UserError(f"this experiment sweeps {', '.join(swept)}: add -m")
         return run(Cell.of(cfg, current())) if preflight([cfg]) else None
-    except UserError as error:
-        # Hydra catches every Exception of a job and prints more than the one line; an exit passes.
-        say(str(error))
-        sys.exit(2)
+    except Exception as error:
+        if not full_error:
+            leave(error)  # Hydra catches every Exception of a job and prints more than the one line; an exit passes
+        raise
 
 
 def main() -> None:
@@ -69,6 +72,8 @@ def main() -> None:
 
 def _cells() -> None:
     let_import(sys.argv[1:])
+    global full_error
+    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that ours is the only line
     flags = [f"--config-dir={folder}" for folder in config_dirs(sys.argv[1:])]
     words = with_home(without_config_dirs(sys.argv[1:]))

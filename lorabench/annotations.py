@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
-from hydra.utils import get_object
+from hydra._internal.utils import _locate
 
 from lorabench.contributed import reason
 from lorabench.errors import UserError, nearest
@@ -53,7 +53,7 @@ def target_of(node: Mapping[str, Any], place: str) -> Any:
         UserError: it cannot be imported.
     """
     try:
-        return get_object(node["_target_"])
+        return _locate(node["_target_"])  # what hydra.utils.get_object calls, which prints lines of its own
     except Exception as error:  # whatever the import of a contributor's module raises
         raise UserError(f"{place}: cannot import {node['_target_']} ({reason(error.__cause__ or error)})") from error
 

@@ -28,6 +28,10 @@ from lorabench.training.data import Corpora
 from lorabench.variants.base import Variant
 
 
+RECORDED = {"status", "config", "metrics", "validation_metric", "training", "evaluation"}
+"""Keys of the record of every cell that has not failed."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """A resolved config and what follows from it.
@@ -145,7 +149,7 @@ class Cell:
         earlier = output / legacy.legacy_id(self.config, self.identity)
         if (output / self.id).exists():
             return output / self.id
-        if _unfinished(read_json(earlier / "record.json")):
+        if _unfinished(read_record(earlier)):
             if earlier.exists():
                 self.session.note_once(
                     f"{earlier} is an unfinished cell of an earlier version: {self} begins anew, in {self.id}"
@@ -159,7 +163,7 @@ class Cell:
 
     def record(self) -> dict[str, Any] | None:
         """The record of an earlier run, None while there is none; a failed run is tried again."""
-        record = read_json(self.folder / "record.json")
+        record = read_record(self.folder)
         return None if _unfinished(record) else record
 
     @property
@@ -172,6 +176,21 @@ class Cell:
         text = f"{c.model['name']} {c.task['name']} {c.variant['name']}"  # type: ignore[index]
         text += f" lr={format_lr(c.lr)} batch_size={c.batch_size} rank={c.rank} seed={c.seed}"
         return f"{text} train_fraction={c.train_fraction:g}" if self.is_proxy else text
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a cell, None where there is none.
+
+    Raises:
+        UserError: a file in its place that is none.
+    """
+    file = folder / "record.json"
+    record = read_json(file)
+    if record is None and not file.exists():
+        return None
+    if record is None or "status" not in record or (record["status"] != "failed" and not RECORDED <= record.keys()):
+        raise UserError(f"{file} is no record of a cell; delete it, and the same command trains the cell again")
+    return record
 
 
 def _unfinished(record: dict[str, Any] | None) -> bool:

@@ -14,7 +14,7 @@ from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.contributed import config_dir_flag, reason
 from lorabench.errors import UserError
-from lorabench.files import locked, read_json, write_json
+from lorabench.files import locked, read_json, remove_leftovers, write_json
 from lorabench.models.locate import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
 from lorabench.records import SCHEMA_VERSION
@@ -44,6 +44,7 @@ def run(cell: Cell) -> float:
     with locked(cell.folder / "lock", wait=cell.settings.when_busy == "wait") as held:
         if not held:
             raise Busy(f"{cell} is being trained by another process")
+        remove_leftovers(cell.folder)
         record, fresh = cell.record(), False
         if record is None:
             with following(cell.session.tracker(cell.settings.tracker), cell.tracked) as follower:
@@ -111,11 +112,22 @@ class Finish:
                 _write(self.file, record)
                 self.follower.finish(record)
             raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; the same command {self._continuation()}") from None
         _write(self.file, record)
         self.checkpoint.remove()
         self.pending.unlink(missing_ok=True)
         self.follower.finish(record)
         return record
+
+    def _continuation(self) -> str:
+        """What the same command will do, after an interruption."""
+        if self.pending.exists():
+            return f"scores the answers that are in {self.completions}"
+        if self.checkpoint.file.exists():
+            return f"goes on from {self.checkpoint.file}"
+        minutes = self.checkpoint.seconds / 60
+        return f"begins {self.cell} anew, which has no checkpoint yet (trainer.checkpoint_minutes={minutes:g})"
 
     def _answered(self, record: Record) -> list[Row] | None:
         """Train and generate; the record gets everything but the scores. None for a run that diverged, whose scores are 0."""

@@ -34,7 +34,7 @@ def command(config: str = "config", schema: type = Config) -> Iterator[None]:
         config: the primary config of the command, whose keys are the valid ones.
         schema: the dataclass of that config.
     """
-    wanted = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     show_anything()
     try:
         yield
@@ -44,18 +44,22 @@ def command(config: str = "config", schema: type = Config) -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
     except Exception as error:
-        if wanted:
-            raise
-        from lorabench.terminal.mistakes import explained
-
-        if line := explained(error, CONF, config, schema):
-            say(line)
-            sys.exit(2)
-        if frames := own_frames(error):
-            say(reason(error))
-            print("".join(traceback.format_list(frames)), end="", file=sys.stderr)
-            sys.exit(1)
+        if not full:
+            leave(error, config, schema)
         raise
+
+
+def leave(error: Exception, config: str = "config", schema: type = Config) -> None:
+    """End the process as ``command`` says; return where the exception is a bug."""
+    from lorabench.terminal.mistakes import explained
+
+    if line := explained(error, CONF, config, schema):
+        say(line)
+        sys.exit(2)
+    if frames := own_frames(error):
+        say(reason(error))
+        print("".join(traceback.format_list(frames)), end="", file=sys.stderr)
+        sys.exit(1)
 
 
 def say(line: str) -> None:

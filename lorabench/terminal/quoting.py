@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 HOME = re.compile(r"(?<=[=,\[])~(?=/|,|\]|$)")
@@ -28,8 +29,7 @@ def quoted(value: str) -> str:
     >>> print(quoted('a "b" = c'))
     "a \\"b\\" = c"
     """
-    # A backslash stands for itself, except before a quote.
-    return '"' + re.sub(r'\\+(?="|\Z)', r"\g<0>\g<0>", value).replace('"', '\\"') + '"'
+    return QuotedString(value, Quote.double).with_quotes()
 
 
 def to_type(word: str, several: bool) -> str | None:

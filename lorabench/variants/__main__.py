@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from hydra import compose, initialize_config_dir
+from transformers import AutoModelForCausalLM
 
 from lorabench.cells.cell import Cell
 from lorabench.cells.session import current
 from lorabench.contributed import config_dirs, let_import
 from lorabench.errors import UserError
-from lorabench.models.shapes import linear_shapes
-from lorabench.schema import CONF, register
+from lorabench.models.shapes import architecture_config, linear_shapes
+from lorabench.schema import CONF, ModelConfig, register
 from lorabench.terminal.entry import command, one_line
 from lorabench.variants.base import Variant
 
@@ -46,17 +48,32 @@ def first_line(documented: object) -> str:
     return ((documented.__doc__ or "").strip().splitlines() or [""])[0]
 
 
-def row(variant: Variant, shapes: dict[str, tuple[int, int]]) -> Row:
-    """Describe a variant on linear layers of these shapes (m, n)."""
+def row(variant: Variant, spec: ModelConfig) -> Row:
+    """Describe a variant on a model."""
+    shapes = linear_shapes(spec)
     formula = first_line(type(variant))
     change = first_line(sys.modules[type(variant).__module__]).partition(": ")[2].rstrip(".")
     try:
         variant.check(shapes)
     except UserError as error:
         return Row(variant.name, formula, change, refusal=str(error))
-    trained = variant.trainable_parameters(shapes)
-    size = variant.optimizer_bytes(shapes)
+    said = variant.trainable_parameters(shapes)
+    trained = said if _states(variant, "trainable_parameters") <= _states(variant, "trained") else counted(variant, spec)
+    size = variant.optimizer_bytes(shapes) * trained // said  # per trained value
     return Row(variant.name, formula, change, trained, trained / Variant.trainable_parameters(variant, shapes), size)
+
+
+def counted(variant: Variant, spec: ModelConfig) -> int:
+    """The number of values that the variant's ``trained`` gives, of a model without weights."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(architecture_config(spec))
+        adapted = Variant.attach(variant, model, torch.Generator("cpu"))
+    return sum(p.numel() for p in variant.trained(adapted).values())
+
+
+def _states(variant: Variant, name: str) -> int:
+    """How far the class that states a method is from the variant's own."""
+    return next(place for place, base in enumerate(type(variant).__mro__) if name in vars(base))
 
 
 def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
@@ -71,7 +88,7 @@ def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
         places = f"hydra.searchpath={[f'file://{folder}' for folder in own]}"
         for file in sorted(file for folder in (CONF, *own) for file in (folder / "variant").glob("*.yaml")):
             cell = Cell.of(compose("config", [f"model={model}", f"variant={file.stem}", f"rank={rank}", places]), current())
-            described.append(row(cell.variant, linear_shapes(cell.model)))
+            described.append(row(cell.variant, cell.model))
     if all(entry.refusal for entry in described):
         raise UserError(described[0].refusal)
     return described
