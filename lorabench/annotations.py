@@ -6,7 +6,7 @@ import math
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -40,6 +40,7 @@ class Mismatch(NamedTuple):
     key: str
     value: Any
     wanted: str
+    hint: str = ""
 
 
 def target_of(node: Mapping[str, Any], place: str) -> Any:
@@ -93,12 +94,7 @@ def check(value: Any, annotation: Any, key: str) -> None:
     >>> check(None, int | None, "every")
     """
     if mismatch := _mismatch(value, annotation, key):
-        hint = ""
-        if mismatch.wanted.startswith("a list") and isinstance(mismatch.value, str | int | float) and shown(mismatch.value):
-            hint = f"; write {mismatch.key}=[{shown(mismatch.value)}]"
-        elif mismatch.wanted == KEYS and mismatch.value is not None:
-            hint = f"; set them one by one, as {mismatch.key}.KEY=VALUE"
-        raise UserError(f"{mismatch.key}={shown(mismatch.value)} must be {mismatch.wanted}{hint}")
+        raise UserError(f"{mismatch.key}={shown(mismatch.value)} must be {mismatch.wanted}{mismatch.hint}")
 
 
 def wanted_at(key: str, cls: type) -> str | None:
@@ -160,14 +156,15 @@ def _mismatch(value: Any, annotation: Any, key: str) -> Mismatch | None:
             return None
         inside = [mismatch for mismatch in mismatches if mismatch and mismatch.key != key]
         wanted = " or ".join(dict.fromkeys(mismatch.wanted for mismatch in mismatches if mismatch))
-        return inside[0] if inside else Mismatch(key, value, wanted)
+        hint = "".join(dict.fromkeys(mismatch.hint for mismatch in mismatches if mismatch))
+        return inside[0] if inside else Mismatch(key, value, wanted, hint)
     if origin is typing.Literal:
         fits = any(type(value) is type(choice) and value == choice for choice in arguments)
         return None if fits else Mismatch(key, value, "one of " + ", ".join(map(shown, arguments)))
     kind = origin or annotation
     if annotation in (None, types.NoneType):
         return None if value is None else Mismatch(key, value, "null")
-    if not isinstance(kind, type) or kind in (Any, object) or getattr(kind, "_is_protocol", False):
+    if not isinstance(kind, type) or kind in (Any, object, Callable) or getattr(kind, "_is_protocol", False):
         return _inside(value, key)  # Any, or no type of a config
     if kind in WORDS:
         return None if _is_plain(value, kind) else Mismatch(key, value, _plain_words(value, kind))
@@ -211,7 +208,7 @@ def _plain_words(value: Any, kind: type) -> str:
 
 def _mapping_mismatch(value: Any, arguments: tuple[Any, ...], key: str) -> Mismatch | None:
     if not isinstance(value, Mapping):
-        return Mismatch(key, value, KEYS)
+        return Mismatch(key, value, KEYS, f"; set them one by one, as {key}.KEY=VALUE")
     if "_target_" in value:
         return _inside(value, key)
     for name, item in value.items():
@@ -226,7 +223,8 @@ def _list_mismatch(value: Any, kind: type, arguments: tuple[Any, ...], key: str)
     several = WORDS.get(arguments[0], ("", ""))[1] if arguments else ""
     wanted = " ".join(filter(None, ["a list of" if several or fixed else "a list", str(len(items)) if fixed else "", several]))
     if not isinstance(value, list | tuple) or (fixed and len(value) != len(items)):
-        return Mismatch(key, value, wanted)
+        single = isinstance(value, str | int | float) and not fixed and (not arguments or not _mismatch(value, arguments[0], key))
+        return Mismatch(key, value, wanted, f"; write {key}=[{shown(value)}]" if single else "")
     if not fixed:
         items = [arguments[0] if arguments else Any] * len(value)
     for i, (item, annotation) in enumerate(zip(value, items, strict=True)):

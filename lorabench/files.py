@@ -38,7 +38,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
     """Return the object that a file holds, or None where there is none that can be read."""
     try:
         content = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last of what is no UTF-8 or no JSON
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):  # the last two of what is no JSON in UTF-8
         return None
     return content if isinstance(content, dict) else None
 

@@ -56,6 +56,8 @@ class Cell:
         except MissingMandatoryValue as error:
             raise UserError(f"{error.full_key} has no value; give it in its yaml, or as {error.full_key}=VALUE") from error
         assert isinstance(resolved, dict)
+        if "hessian" in resolved:  # as schema 1 had it
+            raise UserError("hessian is probe now, with probe=hessian")
         for field in fields(Config):
             if field.name not in resolved:
                 raise UserError(f"{field.name} must have a value; leave ~{field.name} out")

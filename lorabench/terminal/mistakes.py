@@ -4,9 +4,11 @@ import difflib
 import re
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import hydra
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -47,8 +49,8 @@ def explained(error: BaseException, conf: Path, config: str = "config", schema: 
         return f"{node}: {reason}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _of_a_config(error, conf, config, schema)
-    if isinstance(error, ValueError):
-        return _of_a_word(str(error), conf)
+    if isinstance(error, ValueError | TypeError):
+        return _of_a_word(error, conf)
     if isinstance(error, OSError) and error.filename:
         # Hydra makes the output folder before any of our checks can run.
         given = next((a.partition("=")[2] for a in sys.argv[1:] if a.startswith("output_dir=")), "runs")
@@ -99,13 +101,14 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
     return f"{full_key}: {reason}" if full_key else reason
 
 
-def _of_a_word(reason: str, conf: Path) -> str | None:
+def _of_a_word(error: Exception, conf: Path) -> str | None:
     """Of what Hydra does not check itself."""
+    reason, raised = str(error), traceback.extract_tb(error.__traceback__)
     if reason.startswith("Only one of --run"):
         return (
             "--cfg, --info and -m each stand alone: --cfg job without -m shows one cell, --cfg hydra -p hydra.sweeper the axes"
         )
-    if reason.startswith("Config group override must be"):
+    if raised and Path(raised[-1].filename).is_relative_to(Path(hydra.__file__).parent):
         for word in sys.argv[1:]:
             key, equal, value = word.partition("=")
             if equal and not key.strip("+~"):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
+from peft import get_peft_model
 from transformers import AutoModelForCausalLM
 
 from lorabench.cells.cell import Cell
@@ -67,7 +68,7 @@ def counted(variant: Variant, spec: ModelConfig) -> int:
     """The number of values that the variant's ``trained`` gives, of a model without weights."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(architecture_config(spec))
-        adapted = Variant.attach(variant, model, torch.Generator("cpu"))
+        adapted = get_peft_model(model, variant.peft_config())
     return sum(p.numel() for p in variant.trained(adapted).values())
 
 

@@ -67,6 +67,8 @@ class Composition:
         for override in self._parser.parse_overrides(list(overrides)):
             key = override.get_key_element()
             if not override.is_sweep_override():
+                if not override.get_value_element_as_str():
+                    raise SweepError(f"{key} has no values to choose from")
                 axes[key] = [override.get_value_element_as_str()]
             elif override.is_discrete_sweep():
                 axes[key] = [str(value) for value in override.sweep_string_iterator()]
