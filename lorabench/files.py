@@ -15,17 +15,17 @@ from filelock import FileLock, Timeout
 
 @contextlib.contextmanager
 def replaced(file: Path) -> Iterator[Path]:
-    """Yield a scratch path beside ``file`` that takes its place at the end, by atomic rename: readers see a whole file or none.
+    """Yield a scratch path beside ``file``, whose folder is made; it takes its place at the end, by atomic rename.
 
-    Nothing happens to ``file`` where the body raises.
+    Readers see a whole file or what was before, which stays where the body raises; of several writers the last one wins.
     """
+    file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
         yield scratch
         os.replace(scratch, file)
-    except BaseException:
+    finally:
         scratch.unlink(missing_ok=True)
-        raise
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

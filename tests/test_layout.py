@@ -146,6 +146,27 @@ def test_the_tree_in_the_readme_is_true():
     assert sorted((folders | rooms) - {*named}) == []
 
 
+def body(name: str, function: str) -> str:
+    """The statements of a function of a module, without its docstring."""
+    [definition] = [node for node in ast.parse(MODULES[name].read_text()).body if getattr(node, "name", "") == function]
+    return ast.unparse(definition.body[1:])
+
+
+def test_what_packages_cannot_share_is_the_same_in_each():
+    """`sweeps` and `analysis` import nothing of `lorabench`: what they need of it stands once in each, word by word."""
+    from analysis.read.record import SCHEMA_VERSION as READ
+    from analysis.stats import LEVEL
+    from analysis.style.numbers import exact_lr
+    from lorabench.records import SCHEMA_VERSION as WRITTEN
+    from lorabench.terminal.formats import format_lr
+    from sweeps.bench.intervals import LEVEL as LEVEL_OF_REGRET
+
+    assert body("lorabench.files", "replaced") == body("sweeps.files", "replaced")
+    assert (READ, LEVEL) == (WRITTEN, LEVEL_OF_REGRET)
+    lrs = [float(f"{digits}e{power}") for digits in (1, 2, 6.3246, 9.999999) for power in range(-7, 2)]
+    assert [exact_lr(lr) for lr in lrs] == [format_lr(lr) for lr in lrs]
+
+
 def test_no_variant_is_named_outside_its_own_file():
     names = {file.stem for file in (ROOT / "conf" / "variant").glob("*.yaml")} - {"lora"}
     for name, file in MODULES.items():
