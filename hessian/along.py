@@ -43,7 +43,7 @@ class Along(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (isinstance(self.samples, int) and self.samples >= 2):
+        if self.samples < 2:
             raise UserError(f"probe.samples={self.samples} must be a whole number of at least 2")
         assert self._solver
         self._noted = False  # what no block has, once a run

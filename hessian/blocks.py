@@ -79,9 +79,9 @@ def choose(
         if number not in depths:
             raise UserError(f"{key}layers: the model has no layer {number}; available: 0 … {max(depths, default=0)}, all")
     matching = {place for place in places_of(adapted) if place.matrix in names}
-    if bare := [number for number in numbers if number not in {place.layer for place in matching}]:
-        if isinstance(layers, int | list):
-            raise UserError(f"{key}layers: no adapter in layer {bare[0]}; leave it out, or {key}layers for all that have one")
+    bare = [number for number in numbers if number not in {place.layer for place in matching}]
+    if bare and isinstance(layers, int | list):
+        raise UserError(f"{key}layers: no adapter in layer {bare[0]}; leave it out, or {key}layers for all that have one")
     chosen = [place for place in model if place in matching and place.layer in numbers]
     if not chosen:
         raise UserError(f"{key}matrices={matrices} and {key}layers={layers} name no block; leave them out for all")

@@ -23,9 +23,6 @@ COMMANDS = {
 }
 """Other commands of the console script, by the module that ``python -m`` runs."""
 
-full_error = False
-"""Whether the user wants each traceback."""
-
 schema.register()
 
 
@@ -52,8 +49,7 @@ def cli(cfg: DictConfig) -> float | None:
             raise UserError(f"this experiment sweeps {', '.join(swept)}: add -m")
         return run(Cell.of(cfg, current())) if preflight([cfg]) else None
     except Exception as error:
-        if not full_error:
-            leave(error)  # Hydra catches every Exception of a job and prints more than the one line; an exit passes
+        leave(error)  # Hydra catches every Exception of a job and prints more than the one line; an exit passes
         raise
 
 
@@ -72,8 +68,6 @@ def main() -> None:
 
 def _cells() -> None:
     let_import(sys.argv[1:])
-    global full_error
-    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that ours is the only line
     flags = [f"--config-dir={folder}" for folder in config_dirs(sys.argv[1:])]
     words = with_home(without_config_dirs(sys.argv[1:]))

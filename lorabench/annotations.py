@@ -1,4 +1,4 @@
-"""Values from a config, checked by the annotations of the class that they are for: once, for every class that a config builds."""
+"""Values from a config, checked by annotations: once, for every class that a config builds."""
 
 import dataclasses
 import inspect
@@ -106,7 +106,7 @@ def wanted_at(key: str, cls: type) -> str | None:
     """
     annotation: Any = cls
     for name in key.split("."):
-        parameters = _parameters(annotation)[0] if dataclasses.is_dataclass(annotation) else {}
+        parameters = _parameters(annotation)[0] if isinstance(annotation, type) and dataclasses.is_dataclass(annotation) else {}
         if name not in parameters:
             return None
         annotation = parameters[name].annotation
@@ -165,7 +165,8 @@ def _mismatch(value: Any, annotation: Any, key: str) -> Mismatch | None:
     if annotation in (None, types.NoneType):
         return None if value is None else Mismatch(key, value, "null")
     if not isinstance(kind, type) or kind in (Any, object, Callable) or getattr(kind, "_is_protocol", False):
-        return _inside(value, key)  # Any, or no type of a config
+        _inside(value, key)  # Any, or no type of a config
+        return None
     if kind in WORDS:
         return None if _is_plain(value, kind) else Mismatch(key, value, _plain_words(value, kind))
     if issubclass(kind, PurePath):
@@ -210,7 +211,8 @@ def _mapping_mismatch(value: Any, arguments: tuple[Any, ...], key: str) -> Misma
     if not isinstance(value, Mapping):
         return Mismatch(key, value, KEYS, f"; set them one by one, as {key}.KEY=VALUE")
     if "_target_" in value:
-        return _inside(value, key)
+        _inside(value, key)
+        return None
     for name, item in value.items():
         if mismatch := _mismatch(name, arguments[0], f"{key}.{name}") or _mismatch(item, arguments[1], f"{key}.{name}"):
             return mismatch
@@ -223,8 +225,8 @@ def _list_mismatch(value: Any, kind: type, arguments: tuple[Any, ...], key: str)
     several = WORDS.get(arguments[0], ("", ""))[1] if arguments else ""
     wanted = " ".join(filter(None, ["a list of" if several or fixed else "a list", str(len(items)) if fixed else "", several]))
     if not isinstance(value, list | tuple) or (fixed and len(value) != len(items)):
-        single = isinstance(value, str | int | float) and not fixed and (not arguments or not _mismatch(value, arguments[0], key))
-        return Mismatch(key, value, wanted, f"; write {key}=[{shown(value)}]" if single else "")
+        an_item = isinstance(value, str | int | float) and not (arguments and _mismatch(value, arguments[0], key))
+        return Mismatch(key, value, wanted, f"; write {key}=[{shown(value)}]" if an_item and not fixed else "")
     if not fixed:
         items = [arguments[0] if arguments else Any] * len(value)
     for i, (item, annotation) in enumerate(zip(value, items, strict=True)):
@@ -269,13 +271,13 @@ def _annotations(target: Any) -> dict[str, Any]:
     if dataclasses.is_dataclass(target):
         holders: list[Any] = list(reversed(inspect.getmro(typing.cast(type, target))))
     else:
-        holders = [target.__init__ if isinstance(target, type) else target]
+        holders = [inspect.getattr_static(target, "__init__") if isinstance(target, type) else target]
     resolved: dict[str, Any] = {}
     for holder in holders:
-        names = vars(sys.modules.get(holder.__module__)) if holder.__module__ in sys.modules else {}
+        module = sys.modules.get(getattr(holder, "__module__", ""))
         for name, annotation in inspect.get_annotations(holder).items():
             try:
-                resolved[name] = eval(annotation, dict(names)) if isinstance(annotation, str) else annotation
+                resolved[name] = eval(annotation, dict(vars(module))) if isinstance(annotation, str) else annotation
             except Exception:
                 resolved[name] = Any
     return resolved

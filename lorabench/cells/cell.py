@@ -27,7 +27,6 @@ from lorabench.trackers.base import TrackedCell
 from lorabench.training.data import Corpora
 from lorabench.variants.base import Variant
 
-
 RECORDED = {"status", "config", "metrics", "validation_metric", "training", "evaluation"}
 """Keys of the record of every cell that has not failed."""
 
@@ -190,7 +189,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     record = read_json(file)
     if record is None and not file.exists():
         return None
-    if record is None or "status" not in record or (record["status"] != "failed" and not RECORDED <= record.keys()):
+    if record is None or "status" not in record or (record["status"] != "failed" and not record.keys() >= RECORDED):
         raise UserError(f"{file} is no record of a cell; delete it, and the same command trains the cell again")
     return record
 

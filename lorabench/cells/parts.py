@@ -46,6 +46,6 @@ def settings(kind: type[T], values: dict[str, Any], group: str) -> T:
     Raises:
         UserError: a key that the dataclass does not have, one that is gone, or a value of another type.
     """
-    parts = {key for key, value in values.items() if isinstance(value, dict) and "_target_" in value}  # checked as they are built
+    parts = {key for key, value in values.items() if isinstance(value, dict) and "_target_" in value}  # which ``build`` checks
     check_fields({key: None if key in parts else value for key, value in values.items()}, kind, group)
     return kind(**values)

@@ -40,7 +40,10 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
             raise UserError(f"model.path={spec.path}: no config.json in that folder; give the folder of a saved checkpoint")
         return folder
     if spec.package and spec.file:
-        package = importlib.util.find_spec(spec.package)
+        try:
+            package = importlib.util.find_spec(spec.package)
+        except (ImportError, ValueError):  # of what names no module
+            package = None
         roots = [Path(root) for root in (package.submodule_search_locations or [])] if package else []
         ways = "run `make install-smollm2`, or give model.path=DIR, or model.weights=random"
         if not roots:

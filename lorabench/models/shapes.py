@@ -38,7 +38,9 @@ def _shapes(key: str, spec_json: str) -> dict[str, tuple[int, int]]:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     except Exception as error:  # whatever the building of a model raises
-        raise UserError(f"model={spec.name}: no causal language model of its architecture ({' '.join(str(error).split())})") from error
+        raise UserError(
+            f"model={spec.name}: no causal language model has its architecture ({' '.join(str(error).split())})"
+        ) from error
     head = model.get_output_embeddings()  # often tied to the input embeddings, so no layer to adapt
     linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
     return {name: (m.out_features, m.in_features) for name, m in linear.items()}

@@ -108,7 +108,7 @@ def _locate(name: str) -> Path | None:
 
 def _states_version(file: Path) -> bool:
     """Whether a class in a file states its version."""
-    classes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef)]
+    classes = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.ClassDef)]
     named = (part.target for node in classes for part in node.body if isinstance(part, ast.AnnAssign))
     return any(isinstance(target, ast.Name) and target.id == "version" for target in named)
 
@@ -116,7 +116,7 @@ def _states_version(file: Path) -> bool:
 def _imported(source: Path, package: str) -> set[str]:
     """Names of what a file of a package imports, and of what may be modules in it."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source.read_text())):
+    for node in ast.walk(ast.parse(source.read_bytes())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

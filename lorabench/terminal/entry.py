@@ -12,6 +12,9 @@ from lorabench.contributed import own_frames, reason
 from lorabench.errors import UserError
 from lorabench.schema import CONF, Config
 
+FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
+"""Whether the user wants each traceback; the variable itself is set later, to let Hydra raise instead of printing."""
+
 
 def one_line(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """The parser, whose mistakes are raised for ``command`` to print in a line; the usage is what --help is for."""
@@ -34,7 +37,6 @@ def command(config: str = "config", schema: type = Config) -> Iterator[None]:
         config: the primary config of the command, whose keys are the valid ones.
         schema: the dataclass of that config.
     """
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     show_anything()
     try:
         yield
@@ -44,13 +46,14 @@ def command(config: str = "config", schema: type = Config) -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
     except Exception as error:
-        if not full:
-            leave(error, config, schema)
+        leave(error, config, schema)
         raise
 
 
 def leave(error: Exception, config: str = "config", schema: type = Config) -> None:
-    """End the process as ``command`` says; return where the exception is a bug."""
+    """End the process as ``command`` says; return where the traceback is wanted."""
+    if FULL_ERROR:
+        return
     from lorabench.terminal.mistakes import explained
 
     if line := explained(error, CONF, config, schema):
@@ -68,6 +71,6 @@ def say(line: str) -> None:
 
 
 def show_anything() -> None:
-    """Let standard output take every character: what its encoding lacks is a question mark, as it is an escape on standard error."""
+    """Let standard output take every character: what its encoding lacks is a question mark (an escape on standard error)."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")

@@ -1,6 +1,7 @@
 """Hydra's and OmegaConf's errors about a command line, in one line with the nearest valid name."""
 
 import difflib
+import errno
 import re
 import shlex
 import sys
@@ -18,6 +19,9 @@ from lorabench.annotations import wanted_at
 from lorabench.errors import UserError, nearest
 from lorabench.schema import Config
 from lorabench.terminal.quoting import quoted, to_type
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No room: on the disk, within the user's share of it, or for so large a file."""
 
 
 def explained(error: BaseException, conf: Path, config: str = "config", schema: type = Config) -> str | None:
@@ -51,6 +55,8 @@ def explained(error: BaseException, conf: Path, config: str = "config", schema: 
         return _of_a_config(error, conf, config, schema)
     if isinstance(error, ValueError | TypeError):
         return _of_a_word(error, conf)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"cannot write ({error.strerror}); make room, and the same command goes on"
     if isinstance(error, OSError) and error.filename:
         # Hydra makes the output folder before any of our checks can run.
         given = next((a.partition("=")[2] for a in sys.argv[1:] if a.startswith("output_dir=")), "runs")
@@ -73,10 +79,11 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
     lines = [line.strip() for e in (error, error.__cause__) if e is not None for line in str(e).splitlines() if line.strip()]
     lines = lines or [type(error).__name__]
     if lines[0].startswith("Ambiguous value for argument"):
-        word = lines[0].split(chr(39))[1]
-        key, _, value = word.partition("=")
-        text = shlex.quote(f"{key}={quoted(value)}")
-        return f"{word} has several values: add -m to run each of them, or write {text} for one text"
+        word = lines[0].partition("'")[2].rpartition("'")[0]
+        name, _, given = word.partition("=")
+        a_text = not (conf / name).is_dir() and (wanted_at(name, schema) or "a text").startswith("a text")
+        one = f", or write {shlex.quote(f'{name}={quoted(given)}')} for one text" if a_text else ""
+        return f"{word} has several values: add -m to run each of them{one}"
     if "Could not override 'experiment'" in lines[0]:
         return "an experiment is added, not overridden: write +experiment=NAME, and -m to run its grid"
     full_key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
@@ -98,6 +105,8 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
         value = re.match(r"Error merging override [^=]*=(.*)", lines[0]) or re.match(r"Value '(.*?)' (?:of type|is)", reason)
         if value:
             return f"{place}={value.group(1)} must be {wanted}"
+    if "does not have a `_target_` field" in reason:
+        return "hydra.sweeper and hydra.launcher are chosen by hydra/sweeper=NAME and hydra/launcher=NAME"
     return f"{full_key}: {reason}" if full_key else reason
 
 

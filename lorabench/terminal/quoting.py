@@ -14,7 +14,7 @@ HOME = re.compile(r"(?<=[=,\[])~(?=/|,|\]|$)")
 
 
 def with_home(words: Sequence[str]) -> list[str]:
-    """The words with ``~`` for the home folder written out, which neither a shell does inside a word nor Hydra's grammar allows.
+    """The words with ``~`` for the home folder written out: no shell does it inside a word, and Hydra's grammar has none.
 
     >>> with_home(["~subset", "model.path=/a~/b"])
     ['~subset', 'model.path=/a~/b']
@@ -24,7 +24,7 @@ def with_home(words: Sequence[str]) -> list[str]:
 
 
 def quoted(value: str) -> str:
-    """A text as Hydra's grammar takes it, whatever is in it.
+    r"""A text as Hydra's grammar takes it, whatever is in it.
 
     >>> print(quoted('a "b" = c'))
     "a \\"b\\" = c"

@@ -76,7 +76,9 @@ def test_all_is_what_is_adapted(everything):
 
 
 def test_a_name_and_a_number_need_no_list():
-    assert choose(MODEL, named("q_proj", "v_proj"), "v_proj", 2) == [MODEL[5]] == choose(MODEL, named("v_proj"), ["v_proj"], [2])
+    assert (
+        choose(MODEL, named("q_proj", "v_proj"), "v_proj", 2) == [MODEL[5]] == choose(MODEL, named("v_proj"), ["v_proj"], [2])
+    )
 
 
 def test_the_order_is_the_models():

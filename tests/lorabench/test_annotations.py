@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Optional, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 import pytest
 from omegaconf import OmegaConf
@@ -27,7 +27,6 @@ FITS = [
     ("5", str),
     ("", str),
     (None, int | None),
-    (None, Optional[int]),
     (3, int | None),
     ("x", str | list[str]),
     (["x"], str | list[str]),
@@ -203,5 +202,3 @@ def test_the_defaults_of_every_class_have_the_types_that_it_says(file):
     if "_target_" in node and "defaults" not in node:
         values = {key: value for key, value in node.items() if "${" not in str(value) and "???" not in str(value)}
         check_fields({**values, "_partial_": True}, target_of(node, "a yaml"), "")
-
-

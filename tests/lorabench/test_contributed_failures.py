@@ -18,14 +18,26 @@ VARIANT = (
     + "from lorabench.variants.lora import LoRA\n\n\nclass Mine(LoRA):\n    def optimizer(self, model, lr, **adamw):\n        return rates(adamw)\n\n\n"
     + "def rates(adamw):\n    return adamw['x']\n"
 )
-CHECK = HEAD + "from lorabench.variants.lora import LoRA\n\n\nclass Mine(LoRA):\n    def check(self, shapes):\n        return shapes['x']\n"
-MADE = HEAD + "from lorabench.variants.lora import LoRA\n\n\n@dataclass(kw_only=True)\nclass Mine(LoRA):\n    def __post_init__(self):\n        return {}['x']\n"
+CHECK = (
+    HEAD
+    + "from lorabench.variants.lora import LoRA\n\n\nclass Mine(LoRA):\n    def check(self, shapes):\n        return shapes['x']\n"
+)
+MADE = (
+    HEAD
+    + "from lorabench.variants.lora import LoRA\n\n\n@dataclass(kw_only=True)\nclass Mine(LoRA):\n    def __post_init__(self):\n        return {}['x']\n"
+)
 TASK = (
     HEAD
     + "from lorabench.tasks.arithmetic import Arithmetic\n\n\nclass Mine(Arithmetic):\n    def score(self, example, completion):\n        return {}['x']\n"
 )
-PROBE = HEAD + "from lorabench.probes.none import NoProbe\n\n\nclass Mine(NoProbe):\n    def measure(self, *arguments):\n        return {}['x']\n"
-TRACKER = HEAD + "from lorabench.trackers.base import Tracker\n\n\nclass Mine(Tracker):\n    def start(self, cell):\n        return {}['x']\n\n    def step(self, step, metrics): ...\n\n    def finish(self, record): ...\n"
+PROBE = (
+    HEAD
+    + "from lorabench.probes.none import NoProbe\n\n\nclass Mine(NoProbe):\n    def measure(self, *arguments):\n        return {}['x']\n"
+)
+TRACKER = (
+    HEAD
+    + "from lorabench.trackers.base import Tracker\n\n\nclass Mine(Tracker):\n    def start(self, cell):\n        return {}['x']\n\n    def step(self, step, metrics): ...\n\n    def finish(self, record): ...\n"
+)
 PARTS = {
     "variant": (VARIANT, "defaults: [lora]", "mine.py:12 in rates: KeyError: 'x'"),
     "task": (TASK, "defaults: [arithmetic]", "mine.py:8 in score: KeyError: 'x'"),
@@ -95,7 +107,10 @@ def test_a_class_that_cannot_be_made_is_one_line(ended):
 
 @pytest.mark.parametrize(
     ("code", "line"),
-    [("import nowhere\n", "mine.py:1: ModuleNotFoundError: No module named 'nowhere'"), ("x = = 1\n", "mine.py:1: SyntaxError: ")],
+    [
+        ("import nowhere\n", "mine.py:1: ModuleNotFoundError: No module named 'nowhere'"),
+        ("x = = 1\n", "mine.py:1: SyntaxError: "),
+    ],
 )
 def test_a_file_that_cannot_be_imported_is_one_line(ended, code, line):
     status, printed = ended("variant", code, "defaults: [lora]")
@@ -109,13 +124,13 @@ def test_a_tracker_that_fails_is_named_and_the_cell_goes_on(ended):
 
 
 def test_what_fails_elsewhere_has_no_place():
-    try:
+    with pytest.raises(ValueError, match="Expecting") as caught:
         json.loads("{")
-    except ValueError as error:
-        assert reason(error).startswith("test_contributed_failures.py:")
-        assert [frame.name for frame in own_frames(error)] == ["test_what_fails_elsewhere_has_no_place"]
-        inside = error.with_traceback(error.__traceback__.tb_next)  # of the library alone
-    assert own_frames(inside) == [] and reason(inside).startswith("JSONDecodeError: Expecting")
+    error = caught.value
+    assert reason(error).startswith("test_contributed_failures.py:")
+    assert [frame.name for frame in own_frames(error)] == ["test_what_fails_elsewhere_has_no_place"]
+    error.with_traceback(error.__traceback__.tb_next)  # of the library alone
+    assert own_frames(error) == [] and reason(error).startswith("JSONDecodeError: Expecting")
 
 
 def test_the_line_reaches_a_sweep_through_another_process():

@@ -72,7 +72,6 @@ def test_a_variant_that_says_what_it_trains_is_counted_by_that(tmp_path, capsys)
     assert row[1:4] == [f"{of_b:,}", f"{of_b / (8 * (SQUARE + MLP)):.3f}", f"{8 * of_b / 1e6:.2f}"]
 
 
-
 def test_a_larger_model_needs_no_weights(capsys):
     table.main(["--model", "llama-2-7b", "--rank", "16"])
     lines = capsys.readouterr().out.splitlines()
