@@ -13,10 +13,11 @@ from analysis.arguments import Parser, points
 from analysis.errors import AnalysisError
 from analysis.kinds import FIGURES, TABLES, Kinds
 from analysis.published import FOLDER as PUBLISHED
+from analysis.read.metrics import TEST, VALIDATION
 from analysis.stats import MARGIN
 from analysis.style.rendering import STYLES
 
-OF_EVERY_KIND = ("runs", "published", "kind", "format", "out", "run")
+OF_EVERY_KIND = ("runs", "published", "metric", "select_by", "kind", "format", "out", "run")
 """Options that are not those of a kind of table or figure alone."""
 
 
@@ -51,10 +52,26 @@ def _parser(words: list[str]) -> Parser:
         const=PUBLISHED,
         help="show published cells of the same models and tasks, too; without FOLDER those that come with this package",
     )
+    scored = Parser(add_help=False)
+    scored.add_argument(
+        "--metric",
+        metavar="NAME",
+        default=TEST,
+        help="show this instead of the cells' own test score: TASK/METRIC of lm-eval's tasks, as arc_easy/acc, or test/SET of "
+        "one test set; a wrong name lists all. Peaks are the best of it. Of what is better when lower, perplexities are shown "
+        "as the probabilities that they are of, other numbers as 1 less them",
+    )
+    scored.add_argument(
+        "--select-by",
+        metavar="NAME",
+        default=VALIDATION,
+        help="choose learning rates by this metric instead of the task's own validation score (`selected`): any --metric, "
+        "validation/SET or validation_loss",
+    )
     measured = Parser(add_help=False)
     measured.add_argument("--hessian", metavar="FOLDER", type=Path, help="of python -m hessian (default: RUNS/hessian)")
 
-    of_kind: dict[str, Any] = {"parents": [runs, beside], "formatter_class": argparse.RawDescriptionHelpFormatter}
+    of_kind: dict[str, Any] = {"parents": [runs, beside, scored], "formatter_class": argparse.RawDescriptionHelpFormatter}
     table = commands.add_parser("table", help="print a table of a sweep, such as each variant's peak", **of_kind)
     table.add_argument("--format", choices=(*STYLES, "csv"), default="text", help="default: %(default)s")
     _add_kind(table, TABLES, "peaks", words)
@@ -65,7 +82,9 @@ def _parser(words: list[str]) -> Parser:
     _add_kind(plot, FIGURES, "lr_curves", words)
     plot.set_defaults(run=_plot)
 
-    sharpness = commands.add_parser("sharpness", parents=[runs, measured], help="compare the best learning rates with λmax")
+    sharpness = commands.add_parser(
+        "sharpness", parents=[runs, measured, scored], help="compare the best learning rates with λmax"
+    )
     sharpness.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/sharpness.png)")
     sharpness.set_defaults(run=_sharpness)
 
@@ -77,7 +96,7 @@ def _parser(words: list[str]) -> Parser:
 
     report = commands.add_parser(
         "report",
-        parents=[runs, beside, measured],
+        parents=[runs, beside, measured, scored],
         help="write everything as one HTML file that opens from disk",
         description="One HTML file with a summary, interactive learning-rate curves, peaks with intervals, tests of "
         "equivalence with LoRA, all cells, costs, and, where there are records of them, sharpness and searches (RUNS/search). "
@@ -98,14 +117,14 @@ def _parser(words: list[str]) -> Parser:
     search.set_defaults(run=_search)
 
     rules = "test paper 1's rules of practice, and suggest a sweep"
-    commands.add_parser("heuristics", parents=[runs, measured], help=rules).set_defaults(run=_heuristics)
+    commands.add_parser("heuristics", parents=[runs, measured, scored], help=rules).set_defaults(run=_heuristics)
 
     responses = commands.add_parser("responses", parents=[runs], help="show one problem's answers over learning rates")
     responses.add_argument("--id", help="of the test problem (default: the one on which the cells disagree the most)")
     responses.add_argument("--set", help="its test set, where several have the id")
     responses.set_defaults(run=_responses)
 
-    compare = commands.add_parser("compare", help="which cells of two sets of results differ beyond noise")
+    compare = commands.add_parser("compare", parents=[scored], help="which cells of two sets of results differ beyond noise")
     compare.add_argument("a", metavar="A", type=Path)
     compare.add_argument("b", metavar="B", type=Path)
     compare.set_defaults(run=_compare)
@@ -144,8 +163,12 @@ def _read_kind(kinds: Kinds, options: argparse.Namespace) -> tuple[Any, dict[str
     """What a kind reads, and its own options."""
     from analysis.read.load import load_beside
 
-    read = getattr(kinds.module(options.kind), "read", load_beside)
     own = {name: value for name, value in vars(options).items() if name not in OF_EVERY_KIND}
+    read = getattr(kinds.module(options.kind), "read", None)
+    if read is None:
+        return load_beside(options.runs, options.published, options.metric, options.select_by), own
+    if (options.metric, options.select_by) != (TEST, VALIDATION):
+        raise AnalysisError(f"--kind {options.kind} shows no scores of cells: leave out --metric and --select-by")
     return read(options.runs, options.published), own
 
 
@@ -168,15 +191,21 @@ def _plot(options: argparse.Namespace) -> None:
     print(path)
 
 
+def _read_cells(options: argparse.Namespace) -> Any:
+    """The frame of cells, with the scores that the command line names."""
+    from analysis.read.load import load_records
+
+    return load_records(options.runs, metric=options.metric, select_by=options.select_by)
+
+
 def _sharpness(options: argparse.Namespace) -> None:
     from analysis.figures.sharpness_lr import draw
     from analysis.questions.sharpness import compare, text
     from analysis.read.blocks import load_blocks
-    from analysis.read.load import load_records
     from analysis.style.drawing import save
 
     path = options.out or options.runs / "sharpness.png"
-    comparisons = compare(load_records(options.runs), load_blocks(options.hessian or options.runs / "hessian"))
+    comparisons = compare(_read_cells(options), load_blocks(options.hessian or options.runs / "hessian"))
     save(partial(draw, comparisons), path)
     print(text(comparisons))
     print(path)
@@ -199,7 +228,8 @@ def _report(options: argparse.Namespace) -> None:
     from analysis.report.html import report
 
     path = options.out or options.runs / "report.html"
-    size = report(options.runs, path, options.hessian, options.published, options.margin)
+    scores = {"metric": options.metric, "select_by": options.select_by}
+    size = report(options.runs, path, options.hessian, options.published, options.margin, **scores)
     print(f"{path} ({size / 1e6:.1f} MB)")
 
 
@@ -221,10 +251,10 @@ def _heuristics(options: argparse.Namespace) -> None:
     from analysis.questions.heuristics import findings, text
     from analysis.questions.suggestions import suggestions
     from analysis.read.blocks import blocks_of
-    from analysis.read.load import load_records
+    from analysis.style.notes import notes
 
-    frame = load_records(options.runs)
-    print(text(findings(frame, *blocks_of(options.runs, options.hessian)), suggestions(frame)), end="")
+    frame = _read_cells(options)
+    print(text(findings(frame, *blocks_of(options.runs, options.hessian)), suggestions(frame), notes(frame)), end="")
 
 
 def _responses(options: argparse.Namespace) -> None:
@@ -238,7 +268,7 @@ def _compare(options: argparse.Namespace) -> None:
     from analysis.questions.compare import compare, text
     from analysis.read.load import load_together
 
-    a, b = load_together([options.a, options.b], wide=True)
+    a, b = load_together([options.a, options.b], wide=True, metric=options.metric, select_by=options.select_by)
     print(text(compare(a, b), (options.a.name, options.b.name)), end="")
 
 

@@ -39,12 +39,12 @@ def copies(record: dict[str, Any], folder: Path, count: int, settings: int, vari
     seeds = range(-(-count // (settings * variants * len(RATES))))
     cells = product(seeds, RATES, names, range(settings))
     for i, (seed, lr, name, setting) in zip(range(count), cells, strict=False):
-        one = copy.deepcopy(record) | {"id": f"{i:016x}"}
-        for part in (one["config"], one["identity"]):
+        cell = copy.deepcopy(record) | {"id": f"{i:016x}"}
+        for part in (cell["config"], cell["identity"]):
             part |= {"seed": seed, "lr": lr, "train_samples": 1000 + setting, "variant": {**part["variant"], "name": name}}
-        path = folder / one["id"] / "record.json"
+        path = folder / cell["id"] / "record.json"
         path.parent.mkdir()
-        path.write_text(json.dumps(one))
+        path.write_text(json.dumps(cell))
 
 
 def reading(folder: Path) -> tuple[float, float]:
@@ -104,8 +104,8 @@ def main() -> None:
         started = time.perf_counter()
         size = report(folder, page)
         took = time.perf_counter() - started
-        told = f"{options.cells} cells, {options.settings} settings, {options.variants} variants"
-        print(f"report of {told}: {took:.1f} s, {size / 1e6:.1f} MB")
+        title = f"{options.cells} cells, {options.settings} settings, {options.variants} variants"
+        print(f"report of {title}: {took:.1f} s, {size / 1e6:.1f} MB")
         if shutil.which("chromedriver"):
             names = ("loaded", "filtered", "all again", "sorted")
             times = ", ".join(f"{name} {took:.0f}" for name, took in zip(names, browsing(page), strict=True))

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.hessian_ways import AGREE, Outcome, curvlinops, eigenthings, ours, padded_batches, reference
 from hessian import starts
-from hessian.__main__ import composed
+from hessian.__main__ import compose_config
 from hessian.products.leaves import Factors, LeafHessian
 from hessian.products.passes import Passes
 from hessian.study.study import Study
@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--others", nargs="*", default=["lora", "pissa"], help="variants for the ways (b) and (c)")
     options = parser.parse_args()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        study = Study(composed([*options.overrides, "layers=all"]), current())
+        study = Study(compose_config([*options.overrides, "layers=all"]), current())
         assert study.methods
     layers = options.layers or [0, study.depth // 2, study.depth - 1]
     examples = study.examples(study.most_samples)

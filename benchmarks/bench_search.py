@@ -5,7 +5,7 @@
   search  30 evaluations from 5 first points; seconds of the 25 questions, and the peak memory of the process
 
 The scores are a smooth function of the numbers with noise: what a question costs does not hang on them. Every method runs in a
-process of its own. With --left-out, how well values that were left out are placed (sweeps.language.features.left_out).
+process of its own. With --left-out, how well values that were left out are placed (sweeps.language.features.left_out_fit).
 
     make bench-search ARGS="--methods language_bo,language_bo:method.token=false,gp"
 """
@@ -30,7 +30,7 @@ from omegaconf import OmegaConf
 
 from lorabench.encoder import Frozen
 from lorabench.schema import CONF
-from sweeps.bench.catalog import configured
+from sweeps.bench.catalog import method_config
 from sweeps.bench.landscapes import Landscape
 from sweeps.bench.replay import replay
 from sweeps.language import features
@@ -66,17 +66,17 @@ def embedding(candidates: Space, encoder: str, sample: int) -> dict[str, float]:
     chosen = np.random.default_rng(0).choice(len(candidates), sample, replace=False).tolist()
     head = tokenizer(prompts.head)["input_ids"]
     texts = {
-        each: head + [i for line in prompts.lines(each) for i in tokenizer(line, add_special_tokens=False)["input_ids"]]
-        for each in chosen
+        index: head + [i for line in prompts.lines(index) for i in tokenizer(line, add_special_tokens=False)["input_ids"]]
+        for index in chosen
     }
-    chosen.sort(key=lambda each: len(texts[each]))
+    chosen.sort(key=lambda index: len(texts[index]))
     started, apart = time.perf_counter(), 0.0
     with torch.no_grad():
         for length in sorted({len(text) for text in texts.values()}):
-            alike = [each for each in chosen if len(texts[each]) == length]
+            alike = [index for index in chosen if len(texts[index]) == length]
             for i in range(0, len(alike), BATCH):
                 part = alike[i : i + BATCH]
-                states = model(input_ids=torch.tensor([texts[each] for each in part])).last_hidden_state[:, -1]
+                states = model(input_ids=torch.tensor([texts[index] for index in part])).last_hidden_state[:, -1]
                 distance = (states - torch.from_numpy(table[part])).norm(dim=1) / states.norm(dim=1)
                 apart = max(apart, float(distance.max()))
     plain = time.perf_counter() - started
@@ -95,7 +95,7 @@ def search(candidates: Space, label: str, encoder: str, budget: int) -> dict[str
     name, *changes = label.split(":")
     if name == "language_bo":
         changes.append(f"method.encoder.model={encoder}")
-    config = configured(name, changes)
+    config = method_config(name, changes)
     scores = -np.square(candidates.encoded - 0.6).sum(1) + 0.05 * np.random.default_rng(0).standard_normal(len(candidates))
     landscape = Landscape("", candidates, scores, "lora", "")
     run = replay(landscape, instantiate(config["method"]), 0, budget, config["initial"], config["design"])
@@ -130,12 +130,12 @@ def main() -> None:
         for domain in (True, False):
             prompts = Prompts(candidates, Text.read("lora"), domain)
             table = Encoder(prompts, *parts).table(token=False)
-            found = features.left_out(
+            r2 = features.left_out_fit(
                 table, {key: column for key, column in prompts.columns.items() if key in candidates.columns}
             )
-            print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_listed(found)}")
-        random = features.left_out(features.without_language(prompts.columns), prompts.columns)
-        print(f"* the same of random vectors: {_listed(random)}")
+            print(f"* R² of values left out, {'with' if domain else 'without'} the domain's text: {_in_a_line(r2)}")
+        random = features.left_out_fit(features.without_language(prompts.columns), prompts.columns)
+        print(f"* the same of random vectors: {_in_a_line(random)}")
     print("\n| method | seconds a question, median | largest | first | peak memory, GiB |\n| :-- | --: | --: | --: | --: |")
     for label in options.methods.split(","):
         command = [
@@ -149,13 +149,13 @@ def main() -> None:
             options.experiment,
         ]
         command += ["--encoder", options.encoder, "--budget", str(options.budget)]
-        found = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
-        numbers = [f"{found[key]:.2f}" for key in ("median", "largest", "first", "gib")]
+        seconds = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+        numbers = [f"{seconds[key]:.2f}" for key in ("median", "largest", "first", "gib")]
         print("| " + " | ".join([label, *numbers]) + " |", flush=True)
 
 
-def _listed(found: dict[str, float]) -> str:
-    return ", ".join(f"{key} {value:.2f}" for key, value in found.items())
+def _in_a_line(values: dict[str, float]) -> str:
+    return ", ".join(f"{key} {value:.2f}" for key, value in values.items())
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ MOVED = {
 }
 """Commands that were here, by what they are now."""
 
-OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed")
+OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed", "data_seed")
 """Keys that hessian.checkpoint decides."""
 
 USAGE = """usage: python -m hessian [key=value ...]
@@ -72,7 +72,9 @@ def _measure(words: list[str]) -> None:
 
     let_import(words)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        study = Study(composed(without_config_dirs(words)), current(), [f"file://{folder}" for folder in config_dirs(words)])
+        study = Study(
+            compose_config(without_config_dirs(words)), current(), [f"file://{folder}" for folder in config_dirs(words)]
+        )
         unused = [word for word in words if study.trained and word.partition("=")[0].split(".")[0] in OF_THE_CELL]
         if unused:
             note(f"not used, since the cell of hessian.checkpoint has its own: {' '.join(unused)}")
@@ -86,7 +88,7 @@ def _measure(words: list[str]) -> None:
     print(f"records: {folder}; python -m analysis table {shlex.quote(folder)} --kind sharpness shows them")
 
 
-def composed(words: Sequence[str]) -> "DictConfig":
+def compose_config(words: Sequence[str]) -> "DictConfig":
     """The config of a command line; ``layers=0,2`` means the list, since nothing is swept here."""
     from hydra import compose
 

@@ -61,7 +61,7 @@ class Along(Probe):
     def measure(
         self, model: Any, variant: Variant, examples: Sequence[Encoded], pad: int, trainer: TrainerConfig, seed: int
     ) -> list[dict[str, Any]]:
-        """λmax of the chosen blocks, one entry each; the model is left in the mode in which it was.
+        """λmax of the chosen blocks, one entry each; the model is left in evaluation mode.
 
         Raises:
             UserError: a matrix in which the variant trains nothing, too few samples, or what ``products.passes.check`` refuses.
@@ -72,17 +72,13 @@ class Along(Probe):
         if not self._noted:
             starts.note_outside(model, variant)
             self._noted = True
-        mode = model.training
         model.eval()
         rows = []
-        try:
-            adapted = [name for name, _ in adapter_layers(model)]
-            for layer, names in self._chosen(adapted, adapted).items():
-                passes = Passes(model, examples, layer, pad, self.attention)
-                blocks = [starts.parameters(model, variant, name, [name]) for name in names]
-                rows += self._rows(passes, blocks, trainer, seed)
-        finally:
-            model.train(mode)
+        adapted = [name for name, _ in adapter_layers(model)]
+        for layer, names in self._chosen(adapted, adapted).items():
+            passes = Passes(model, examples, layer, pad, self.attention)
+            blocks = [starts.parameters(model, variant, name, [name]) for name in names]
+            rows += self._rows(passes, blocks, trainer, seed)
         return rows
 
     def _rows(self, passes: Passes, blocks: Sequence[Parameters], trainer: TrainerConfig, seed: int) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ class Mismatch(NamedTuple):
 
     key: str
     value: Any
-    wanted: str
+    requirement: str
     hint: str = ""
 
 
@@ -94,14 +94,14 @@ def check(value: Any, annotation: Any, key: str) -> None:
     >>> check(None, int | None, "every")
     """
     if mismatch := _mismatch(value, annotation, key):
-        raise UserError(f"{mismatch.key}={shown(mismatch.value)} must be {mismatch.wanted}{mismatch.hint}")
+        raise UserError(f"{mismatch.key}={text_of(mismatch.value)} must be {mismatch.requirement}{mismatch.hint}")
 
 
-def wanted_at(key: str, cls: type) -> str | None:
+def requirement_at(key: str, cls: type) -> str | None:
     """What must stand at a key of a dataclass and those inside it; None where that may be anything.
 
     >>> from lorabench.schema import Config
-    >>> wanted_at("trainer.betas", Config), wanted_at("train_samples", Config)
+    >>> requirement_at("trainer.betas", Config), requirement_at("train_samples", Config)
     ('a list of 2 numbers', 'a whole number or null')
     """
     annotation: Any = cls
@@ -111,13 +111,13 @@ def wanted_at(key: str, cls: type) -> str | None:
             return None
         annotation = parameters[name].annotation
     mismatch = _mismatch(Mismatch, annotation, key)  # which no field takes
-    return mismatch.wanted if mismatch else None
+    return mismatch.requirement if mismatch else None
 
 
-def shown(value: Any, most: int = 80) -> str:
+def text_of(value: Any, most: int = 80) -> str:
     """A value as one would write it in an override, cut where it is long.
 
-    >>> shown(None), shown([True, 0.5]), shown("5")
+    >>> text_of(None), text_of([True, 0.5]), text_of("5")
     ('null', '[true,0.5]', '"5"')
     """
     if value is None or isinstance(value, bool):
@@ -127,9 +127,9 @@ def shown(value: Any, most: int = 80) -> str:
     elif isinstance(value, str):
         text = f'"{value}"' if _reads_as_another_type(value) else " ".join(value.split())
     elif isinstance(value, list | tuple):
-        text = f"[{','.join(shown(item, most) for item in value)}]"
+        text = f"[{','.join(text_of(item, most) for item in value)}]"
     elif isinstance(value, dict):
-        text = f"{{{', '.join(f'{key}: {shown(item, most)}' for key, item in value.items())}}}"
+        text = f"{{{', '.join(f'{key}: {text_of(item, most)}' for key, item in value.items())}}}"
     else:
         text = str(value)
     return text if len(text) <= most else text[:most] + "…"
@@ -155,12 +155,12 @@ def _mismatch(value: Any, annotation: Any, key: str) -> Mismatch | None:
         if None in mismatches:
             return None
         inside = [mismatch for mismatch in mismatches if mismatch and mismatch.key != key]
-        wanted = " or ".join(dict.fromkeys(mismatch.wanted for mismatch in mismatches if mismatch))
+        wanted = " or ".join(dict.fromkeys(mismatch.requirement for mismatch in mismatches if mismatch))
         hint = "".join(dict.fromkeys(mismatch.hint for mismatch in mismatches if mismatch))
         return inside[0] if inside else Mismatch(key, value, wanted, hint)
     if origin is typing.Literal:
         fits = any(type(value) is type(choice) and value == choice for choice in arguments)
-        return None if fits else Mismatch(key, value, "one of " + ", ".join(map(shown, arguments)))
+        return None if fits else Mismatch(key, value, "one of " + ", ".join(map(text_of, arguments)))
     kind = origin or annotation
     if annotation in (None, types.NoneType):
         return None if value is None else Mismatch(key, value, "null")
@@ -226,7 +226,7 @@ def _list_mismatch(value: Any, kind: type, arguments: tuple[Any, ...], key: str)
     wanted = " ".join(filter(None, ["a list of" if several or fixed else "a list", str(len(items)) if fixed else "", several]))
     if not isinstance(value, list | tuple) or (fixed and len(value) != len(items)):
         an_item = isinstance(value, str | int | float) and not (arguments and _mismatch(value, arguments[0], key))
-        return Mismatch(key, value, wanted, f"; write {key}=[{shown(value)}]" if an_item and not fixed else "")
+        return Mismatch(key, value, wanted, f"; write {key}=[{text_of(value)}]" if an_item and not fixed else "")
     if not fixed:
         items = [arguments[0] if arguments else Any] * len(value)
     for i, (item, annotation) in enumerate(zip(value, items, strict=True)):

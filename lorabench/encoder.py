@@ -17,8 +17,9 @@ from lorabench.cells.session import current
 from lorabench.errors import UserError
 from lorabench.files import cache_dir
 from lorabench.models.base import max_length
+from lorabench.models.fingerprint import fingerprint
 from lorabench.models.load import load
-from lorabench.models.locate import check, fingerprint, locate
+from lorabench.models.locate import check, locate
 from lorabench.models.shapes import architecture_config
 from lorabench.schema import CONF, ModelConfig
 
@@ -67,7 +68,7 @@ class Frozen:
             assert isinstance(spec, ModelConfig)
             return spec
         if packaged.is_file():
-            return _packaged(**yaml.safe_load(packaged.read_text()))
+            return _packaged_spec(**yaml.safe_load(packaged.read_text()))
         hub, _, revision = str(self.model).partition("@")
         if "/" in hub and revision:
             return ModelConfig(name=hub, hub=hub, revision=revision)
@@ -105,7 +106,7 @@ def _read(encoder: Frozen) -> tuple[Any, Any, str, int]:
     return model, tokenizer, fingerprint(spec), limit
 
 
-def _packaged(name: str, package: str, folder: str, install: str) -> ModelConfig:
+def _packaged_spec(name: str, package: str, folder: str, install: str) -> ModelConfig:
     """The checkpoint that an installed Python package carries."""
     spec = importlib.util.find_spec(package)
     for root in (spec.submodule_search_locations or []) if spec else []:

@@ -17,10 +17,10 @@ ROUGH = ".3g"
 """Of what is known to no more: regrets, and the values of relations."""
 
 
-def parsed(text: str) -> float | None:
+def parse_number(text: str) -> float | None:
     """The finite number that a text stands for, or None.
 
-    >>> parsed("1e-4"), parsed("lora"), parsed("nan")
+    >>> parse_number("1e-4"), parse_number("lora"), parse_number("nan")
     (0.0001, None, None)
     """
     try:

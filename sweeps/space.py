@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from sweeps.errors import SweepError
-from sweeps.numbers import EXACT, parsed
+from sweeps.numbers import EXACT, parse_number
 
 LOG_RANGE = 10
 """A positive axis whose largest value is at least so many times its smallest is encoded by its logarithm."""
@@ -33,7 +33,7 @@ class Axis:
     @cached_property
     def numbers(self) -> tuple[float, ...] | None:
         """The values as finite numbers, None where one is not."""
-        numbers = [number for text in self.texts if (number := parsed(text)) is not None]
+        numbers = [number for text in self.texts if (number := parse_number(text)) is not None]
         return tuple(numbers) if len(numbers) == len(self.texts) else None
 
     @property
@@ -201,7 +201,7 @@ def _variation(values: Sequence[float]) -> float:
 
 def _value(text: str) -> float | str:
     """What a text stands for: 0 and 0.0 are one value."""
-    number = parsed(text)
+    number = parse_number(text)
     return text if number is None else number
 
 

@@ -33,8 +33,8 @@ def lorabench(*args: str, path: Path, **options) -> subprocess.CompletedProcess[
 
 def records(folder: Path) -> dict[str, dict]:
     """By variant."""
-    found = [json.loads(file.read_text()) for file in folder.glob("*/record.json")]
-    return {record["config"]["variant"]["name"]: record for record in found}
+    records = [json.loads(file.read_text()) for file in folder.glob("*/record.json")]
+    return {record["config"]["variant"]["name"]: record for record in records}
 
 
 @pytest.fixture

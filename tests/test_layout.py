@@ -75,14 +75,14 @@ IMPORTS = {name: imported(file) for name, file in MODULES.items()}
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_point_one_way(name):
     package = name.split(".")[0]
-    others = {other.split(".")[0] for other in IMPORTS[name]} & {*PACKAGES, "benchmarks", "conf", "tests"}
-    assert others <= ALLOWED[package]
+    packages = {module.split(".")[0] for module in IMPORTS[name]} & {*PACKAGES, "benchmarks", "conf", "tests"}
+    assert packages <= ALLOWED[package]
     if package == "analysis":
-        assert not {other.split(".")[0] for other in IMPORTS[name]} & {"torch", "transformers"}
+        assert not {module.split(".")[0] for module in IMPORTS[name]} & {"torch", "transformers"}
     if package == "hessian":
-        assert all(other.startswith(MEASURES) for other in IMPORTS[name] if other.split(".")[0] == "analysis")
+        assert all(module.startswith(MEASURES) for module in IMPORTS[name] if module.split(".")[0] == "analysis")
     if name in ("hessian.lanczos", "hessian.bound") or name.startswith("sweeps.search"):
-        assert not {other.split(".")[0] for other in IMPORTS[name]} & {"hydra", "lorabench"}
+        assert not {module.split(".")[0] for module in IMPORTS[name]} & {"hydra", "lorabench"}
 
 
 def room(name: str) -> int | None:
@@ -96,13 +96,13 @@ def room(name: str) -> int | None:
 
 @pytest.mark.parametrize("name", sorted(name for name in MODULES if name.startswith("lorabench.") and room(name) is not None))
 def test_a_room_of_lorabench_imports_from_those_before_it(name):
-    for other in IMPORTS[name]:
-        if other.startswith("lorabench.") and other.split(".")[1] != name.split(".")[1]:
-            assert room(other) is not None and room(other) < room(name), f"{name} imports {other}"
+    for module in IMPORTS[name]:
+        if module.startswith("lorabench.") and module.split(".")[1] != name.split(".")[1]:
+            assert room(module) is not None and room(module) < room(name), f"{name} imports {module}"
 
 
 def test_there_is_no_circle():
-    remaining = {name: {other for other in names if other in MODULES and other != name} for name, names in IMPORTS.items()}
+    remaining = {name: {module for module in names if module in MODULES and module != name} for name, names in IMPORTS.items()}
     while free := [name for name, names in remaining.items() if not names & remaining.keys()]:
         for name in free:
             del remaining[name]
@@ -116,6 +116,20 @@ def test_files_are_read_in_one_sitting_and_folders_at_a_glance():
         folders[file.parent.relative_to(ROOT).as_posix()].append(file.name)
     full = {folder: len(names) for folder, names in folders.items() if len(names) > FILES and folder not in SEAMS}
     assert (long, full) == ({}, {})
+
+
+def bound_names(file: Path) -> set[str]:
+    """What a file calls its variables and parameters."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    variables = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return variables | {node.arg for node in nodes if isinstance(node, ast.arg)}
+
+
+@pytest.mark.parametrize("folder", [*PACKAGES, "benchmarks", "tests"])
+def test_no_variable_has_a_name_that_could_stand_for_anything(folder):
+    anything = {"found", "told", "mine", "asked"}
+    named = {file.relative_to(ROOT).as_posix(): bound_names(file) & anything for file in (ROOT / folder).rglob("*.py")}
+    assert {file: names for file, names in named.items() if names} == {}
 
 
 def tree() -> list[str]:

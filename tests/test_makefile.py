@@ -49,9 +49,9 @@ def test_the_report_goes_beside_its_records(installed):
     [("k=1", "runs/hessian", 1), ("output_dir=other k=1", "other", 1), ("blocks=joint", "runs/hessian", 0)],
 )
 def test_what_is_measured_is_shown(installed, args, folder, layers):
-    found = commands(installed, "hessian", f"ARGS={args}")
-    assert found.index("-m hessian") < found.index(f'-m analysis table "{folder}" --kind sharpness')
-    assert f'-m analysis plot "{folder}" --kind sharpness_$kind' in found and found.count("layers box samples") == layers
+    lines = commands(installed, "hessian", f"ARGS={args}")
+    assert lines.index("-m hessian") < lines.index(f'-m analysis table "{folder}" --kind sharpness')
+    assert f'-m analysis plot "{folder}" --kind sharpness_$kind' in lines and lines.count("layers box samples") == layers
 
 
 def test_threads_of_a_process_do_not_decide_how_many_there_are(installed, monkeypatch):

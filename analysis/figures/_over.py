@@ -77,7 +77,7 @@ def draw(axis: str, cells: pd.DataFrame) -> Figure:
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
     caption(
         figure,
-        "Peak: best mean test accuracy over the learning rates; bars: ± standard deviation over seeds.  Hollow: at the edge of "
+        "Peak: best mean test score over the learning rates; bars: ± standard deviation over seeds.  Hollow: at the edge of "
         "the learning rates tried.  Between two upright lines, variants stand side by side.",
     )
     return figure
@@ -137,7 +137,7 @@ def _draw(upper: Axes, lower: Axes, cells: pd.DataFrame, style_of: dict[str, Sty
     beside = reach + MARKER * span / points_of_axis
     lower.set_xlim(values[0] / 2**beside, values[-1] * 2**beside)
     upper.tick_params(axis="x", labelbottom=False, length=0)
-    upper.set_ylabel("peak test accuracy (%)")
+    upper.set_ylabel("peak test score (%)")
 
 
 def _lr_axis(axes: Axes, best: Iterable[float], tried: list[float]) -> None:

@@ -1,4 +1,4 @@
-"""Mean test accuracy over batch size and learning rate: one map a variant, one row a setting."""
+"""Mean test score over batch size and learning rate: one map a variant, one row a setting."""
 
 import math
 import textwrap
@@ -67,7 +67,7 @@ def draw(cells: pd.DataFrame) -> Figure:
         for axes in panels[len(variants) :]:
             axes.set_visible(False)
         bar = part.colorbar(image, ax=panels, pad=0.01, aspect=12 * n)
-        bar.set_label("test accuracy (%)", fontsize=8)
+        bar.set_label("test score (%)", fontsize=8)
         bar.ax.tick_params(labelsize=8)
     caption(
         figure,

@@ -74,7 +74,7 @@ def _draw_curves(axes: Axes, cells: pd.DataFrame, style_of: dict[str, Style]) ->
     for score in cells["base_test"].dropna().unique():
         axes.axhline(100 * score, **BASE_LINE, zorder=1)
     axes.set_ylim(bottom=-2, top=min(104, axes.get_ylim()[1] + 2))
-    axes.set_ylabel("test accuracy (%)")
+    axes.set_ylabel("test score (%)")
     axes.tick_params(axis="x", which="both", length=0, labelbottom=False)
     axes.grid(color="#E5E5E5", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)

@@ -85,7 +85,7 @@ def draw(cells: pd.DataFrame) -> Figure:
         axes.set_xlim(right=right)
         title(axes, model_and_task(setting), hyperparameters(setting), WIDTH)
         axes.set_xlabel("training of one cell, median (s)")
-        axes.set_ylabel("test accuracy (%)")
+        axes.set_ylabel("test score (%)")
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)

@@ -22,7 +22,8 @@ PANEL = (3.6, 2.8)
 COLUMNS = 4
 CAPTION = (
     "λmax over LoRA's of the same block (black line: LoRA). Bars: 95 % from the choice of sequences (jackknife); with several "
-    "seeds the median, with bars over the intervals of all. Blocks where a λmax is not positive are left out."
+    "seeds the median, with bars over the intervals of all. Blocks where a λmax is not positive are left out; lines join "
+    "neighbouring layers alone."
 )
 
 read = _sharpness.read
@@ -69,8 +70,9 @@ def _ratios(axes: Axes, layers: pd.DataFrame, matrix: str, style_of: dict[str, S
     compared = layers[layers["variant"] != REFERENCE]
     variants = in_order(compared["variant"])
     for index, variant in enumerate(variants):
-        line = compared[(compared["variant"] == variant) & (compared["matrix"] == matrix)].sort_values("layer")
-        x = line["layer"] + spread(index, len(variants), 0.2)
+        line = compared[(compared["variant"] == variant) & (compared["matrix"] == matrix)].set_index("layer")
+        line = line.reindex(range(layers["layer"].min(), layers["layer"].max() + 1))  # no line over what was not measured
+        x = line.index.to_series() + spread(index, len(variants), 0.2)
         points(axes, x, line["ratio"], line["ratio_low"], line["ratio_high"], style_of[variant])
     log_axis(axes, "y", [1, *compared["ratio"]], [*compared["ratio_low"], *compared["ratio_high"]])
     axes.set_xlim(layers["layer"].min() - 0.5, layers["layer"].max() + 0.5)

@@ -35,6 +35,7 @@ from analysis.read.block import JOINT
 from analysis.read.blocks import block_settings
 from analysis.stats.layers import by_layer
 from analysis.stats.order_statistics import Median, median
+from analysis.style.notes import TUNED_ON_TEST
 from analysis.style.numbers import exact_lr, format_lr, number
 from analysis.style.palette import in_order
 from analysis.style.rendering import Block, render
@@ -148,7 +149,7 @@ def text(frame: pd.DataFrame, low: float, high: float, quotients: pd.Series | No
             advised = advice(cells, low, high)
             header, rows = [*HEADER], [_cells(row) for row in advised]
             if quotients is not None:
-                header.append("published: LoRA's lr / its lr")
+                header.append(f"published ({TUNED_ON_TEST}): LoRA's lr / its lr")
                 rows = [[*row, _quotient(quotients.get(row[0], []))] for row in rows]
             lines = [_override(row, setting["rank"]) for row in advised if row.blocks]
             remarks = [_place(low * lora.median(), high * lora.median()), *_remarks(cells, advised)]

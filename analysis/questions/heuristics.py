@@ -179,8 +179,8 @@ def gaps(findings: Sequence[Finding]) -> list[str]:
     return [f"No number for {'; '.join(whats)}: {reason}." for reason, whats in named.items()]
 
 
-def text(findings: Sequence[Finding], next_sweep: Sequence[Suggestion]) -> str:
-    """A table of the findings, and below it the next sweep's commands."""
+def text(findings: Sequence[Finding], next_sweep: Sequence[Suggestion], about_scores: Sequence[str] = ()) -> str:
+    """A table of the findings, and below it the next sweep's commands; `about_scores` are lines of `style.notes`."""
     rows = []
     for finding in findings:
         value, low, high = finding.estimate
@@ -199,6 +199,7 @@ def text(findings: Sequence[Finding], next_sweep: Sequence[Suggestion]) -> str:
         "is at the edge of those tried have no exponent.",
         "The commands are a next sweep, by factors of 10^(1/4) around the best learning rate of each variant: on validation, "
         "where there is one.",
+        *about_scores,
     ]
     return render(
         [Block("Rules of practice", "arXiv 2602.04998", header, "<<>>><", rows, gaps(findings), copied)], notes, "text"

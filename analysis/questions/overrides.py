@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONF = (ROOT / "lorabench" / "conf", ROOT / "conf")
 """Of an installed package, or of a checkout."""
 
-GROUPS = ("model", "task", "variant", "trainer", "evaluator")
+GROUPS = ("model", "task", "variant", "trainer", "evaluator", "subset")
 OF_THE_CODE = ("_target_", "name", "version", "engine")
 """Keys of a group that the choice of its yaml decides; `engine` has an override of its own."""
 
@@ -42,13 +42,14 @@ def overrides(config: Mapping[str, Any]) -> list[str]:
     Args:
         config: `config` of a record. Its top-level axes and the names of model, task and variant are left to the caller.
     """
-    words = []
+    words = [] if config.get("data_seed") is None else [f"data_seed={config['data_seed']}"]
     evaluator = _node(config, "evaluator")
     for place, name in (
+        ("subset", _node(config, "subset").get("name")),
         ("evaluator", evaluator.get("name")),
         ("evaluator@evaluator.engine", _node(evaluator, "engine").get("name")),
     ):
-        if name not in (None, "hf"):
+        if name not in (None, "hf", "random"):
             words.append(f"{place}={name}")
     for group in GROUPS:
         node = _node(config, group)

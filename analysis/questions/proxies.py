@@ -13,6 +13,7 @@ from analysis.read.papers import proxy_correlations
 from analysis.stats import LEVEL
 from analysis.stats.correlation import RankCorrelation, pearson, rank_correlation
 from analysis.stats.student import Estimate
+from analysis.style.notes import TUNED_ON_TEST
 from analysis.style.numbers import format_estimate
 from analysis.style.rendering import Block, render
 from analysis.style.settings import hyperparameters, model_and_task
@@ -127,7 +128,8 @@ def text(agreements: Sequence[Agreement], published: bool = False) -> str:
             [row["subset"], f"{row['fraction']:g}", *(f"{row[f'corr_{task}']:.2f}" for task in TASKS)]
             for row in proxy_correlations()
         ]
-        blocks.append(Block("paper 2: llama-2-7b", "Pearson", ["subset", "fraction", *TASKS], "<>>>", papers, []))
+        about = f"Pearson ({TUNED_ON_TEST})"
+        blocks.append(Block("paper 2: llama-2-7b", about, ["subset", "fraction", *TASKS], "<>>>", papers, []))
     return render(blocks, NOTES, "text")
 
 

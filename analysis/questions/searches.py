@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.read.journals import Search
 from analysis.read.papers import search_results
+from analysis.style.notes import TUNED_ON_TEST
 from analysis.style.palette import method_styles
 from analysis.style.rendering import Best, Block, render
 
@@ -60,7 +61,9 @@ def _papers() -> list[Block]:
         tasks = [key for key in rows[0] if key not in ("table", "method") and not math.isnan(rows[0][key])]
         highest = {task: max(row[task] for row in rows) for task in tasks}
         shown = [[row["method"], *(_score(row, task, highest[task]) for task in tasks)] for row in rows]
-        blocks.append(Block("paper 2: llama-2-7b", about, ["method", *tasks], "<" + ">" * len(tasks), shown, []))
+        blocks.append(
+            Block("paper 2: llama-2-7b", f"{about} ({TUNED_ON_TEST})", ["method", *tasks], "<" + ">" * len(tasks), shown, [])
+        )
     return blocks
 
 

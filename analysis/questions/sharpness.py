@@ -1,5 +1,6 @@
 """Does λmax tell the best learning rate? A sweep's best learning rates over the sharpness that `python -m hessian` measured."""
 
+import logging
 import math
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from analysis.style.numbers import format_estimate, format_lr, number
 from analysis.style.palette import in_order
 from analysis.style.rendering import Block, render
 from analysis.style.settings import block_hyperparameters, hyperparameters, model_and_task
+
+log = logging.getLogger(__name__)
 
 MATCH = ("model", "weights", "task", "rank")
 """Columns that a setting of the sweep and one of the blocks must have in common, besides the `fingerprint` of the weights."""
@@ -74,24 +77,30 @@ def compare(cells: pd.DataFrame, blocks: pd.DataFrame) -> list[Comparison]:
         AnalysisError: if no pair has two variants with a best learning rate and a positive λmax at common blocks.
     """
     start = blocks[blocks["checkpoint"].isna() & (blocks["layer"] != JOINT)]
-    comparisons = []
+    comparisons: list[Comparison] = []
+    dropped: list[str] = []
     for setting, of_setting in settings(cells):
         for of_blocks, measured in block_settings(start):
             files = {*of_setting["fingerprint"], *measured["fingerprint"]}
             if all(setting[key] == of_blocks[key] for key in MATCH) and len(files) == 1:
                 comparison = _comparison(setting, of_setting, of_blocks, measured)
-                comparisons += [comparison] if len(comparison.points) > 1 else []
+                if len(comparison.points) > 1:
+                    comparisons.append(comparison)
+                else:
+                    dropped.append(f"{comparison.title} · {comparison.subtitle}: {' '.join(comparison.remarks)}")
     if start.empty:
         raise AnalysisError(
             "no block at the start of training: these records are of checkpoints or of joint blocks; measure single blocks "
             "without hessian.checkpoint"
         )
+    for line in dropped if comparisons else ():
+        log.warning("not compared, for fewer than two variants are left: %s", line)
     if not comparisons:
         swept, blocked = (_settings(frame) for frame in (cells, start))
         raise AnalysisError(
             "nothing to compare: no model (by name and files), task and rank has two variants with a best learning rate and a "
             "positive λmax in both; "
-            f"the sweep has {swept}, the blocks have {blocked}"
+            f"the sweep has {swept}, the blocks have {blocked}{'. In both: ' * bool(dropped)}{' '.join(dropped)}"
         )
     return comparisons
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.read.decisive import PART
+from analysis.read.metrics import TEST, VALIDATION, label, show
 from analysis.read.options import SETTING, separate
 from analysis.read.published import is_published, read_published
 from analysis.read.record import read_row
@@ -16,7 +17,9 @@ from analysis.read.record import read_row
 log = logging.getLogger(__name__)
 
 
-def load_records(directory: str | Path, proxies: bool = False, wide: bool = False) -> pd.DataFrame:
+def load_records(
+    directory: str | Path, proxies: bool = False, wide: bool = False, metric: str = TEST, select_by: str = VALIDATION
+) -> pd.DataFrame:
     """Read every `directory/<id>/record.json`; a folder without one is an unfinished cell and is ignored.
 
     A folder of published cells (`read.published`) is read as well, alone or beside records.
@@ -26,17 +29,26 @@ def load_records(directory: str | Path, proxies: bool = False, wide: bool = Fals
     which have no test score) are left out with a line that counts them, unless `proxies`. With `wide` every option of a variant
     and a setting is a column of its own, too: `variant.alpha`, `trainer.warmup_ratio`.
 
+    Another `metric` than a cell's own test score takes the place of it, and `select_by` that of the validation score
+    (`read.metrics.show`); settings are written with both, and `frame.attrs["scores"]` has what a reader is told.
+
     Returns:
         One row a cell with the columns of `read.record.read_row`, except that `options` (text, see
         `read.options`) stands for the two dicts of options. Failed cells have NaN scores.
 
     Raises:
-        AnalysisError: if the directory does not exist or holds no record with a score.
+        AnalysisError: if the directory does not exist or holds no record with a score, or none with the metric.
     """
-    return load_together([directory], proxies, wide)[0]
+    return load_together([directory], proxies, wide, metric, select_by)[0]
 
 
-def load_together(directories: Sequence[str | Path], proxies: bool = False, wide: bool = False) -> list[pd.DataFrame]:
+def load_together(
+    directories: Sequence[str | Path],
+    proxies: bool = False,
+    wide: bool = False,
+    metric: str = TEST,
+    select_by: str = VALIDATION,
+) -> list[pd.DataFrame]:
     """As `load_records`, of several folders whose cells are to be matched.
 
     An option that differs within any of them is written out in all; one that differs only from folder to folder in none.
@@ -45,18 +57,21 @@ def load_together(directories: Sequence[str | Path], proxies: bool = False, wide
     for number, (scored, _, _) in enumerate(read):
         for row in scored:
             row["folder"] = number
-    both = separate([row for scored, _, _ in read for row in scored])
+    rows, notes = show([row for scored, _, _ in read for row in scored], metric, select_by)
+    both = separate(rows)
+    if words := label(metric, select_by):
+        both["options"] = [", ".join(filter(None, [options, words])) for options in both["options"]]
     return [
-        _frame(both[both["folder"] == number].drop(columns="folder"), failed, skipped)
+        _frame(both[both["folder"] == number].drop(columns="folder"), failed, {"skipped": skipped, "scores": notes})
         for number, (_, failed, skipped) in enumerate(read)
     ]
 
 
-def _frame(cells: pd.DataFrame, failed: list[dict[str, Any]], skipped: int) -> pd.DataFrame:
+def _frame(cells: pd.DataFrame, failed: list[dict[str, Any]], attrs: dict[str, Any]) -> pd.DataFrame:
     # Failed cells take part in nothing but a count.
     frame = pd.concat([_without_duplicates(cells), pd.DataFrame(failed)], ignore_index=True)
     frame["train_samples"] = frame["train_samples"].astype("Int64")
-    frame.attrs["skipped"] = skipped
+    frame.attrs |= attrs
     return frame
 
 
@@ -99,18 +114,22 @@ def _read(directory: Path, proxies: bool, wide: bool) -> tuple[list[dict[str, An
     return scored, failed, skipped
 
 
-def load_beside(directory: str | Path, published: Path | None) -> pd.DataFrame:
+def load_beside(directory: str | Path, published: Path | None, metric: str = TEST, select_by: str = VALIDATION) -> pd.DataFrame:
     """Own cells, and beside them the published ones of the same models and tasks, told apart by `source`.
 
     Args:
         directory: as of `load_records`.
-        published: a folder of published cells; None: own cells alone.
+        published: a folder of published cells, which have a test score alone; None: own cells alone.
+        metric: as of `load_records`.
+        select_by: as of `load_records`.
 
     Raises:
         AnalysisError: as of `load_records`, and if no published cell has a model and task of the own ones.
     """
-    own = load_records(directory)
-    if published is None:
+    own = load_records(directory, metric=metric, select_by=select_by)
+    if published is not None and metric != TEST:
+        log.warning("left out published cells, which have no %s", metric)
+    if published is None or metric != TEST:
         return own
     both = pd.concat([own, of_same_tasks(own, published)], ignore_index=True)
     both.attrs = dict(own.attrs)

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.read.checked import INT64, LARGEST, SMALLEST, fraction, get, name, number, positive, whole
 from analysis.read.decisive import flat_options, options
+from analysis.read.metrics import read_metrics
 
 SCHEMA_VERSION = 2
 PARTS = ("training", "evaluation", "versions", "git", "metrics", "identity", "base")
@@ -26,7 +27,8 @@ def read_row(path: Path) -> dict[str, Any]:
         (`read.decisive`). A failed cell, which may have ended before anything was loaded, has the axes and
         NaN scores only. `source` is "", which published cells have; `n`, the seeds behind the row, is 1 and `test_std` NaN.
         What it cost: `steps`, `tokens`, `peak_memory` (bytes), `parameters` (trainable), `evaluation_seconds`, and where:
-        `device`, `versions` (text) and `commit`; `problems`, the test problems by which `test` was measured.
+        `device`, `versions` (text) and `commit`; `problems`, the test problems by which `test` was measured; `metrics`, all
+        that was measured (`read.metrics.Metric` by name).
 
     Raises:
         OSError: if the file cannot be read.
@@ -73,6 +75,7 @@ def _row(record: dict[str, Any], path: Path) -> dict[str, Any]:
             "parameters": _cost(record, "training", "trainable_parameters"),
             "evaluation_seconds": _cost(record, "evaluation", "seconds"),
             "problems": _problems(record),
+            "metrics": read_metrics(record),
             "device": _device(record),
             "versions": ", ".join(f"{name} {version}" for name, version in sorted((record.get("versions") or {}).items())),
             "commit": str((record.get("git") or {}).get("commit") or ""),

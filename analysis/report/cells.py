@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.read.decisive import flat_options
+from analysis.read.metrics import read_metrics
 from analysis.report.samples import Samples, note
 from analysis.stats.curves import setting_key
 
@@ -20,6 +21,10 @@ log = logging.getLogger(__name__)
 POINTS = 100
 """Of a loss curve."""
 
+BESIDE = ("started", "rescored", "lm_eval_version", "lm_eval_max_length")
+"""Of a record: facts beside its config."""
+
+SPLITS = ("test/", "validation/")
 PLACE = ["model", "task", "rank", "batch_size", "train_samples", "epochs", "source"]
 COLUMNS = ["id", "place", "setting", "variant", "lr", "seed", "n", "status", "test", "std", "validation", "seconds"]
 LEFT_OUT = ("output_dir", "lr", "rank", "batch_size", "seed", "train_samples", "epochs")
@@ -79,10 +84,12 @@ class _Details:
         return {
             "facts": facts,
             "metrics": _optional(path, "metrics", _sets, record.get("metrics") or {}, {}),
+            "further": _optional(path, "lm_eval", _further, record, {}),
             "groups": _optional(path, "training.groups", _groups, training.get("groups") or [], []),
             "training": {key: value for key, value in training.items() if isinstance(value, (int, float))},
             "finished": str(record.get("finished") or ""),
             "evaluation": _measurement(record, "evaluation", "seconds"),
+            "scoring": _measurement(record, "evaluation", "scoring_seconds"),
             "base": _measurement(record, "base", "test"),
             "steps": self.steps.setdefault(tuple(steps), len(self.steps)),
             "loss": loss,
@@ -110,13 +117,21 @@ def _facts(record: dict[str, Any]) -> dict[str, str]:
     for part in ("device", "versions", "git", "model", "data"):
         value = record.get(part) or {}
         facts |= flat_options(value if isinstance(value, dict) else {"name": str(value)}, prefix=f"{part} · ")
-    return facts
+    facts |= flat_options({key: record[key] for key in BESIDE if record.get(key) is not None})
+    metric = record.get("validation_metric") or {}
+    return facts | ({"validation metric": str(metric["name"])} if "name" in metric else {})
 
 
 def _sets(metrics: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """Scores of each split by test set."""
     sets = {split: of_split.get("sets") or {} for split, of_split in metrics.items() if of_split}
     return {split: {name: dict(scores) for name, scores in of_split.items()} for split, of_split in sets.items()}
+
+
+def _further(record: dict[str, Any]) -> dict[str, float]:
+    """Every metric that is not the score of a set."""
+    metrics = read_metrics(record)
+    return {name: metric.value for name, metric in metrics.items() if name.count("/") != 1 or not name.startswith(SPLITS)}
 
 
 def _groups(groups: Sequence[dict[str, Any]]) -> list[list[Any]]:

@@ -13,6 +13,8 @@ from analysis.report.summary import gaps, summary
 from analysis.stats import ALPHA, MARGIN
 from analysis.stats.curves import BEST_RANGE
 from analysis.stats.power import POWER
+from analysis.style.notes import TUNED_ON_TEST
+from analysis.style.notes import published as published_line
 from analysis.style.palette import in_order
 
 
@@ -55,8 +57,8 @@ def tree(
     return {
         "title": _title(titles, own),
         "facts": _facts(frame),
-        "summary": summary(own, variants, margin),
-        "gaps": gaps(own, variants, table, counts),
+        "summary": [*summary(own, variants, margin), *frame.attrs.get("scores", [])],
+        "gaps": [*gaps(own, variants, table, counts), *published_line(shown["source"])],
         "margin": margin,
         "alpha": ALPHA,
         "power": POWER,
@@ -105,5 +107,5 @@ def _facts(frame: pd.DataFrame) -> list[str]:
         elif values:
             facts.append(f"commit {values[0][:10]}" if column == "commit" else values[0])
     if sources := sorted(set(frame["source"].dropna()) - {""}):
-        facts.append(", ".join(sources))
+        facts.append(f"{', '.join(sources)} ({TUNED_ON_TEST})")
     return facts

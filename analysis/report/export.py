@@ -1,5 +1,6 @@
 """Cells as one tidy CSV or Parquet, one row a cell."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def export(frame: pd.DataFrame, path: Path, columns: Sequence[str] | None = None
     """
     if path.suffix.lower() not in SUFFIXES:
         raise AnalysisError(f"cannot export to {path}: its name must end in {' or '.join(SUFFIXES)}")
-    frame = frame.drop(columns="unwritten", errors="ignore")  # the options themselves are columns
+    frame = _with_metrics(frame.drop(columns="unwritten", errors="ignore"))  # the options themselves are columns
     if unknown := [name for name in columns or () if name not in frame]:
         raise AnalysisError(
             f"no column {', '.join(name or repr(name) for name in unknown)}; there are {', '.join(frame.columns)}"
@@ -39,3 +40,11 @@ def export(frame: pd.DataFrame, path: Path, columns: Sequence[str] | None = None
     except OSError as error:
         raise AnalysisError(f"cannot write {path} ({error.strerror or error})") from None
     return len(chosen)
+
+
+def _with_metrics(frame: pd.DataFrame) -> pd.DataFrame:
+    """Each metric of the records in a column of its own, as recorded."""
+    of_cells = [cell if isinstance(cell, dict) else {} for cell in frame.pop("metrics")] if "metrics" in frame else []
+    names = sorted({name for of_cell in of_cells for name in of_cell})
+    columns = {name: [of_cell[name].value if name in of_cell else math.nan for of_cell in of_cells] for name in names}
+    return pd.concat([frame, pd.DataFrame(columns, index=frame.index)], axis=1)

@@ -15,6 +15,7 @@ from analysis.stats.intervals import Interval, interval
 from analysis.style.palette import in_order
 from analysis.style.settings import hyperparameters, model_and_task
 from analysis.tables import cost as cost_table
+from analysis.tables import metrics as metric_table
 
 Rows = Sequence[dict[str, Any]]
 
@@ -22,6 +23,7 @@ Rows = Sequence[dict[str, Any]]
 PEAK = ["peak_lr", "peak_mean", "peak_std", "peak_n", "peak_few_seeds", "edge", "range_low", "range_high"]
 SELECTED = ["selected_lr", "selected_mean", "selected_std", "selected_n", "selected_few_seeds"]
 COST = ["cells", "parameters", "seconds_a_step", "tokens_a_second", "peak_memory", "evaluation_seconds", "hours"]
+METRIC = ["metric", "lower", "lr", "mean", "std", "n", "problems", "base"]
 HONEST = {"honest": "honest", "optimism": "optimism", "honest_low": "low", "honest_high": "high"}
 
 
@@ -39,6 +41,7 @@ def panels(frame: pd.DataFrame, variants: Sequence[str], margin: float) -> dict[
     scored = frame[frame["status"] != "failed"]
     cells, means, best = by_setting(scored), by_setting(seed_means(scored)), by_setting(peaks(scored))
     honest, costs = by_setting(honest_peaks(scored)), by_setting(cost_table.frame(scored))
+    metrics = by_setting(metric_table.frame(scored))
     try:
         compared = by_setting(differences(scored, margin))
     except AnalysisError:
@@ -48,6 +51,7 @@ def panels(frame: pd.DataFrame, variants: Sequence[str], margin: float) -> dict[
         key: _panel(cells[key], rows, number)
         | {"peaks": _peaks(best[key], cells[key], honest.get(key, []), number)}
         | {"differences": _differences(compared.get(key, []), number), "costs": _costs(costs.get(key, []), cells[key], number)}
+        | {"metrics": _metrics(metrics.get(key, []), number)}
         for key, rows in means.items()
     }
 
@@ -99,6 +103,17 @@ def _differences(compared: Rows, number: dict[str, int]) -> dict[str, Any]:
     """Rows, or the reason why there are none."""
     rows = [{"variant": number[row["variant"]]} | {key: row[key] for key in COLUMNS} for row in compared]
     return {"rows": rows, "reason": "" if rows else UNCOMPARED.format(REFERENCE)}
+
+
+def _metrics(rows: Rows, number: dict[str, int]) -> list[dict[str, Any]]:
+    """Those that say more than the scores of a task with one test set do."""
+    sets = {row["metric"] for row in rows if row["metric"].count("/") == 1}
+    alone = {name for name in sets for split in ("test/", "validation/") if [m for m in sets if m.startswith(split)] == [name]}
+    further = [row for row in rows if row["metric"] not in alone]
+    return [
+        {"variant": number[row["variant"]]} | {key: row[key] for key in METRIC}
+        for row in sorted(further, key=lambda row: (row["metric"], number[row["variant"]]))
+    ]
 
 
 def _costs(costs: Rows, cells: Rows, number: dict[str, int]) -> list[dict[str, Any]]:

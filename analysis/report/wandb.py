@@ -9,11 +9,11 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.stats.curves import peaks, settings
+from analysis.style.notes import notes
 from analysis.style.numbers import format_lr
 from analysis.style.palette import in_order, styles
 from analysis.style.rendering import render
 from analysis.style.settings import hyperparameters, model_and_task
-from analysis.tables import unreadable
 from analysis.tables.peaks import blocks
 
 # Names in the runs of `tracker=wandb`.
@@ -66,14 +66,14 @@ def report(frame: pd.DataFrame, project: str, entity: str = "", online: bool = F
     """
     wr = _reports()
     parts: list[Any] = []
-    notes: list[str] = []
+    remarks: list[str] = []
     for setting, cells in settings(frame):
-        table, notes = blocks(cells)
+        table, remarks = blocks(cells)
         parts += [wr.H2(model_and_task(setting)), wr.P(summary(setting, cells))]
         parts.append(wr.MarkdownBlock(render(table, [], "markdown").rstrip()))
         if not setting["source"]:  # published cells are no runs
             parts.append(_panels(wr, cells, {"project": project, "entity": entity} if online else {}))
-    lines = "".join(f"- {note}\n" for note in [*notes, *unreadable(frame)])
+    lines = "".join(f"- {note}\n" for note in [*remarks, *notes(frame)])
     parts += [wr.H2("How to read the tables"), wr.MarkdownBlock(lines)]
     tasks = ", ".join(dict.fromkeys(model_and_task(setting) for setting, _ in settings(frame)))
     title = f"Peak performance per variant: {tasks}"

@@ -39,6 +39,20 @@ def bests(frame: pd.DataFrame, over: Sequence[str] = ("batch_size",)) -> pd.Data
     return best_cells.astype({"train_samples": "Int64"}) if "train_samples" in best_cells else best_cells
 
 
+def over_axis(best_cells: pd.DataFrame) -> pd.DataFrame:
+    """Of rows of one setting but an axis, each variant's best: its peak over the whole axis.
+
+    >>> rows = pd.DataFrame({"variant": ["lora", "lora", "pissa"], "batch_size": [8, 16, 8], "mean": [0.75, 0.5, 0.625]})
+    >>> over_axis(rows).to_dict("records")
+    [{'variant': 'lora', 'batch_size': 8, 'mean': 0.75}, {'variant': 'pissa', 'batch_size': 8, 'mean': 0.625}]
+    """
+    return best_cells.loc[best_cells.groupby("variant", sort=False)["mean"].idxmax()]
+
+
 def spread(best_cells: pd.DataFrame, column: str = "mean") -> float:
-    """Best less worst variant of rows of one setting, a fraction."""
+    """Best less worst variant of rows of one setting, a fraction.
+
+    >>> spread(pd.DataFrame({"variant": ["lora", "pissa"], "mean": [0.75, 0.5]}))
+    0.25
+    """
     return float(best_cells[column].max() - best_cells[column].min())

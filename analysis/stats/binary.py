@@ -33,6 +33,9 @@ class Binary(NamedTuple):
         Models that differ by m on average differ on a share m of the problems at least, with a variance of m(1 − m) each: in
         all sets alike, or in one set on a share K·m. The least follows from where the difference lies, which is not known, so
         this is the largest of: alike in all sets, and all of it in the smallest.
+
+        >>> f"{Binary.of([100]).variance(0.01) ** 0.5:.5f}"  # a difference of one point has a standard error of one, too
+        '0.00995'
         """
         m = np.abs(true)
         in_one = np.minimum(self.sets * m, 1)

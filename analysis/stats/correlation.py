@@ -77,7 +77,11 @@ def _unit(ranks: np.ndarray) -> np.ndarray:
 
 
 def pearson(x: Sequence[float], y: Sequence[float]) -> Estimate:
-    """Correlation of n points, with the percentiles of the bootstrap over points; NaN where all x or all y are equal."""
+    """Correlation of n points, with the percentiles of the bootstrap over points; NaN where all x or all y are equal.
+
+    >>> round(pearson([1, 2, 3, 4], [1, 3, 2, 4]).value, 3), pearson([1, 2], [3, 3]).value
+    (0.8, nan)
+    """
     points = np.array([x, y], dtype=float)
     drawn = np.random.default_rng(SEED).integers(len(x), size=(RESAMPLES, len(x)))
     with np.errstate(invalid="ignore"):

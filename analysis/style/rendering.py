@@ -116,7 +116,7 @@ def _tex_cell(cell: str) -> str:
 _TEX = {
     "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "±": "$\\pm$", "·": "$\\cdot$",
     "–": "--", "λ": "$\\lambda$", "≥": "$\\geq$", "≤": "$\\leq$", "−": "$-$", "∞": "$\\infty$", "†": "$\\dagger$",
-    "×": "$\\times$",
+    "×": "$\\times$", "↓": "$\\downarrow$",
     "√": "$\\surd$", "∝": "$\\propto$", "²": "$^2$", "α": "$\\alpha$", "<": "$<$", ">": "$>$",
 } | {sign: f"\\{sign}" for sign in "&%$#_{}"}  # fmt: skip
 _TEX_SIGNS = re.compile("|".join(map(re.escape, _TEX)))

@@ -4,6 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.style.notes import TUNED_ON_TEST
+
 
 def model_and_task(setting: dict[str, Any]) -> str:
     """`tiny · arithmetic`; random weights are named, for their scores say nothing about the model."""
@@ -23,7 +25,8 @@ def hyperparameters(setting: dict[str, Any]) -> str:
         parts.append("all samples" if pd.isna(samples) else f"{int(samples)} samples")
     if setting.get("epochs"):
         parts.append(f"{setting['epochs']:g} epoch{'' if setting['epochs'] == 1 else 's'}")
-    return " · ".join([*parts, *(part for part in (setting["options"], setting["source"]) if part)])
+    source = f"{setting['source']} ({TUNED_ON_TEST})" if setting["source"] else ""
+    return " · ".join([*parts, *filter(None, [setting["options"], source])])
 
 
 def block_hyperparameters(setting: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from analysis.errors import AnalysisError
 from analysis.kinds import TABLES
+from analysis.style.notes import notes
 from analysis.style.rendering import STYLES, render
 
 
@@ -38,11 +39,5 @@ def table(data: Any, kind: str = "peaks", style: str = "text", **options: Any) -
             raise AnalysisError(f"{kind} defines no function frame, which CSV needs: choose {', '.join(STYLES)}")
         return str(module.frame(data, **options).to_csv(index=False))
     assert style in STYLES
-    blocks, notes = module.blocks(data, **options)
-    return render(blocks, [*notes, *unreadable(data)], style)
-
-
-def unreadable(data: Any) -> list[str]:
-    """The note on records that were skipped, if there are any."""
-    count = getattr(data, "attrs", {}).get("skipped")
-    return [f"Left out, unreadable: {count}."] if count else []
+    blocks, remarks = module.blocks(data, **options)
+    return render(blocks, [*remarks, *notes(data)], style)

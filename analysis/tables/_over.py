@@ -5,14 +5,14 @@ from typing import Any
 import pandas as pd
 
 from analysis.read.options import SETTING, beside_axis
-from analysis.stats.bests import AXES, bests, spread
+from analysis.stats.bests import AXES, bests, over_axis, spread
 from analysis.style.numbers import format_lr
 from analysis.style.palette import in_order
 from analysis.style.rendering import Best, Block
 from analysis.style.settings import hyperparameters, model_and_task
 
 NOTES = [
-    "Best test accuracy over the learning rates in percent, and the learning rate of it; chosen on test, so optimistic. "
+    "Best test score over the learning rates in percent, and the learning rate of it; chosen on test, so optimistic. "
     "Marked: the best of a column. (low), (high): at that edge of the learning rates tried.",
 ]
 
@@ -36,6 +36,10 @@ def blocks(axis: str, cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
             f"{_heading(value)}: {100 * spread(part):.2f}" for value, part in zip(values, parts, strict=True) if len(part) > 1
         ]
         remarks = [f"Spread of the variants (max - min), points: {'; '.join(spreads)}."] if spreads else []
+        if (variants := peaks["variant"].nunique()) > 1 and len(values) > 1:
+            points = 100 * spread(over_axis(peaks))
+            some = "" if len(peaks) == variants * len(values) else ", though not all were run at every value"
+            remarks.append(f"Spread of {variants} variants' peaks over the whole axis (max - min): {points:.2f} points{some}.")
         remarks += beside_axis(scored[key])
         header = ["variant", *(title for value in values for title in (_heading(value), "at lr"))]
         subtitle = hyperparameters(setting | dict.fromkeys(columns))

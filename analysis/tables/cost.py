@@ -19,7 +19,7 @@ HEADER = ["variant", "cells", "parameters", "s a step", "of LoRA's", "tokens/s",
 ALIGN = "<>>>>>>>>"
 NOTES = [
     "Medians over the finished cells of a setting; hours: training and evaluation of all of them. No ratio to LoRA's where "
-    "the devices differ. Times of cells that ran beside others do not compare.",
+    "the devices differ. Times of cells that ran beside others do not compare. The time of a probe is in no column.",
 ]
 
 

@@ -14,7 +14,7 @@ from analysis.style.rendering import Best, Block
 from analysis.style.settings import hyperparameters, model_and_task
 
 NOTES = [
-    "Test accuracy in percent, means over seeds. Marked: the best of a row. Peaks are chosen on test, so optimistic.",
+    "Test score in percent, means over seeds. Marked: the best of a row. Peaks are chosen on test, so optimistic.",
     "An empty cell was not run.",
 ]
 

@@ -15,11 +15,12 @@ from lorabench.files import digest, read_json
 from lorabench.generation.base import Generator
 from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
-from lorabench.models.locate import fingerprint
+from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
+from lorabench.models.names import named
 from lorabench.probes.base import Probe
 from lorabench.records import legacy
 from lorabench.records.identity import identity
-from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded
+from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded_fields
 from lorabench.subsets.base import Subset
 from lorabench.tasks.base import Task
 from lorabench.terminal.formats import format_lr
@@ -60,7 +61,8 @@ class Cell:
         for field in fields(Config):
             if field.name not in resolved:
                 raise UserError(f"{field.name} must have a value; leave ~{field.name} out")
-        return cls({str(key): value for key, value in resolved.items() if key != "hydra"}, session)
+        config = {str(key): value for key, value in resolved.items() if key != "hydra"}
+        return cls(config | {"model": named(config["model"])}, session)
 
     @cached_property
     def settings(self) -> Config:
@@ -115,6 +117,11 @@ class Cell:
         return self.session.corpora(self.task, self.identity["task"], base, self.trainer.max_length)
 
     @property
+    def data_seed(self) -> int:
+        """What decides subset and order."""
+        return self.settings.seed if self.settings.data_seed is None else self.settings.data_seed
+
+    @property
     def is_proxy(self) -> bool:
         """Whether it is trained on a part of its samples alone."""
         return self.settings.train_fraction < 1
@@ -127,7 +134,7 @@ class Cell:
     @property
     def recorded_config(self) -> dict[str, Any]:
         """The config without what says how a process goes about it."""
-        return {key: value for key, value in self.config.items() if key not in unrecorded(Config)}
+        return {key: value for key, value in self.config.items() if key not in unrecorded_fields(Config)}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -147,7 +154,7 @@ class Cell:
     def folder(self) -> Path:
         """Where the cell lives: under its id, or under that of schema 1 where it was trained then."""
         output = Path(self.settings.output_dir)
-        earlier = output / legacy.legacy_id(self.config, self.identity)
+        earlier = output / legacy.legacy_id(self.config, self.identity, fingerprint_of_schema_1(self.model))
         if (output / self.id).exists():
             return output / self.id
         if _unfinished(read_record(earlier)):
@@ -176,6 +183,7 @@ class Cell:
         c = self.settings
         text = f"{c.model['name']} {c.task['name']} {c.variant['name']}"  # type: ignore[index]
         text += f" lr={format_lr(c.lr)} batch_size={c.batch_size} rank={c.rank} seed={c.seed}"
+        text += "" if c.data_seed is None else f" data_seed={c.data_seed}"
         return f"{text} train_fraction={c.train_fraction:g}" if self.is_proxy else text
 
 

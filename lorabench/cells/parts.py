@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from lorabench.annotations import check_fields, shown, target_of
+from lorabench.annotations import check_fields, target_of, text_of
 from lorabench.contributed import reason
 from lorabench.errors import UserError
 
@@ -24,7 +24,7 @@ def build(node: dict[str, Any], key: str, kind: type[T]) -> T:
         UserError: it names no class, or one of another kind; keys or values do not fit the class, or the class says so.
     """
     if not isinstance(node, dict):
-        raise UserError(f"{key}={shown(node)} is no part; choose one with {key}=NAME")
+        raise UserError(f"{key}={text_of(node)} is no part; choose one with {key}=NAME")
     named = f"{key}={node.get('name')}"
     if "_target_" not in node:
         raise UserError(f"{named}: its yaml has no _target_; name the class, as in _target_: my_file.MyClass")

@@ -15,12 +15,13 @@ from lorabench.cells.untouched import untouched_scores
 from lorabench.contributed import config_dir_flag, reason
 from lorabench.errors import UserError
 from lorabench.files import locked, read_json, remove_leftovers, write_json
-from lorabench.models.locate import fingerprint
+from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
 from lorabench.records import SCHEMA_VERSION
 from lorabench.terminal.bars import note
 from lorabench.trackers.following import Following, following
 from lorabench.training.checkpoint import Checkpoint
+from lorabench.training.seed import deterministic
 
 Record = dict[str, Any]
 
@@ -98,17 +99,18 @@ class Finish:
         try:
             if record is None or rows is None:
                 record = _new_record(self.cell)
-                rows = self._answered(record)
+                with deterministic():  # training, and the answers of base and cell in this process (vLLM's is its own)
+                    rows = self._answer(record)
             else:
                 config = record["config"] | {"task": self.cell.config["task"]}
                 record |= {"config": config, "rescored": scored_now()}
             if rows is not None:
-                self._scored(record, rows)
+                self._score(record, rows)
         except Exception as error:
             self.cell.session.forget_base()  # a failure may have left it half changed
             traceback.clear_frames(error.__traceback__)  # they hold it
             if not isinstance(error, UserError):
-                record = _failed(record or _new_record(self.cell), error)
+                record = _failure(record or _new_record(self.cell), error)
                 _write(self.file, record)
                 self.follower.finish(record)
             raise
@@ -129,10 +131,10 @@ class Finish:
         minutes = self.checkpoint.seconds / 60
         return f"begins {self.cell} anew, which has no checkpoint yet (trainer.checkpoint_minutes={minutes:g})"
 
-    def _answered(self, record: Record) -> list[Row] | None:
+    def _answer(self, record: Record) -> list[Row] | None:
         """Train and generate; the record gets everything but the scores. None for a run that diverged, whose scores are 0."""
         cell, base = self.cell, self.cell.base()
-        record["model"] = model_state(cell.model, fingerprint(cell.model))
+        record["model"] = model_state(cell.model, fingerprint(cell.model)) | base.state
         record["device"] = device_state(base.device, base.model.dtype)
         data = prepare_data(cell, base)
         record["base"] = untouched_scores(cell, base)
@@ -149,7 +151,7 @@ class Finish:
         write_json(self.pending, record)
         return answered.rows
 
-    def _scored(self, record: Record, rows: list[Row]) -> None:
+    def _score(self, record: Record, rows: list[Row]) -> None:
         try:
             score_cell(self.cell, record, rows)
         except UserError as error:
@@ -183,7 +185,7 @@ def _new_record(cell: Cell) -> Record:
     }
 
 
-def _failed(record: Record, error: Exception) -> Record:
+def _failure(record: Record, error: Exception) -> Record:
     return record | {"status": "failed", "metrics": None, "error": reason(error), "traceback": traceback.format_exc()}
 
 

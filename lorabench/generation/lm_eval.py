@@ -59,6 +59,10 @@ class LMEvalGenerator(Generator):
     _base: Base | None = field(default=None, init=False, repr=False)
     _ready: bool = field(default=False, init=False, repr=False)
 
+    def main_memory(self, size: int, device_type: str) -> dict[str, int]:
+        """See ``Generator.main_memory``."""
+        return self.engine.main_memory(size, device_type)
+
     def __post_init__(self) -> None:
         self.engine.key = "evaluator.engine"
         if not isinstance(self.tasks, list) or not self.tasks:
@@ -135,8 +139,9 @@ class LMEvalGenerator(Generator):
 
         Returns:
             ``lm_eval``: for each task (and group, and its members) the metrics under lm-eval's names, each with
-            ``…_stderr``, the task's ``version`` and the number ``n`` of problems; ``lm_eval_version``; ``lm_eval_max_length``,
-            the tokens at which requests were cut on the left and texts divided.
+            ``…_stderr``, the task's ``version``, the number ``n`` of problems and, if there are any, ``lower_is_better``, the
+            names of metrics of which less is better; ``lm_eval_version``; ``lm_eval_max_length``, the tokens at which requests
+            were cut on the left and texts divided.
         """
         from lm_eval import simple_evaluate
 
@@ -158,6 +163,9 @@ class LMEvalGenerator(Generator):
             result["version"] = evaluation["versions"].get(name)
             with contextlib.suppress(KeyError):
                 result["n"] = evaluation["n-samples"][name]["effective"]
+            higher = evaluation.get("higher_is_better", {}).get(name) or {}
+            if lower := sorted(metric for metric, is_better in higher.items() if is_better is False):
+                result["lower_is_better"] = lower
         versions = {"lm_eval_version": metadata.version("lm_eval"), "lm_eval_max_length": model.max_length}
         return {"lm_eval": results} | versions
 

@@ -36,7 +36,7 @@ class Watch:
             self._look(training.steps)
 
     def _look(self, step: int) -> None:
-        stored = _stored(self.file)
+        stored = _read_rows(self.file)
         kept = [row for row in stored if row.get("key") == self.key]
         if len(kept) < len(stored):
             note(f"{self.file}: dropped what was measured with other settings or from another start")
@@ -56,10 +56,10 @@ class Watch:
 
 def rows(file: Path) -> list[dict[str, Any]]:
     """What a run has measured so far."""
-    return [{name: value for name, value in row.items() if name != "key"} for row in _stored(file)]
+    return [{name: value for name, value in row.items() if name != "key"} for row in _read_rows(file)]
 
 
-def _stored(file: Path) -> list[dict[str, Any]]:
+def _read_rows(file: Path) -> list[dict[str, Any]]:
     """The file's lines; one that was cut off does not count."""
     stored = []
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:

@@ -73,7 +73,7 @@ def _sources(cls: Any, file: Path) -> set[Path]:
         if source in reached:
             continue
         reached.add(source)
-        for name in _imported(source, package):
+        for name in _imports(source, package):
             module = _locate(name)
             if module is None:
                 continue
@@ -113,7 +113,7 @@ def _states_version(file: Path) -> bool:
     return any(isinstance(target, ast.Name) and target.id == "version" for target in named)
 
 
-def _imported(source: Path, package: str) -> set[str]:
+def _imports(source: Path, package: str) -> set[str]:
     """Names of what a file of a package imports, and of what may be modules in it."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source.read_bytes())):

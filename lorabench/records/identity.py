@@ -7,7 +7,7 @@ from omegaconf import MISSING as OPEN
 
 from lorabench.annotations import target_of
 from lorabench.records.code import code_of
-from lorabench.schema import Config, TrainerConfig
+from lorabench.schema import Config, ModelConfig, TrainerConfig
 
 HYDRAS = ("_target_", "_convert_", "_recursive_", "_partial_")
 """Keys of a node that are Hydra's own; positional ``_args_`` are settings."""
@@ -18,16 +18,25 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
 
     Args:
         config: resolved, as composed by Hydra.
-        model_fingerprint: see ``models.locate.fingerprint``.
+        model_fingerprint: see ``models.fingerprint``.
         data_fingerprint: see ``Task.fingerprint``.
     """
     kept = decisive(config, Config)
-    kept["model"]["fingerprint"] = model_fingerprint
+    kept["model"] |= {"fingerprint": model_fingerprint, "version": ModelConfig.version}
     kept["trainer"]["version"] = TrainerConfig.version
+    if drops(config["variant"]):
+        kept["trainer"]["dropout_version"] = TrainerConfig.dropout_version
     kept["task"]["fingerprint"] = data_fingerprint
-    if kept["train_fraction"] == 1:  # all samples are taken, whoever would choose
+    if getattr(target_of(config["subset"], "subset"), "chooses_samples", False):
+        kept["sampling"] = kept["subset"]
+    if kept["train_fraction"] == 1:  # all of the samples are taken, whoever would choose among them
         del kept["subset"]
     return kept
+
+
+def drops(node: Any) -> bool:
+    """Whether a config, at any depth, states a dropout that is not 0."""
+    return isinstance(node, dict) and any(("dropout" in key and value) or drops(value) for key, value in node.items())
 
 
 def part_identity(node: dict[str, Any]) -> dict[str, Any]:

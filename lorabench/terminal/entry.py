@@ -54,9 +54,9 @@ def leave(error: Exception, config: str = "config", schema: type = Config) -> No
     """End the process as ``command`` says; return where the traceback is wanted."""
     if FULL_ERROR:
         return
-    from lorabench.terminal.mistakes import explained
+    from lorabench.terminal.mistakes import explain
 
-    if line := explained(error, CONF, config, schema):
+    if line := explain(error, CONF, config, schema):
         say(line)
         sys.exit(2)
     if frames := own_frames(error):

@@ -15,16 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lorabench.annotations import wanted_at
+from lorabench.annotations import requirement_at
 from lorabench.errors import UserError, nearest
 from lorabench.schema import Config
-from lorabench.terminal.quoting import quoted, to_type
+from lorabench.terminal.quoting import quote, to_type
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No room: on the disk, within the user's share of it, or for so large a file."""
 
 
-def explained(error: BaseException, conf: Path, config: str = "config", schema: type = Config) -> str | None:
+def explain(error: BaseException, conf: Path, config: str = "config", schema: type = Config) -> str | None:
     """One line for an error that the user can mend, None for any other (a bug, whose traceback is wanted).
 
     Args:
@@ -81,8 +81,8 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
     if lines[0].startswith("Ambiguous value for argument"):
         word = lines[0].partition("'")[2].rpartition("'")[0]
         name, _, given = word.partition("=")
-        a_text = not (conf / name).is_dir() and (wanted_at(name, schema) or "a text").startswith("a text")
-        one = f", or write {shlex.quote(f'{name}={quoted(given)}')} for one text" if a_text else ""
+        a_text = not (conf / name).is_dir() and (requirement_at(name, schema) or "a text").startswith("a text")
+        one = f", or write {shlex.quote(f'{name}={quote(given)}')} for one text" if a_text else ""
         return f"{word} has several values: add -m to run each of them{one}"
     if "Could not override 'experiment'" in lines[0]:
         return "an experiment is added, not overridden: write +experiment=NAME, and -m to run its grid"
@@ -101,7 +101,7 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
         return f"{full_key} must have a value; leave ~{full_key} out"
     reason = next((line for line in lines if line.startswith("Value ")), lines[0])
     place = full_key.partition("[")[0]  # the override gives a list as a whole
-    if place and (wanted := wanted_at(place, schema)):
+    if place and (wanted := requirement_at(place, schema)):
         value = re.match(r"Error merging override [^=]*=(.*)", lines[0]) or re.match(r"Value '(.*?)' (?:of type|is)", reason)
         if value:
             return f"{place}={value.group(1)} must be {wanted}"

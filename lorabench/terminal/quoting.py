@@ -23,10 +23,10 @@ def with_home(words: Sequence[str]) -> list[str]:
     return [HOME.sub(lambda _: home, word) for word in words]
 
 
-def quoted(value: str) -> str:
+def quote(value: str) -> str:
     r"""A text as Hydra's grammar takes it, whatever is in it.
 
-    >>> print(quoted('a "b" = c'))
+    >>> print(quote('a "b" = c'))
     "a \\"b\\" = c"
     """
     return QuotedString(value, Quote.double).with_quotes()
@@ -58,7 +58,7 @@ def to_type(word: str, several: bool) -> str | None:
 
 
 def _readable(value: str) -> str:
-    return value if "," not in value and _parses(f"key={value}") else quoted(value.strip())
+    return value if "," not in value and _parses(f"key={value}") else quote(value.strip())
 
 
 def _parses(word: str) -> bool:

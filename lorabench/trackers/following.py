@@ -70,7 +70,7 @@ class Following:
     ) -> None:
         for step in range(self._passed + 1, len(losses) + 1):
             if step % self._tracker.every == 0 or step == total:
-                metrics = {"loss": losses[step - 1], "grad_norm": norms[step - 1]} | _named(rates[step - 1], names)
+                metrics = {"loss": losses[step - 1], "grad_norm": norms[step - 1]} | _name_rates(rates[step - 1], names)
                 self._calls.put(partial(self._tracker.step, step, metrics))
         self._passed = len(losses)
 
@@ -88,7 +88,7 @@ class Following:
         self._gave_up = True
 
 
-def _named(rates: Sequence[float], names: Sequence[str]) -> dict[str, float]:
+def _name_rates(rates: Sequence[float], names: Sequence[str]) -> dict[str, float]:
     """``lr`` of the one group, or ``lr/NAME`` of each of several; a group that came during the run goes by its number."""
     if len(rates) == 1:
         return {"lr": rates[0]}

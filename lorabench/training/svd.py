@@ -47,7 +47,7 @@ def balanced(triples: Triples, scale: float) -> tuple[torch.Tensor, torch.Tensor
     return root[:, None] * vt, u * root
 
 
-def cached(decompose: Callable[..., Triples], matrix: torch.Tensor, **settings: Any) -> Triples:
+def from_cache(decompose: Callable[..., Triples], matrix: torch.Tensor, **settings: Any) -> Triples:
     """``decompose(matrix, **settings)`` from the cache, bit by bit what computing it anew would give.
 
     The key is the matrix's content with everything else that decides the bits: function, settings, torch and device. A file

@@ -1,6 +1,7 @@
 """``python -m lorabench.variants``: the table of variants for a model and a rank."""
 
 import argparse
+import copy
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +10,12 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 from peft import get_peft_model
-from transformers import AutoModelForCausalLM
 
 from lorabench.cells.cell import Cell
 from lorabench.cells.session import current
 from lorabench.contributed import config_dirs, let_import
 from lorabench.errors import UserError
-from lorabench.models.shapes import architecture_config, linear_shapes
+from lorabench.models.shapes import linear_shapes, skeleton
 from lorabench.schema import CONF, ModelConfig, register
 from lorabench.terminal.entry import command, one_line
 from lorabench.variants.base import Variant
@@ -59,16 +59,15 @@ def row(variant: Variant, spec: ModelConfig) -> Row:
     except UserError as error:
         return Row(variant.name, formula, change, refusal=str(error))
     said = variant.trainable_parameters(shapes)
-    trained = said if _states(variant, "trainable_parameters") <= _states(variant, "trained") else counted(variant, spec)
+    trained = said if _states(variant, "trainable_parameters") <= _states(variant, "trained") else count_trained(variant, spec)
     size = variant.optimizer_bytes(shapes) * trained // said  # per trained value
     return Row(variant.name, formula, change, trained, trained / Variant.trainable_parameters(variant, shapes), size)
 
 
-def counted(variant: Variant, spec: ModelConfig) -> int:
+def count_trained(variant: Variant, spec: ModelConfig) -> int:
     """The number of values that the variant's ``trained`` gives, of a model without weights."""
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(architecture_config(spec))
-        adapted = get_peft_model(model, variant.peft_config())
+        adapted = get_peft_model(copy.deepcopy(skeleton(spec)), variant.peft_config())
     return sum(p.numel() for p in variant.trained(adapted).values())
 
 

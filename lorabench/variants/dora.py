@@ -18,6 +18,10 @@ class DoRA(LoRA):
 
     g [m] is trained; the norm in the denominator is a constant for the gradient (their section 4.3). A and B start as in
     LoRA. g and the norm are float32 also beside a bfloat16 base, so that g / ‖W‖_row is exactly 1 at the start.
+
+    >>> dora = DoRA(name="dora", rank=2, alpha=4, dropout=0.0, target_modules=["q_proj"])
+    >>> dora.trainable_parameters({"layers.0.q_proj": (8, 6)})  # LoRA's 2·(8 + 6), and one number for each of 8 rows
+    36
     """
 
     version: ClassVar[int] = 1

@@ -15,4 +15,4 @@ class MiLoRA(LoRA):
 
     def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """The r smallest singular triples, split evenly over both factors; the same for every seed."""
-        return svd.balanced(svd.cached(svd.smallest, weight, rank=self.rank), self.scale)
+        return svd.balanced(svd.from_cache(svd.smallest, weight, rank=self.rank), self.scale)

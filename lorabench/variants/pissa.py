@@ -14,6 +14,15 @@ from lorabench.variants.lora import LoRA
 class PiSSA(LoRA):
     """W = UΣVᵀ; A = √(Σ_r/s)·V_rᵀ, B = U_r·√(Σ_r/s), W ← W − s·BA (Meng et al. 2024, arXiv 2404.02948, eq. 2-4).
 
+    What stays frozen lacks the r largest singular values, and W − s·BA + s·BA is W:
+
+    >>> weight = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+    >>> pissa = PiSSA(name="pissa", rank=2, alpha=4, dropout=0.0, target_modules=["q_proj"], iterations=None)
+    >>> a, b = pissa.factors("q_proj", weight, torch.Generator())
+    >>> frozen = weight - pissa.scale * b @ a
+    >>> torch.allclose(torch.linalg.svdvals(frozen)[:4], torch.linalg.svdvals(weight)[2:], atol=1e-5)
+    True
+
     Attributes:
         iterations: power iterations of the randomised SVD; None for the exact SVD.
     """
@@ -31,7 +40,7 @@ class PiSSA(LoRA):
     def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """The r largest singular triples, split evenly over both factors; the same for every seed."""
         if self.iterations is None:
-            triples = svd.cached(svd.largest, weight, rank=self.rank)
+            triples = svd.from_cache(svd.largest, weight, rank=self.rank)
         else:
-            triples = svd.cached(svd.randomized, weight, rank=self.rank, iterations=self.iterations)
+            triples = svd.from_cache(svd.randomized, weight, rank=self.rank, iterations=self.iterations)
         return svd.balanced(triples, self.scale)

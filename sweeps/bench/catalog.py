@@ -27,10 +27,10 @@ def methods() -> list[str]:
     return sorted(name for name, method in by_name.items() if isinstance(method, dict))
 
 
-def configured(name: str, changes: Sequence[str] = (), text: str | None = None) -> dict[str, Any]:
+def method_config(name: str, changes: Sequence[str] = (), text: str | None = None) -> dict[str, Any]:
     """What a replay needs of the yaml of a method, over what all methods share: ``name``, ``initial``, ``design``, ``method``.
 
-    >>> configured("tpe", ["initial=3"])["method"]
+    >>> method_config("tpe", ["initial=3"])["method"]
     {'_target_': 'sweeps.search.tpe.TPE', '_partial_': True, 'initial': 3}
 
     Args:

@@ -51,7 +51,7 @@ def compare(
         if budget > len(landscape.space):
             raise SweepError(f"--budget {budget} is more than the {len(landscape.space)} candidates of {landscape.name}")
         for label in labels:
-            runs += _replayed(landscape, label, seeds, budget, file)
+            runs += _replay(landscape, label, seeds, budget, file)
     return regret_table.text(tables, runs, budget, focus)
 
 
@@ -65,10 +65,10 @@ def _runs(file: Path) -> Runs:
         raise SweepError(f"--output {file} cannot be written: {error.strerror}") from error
 
 
-def _replayed(landscape: Landscape, label: str, seeds: Sequence[int], budget: int, file: Runs) -> list[dict[str, Any]]:
+def _replay(landscape: Landscape, label: str, seeds: Sequence[int], budget: int, file: Runs) -> list[dict[str, Any]]:
     """The runs of a method, one a seed; those that the file lacks are made."""
     name, *changes = label.split(":")
-    config = catalog.configured(name, changes, landscape.text)
+    config = catalog.method_config(name, changes, landscape.text)
     settings.first_points(config["initial"], config["design"])
     make = instantiate(config["method"])
     settings.method(make, name, skip=2)

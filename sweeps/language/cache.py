@@ -8,7 +8,7 @@ import numpy as np
 from sweeps.files import replaced
 
 
-def cached(file: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
+def from_cache(file: Path, compute: Callable[[], np.ndarray]) -> np.ndarray:
     """The array of a ``.npy`` file, which is computed and written first if there is none; read from there as it is needed."""
     if not file.exists():
         array = compute()

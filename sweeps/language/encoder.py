@@ -10,8 +10,8 @@ import torch
 from transformers import DynamicCache
 
 from sweeps.errors import SweepError
-from sweeps.language.cache import cached
-from sweeps.language.packs import Pack, packed
+from sweeps.language.cache import from_cache
+from sweeps.language.packs import Pack, packs
 from sweeps.language.prompts import Prompts
 
 AGREE = 1e-3
@@ -66,16 +66,16 @@ class Encoder:
         The texts are read once for both.
         """
 
-        def computed() -> np.ndarray:
+        def compute() -> np.ndarray:
             order = sorted(range(len(self.prompts.space)), key=self.prompts.lines)  # neighbours begin alike
             states = torch.empty(2, len(order), self.width)
             with torch.no_grad():
-                for numbers, pack in packed(self._texts(order), self._tokens):
+                for numbers, pack in packs(self._texts(order), self._tokens):
                     ends, behind, _ = self._run(pack, self.start)
                     states[:, numbers] = torch.stack([ends, behind])
             return states.numpy()
 
-        return cached(self.cache / f"{self._digest()}.npy", computed)[int(token)]
+        return from_cache(self.cache / f"{self._digest()}.npy", compute)[int(token)]
 
     def check(self) -> None:
         """Read a text with others and alone, for a model may heed neither positions nor who sees whom.
@@ -96,14 +96,14 @@ class Encoder:
     def embed(self, candidates: Sequence[int], token: torch.Tensor | None) -> torch.Tensor:
         """Embeddings of some candidates [n, width], with a token [width] or without one."""
         with torch.no_grad():
-            runs = [self._run(pack, token) for _, pack in packed(self._texts(candidates), self._tokens)]
+            runs = [self._run(pack, token) for _, pack in packs(self._texts(candidates), self._tokens)]
         return torch.cat([ends if token is None else behind for ends, behind, _ in runs])
 
     def with_token(self, candidates: Sequence[int]) -> "Tail":
         """The texts of some candidates computed but for the token, through which one can differentiate again and again."""
-        packs = [pack for _, pack in packed(self._texts(candidates), self._tokens)]
+        of_candidates = [pack for _, pack in packs(self._texts(candidates), self._tokens)]
         with torch.no_grad():
-            return Tail(self, packs, [self._behind_head(self._run(pack, None)[2]) for pack in packs])
+            return Tail(self, of_candidates, [self._behind_head(self._run(pack, None)[2]) for pack in of_candidates])
 
     def _behind_head(self, past: Past) -> Past:
         """Copies of what is not the head's: a search keeps them of each observation, and the head's once."""

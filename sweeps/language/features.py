@@ -2,7 +2,7 @@
 
 For an axis of numbers the directions are fitted to the numbers, so that any embedding in which equal values are equal and
 different ones are not will do, even one of random vectors (``without_language``). What is the language model's is what lies
-between: the place of words, the directions beyond the axes', and how well a value that was left out is placed (``left_out``).
+between: the place of words, the directions beyond the axes', and how well a value left out is placed (``left_out_fit``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -74,14 +74,14 @@ def readout(embeddings: np.ndarray, columns: Columns) -> Readout:
     return Readout(np.concatenate([matrix, _rest(x, gram, matrix)]), center, tuple(axes))
 
 
-def levelled(phi: np.ndarray, axes: Sequence[str], columns: Columns) -> np.ndarray:
+def level(phi: np.ndarray, axes: Sequence[str], columns: Columns) -> np.ndarray:
     """Features in which equal values are equal: each the mean over all candidates with that value of its key [candidates, …].
 
     A language model's state also depends on how the values go together. What that adds to a feature of one axis is small beside
     its range, but not beside the distance of neighbouring values, and a kernel's length scales follow it. The rest stays. With
     another token than its start, to which the same differences are added, equal values are equal but nearly.
 
-    >>> levelled(np.array([[0.0], [0.2], [1.0]]), ["lr"], {"lr": np.array([1e-4, 1e-4, 1e-3])}).ravel().tolist()
+    >>> level(np.array([[0.0], [0.2], [1.0]]), ["lr"], {"lr": np.array([1e-4, 1e-4, 1e-3])}).ravel().tolist()
     [0.1, 0.1, 1.0]
 
     Args:
@@ -116,7 +116,7 @@ def without_language(columns: Columns, width: int = 576) -> np.ndarray:
     return sums
 
 
-def left_out(embeddings: np.ndarray, columns: Columns) -> dict[str, float]:
+def left_out_fit(embeddings: np.ndarray, columns: Columns) -> dict[str, float]:
     """How well each axis of at least four numbers is told for a value that the direction was not fitted to, R² over values.
 
     The mean embeddings of the other values are fitted as in ``readout``; 1: placed rightly, 0: as the mean of the others.
@@ -127,7 +127,7 @@ def left_out(embeddings: np.ndarray, columns: Columns) -> dict[str, float]:
         if len(levels) < 4 or levels.dtype.kind != "f":
             continue
         means = np.stack([embeddings[at == level].mean(0, dtype=np.float64) for level in range(len(levels))])
-        t = _scaled(levels)
+        t = _scale(levels)
         errors = []
         for level in range(len(levels)):
             others = np.arange(len(levels)) != level
@@ -147,12 +147,12 @@ def _targets(x: np.ndarray, columns: Columns) -> list[tuple[str, np.ndarray]]:
     for key, values in columns.items():
         levels, at = np.unique(values, return_inverse=True)
         if len(levels) > 1:
-            target = _scaled(values)[:, None] if values.dtype.kind == "f" else _levels(x, at)
+            target = _scale(values)[:, None] if values.dtype.kind == "f" else _levels(x, at)
             targets.append((key, target - target.mean(0)))
     return targets
 
 
-def _scaled(numbers: np.ndarray) -> np.ndarray:
+def _scale(numbers: np.ndarray) -> np.ndarray:
     """Their logarithm where they span orders of magnitude."""
     axis = Axis("", tuple(f"{value:{EXACT}}" for value in np.unique(numbers)))
     return np.log(numbers) if axis.logarithmic else numbers

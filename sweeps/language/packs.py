@@ -27,10 +27,10 @@ class Pack:
     leaves: torch.Tensor
 
 
-def packed(texts: Iterable[tuple[int, Sequence[str]]], tokens: Callable[[str], list[int]]) -> Iterator[tuple[list[int], Pack]]:
+def packs(texts: Iterable[tuple[int, Sequence[str]]], tokens: Callable[[str], list[int]]) -> Iterator[tuple[list[int], Pack]]:
     """Packs of neighbours of at most `PACK` tokens, unless a single text has more, with the texts' numbers.
 
-    >>> [[_, pack]] = packed([(7, ["a", "b"]), (9, ["a", "c"])], lambda line: [ord(line)])
+    >>> [[_, pack]] = packs([(7, ["a", "b"]), (9, ["a", "c"])], lambda line: [ord(line)])
     >>> pack.ids.tolist(), pack.positions.tolist(), pack.leaves.tolist()
     ([97, 98, 99], [0, 1, 1], [1, 2])
     >>> pack.sees.int().tolist()  # c does not see b

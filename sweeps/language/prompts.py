@@ -13,7 +13,7 @@ import yaml
 
 from sweeps.errors import SweepError
 from sweeps.language.relations import Relation
-from sweeps.numbers import ROUGH, VALUE, parsed
+from sweeps.numbers import ROUGH, VALUE, parse_number
 from sweeps.space import Space
 
 TEXTS = Path(__file__).parent / "texts"
@@ -153,7 +153,7 @@ class Prompts:
             digits = ROUGH if key in relations else VALUE
             texts = [f"{value:{digits}}" if isinstance(value, float) else value for value in values.tolist()]
             alike = scientific(texts)
-            lines[key] = [f"\n{self._names.get(key, key)}={written(text, alike)}" for text in texts], at
+            lines[key] = [f"\n{self._names.get(key, key)}={write_value(text, alike)}" for text in texts], at
         return lines
 
     def _ordered(self, axes: Sequence[str]) -> list[str]:
@@ -169,17 +169,17 @@ class Prompts:
 
 def scientific(texts: Iterable[str]) -> bool:
     """Whether an axis's numbers are written as 1e-4: all are, where one is below 0.01 or from 100,000 on."""
-    sizes = [abs(number) for number in map(parsed, texts) if number]
+    sizes = [abs(number) for number in map(parse_number, texts) if number]
     return any(not 1e-2 <= size < 1e5 for size in sizes)
 
 
-def written(text: str, scientific: bool) -> str:
+def write_value(text: str, scientific: bool) -> str:
     """A value in one way of writing; words, and 0, as they are.
 
-    >>> written("0.0001", scientific=True), written("1.0e-04", scientific=True), written("16.0", scientific=False)
+    >>> write_value("0.0001", scientific=True), write_value("1.0e-04", scientific=True), write_value("16.0", scientific=False)
     ('1e-4', '1e-4', '16')
     """
-    number = parsed(text)
+    number = parse_number(text)
     if number is None:
         return text
     if number == 0 or not scientific:

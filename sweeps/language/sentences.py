@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sweeps.errors import SweepError
-from sweeps.language.cache import cached
+from sweeps.language.cache import from_cache
 from sweeps.language.prompts import Prompts
 
 NO_TOKEN = "this encoder needs method.token=false: a token stands behind a text, where only a causal model has read all of it"
@@ -57,7 +57,7 @@ class Sentences:
         self.check()
         content = json.dumps([self.fingerprint, list(self._texts.values())])
         file = self.cache / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.npy"
-        units = cached(file, lambda: np.stack([self._unit(text) for texts in self._texts.values() for text in texts]))
+        units = from_cache(file, lambda: np.stack([self._unit(text) for texts in self._texts.values() for text in texts]))
         sums = np.zeros((len(self.prompts.space), units.shape[1]), dtype=np.float32)
         first = 0  # of this key's texts
         for texts, at in self.prompts.lines_by_key.values():

@@ -134,7 +134,7 @@ def fit(
     def given_hyperparameters() -> Fit:
         z = features()
         length = (log_length.exp() + LEAST_LENGTH * extent).expand(-1, z.shape[-1])
-        return conditioned(z, scores, kept, length, log_noise.exp() + LEAST_NOISE)
+        return condition(z, scores, kept, length, log_noise.exp() + LEAST_NOISE)
 
     for _ in range(STEPS):
         optimizer.zero_grad()
@@ -150,7 +150,7 @@ def fit(
         return given_hyperparameters()
 
 
-def conditioned(
+def condition(
     features: torch.Tensor, scores: torch.Tensor, kept: torch.Tensor, length: torch.Tensor, noise: torch.Tensor
 ) -> Fit:
     """The processes with these hyperparameters, given the observations; shapes as in ``Fit``.

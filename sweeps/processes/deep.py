@@ -61,7 +61,7 @@ class Member:
         fit: to all observations, a batch of one.
         density: log density of each observation under the refit that did not know its fold [n].
         features: those of its process [m, k] from what it is given of the candidates [m, inputs].
-        shift: change of a token that was fitted with it [t], in the coordinates of ``slopes`` (``projected``).
+        shift: change of a token that was fitted with it [t], in the coordinates of ``slopes`` (``projected_member``).
     """
 
     name: str
@@ -71,7 +71,7 @@ class Member:
     shift: torch.Tensor | None = None
 
 
-def fixed(name: str, inputs: torch.Tensor, scores: torch.Tensor, extent: float = EXTENT, shared: bool = False) -> Member:
+def fixed_member(name: str, inputs: torch.Tensor, scores: torch.Tensor, extent: float = EXTENT, shared: bool = False) -> Member:
     """A process on inputs [n, k] as they are."""
     kept = batched.splits(len(scores))
     features, targets = inputs.expand(len(kept), -1, -1), scores.expand(len(kept), -1)
@@ -79,7 +79,7 @@ def fixed(name: str, inputs: torch.Tensor, scores: torch.Tensor, extent: float =
     return Member(name, fits.last(), fits.left_out().sum(0))
 
 
-def projected(
+def projected_member(
     name: str, inputs: torch.Tensor, scores: torch.Tensor, features: int, slopes: torch.Tensor | None = None
 ) -> Member:
     """A process under a ``Projection``, refitted with it in each fold.
@@ -128,10 +128,10 @@ def attempt(build: Callable[[], Member]) -> Member | None:
     return member if member.density.isfinite().all() and member.fit.weights.isfinite().all() else None
 
 
-def moved(member: Member, inputs: torch.Tensor) -> Member:
+def move_inputs(member: Member, inputs: torch.Tensor) -> Member:
     """The member with other inputs of the same observations [n, inputs], its hyperparameters as they were."""
     fit = member.fit
-    return replace(member, fit=batched.conditioned(member.features(inputs)[None], fit.scores, fit.kept, fit.length, fit.noise))
+    return replace(member, fit=batched.condition(member.features(inputs)[None], fit.scores, fit.kept, fit.length, fit.noise))
 
 
 def log_average_improvement(

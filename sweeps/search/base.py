@@ -3,7 +3,7 @@
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -46,9 +46,15 @@ class Search(ABC):
         seed: of all that the method draws.
 
     Attributes:
+        version: of the code that decides the questions, stated by each class of this package in its own body and raised
+            whenever the same history would give another question, also by a change in ``sweeps.processes`` or
+            ``sweeps.language``. A journal goes on with the versions it was begun with. A class that states none, or is not of
+            this package, is told by its source file.
         needs: modules of the extra `search` that it imports.
         shares: of a method that averages models, their weights at the last question.
     """
+
+    version: ClassVar[int] = 1
 
     needs: tuple[str, ...] = ()
 
@@ -101,23 +107,23 @@ def untried(space: Space, history: Sequence[Observation]) -> np.ndarray:
     return free
 
 
-def filled(history: Sequence[Observation]) -> list[float]:
+def filled_scores(history: Sequence[Observation]) -> list[float]:
     """The scores, with the worst measured one for what failed (0 if nothing was measured): a failure is to be avoided.
 
-    >>> filled([Observation(0, 0.5), Observation(1, None), Observation(2, 0.2)])
+    >>> filled_scores([Observation(0, 0.5), Observation(1, None), Observation(2, 0.2)])
     [0.5, 0.2, 0.2]
     """
     worst = min((observation.score for observation in history if observation.score is not None), default=0.0)
     return [worst if observation.score is None else observation.score for observation in history]
 
 
-def warped(scores: Sequence[float]) -> np.ndarray:
+def warp(scores: Sequence[float]) -> np.ndarray:
     """Standardised scores [n]: zero mean, unit variance, after the lower half's distance from the median is cut.
 
     y ← max(y, m − 2 (max y − m)) with m = median y, if max y > m; then (y − mean) / deviation. Collapsed runs lie far below all
     others and say no more than that they are bad; a Gaussian process would spend its length scales on them (winsorising).
 
-    >>> warped([0.0, 0.7, 0.8]).round(2).tolist()  # 0 counts as 0.5
+    >>> warp([0.0, 0.7, 0.8]).round(2).tolist()  # 0 counts as 0.5
     [-1.34, 0.27, 1.07]
     """
     values = np.asarray(scores, dtype=float)

@@ -1,11 +1,13 @@
-"""Language-guided Bayesian optimisation (paper 2, arXiv 2602.11171): candidates in words, read by a frozen language model."""
+"""Language-guided Bayesian optimisation after paper 2 (arXiv 2602.11171): candidates in words, read by a frozen language model.
+
+It is not the paper's method; docs/language_bo.md lists the differences, and ``language_bo_paper`` is that method.
+"""
 
 import dataclasses
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,8 +17,9 @@ from sweeps.language import features
 from sweeps.language.encoder import Encoder, Tail
 from sweeps.language.prompts import Prompts, Text
 from sweeps.language.sentences import NO_TOKEN, Sentences
+from sweeps.language.sources import Source
 from sweeps.processes import deep
-from sweeps.search.base import Observation, Search, filled, untried, warped
+from sweeps.search.base import Observation, Search, filled_scores, untried, warp
 from sweeps.space import Space
 
 SHORTLIST = 12
@@ -31,17 +34,6 @@ REACH, LIMIT = 0.1, 0.3
 whichever is less, so that the slopes at the start still tell where features go. Not tuned."""
 
 
-class Source(Protocol):
-    """Where the encoder comes from."""
-
-    @property
-    def causal(self) -> bool:
-        """Whether it is a decoder, or else a model of sentences (``sweeps.language.sentences``); nothing is loaded."""
-
-    def __call__(self) -> tuple[Any, Any, str, int, Path]:
-        """The model, its tokenizer, the weights' fingerprint, the most tokens it reads, and a folder for embeddings."""
-
-
 class LanguageBO(Search):
     """Deep-kernel processes on embeddings of the candidates' texts; the candidate of largest expected improvement.
 
@@ -53,8 +45,8 @@ class LanguageBO(Search):
 
     Against overfitting to at most some 30 scores: W, b and token have priors that hold them where they start, in few
     dimensions; the process has BoTorch's priors; steps are few; every question fits anew from the same start, for a fit that
-    went on from the last one would hang on the path, and an interrupted search on where it stopped; scores are ``warped``. And
-    the fitted projection is only one of three models, the others being z = φ (no fit but the process's) and
+    went on from the last one would hang on the path, and an interrupted search on where it stopped; scores are warped.
+    And the fitted projection is only one of three models, the others being z = φ (no fit but the process's) and
     the numbers themselves (``gp``). Each is refitted, projection and token included, without each of five folds; the expected
     improvements are averaged with the weights that the left-out densities give (``deep.weights``), from scores warped together
     and the linear token. A model whose fit breaks down has no weight; where all do, the next candidate is drawn.
@@ -78,6 +70,8 @@ class LanguageBO(Search):
     Raises:
         SweepError: no such text, or a token without a projection or a language model.
     """
+
+    version: ClassVar[int] = 1
 
     needs = ("botorch",)
 
@@ -127,7 +121,7 @@ class LanguageBO(Search):
             return int(self.generator(history).integers(len(self.space)))
         tried = [observation.candidate for observation in history]
         free = np.flatnonzero(untried(self.space, history))
-        scores = torch.from_numpy(warped(filled(history)))
+        scores = torch.from_numpy(warp(filled_scores(history)))
         members, token, moved = self._members(tried, scores)
         if not members:
             self.shares = {}
@@ -139,18 +133,18 @@ class LanguageBO(Search):
         phi, incumbent = self._embeddings()[1], float(scores.max())
         inputs = {"gp": torch.from_numpy(self.space.encoded[free]), "language": phi[free]}
 
-        def judged(inputs: dict[str, torch.Tensor], with_token: torch.Tensor) -> torch.Tensor:
+        def judge(inputs: dict[str, torch.Tensor], with_token: torch.Tensor) -> torch.Tensor:
             """Log of the average expected improvement, [m]."""
             of_members = [inputs[member.name] if member.shift is None else with_token for member in members]
             return deep.log_average_improvement(members, shares, of_members, incumbent)
 
-        gains = judged(inputs, phi[free] + moved)
+        gains = judge(inputs, phi[free] + moved)
         if token is not None:
             near = gains.topk(min(SHORTLIST, len(free))).indices.tolist()
             short = sorted(near, key=lambda i: self._prompts.lines(int(free[i])))  # neighbours begin alike
             states = self._encoder.embed(free[short].tolist(), token).numpy()
             exact = torch.from_numpy(self._embeddings()[0](states)) + self._levelled[free[short]]
-            gains, free = judged({name: of_free[short] for name, of_free in inputs.items()}, exact), free[short]
+            gains, free = judge({name: of_free[short] for name, of_free in inputs.items()}, exact), free[short]
         return int(free[int(gains.argmax())])
 
     @cached_property
@@ -164,7 +158,7 @@ class LanguageBO(Search):
             table = self._encoder.table(self.token) if self._language else features.without_language(columns)
             read = features.readout(table, columns) if self.projection else features.whole(table)
             raw = read(table)
-            phi = features.levelled(raw, read.axes, columns)
+            phi = features.level(raw, read.axes, columns)
             self._levelled = torch.from_numpy(phi - raw)
             self._ready = read, torch.from_numpy(phi)
         return self._ready
@@ -175,11 +169,11 @@ class LanguageBO(Search):
         observed, k = phi[tried], len(read.axes)
         members, fitted = [], None
         if not self.projection:
-            members += [deep.attempt(lambda: deep.fixed("language", observed, scores, extent=1.0, shared=True))]
+            members += [deep.attempt(lambda: deep.fixed_member("language", observed, scores, extent=1.0, shared=True))]
         else:
             steps, slopes = self._slopes(tried) if self.token else (None, None)
-            start = deep.attempt(lambda: deep.fixed("language", observed[:, :k], scores))
-            fitted = deep.attempt(lambda: deep.projected("language", observed, scores, k, slopes))
+            start = deep.attempt(lambda: deep.fixed_member("language", observed[:, :k], scores))
+            fitted = deep.attempt(lambda: deep.projected_member("language", observed, scores, k, slopes))
             members += [start and dataclasses.replace(start, features=lambda inputs: inputs[:, :k])]
         token: torch.Tensor | None = None
         moved = phi.new_zeros(phi.shape[1])
@@ -190,11 +184,11 @@ class LanguageBO(Search):
                 states = torch.cat([self._tails[candidate][0].states(token) for candidate in tried])
             exact = torch.from_numpy(read(states.numpy())) + self._levelled[tried]
             moved = (exact - observed).mean(0)
-            fitted = deep.attempt(lambda: deep.moved(linear, exact))
+            fitted = deep.attempt(lambda: deep.move_inputs(linear, exact))
         members += [fitted]
         if self.fallback:
             numbers = torch.from_numpy(self.space.encoded[tried])
-            members += [deep.attempt(lambda: deep.fixed("gp", numbers, scores, extent=1.0))]
+            members += [deep.attempt(lambda: deep.fixed_member("gp", numbers, scores, extent=1.0))]
         return [member for member in members if member is not None], token, moved
 
     def _slopes(self, tried: list[int]) -> tuple[torch.Tensor, torch.Tensor]:

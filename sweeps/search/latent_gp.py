@@ -6,16 +6,19 @@ a derived key such as alpha told by its factor, and no relations.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from sweeps.processes import deep
-from sweeps.search.base import Observation, Search, filled, untried, warped
+from sweeps.search.base import Observation, Search, filled_scores, untried, warp
 
 
 class LatentGP(Search):
     """A process on learned features of the numbers; the candidate of largest log EI."""
+
+    version: ClassVar[int] = 1
 
     needs = ("botorch",)
 
@@ -24,9 +27,9 @@ class LatentGP(Search):
         if not history:
             return int(self.generator(history).integers(len(self.space)))
         points = 2 * torch.from_numpy(self.space.encoded) - 1
-        scores = torch.from_numpy(warped(filled(history)))
+        scores = torch.from_numpy(warp(filled_scores(history)))
         tried = points[[observation.candidate for observation in history]]
-        member = deep.attempt(lambda: deep.projected("latent_gp", tried, scores, points.shape[1]))
+        member = deep.attempt(lambda: deep.projected_member("latent_gp", tried, scores, points.shape[1]))
         free = np.flatnonzero(untried(self.space, history))
         if member is None:  # the fit broke down
             return int(self.generator(history).choice(free))

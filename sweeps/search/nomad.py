@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sweeps.errors import SweepError
-from sweeps.search.base import Observation, Search, filled, untried
+from sweeps.search.base import Observation, Search, filled_scores, untried
 from sweeps.space import Space
 
 ASKS, VISITS = "asks: ", "visits: "
@@ -34,6 +35,8 @@ class Nomad(Search):
         initial: so many evaluations of the history are first points.
     """
 
+    version: ClassVar[int] = 1
+
     needs = ("PyNomad",)
 
     def __init__(self, space: Space, seed: int, initial: int = 1) -> None:
@@ -46,7 +49,7 @@ class Nomad(Search):
         """See ``Search.ask``."""
         free = untried(self.space, history)
         if history:
-            scores = dict(zip((observation.candidate for observation in history), filled(history), strict=True))
+            scores = dict(zip((observation.candidate for observation in history), filled_scores(history), strict=True))
             met = [observation.candidate for observation in history[: self._initial]]
             for run in range(RUNS):
                 unknown, visited = self._run(scores, max(met, key=scores.__getitem__), run)

@@ -1,8 +1,9 @@
 """Tree-structured Parzen estimator (Bergstra et al. 2011) of Optuna, by ask and tell."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
-from sweeps.search.base import Observation, Search, filled, untried
+from sweeps.search.base import Observation, Search, filled_scores, untried
 from sweeps.space import Space
 
 DRAWS = 64
@@ -20,6 +21,8 @@ class TPE(Search):
         seed: of the sampler.
         initial: evaluations before the model is asked (``n_startup_trials``).
     """
+
+    version: ClassVar[int] = 1
 
     needs = ("optuna",)
 
@@ -41,7 +44,7 @@ class TPE(Search):
         }
         sampler = optuna.samplers.TPESampler(n_startup_trials=self._initial, seed=int(self.generator(history).integers(2**31)))
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        for (candidate, _), score in zip(history, filled(history), strict=True):
+        for (candidate, _), score in zip(history, filled_scores(history), strict=True):
             places = [order.index(i) for order, i in zip(self._orders, self.space.indices(candidate), strict=True)]
             params = dict(zip(self.space.keys, places, strict=True))
             study.add_trial(optuna.trial.create_trial(params=params, distributions=ranges, value=score))

@@ -29,7 +29,8 @@ class CellSweeper(Sweeper):
 
     Args:
         params: swept values by key, in Hydra's sweep syntax or as a list, whose items stay whole.
-        preflight: gets all composed configs before anything is launched and returns whether to go on.
+        preflight: gets all composed configs before anything is launched, and as ``elsewhere`` whether the launcher runs jobs in
+            processes of their own; returns whether to go on.
         first_pass: overrides of a round's first launch, see ``Rounds``.
         derived: keys that follow from others, each a product: ``variant.alpha: rank * alpha_mult``.
         promote: so many of the best configurations are launched again with ``full`` at the end.

@@ -174,15 +174,15 @@ class Journal:
             os.fsync(file.fileno())
 
 
-def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """The leaves of nested mappings by their dotted keys.
 
-    >>> flattened({"lr": 0.1, "task": {"name": "math"}})
+    >>> flatten({"lr": 0.1, "task": {"name": "math"}})
     {'lr': 0.1, 'task.name': 'math'}
     """
     if not isinstance(value, dict):
         return {prefix: value}
-    return {k: v for key, item in value.items() for k, v in flattened(item, f"{prefix}.{key}" if prefix else str(key)).items()}
+    return {k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}.{key}" if prefix else str(key)).items()}
 
 
 def _differences(written: dict[str, Any], wanted: dict[str, Any]) -> str:
@@ -191,7 +191,7 @@ def _differences(written: dict[str, Any], wanted: dict[str, Any]) -> str:
         old_axes, new_axes = written.get("axes", {}), wanted["axes"]
         keys = [key for key in {**old_axes, **new_axes} if old_axes.get(key) != new_axes.get(key)]
         return "another space: " + ", ".join(keys or ["derived keys or the order of the axes"])
-    old, new = flattened(written.get("search", {})), flattened(wanted["search"])
+    old, new = flatten(written.get("search", {})), flatten(wanted["search"])
     keys = [key for key in {**new, **old} if key not in new or key not in old or old[key] != new[key]]
     # What a user has set stands first: no copy of it in the method's settings, no class, and short keys before what they bring.
     named = [key for key in keys if not key.endswith("_target_") and key.removeprefix("settings.") not in set(keys) - {key}]

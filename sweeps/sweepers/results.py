@@ -59,10 +59,10 @@ def params(overrides: Sequence[str]) -> dict[str, int | float | str]:
     >>> params(["rank=8", "lr=1e-4", "variant=lora"])
     {'rank': 8, 'lr': 0.0001, 'variant': 'lora'}
     """
-    return {key: _typed(text) for key, _, text in (override.partition("=") for override in overrides)}
+    return {key: _parse_value(text) for key, _, text in (override.partition("=") for override in overrides)}
 
 
-def _typed(text: str) -> int | float | str:
+def _parse_value(text: str) -> int | float | str:
     for kind in (int, float):
         try:
             return kind(text)

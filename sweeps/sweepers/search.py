@@ -5,6 +5,7 @@ import inspect
 import json
 import statistics
 import sys
+from abc import ABC
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from sweeps.space import Space, factors, rules
 from sweeps.sweepers import settings
 from sweeps.sweepers.base import CellSweeper
 from sweeps.sweepers.jobs import no_answer, score
-from sweeps.sweepers.journal import Journal, flattened, held
+from sweeps.sweepers.journal import Journal, flatten, held
 from sweeps.sweepers.progress import Table
 from sweeps.sweepers.promotion import Promoted
 from sweeps.sweepers.results import results, write
@@ -102,7 +103,8 @@ class SearchSweeper(CellSweeper):
             print(
                 f"hydra.sweeper.parallel={self.parallel}: one after another, unless hydra/launcher is another", file=sys.stderr
             )
-        if not self.preflight(configs, expected=partial(self._expected, fixed, space)):
+        expected = partial(self._expected, fixed, space)
+        if not self.preflight(configs, expected=expected, elsewhere=not self.rounds.one_by_one):
             return None
         method.check()  # may fetch what the method needs, which a plan does not
         with held(self.journal_file):
@@ -167,16 +169,17 @@ class SearchSweeper(CellSweeper):
 
     def _identity(self, method: Search, configs: Sequence[DictConfig]) -> dict[str, Any]:
         """What decides questions and scores, for the journal: of the configs, what they share, and a hash of the rest."""
-        deciding = [flattened(self.identity(config)) for config in configs]
+        deciding = [flatten(self.identity(config)) for config in configs]
         shared = dict(deciding[0])
         for values in deciding[1:]:
             shared = {key: value for key, value in shared.items() if key in values and values[key] == value}
         rest = [{key: value for key, value in values.items() if key not in shared} for values in deciding]
-        switches = flattened(OmegaConf.to_container(self.job_config.hydra.sweeper.method, resolve=True))
+        switches = flatten(OmegaConf.to_container(self.job_config.hydra.sweeper.method, resolve=True))
         return {
             "method": self.name,
             "settings": {key: value for key, value in switches.items() if not key.rpartition(".")[2].startswith("_")},
             "fingerprint": method.fingerprint() | _own_code(type(method)),
+            "version": _versions(type(method)),
             "seed": self.seed,
             "initial": self.initial,
             "design": self.design,
@@ -220,12 +223,18 @@ def _title(configs: Sequence[DictConfig]) -> str:
     return " · ".join(", ".join(map(str, values)) for values in names if None not in values)
 
 
+def _versions(method: type[Search]) -> dict[str, int]:
+    """What the classes of this package that a method is made of state; see ``Search.version``."""
+    return {base.__name__: vars(base)["version"] for base in method.__mro__ if _vouches(base)}
+
+
 def _own_code(method: type[Search]) -> dict[str, str]:
-    """The source of a method of a user's own: changed, it is another search. What this package ships is in its version."""
-    files = {
-        Path(inspect.getfile(base))
-        for base in method.__mro__
-        if base.__module__.partition(".")[0] not in ("sweeps", "abc", "builtins")
-    }
+    """A hash of the source of all other classes that a method is made of: changed, it is another search."""
+    files = {Path(inspect.getfile(base)) for base in method.__mro__ if base not in (ABC, object) and not _vouches(base)}
     contents = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     return {"code": hashlib.sha256(" ".join(contents).encode()).hexdigest()[:16]} if files else {}
+
+
+def _vouches(base: type) -> bool:
+    """Whether a class is of this package and states a version in its own body."""
+    return base.__module__.partition(".")[0] == "sweeps" and isinstance(vars(base).get("version"), int)

@@ -57,7 +57,7 @@ def first_points(initial: Any, kind: Any) -> None:
     """Raise SweepError unless they are a number of first points and a design."""
     whole("initial", initial, 0)
     if kind not in DESIGNS:
-        raise SweepError(f"hydra.sweeper.design={_shown(kind)} is none of {', '.join(DESIGNS)}")
+        raise SweepError(f"hydra.sweeper.design={_show(kind)} is none of {', '.join(DESIGNS)}")
 
 
 def method(make: Callable[..., Any], name: str, skip: int) -> None:
@@ -72,7 +72,7 @@ def method(make: Callable[..., Any], name: str, skip: int) -> None:
         SweepError: one that it has not, one that it lacks, or a plain value of another kind than it wants.
     """
     if not callable(make):
-        raise SweepError(f"hydra.sweeper.method={_shown(make)} is no method: choose one with hydra/sweeper=NAME")
+        raise SweepError(f"hydra.sweeper.method={_show(make)} is no method: choose one with hydra/sweeper=NAME")
     if not isinstance(make, partial):
         return
     wanted = dict(list(inspect.signature(make.func).parameters.items())[skip:])
@@ -85,7 +85,7 @@ def method(make: Callable[..., Any], name: str, skip: int) -> None:
             raise _wrong(f"method.{key}", value, PLAIN[kind])
         if kind not in PLAIN and kind is not inspect.Parameter.empty and isinstance(value, tuple(PLAIN)):
             raise SweepError(
-                f"hydra.sweeper.method.{key}={_shown(value)} must be a node with a _target_; set one of its keys instead, "
+                f"hydra.sweeper.method.{key}={_show(value)} must be a node with a _target_; set one of its keys instead, "
                 f"hydra.sweeper.method.{key}.KEY"
             )
     if missing := [key for key, setting in wanted.items() if setting.default is setting.empty and key not in make.keywords]:
@@ -108,9 +108,9 @@ def _texts(value: Any) -> bool:
 
 
 def _wrong(key: str, value: Any, what: str) -> SweepError:
-    return SweepError(f"hydra.sweeper.{key}={_shown(value)} must be {what}")
+    return SweepError(f"hydra.sweeper.{key}={_show(value)} must be {what}")
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     """As one writes it in an override."""
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

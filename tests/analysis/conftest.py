@@ -69,14 +69,14 @@ def complete() -> Callable[..., Path]:
     def complete(record: Path, score: float, text: str = "The answer is 4") -> Path:
         with gzip.open(record.parent / "completions.jsonl.gz", "wt", encoding="utf-8") as file:
             for i in range(20):
-                one = {
+                row = {
                     "split": "test",
                     "set": "arithmetic",
                     "id": f"test/{i:02d}",
                     "prompt": f"Q: {i} + {i}?",
                     "gold": str(2 * i),
                 }
-                file.write(json.dumps(one | {"completion": text, "score": float(i < round(20 * score))}) + "\n")
+                file.write(json.dumps(row | {"completion": text, "score": float(i < round(20 * score))}) + "\n")
         return record
 
     return complete

@@ -107,10 +107,10 @@ def variant(name, rank, **fields):
 
 def study_of(folder, *words, searchpath=()):
     """The study of a command line, with everything that its construction checks."""
-    from hessian.__main__ import composed
+    from hessian.__main__ import compose_config
     from hessian.study.study import Study
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        study = Study(composed([f"output_dir={folder}", *words]), current(), searchpath)
+        study = Study(compose_config([f"output_dir={folder}", *words]), current(), searchpath)
         assert study.methods and study.places
     return study

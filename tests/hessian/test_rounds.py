@@ -160,8 +160,8 @@ def test_adapters_of_another_kind_follow_lora(tmp_path, monkeypatch):
     monkeypatch.setattr(rounds, "FIRST_SAMPLES", 4)
     run(study(tmp_path, "variants=[gralora,olora]", "hessian.precision=30"))
     assert {record["sequences"] for record in by_variant(tmp_path).values()} == {8}
-    wanted = samples_wanted
-    monkeypatch.setattr(rounds, "samples_wanted", lambda record, precision: max(wanted(record, precision), 12))
+    count_samples = samples_wanted
+    monkeypatch.setattr(rounds, "samples_wanted", lambda record, precision: max(count_samples(record, precision), 12))
     run(study(tmp_path, "variants=[olora]", "hessian.precision=30"))
     records = by_variant(tmp_path)
     assert {name: record["sequences"] for name, record in records.items()} == dict.fromkeys(("lora", "gralora", "olora"), 16)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 import pytest
 from omegaconf import OmegaConf
 
-from lorabench.annotations import check, check_fields, shown, target_of, wanted_at
+from lorabench.annotations import check, check_fields, requirement_at, target_of, text_of
 from lorabench.errors import UserError
 from lorabench.schema import CONF, Config
 
@@ -92,7 +92,7 @@ def test_what_fits_passes(value, annotation):
     check(value, annotation, "key")
 
 
-@pytest.mark.parametrize(("value", "annotation", "line"), WRONG, ids=lambda value: str(shown(value))[:40])
+@pytest.mark.parametrize(("value", "annotation", "line"), WRONG, ids=lambda value: str(text_of(value))[:40])
 def test_what_does_not_fit_is_one_line(value, annotation, line):
     with pytest.raises(UserError) as caught:
         check(value, annotation, "key")
@@ -183,16 +183,16 @@ def test_a_part_inside_what_may_be_anything_is_checked():
 
 
 def test_a_key_of_the_schema_says_what_it_wants():
-    assert wanted_at("trainer.betas", Config) == "a list of 2 numbers"
-    assert wanted_at("model.path", Config) == "a text or null"
-    assert wanted_at("task.anything", Config) is None
-    assert wanted_at("lr", Config) == "a number"
+    assert requirement_at("trainer.betas", Config) == "a list of 2 numbers"
+    assert requirement_at("model.path", Config) == "a text or null"
+    assert requirement_at("task.anything", Config) is None
+    assert requirement_at("lr", Config) == "a number"
 
 
 @pytest.mark.parametrize("value", ["a b", "0.5", "null", "x\ny", "é"])
 def test_a_text_is_shown_as_one_line(value):
-    assert "\n" not in shown(value) and len(shown(value * 100)) < 90
-    assert (shown(value)[0] == '"') == (value in ("0.5", "null"))
+    assert "\n" not in text_of(value) and len(text_of(value * 100)) < 90
+    assert (text_of(value)[0] == '"') == (value in ("0.5", "null"))
 
 
 @pytest.mark.parametrize("file", sorted(CONF.glob("*/*.yaml")), ids=lambda file: f"{file.parent.name}/{file.stem}")

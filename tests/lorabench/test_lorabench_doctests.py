@@ -15,7 +15,8 @@ MODULES = sorted(
 
 
 def test_there_are_examples_where_a_reader_would_try_them():
-    assert {"lorabench.variants.lora", "lorabench.records.code", "lorabench.training.schedule"} <= {*MODULES}
+    shown = {f"lorabench.variants.{name}" for name in ("lora", "pissa", "dora", "randlora")}
+    assert shown | {"lorabench.records.code", "lorabench.training.schedule"} <= {*MODULES}
 
 
 @pytest.mark.parametrize("name", MODULES)

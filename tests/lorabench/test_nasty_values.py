@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from lorabench import schema
 from lorabench.cells.plan import preflight
 from lorabench.schema import CONF
-from lorabench.terminal.mistakes import explained
+from lorabench.terminal.mistakes import explain
 
 schema.register()
 NASTY = ["null", "x", "-1", "0", "nan", "1e400", "[]", "{}", '""', "true", "8.5", "9" * 5000, "[x,1]", "{a: 1}", "9" * 30]
@@ -53,7 +53,7 @@ def test_a_value_that_cannot_be_is_one_line(words, word, monkeypatch, capsys):
     try:
         preflight([composed([*words, word, *(["plan=true"] if not word.strip("~").startswith("plan") else [])])])
     except Exception as error:
-        line = explained(error, CONF)
+        line = explain(error, CONF)
         if line is None:
             raise
     assert "\n" not in line and len(line) < 500

@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.errors import SweepError
 from sweeps.search import design
-from sweeps.search.base import Observation, filled, warped
+from sweeps.search.base import Observation, filled_scores, warp
 from sweeps.space import Axis, Space
 
 AXES = {
@@ -128,15 +128,15 @@ def test_sobol_covers_every_axis():
 
 def test_a_failure_counts_as_the_worst_score():
     history = [Observation(0, 0.5), Observation(1, None), Observation(2, 0.2)]
-    assert filled(history) == [0.5, 0.2, 0.2]
-    assert filled([Observation(0, None)]) == [0.0]
+    assert filled_scores(history) == [0.5, 0.2, 0.2]
+    assert filled_scores([Observation(0, None)]) == [0.0]
 
 
 def test_collapsed_runs_do_not_decide_the_scale():
     good = [0.70, 0.72, 0.74, 0.76, 0.78]
-    collapsed = warped([*good, 0.0, 0.01])
+    collapsed = warp([*good, 0.0, 0.01])
     assert np.isclose(collapsed.mean(), 0) and np.isclose(collapsed.std(), 1)
     assert collapsed[5] == collapsed[6] == collapsed.min()
     assert collapsed[4] - collapsed[0] > 1.0  # without the cut: 0.25
-    assert list(warped([0.3, 0.3])) == [0, 0]
-    assert warped([0.5]).tolist() == [0]
+    assert list(warp([0.3, 0.3])) == [0, 0]
+    assert warp([0.5]).tolist() == [0]

@@ -85,10 +85,13 @@ function scores(row, detail) {
   if (isNumber(row[COLUMN.std])) facts.push(["std over seeds", percent(row[COLUMN.std])]);
   if (isNumber(row[COLUMN.validation])) from("validation", row[COLUMN.validation]);
   if (detail && isNumber(detail.base)) facts.push(["untouched base", `${percent(detail.base)} %`]);
+  for (const [name, value] of Object.entries(detail?.further || {})) facts.push([name, String(Number(value.toPrecision(5)))]);
   const training = detail?.training || {};
   for (const [key, name, write] of [
     ["steps", "steps", whole],
     ["tokens", "tokens", whole],
+    ["target_tokens", "of them trained on", whole],
+    ["padding_tokens", "padding tokens", whole],
     ["seconds", "training", (v) => `${number(v)} s`],
     ["tokens_per_second", "speed", (v) => `${number(v)} tokens/s`],
     ["peak_memory_bytes", "peak memory", (v) => `${number(v / 2 ** 30)} GiB`],
@@ -99,6 +102,7 @@ function scores(row, detail) {
   for (const [name, lr, parameters] of detail?.groups || [])
     facts.push([`group ${name}`, `peak learning rate ${formatLr(lr)}`, `${whole(parameters)} values`]);
   if (detail && isNumber(detail.evaluation)) facts.push(["evaluation", `${number(detail.evaluation)} s`]);
+  if (detail && isNumber(detail.scoring)) facts.push(["scoring", `${number(detail.scoring)} s`]);
   if (detail?.finished) facts.push(["finished", instant(detail.finished)]);
   return el(
     "dl",

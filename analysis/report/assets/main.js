@@ -47,7 +47,8 @@ function perSetting(id, title, how, block) {
 
 function build() {
   const margin = Number((100 * DATA.margin).toPrecision(6)),
-    measured = DATA.settings.some((setting) => setting.costs.length);
+    measured = DATA.settings.some((setting) => setting.costs.length),
+    further = DATA.settings.some((setting) => setting.metrics.length);
   const parts = [
     header(),
     curvesSection(),
@@ -79,8 +80,18 @@ function build() {
         "costs",
         "Costs",
         "Medians over the finished cells; hours: training and evaluation of all of them. No ratio to LoRA's where the " +
-          "devices differ. Times of cells that ran beside others, or on other devices, do not compare.",
+          "devices differ. Times of cells that ran beside others, or on other devices, do not compare. The time of a probe " +
+          "is in no column.",
         costBlock,
+      ),
+    further &&
+      perSetting(
+        "metrics",
+        "Further metrics",
+        "What was measured beside the score, as the records have it (fractions of 1, perplexities, losses), mean ± standard " +
+          "deviation over seeds. ↓: less is better. Each variant at the learning rate of its best validation score. A " +
+          "report whose curves and peaks are of one of these: python -m analysis report --metric NAME.",
+        metricBlock,
       ),
   ].filter(Boolean);
   if (DATA.sharpness) parts.push(sharpnessSection());

@@ -197,3 +197,23 @@ function costBlock(setting) {
     setting.devices.length ? el("p", { class: "note" }, `On ${setting.devices.join("; ")}.`) : null,
   ];
 }
+
+// Values as the records have them: no percent.
+function metricBlock(setting) {
+  if (!setting.metrics.length) return [gap("No cell of this setting has a metric beside its scores.")];
+  const value = (v) => (isNumber(v) ? (Math.abs(v) < 10 ? v.toFixed(4) : String(Number(v.toPrecision(5)))) : DASH);
+  const columns = [
+    { title: "metric", left: true, value: (row) => row.metric, cell: (row) => row.metric + (row.lower ? " ↓" : "") },
+    variantColumn,
+    { title: "at lr", value: (row) => row.lr, cell: (row) => formatLr(row.lr) },
+    {
+      title: "value",
+      value: (row) => row.mean,
+      cell: (row) => value(row.mean) + (isNumber(row.std) ? ` ± ${value(row.std)}` : ""),
+    },
+    { title: "seeds", value: (row) => row.n },
+    { title: "problems", value: (row) => row.problems, cell: (row) => (isNumber(row.problems) ? whole(row.problems) : DASH) },
+    { title: "untouched base", value: (row) => row.base, cell: (row) => value(row.base) },
+  ];
+  return [table(columns, setting.metrics, { label: "metrics", page: 50 }).node];
+}

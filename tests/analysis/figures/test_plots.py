@@ -59,15 +59,15 @@ def lines_of(axes, color):
 
 def test_one_panel_a_setting_and_one_fixed_color_a_variant(sweep):
     figure = lr_curves(load_records(sweep))
-    curves, _, other, _ = figure.axes
+    curves, _, shared, _ = figure.axes
     assert curves.get_xscale() == "log"
-    for axes in (curves, other):
+    for axes in (curves, shared):
         (line,) = lines_of(axes, STYLES["pissa"].color)
         assert line.get_xdata().tolist() == list(SCORES)
     (line,) = lines_of(curves, STYLES["pissa"].color)
     assert line.get_ydata().tolist() == pytest.approx([100 * score + 2 for score in SCORES.values()])
     assert len(lines_of(curves, STYLES["lora"].color)) == 1
-    assert lines_of(other, STYLES["lora"].color) == []
+    assert lines_of(shared, STYLES["lora"].color) == []
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lora", "pissa", "base model"]
 
 
@@ -153,8 +153,8 @@ def test_epochs_over_all_samples_are_an_axis_apart_from_numbers_of_samples(runs,
         for lr, score in SCORES.items():
             write("lora", lr, 0, score - 0.01 * epochs, config={"train_samples": samples, "epochs": epochs})
     figure = _over.draw("duration", load_records(runs))
-    told = [(lower.get_xlabel(), [label.get_text() for label in lower.get_xticklabels()]) for lower in figure.axes[1::2]]
-    assert sorted(told) == [("epochs", ["1", "2", "3"]), ("samples × epochs", ["400", "800", "1600"])]
+    labels = [(lower.get_xlabel(), [label.get_text() for label in lower.get_xticklabels()]) for lower in figure.axes[1::2]]
+    assert sorted(labels) == [("epochs", ["1", "2", "3"]), ("samples × epochs", ["400", "800", "1600"])]
     assert sum("all samples" in text for text in words_of(figure)) == 1
 
 
@@ -196,7 +196,7 @@ def test_a_heat_map_s_titles_are_whole_and_apart(runs, write, variants):
     assert all(figure.bbox.x0 <= room.x0 and room.x1 <= figure.bbox.x1 for room in words.values())
     titles = [room for text, room in words.items() if text.replace("\n", " ").split(" 90.00")[0].strip() in variants]
     assert len(titles) == len(variants)
-    assert not any(one.overlaps(other) for one, other in combinations(titles, 2))
+    assert not any(a.overlaps(b) for a, b in combinations(titles, 2))
     assert "learning rate" in words
 
 
@@ -238,8 +238,8 @@ def test_the_cost_of_a_variant_is_that_of_cells_that_finished(runs, write):
             status="complete" if seed > 2 else "diverged",
             **trained(60 if seed > 2 else 3),
         )
-    found = {point.variant: point.cost for point in points(load_records(runs))}
-    assert found == {"lora": 32, "pissa": 60}
+    costs = {point.variant: point.cost for point in points(load_records(runs))}
+    assert costs == {"lora": 32, "pissa": 60}
 
 
 def test_the_front_is_what_no_other_beats_in_both():
@@ -295,7 +295,7 @@ def test_a_heat_map_tells_its_signs(runs, write):
         for lr in (2e-4, 2e-3, 6e-3):
             write("lora" if batch == 8 else "pissa", lr, 0, 0.9 if lr == best else 0.5, config={"batch_size": batch})
     figure = heatmap(load_records(runs))
-    told = figure._supxlabel.get_text().replace("\n", " ")
-    assert "White: not run" in told and "Frame: the best cell, dashed where" in told
+    label = figure._supxlabel.get_text().replace("\n", " ")
+    assert "White: not run" in label and "Frame: the best cell, dashed where" in label
     inside, edge = (axes.patches[0].get_linestyle() for axes in figure.axes[:2])
     assert inside != edge

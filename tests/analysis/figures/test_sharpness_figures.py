@@ -37,6 +37,15 @@ def test_ratio_over_layers(folder):
         assert low < 1 and high > 22  # LoRA's line, and all bars of both panels
 
 
+def test_no_line_crosses_layers_that_were_not_measured(tmp_path):
+    for layer, variant in itertools.product((0, 1, 3), ("lora", "pissa")):
+        write(tmp_path, variant, layer=layer, ratio=1.0 + layer)
+    (axes,) = sharpness_layers.draw(load_blocks(tmp_path)).get_axes()
+    xy, bars = curves(axes, "pissa")
+    assert xy[:, 0].tolist() == [0, 1, 2, 3] and np.isnan(xy[:, 1]).tolist() == [False, False, True, False]
+    assert len([bar for bar in bars if not np.isnan(bar).any()]) == 3
+
+
 def test_several_seeds_are_one_point_with_bars_over_all(tmp_path):
     for seed, ratio in enumerate([2.0, 8.0, 4.0]):
         write(tmp_path, "pissa", ratio=ratio, seed=seed)

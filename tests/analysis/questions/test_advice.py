@@ -64,14 +64,14 @@ def folder(tmp_path):
 
 
 def advised(folder):
-    return {one.variant: one for one in advice(load_blocks(folder), LOW, HIGH)}
+    return {row.variant: row for row in advice(load_blocks(folder), LOW, HIGH)}
 
 
 def test_ranges_follow_the_ratio_and_are_widened_by_its_interval(folder):
-    found = advised(folder)
-    assert list(found) == ["lora", "pissa"]
-    assert found["lora"].direct == found["lora"].root == (LOW, HIGH)
-    pissa = found["pissa"]
+    rows = advised(folder)
+    assert list(rows) == ["lora", "pissa"]
+    assert rows["lora"].direct == rows["lora"].root == (LOW, HIGH)
+    pissa = rows["pissa"]
     assert (pissa.ratio.value, pissa.ratio.low, pissa.ratio.high, pissa.blocks) == (10.5, 7, 14, 10)
     assert pissa.direct == pytest.approx((LOW / 14, HIGH / 7))
     assert pissa.root == pytest.approx((LOW / math.sqrt(14), HIGH / math.sqrt(7)))
@@ -82,17 +82,17 @@ def test_ranges_follow_the_ratio_and_are_widened_by_its_interval(folder):
 def test_the_data_widen_the_range_where_they_are_the_larger_doubt(folder):
     for layer in range(10):
         write(folder, "olora", layer, 10.0, ends=(2.0, 50.0))
-    found = advised(folder)["olora"]
-    assert (found.ratio.value, found.ratio.low, found.ratio.high) == (10, 2, 50)
-    assert found.direct == pytest.approx((LOW / 50, HIGH / 2))
+    row = advised(folder)["olora"]
+    assert (row.ratio.value, row.ratio.low, row.ratio.high) == (10, 2, 50)
+    assert row.direct == pytest.approx((LOW / 50, HIGH / 2))
 
 
 def test_a_flatter_variant_gets_higher_learning_rates(folder):
     for layer in range(10):
         write(folder, "gralora", layer, 0.25, ends=(0.25, 0.25), path="AdapterHessian")
-    found = advised(folder)["gralora"]
-    assert found.direct == pytest.approx((4 * LOW, 4 * HIGH)) and found.root == pytest.approx((2 * LOW, 2 * HIGH))
-    assert found.grid == grid(2 * LOW, 4 * HIGH)
+    row = advised(folder)["gralora"]
+    assert row.direct == pytest.approx((4 * LOW, 4 * HIGH)) and row.root == pytest.approx((2 * LOW, 2 * HIGH))
+    assert row.grid == grid(2 * LOW, 4 * HIGH)
     assert "compares different parameters: gralora." in text(load_blocks(folder), LOW, HIGH)
 
 
@@ -237,9 +237,9 @@ def test_published_quotients(folder, tmp_path):
             scores = [] if best is None else [(best / 2, 10.0), (best, 20.0), (best * 2, 15.0)]
             lines += [f"m,{task},8,16,{variant},{lr},{score}," for lr, score in scores]
     table.write_text("\n".join(lines))
-    found = published_quotients(table)
-    assert sorted(found["pissa"]) == pytest.approx([4, 10]) and found["lora"] == [1, 1, 1]
-    printed = text(load_blocks(folder), LOW, HIGH, found)
+    quotients = published_quotients(table)
+    assert sorted(quotients["pissa"]) == pytest.approx([4, 10]) and quotients["lora"] == [1, 1, 1]
+    printed = text(load_blocks(folder), LOW, HIGH, quotients)
     assert "7 (4 – 10, n = 2)" in next(line for line in printed.splitlines() if line.startswith("pissa"))
     table.write_text("variant,lr\nlora,1\n")
     with pytest.raises(AnalysisError, match="has no column model, task, rank, batch_size, learning_rate, mean"):

@@ -14,7 +14,7 @@ from analysis.read.load import load_together
 
 
 @pytest.fixture
-def other(runs, tmp_path):
+def set_aside(runs, tmp_path):
     """A second folder, into which everything written so far is moved by calling it."""
 
     def move():
@@ -26,40 +26,40 @@ def other(runs, tmp_path):
     return move
 
 
-def compared(one, other):
-    return compare(*load_together([one, other], wide=True))
+def compared(a, b):
+    return compare(*load_together([a, b], wide=True))
 
 
-def test_the_same_cells_are_the_same(runs, answered, other):
+def test_the_same_cells_are_the_same(runs, answered, set_aside):
     for seed in range(2):
         answered("lora", 2e-3, seed, [1.0, 0.0, 1.0])
-    folder = other()
+    folder = set_aside()
     for seed in range(2):
         answered("lora", 2e-3, seed, [1.0, 0.0, 1.0])
-    found = compared(folder, runs)
-    assert found["same"].tolist() == [True] and found["p"].tolist() == [1.0] and found["seeds"].tolist() == [2]
-    assert "1 cells in both; 1 the same on every problem; 0 differ beyond noise." in text(found, ("A", "B"))
+    table = compared(folder, runs)
+    assert table["same"].tolist() == [True] and table["p"].tolist() == [1.0] and table["seeds"].tolist() == [2]
+    assert "1 cells in both; 1 the same on every problem; 0 differ beyond noise." in text(table, ("A", "B"))
 
 
-def test_seeds_that_agree_are_evidence_together(runs, answered, other):
+def test_seeds_that_agree_are_evidence_together(runs, answered, set_aside):
     """None of the five alone is significant among so many cells."""
     generator, right = np.random.default_rng(0), [1.0] * 80 + [0.0] * 120
     for seed in range(5):
         answered("lora", 2e-3, seed, right)
         answered("pissa", 2e-3, seed, right)
-    folder = other()
+    folder = set_aside()
     for seed in range(5):
         better = np.array(right)
         better[80 + generator.choice(120, 8, replace=False)] = 1.0
         better[generator.choice(80, 2, replace=False)] = 0.0
         answered("lora", 2e-3, seed, better.tolist())
         answered("pissa", 2e-3, seed, right)
-    found = compared(folder, runs)
-    lora, pissa = (found[found["variant"] == name].iloc[0] for name in ("lora", "pissa"))
+    table = compared(folder, runs)
+    lora, pissa = (table[table["variant"] == name].iloc[0] for name in ("lora", "pissa"))
     assert lora["how"] == pissa["how"] == "paired" and lora["seeds"] == pissa["seeds"] == 5
     assert lora["p"] < 0.05 and lora["difference"] == pytest.approx(0.03)
     assert pissa["p"] == 1 and pissa["same"]
-    shown = text(found, ("A", "B"))
+    shown = text(table, ("A", "B"))
     assert "Several shared seeds: by the noise of training and of the test problems." in shown and "One shared" not in shown
 
 
@@ -73,10 +73,10 @@ def test_own_seeds_against_published_means(runs, write):
     for seed, error in enumerate((-0.001, 0.0, 0.001)):
         write("lora", near["lr"] * 1.0002, seed, near["test"] + error, config=config)
         write("lora", far["lr"], seed, far["test"] + 0.2 + error, config=config)
-    found = compared(runs, PUBLISHED).sort_values("lr")
-    assert found["how"].tolist() == ["seeds", "seeds"]
-    assert found["p"].iloc[0] > 0.5 and found["p"].iloc[1] < 0.01
-    shown = text(found, ("ours", "paper"))
+    table = compared(runs, PUBLISHED).sort_values("lr")
+    assert table["how"].tolist() == ["seeds", "seeds"]
+    assert table["p"].iloc[0] > 0.5 and table["p"].iloc[1] < 0.01
+    shown = text(table, ("ours", "paper"))
     assert "A: ours" in shown and "2 cells in both" in shown and "1 differ beyond noise" in shown
     assert "Means over seeds: by the noise of training (Welch)" in shown and "shared seed" not in shown
 
@@ -87,21 +87,21 @@ def test_nothing_in_common_is_one_line(runs, write):
         compared(runs, PUBLISHED)
 
 
-def test_settings_that_only_differ_between_the_two_are_told(runs, answered, other):
+def test_settings_that_only_differ_between_the_two_are_told(runs, answered, set_aside):
     """Within each set they are the same, so no column holds them."""
     answered("lora", 2e-3, 0, [1.0, 0.0, 1.0], config={"trainer": {"warmup_ratio": 0.03}})
     answered("lora", 2e-4, 0, [1.0, 0.0, 1.0], config={"trainer": {"warmup_ratio": 0.03}})
-    folder = other()
+    folder = set_aside()
     answered("lora", 2e-3, 0, [1.0, 0.0, 1.0], config={"trainer": {"warmup_ratio": 0.1}})
-    found = compared(folder, runs)
-    assert found.attrs["unlike"] == ["trainer.warmup_ratio 0.03 | 0.1"] and found.attrs["alone"] == (1, 0)
-    shown = text(found, ("A", "B"))
+    table = compared(folder, runs)
+    assert table.attrs["unlike"] == ["trainer.warmup_ratio 0.03 | 0.1"] and table.attrs["alone"] == (1, 0)
+    shown = text(table, ("A", "B"))
     assert "Other settings: trainer.warmup_ratio 0.03 | 0.1." in shown and "Only in A: 1; only in B: 0" in shown
 
 
-def test_an_option_that_one_of_the_two_lacks_is_unset(runs, write, other):
+def test_an_option_that_one_of_the_two_lacks_is_unset(runs, write, set_aside):
     write(config={"trainer": {"warmup_ratio": 0.03}})
-    folder = other()
+    folder = set_aside()
     write(config={"trainer": {"warmup_ratio": 0.03, "clip": 1.0}})
     assert compared(folder, runs).attrs["unlike"] == ["trainer.clip unset | 1.0"]
 
@@ -115,30 +115,30 @@ def test_an_option_that_one_of_the_two_lacks_is_unset(runs, write, other):
     ids=["setting", "variant"],
 )
 @pytest.mark.parametrize("kept", [0, 1])
-def test_a_part_of_the_settings_is_matched_with_its_like(runs, write, other, settings, kept):
+def test_a_part_of_the_settings_is_matched_with_its_like(runs, write, set_aside, settings, kept):
     for test, config in zip((0.5, 0.7), settings, strict=True):
         write("lora", test=test, config=config)
-    folder = other()
+    folder = set_aside()
     write("lora", test=0.6, config=settings[kept])
-    (row,) = (found := compared(folder, runs)).to_dict("records")
-    assert row["a"] == (0.5, 0.7)[kept] and found.attrs["unlike"] == [] and found.attrs["alone"] == (1, 0)
+    (row,) = (table := compared(folder, runs)).to_dict("records")
+    assert row["a"] == (0.5, 0.7)[kept] and table.attrs["unlike"] == [] and table.attrs["alone"] == (1, 0)
     (row,) = compared(runs, folder).to_dict("records")
     assert row["b"] == (0.5, 0.7)[kept]
 
 
-def test_other_values_of_an_option_that_varies_are_no_common_cell(runs, write, other):
+def test_other_values_of_an_option_that_varies_are_no_common_cell(runs, write, set_aside):
     for ratio in (0.03, 0.1):
         write(config={"trainer": {"warmup_ratio": ratio}})
-    folder = other()
+    folder = set_aside()
     write(config={"trainer": {"warmup_ratio": 0.2}})
     with pytest.raises(AnalysisError, match="no cell in common"):
         compared(folder, runs)
 
 
-def test_a_cell_that_diverged_in_one_alone_differs_and_is_not_the_same(runs, write, answered, other):
+def test_a_cell_that_diverged_in_one_alone_differs_and_is_not_the_same(runs, write, answered, set_aside):
     answered("lora", 2e-3, 0, [1.0, 0.0] * 20)
     write("pissa", 2e-3, 0, status="diverged", metrics={"validation": None, "test": None})
-    folder = other()
+    folder = set_aside()
     for variant in ("lora", "pissa"):
         write(variant, 2e-3, 0, status="diverged", metrics={"validation": None, "test": None})
     shown = text(compared(folder, runs), ("A", "B"))
@@ -146,23 +146,23 @@ def test_a_cell_that_diverged_in_one_alone_differs_and_is_not_the_same(runs, wri
     assert "Diverged in both: 1." in shown and "-50.00" in shown
 
 
-def test_only_shared_seeds_are_tested(runs, answered, other):
+def test_only_shared_seeds_are_tested(runs, answered, set_aside):
     for seed in range(3):
         answered("lora", 2e-3, seed, [1.0, 0.0, 1.0])
-    folder = other()
+    folder = set_aside()
     for seed in (2, 3):
         answered("lora", 2e-3, seed, [1.0, 0.0, 1.0])
-    found = compared(folder, runs)
-    assert found["seeds"].tolist() == [1] and found["how"].tolist() == ["mcnemar"] and found.attrs["alone"] == (2, 1)
-    shown = text(found, ("A", "B"))
+    table = compared(folder, runs)
+    assert table["seeds"].tolist() == [1] and table["how"].tolist() == ["mcnemar"] and table.attrs["alone"] == (2, 1)
+    shown = text(table, ("A", "B"))
     assert "One shared seed: by the noise of the test problems" in shown and "Several shared" not in shown
     for test in ("McNemar", "a paired t-test where sets are unequally large or scores graded", "proportions without"):
         assert test in " ".join(shown.split())
 
 
-def test_a_newer_record_of_a_cell_is_looked_for_in_its_own_folder(runs, write, other):
+def test_a_newer_record_of_a_cell_is_looked_for_in_its_own_folder(runs, write, set_aside):
     write(test=0.5, finished="2026-03-01")
-    folder = other()
+    folder = set_aside()
     write(test=0.6, finished="2026-03-02")
     (row,) = compared(folder, runs).to_dict("records")
     assert (row["a"], row["b"]) == (0.5, 0.6)
@@ -179,31 +179,31 @@ def test_thousands_of_cells_are_matched_without_trying_every_pair(runs, write, m
 
 
 @pytest.mark.parametrize(("factor", "common"), [(1.0005, True), (1 / 1.0005, True), (1.005, False)])
-def test_learning_rates_are_the_same_but_for_rounding(runs, write, other, factor, common):
+def test_learning_rates_are_the_same_but_for_rounding(runs, write, set_aside, factor, common):
     for lr in (1e-3, 2e-2):
         write("lora", lr)
-    folder = other()
+    folder = set_aside()
     for lr in (1e-3 * factor, 2e-2):
         write("lora", lr)
     assert len(compared(folder, runs)) == 1 + common
 
 
-def test_p_is_corrected_for_the_cells_that_have_one(runs, write, other):
+def test_p_is_corrected_for_the_cells_that_have_one(runs, write, set_aside):
     """Nothing is known of the test sets of the second."""
     none = {key: {"mean": 0.5, "sets": {}} for key in ("validation", "test")}
     write("lora", 2e-3, 0, 0.2)
     write("pissa", 2e-3, 0, metrics=none)
-    folder = other()
+    folder = set_aside()
     write("lora", 2e-3, 0, 0.9)
     write("pissa", 2e-3, 0, metrics=none)
     shown = text(compared(folder, runs), ("A", "B"))
     assert "p is corrected for 1 cells" in shown and "Not tested, for nothing tells their noise: 1." in shown
 
 
-def test_the_command(runs, write, other, capsys):
+def test_the_command(runs, write, set_aside, capsys):
     write("lora", 2e-3, 0, 0.50, config={"trainer": {"warmup_ratio": 0.03}})
     write("lora", 2e-3, 0, 0.40, config={"trainer": {"warmup_ratio": 0.1}})
-    folder = other()
+    folder = set_aside()
     path = write("lora", 2e-3, 0, 0.90, config={"trainer": {"warmup_ratio": 0.1}})
     record = json.loads(path.read_text())
     record["identity"]["task"]["fingerprint"] = "sha256:" + "c" * 64
@@ -214,9 +214,9 @@ def test_the_command(runs, write, other, capsys):
     assert "Other settings: task.fingerprint sha256:bbbbbbbb | sha256:cccccccc." in shown
 
 
-def test_other_seeds_of_the_same_cells_are_told(runs, write, other):
+def test_other_seeds_of_the_same_cells_are_told(runs, write, set_aside):
     write("lora", 2e-3, 0, 0.5)
-    folder = other()
+    folder = set_aside()
     write("lora", 2e-3, 1, 0.5)
     with pytest.raises(AnalysisError, match=r"no cell in common: .*, and of the same cells other seeds \(0, 1\)"):
         compared(folder, runs)

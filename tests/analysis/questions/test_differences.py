@@ -122,9 +122,9 @@ def test_without_completions_seeds_are_compared_by_welch(runs, write):
         write("lora", 2e-3, seed, lora)
         write("dora", 2e-3, seed, dora)
     (row,) = differences(load_records(runs)).to_dict("records")
-    known = stats.ttest_ind([0.60, 0.61, 0.64], [0.50, 0.52, 0.49], equal_var=False)
-    assert row["how"] == "means" and row["p_different"] == pytest.approx(known.pvalue)
-    interval = known.confidence_interval()
+    reference = stats.ttest_ind([0.60, 0.61, 0.64], [0.50, 0.52, 0.49], equal_var=False)
+    assert row["how"] == "means" and row["p_different"] == pytest.approx(reference.pvalue)
+    interval = reference.confidence_interval()
     assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high))
 
 

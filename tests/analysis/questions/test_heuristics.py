@@ -32,12 +32,12 @@ def grid(
 def test_exponents_are_those_of_the_grid(runs, write):
     grid(write)
     best = bests(load_records(runs), over=())
-    found, expected = exponents(best, "batch_size"), [0.5] * 6
-    assert {one.cluster for one in found} == {("tiny", "arithmetic")}
-    assert [one.value for one in found] == pytest.approx(expected, abs=0.01)
+    slopes, expected = exponents(best, "batch_size"), [0.5] * 6
+    assert {slope.cluster for slope in slopes} == {("tiny", "arithmetic")}
+    assert [slope.value for slope in slopes] == pytest.approx(expected, abs=0.01)
     # One step of the grid is a factor of 2.
-    assert [one.value for one in exponents(best, "rank")] == pytest.approx([-0.5] * 9, abs=0.26)
-    assert [one.value for one in changes(best, "rank")] == pytest.approx([2.0] * 9, abs=0.7)
+    assert [slope.value for slope in exponents(best, "rank")] == pytest.approx([-0.5] * 9, abs=0.26)
+    assert [change.value for change in changes(best, "rank")] == pytest.approx([2.0] * 9, abs=0.7)
 
 
 def test_a_peak_at_the_edge_has_no_exponent(runs, write):
@@ -58,16 +58,16 @@ def test_tuning_gains_by_hand(runs, write):
 
 def test_findings_have_intervals_over_tasks_and_gaps_where_nothing_is_known(runs, write):
     grid(write)
-    found = {one.what: one for one in findings(load_records(runs))}
-    batch = found["exponent of best lr over batch size"]
+    by_rule = {finding.what: finding for finding in findings(load_records(runs))}
+    batch = by_rule["exponent of best lr over batch size"]
     assert (batch.groups, batch.tasks, batch.reason) == (6, 1, "") and batch.estimate.value == pytest.approx(0.5)
     assert math.isnan(batch.estimate.low), "one task tells nothing of others"
-    samples = found["exponent of best lr over samples"]
+    samples = by_rule["exponent of best lr over samples"]
     assert samples.groups == 0 and math.isnan(samples.estimate.value) and "no two curves differ" in samples.reason
     for task in ("code", "math"):
         grid(lambda *values, config, task=task: write(*values, config=config | {"task": {"name": task}}))
-    found = {one.what: one for one in findings(load_records(runs))}
-    batch, first = found["exponent of best lr over batch size"], found["the first less the second"]
+    by_rule = {finding.what: finding for finding in findings(load_records(runs))}
+    batch, first = by_rule["exponent of best lr over batch size"], by_rule["the first less the second"]
     assert (batch.groups, batch.tasks) == (18, 3) and batch.estimate == pytest.approx((0.5, 0.5, 0.5))
     assert first.estimate.low > 0
 
@@ -84,18 +84,18 @@ def duration(write, pairs):
 @pytest.mark.parametrize("samples", [None, 800])
 def test_epochs_are_an_axis_of_their_own_over_all_samples_too(runs, write, samples):
     duration(write, [(samples, 1), (samples, 2), (samples, 4)])
-    found = {one.what: one for one in findings(load_records(runs))}
-    assert found["exponent of best lr over epochs"].estimate.value == pytest.approx(0.5, abs=0.01)
-    assert found["points of the peak with each doubling of the epochs"].estimate.value == pytest.approx(3, abs=0.01)
-    assert found["points of the peak with each doubling of the samples"].groups == 0
+    by_rule = {finding.what: finding for finding in findings(load_records(runs))}
+    assert by_rule["exponent of best lr over epochs"].estimate.value == pytest.approx(0.5, abs=0.01)
+    assert by_rule["points of the peak with each doubling of the epochs"].estimate.value == pytest.approx(3, abs=0.01)
+    assert by_rule["points of the peak with each doubling of the samples"].groups == 0
 
 
 def test_all_samples_are_an_unknown_number(runs, write):
     duration(write, [(400, 1), (800, 1), (None, 1)])
-    found = {one.what: one for one in findings(load_records(runs))}
-    assert found["points of the peak with each doubling of the samples"].estimate.value == pytest.approx(1, abs=0.01)
-    assert found["exponent of best lr over samples"].estimate.value == pytest.approx(0, abs=0.01)
-    assert found["exponent of best lr over epochs"].groups == 0
+    by_rule = {finding.what: finding for finding in findings(load_records(runs))}
+    assert by_rule["points of the peak with each doubling of the samples"].estimate.value == pytest.approx(1, abs=0.01)
+    assert by_rule["exponent of best lr over samples"].estimate.value == pytest.approx(0, abs=0.01)
+    assert by_rule["exponent of best lr over epochs"].groups == 0
 
 
 @pytest.mark.parametrize("rank", [0, -1])
@@ -104,22 +104,22 @@ def test_a_value_without_a_logarithm_is_no_part_of_an_axis(runs, write, rank):
         for lr, score in ((1e-4, 0.1), (1e-3, 0.9), (1e-2, 0.2)):
             write("lora", lr, 0, score, config={"rank": value})
     frame = load_records(runs)
-    assert {one.groups for one in findings(frame) if one.rule == "rank"} == {0}
+    assert {finding.groups for finding in findings(frame) if finding.rule == "rank"} == {0}
 
 
 def test_curves_that_learn_nothing_count_for_nothing(runs, write):
     for rank in (4, 8):
         for lr in LRS[:3]:
             write("lora", lr, 0, 0.0, config={"rank": rank})
-    assert {one.groups for one in findings(load_records(runs)) if one.rule == "rank"} == {0}
+    assert {finding.groups for finding in findings(load_records(runs)) if finding.rule == "rank"} == {0}
 
 
 def test_a_gap_says_why(runs, write):
     grid(write, variants=("lora",), ranks=(4,), batches=(8, 32))
     frame = load_records(runs)
-    told = gaps(findings(frame[frame["lr"] < 6e-4]))
-    assert any("over batch size: curves differ in that axis, but not two of them with a best" in line for line in told)
-    assert any("λmax: it needs records of python -m hessian" in line for line in told)
+    lines = gaps(findings(frame[frame["lr"] < 6e-4]))
+    assert any("over batch size: curves differ in that axis, but not two of them with a best" in line for line in lines)
+    assert any("λmax: it needs records of python -m hessian" in line for line in lines)
     assert any("λmax: half a file." in line for line in gaps(findings(frame, None, "half a file")))
 
 
@@ -128,12 +128,12 @@ def test_text_has_every_finding_and_command(runs, write):
     frame = load_records(runs)
     shown = text(findings(frame), suggestions(frame))
     assert "python -m lorabench -m model=tiny task=arithmetic variant=dora" in shown
-    assert all(one.what in shown for one in findings(frame)) and "nan" not in shown
+    assert all(finding.what in shown for finding in findings(frame)) and "nan" not in shown
     assert "0.50 [-]" in shown and "Below" not in shown
-    told = (
+    sentences = (
         "groups: for points lost, grids of one variant and setting over learning rates and batch sizes; for λmax, comparisons"
     )
-    assert told in " ".join(shown.split())
+    assert sentences in " ".join(shown.split())
 
 
 def test_the_rule_of_sharpness_is_a_gap_without_blocks_and_the_slope_with_them(runs, write, monkeypatch):
@@ -141,27 +141,27 @@ def test_the_rule_of_sharpness_is_a_gap_without_blocks_and_the_slope_with_them(r
     frame = load_records(runs)
     shown = text(findings(frame), suggestions(frame))
     assert "over λmax: it needs records of python -m hessian" in shown
-    one = SimpleNamespace(title="tiny · arithmetic", slope_alike=Estimate(-0.5, -0.9, -0.1))
-    monkeypatch.setattr("analysis.questions.heuristics.compare", lambda cells, blocks: [one])
-    (found,) = [each for each in findings(frame, frame) if "λmax" in each.what]
-    assert found.estimate == one.slope_alike and found.groups == 1
-    three = [SimpleNamespace(title=title, slope_alike=one.slope_alike) for title in "abc"]
+    comparison = SimpleNamespace(title="tiny · arithmetic", slope_alike=Estimate(-0.5, -0.9, -0.1))
+    monkeypatch.setattr("analysis.questions.heuristics.compare", lambda cells, blocks: [comparison])
+    (finding,) = [line for line in findings(frame, frame) if "λmax" in line.what]
+    assert finding.estimate == comparison.slope_alike and finding.groups == 1
+    three = [SimpleNamespace(title=title, slope_alike=comparison.slope_alike) for title in "abc"]
     monkeypatch.setattr("analysis.questions.heuristics.compare", lambda cells, blocks: three)
-    (found,) = [each for each in findings(frame, frame) if "λmax" in each.what]
-    assert found.estimate == pytest.approx((-0.5, -0.5, -0.5)) and found.groups == 3
+    (finding,) = [line for line in findings(frame, frame) if "λmax" in line.what]
+    assert finding.estimate == pytest.approx((-0.5, -0.5, -0.5)) and finding.groups == 3
 
 
 def test_the_published_cells_have_the_numbers_of_results():
-    found = {one.what: one for one in findings(load_records(PUBLISHED))}
-    told = {
+    by_rule = {finding.what: finding for finding in findings(load_records(PUBLISHED))}
+    sentences = {
         "points lost at a random lr tried, batch size at its best": (6.18, 4.46, 7.90),
         "points lost at a random batch size tried, lr at its best": (0.26, 0.03, 0.49),
         "exponent of best lr over batch size": (0.54, 0.43, 0.64),
         "exponent of best lr over rank": (-0.46, -0.73, -0.20),
         "points of the peak with each doubling of the rank": (0.55, -0.39, 1.49),
     }
-    for what, numbers in told.items():
-        assert found[what].estimate == pytest.approx(numbers, abs=0.005), what
+    for what, numbers in sentences.items():
+        assert by_rule[what].estimate == pytest.approx(numbers, abs=0.005), what
 
 
 def test_curves_with_other_options_are_no_curves_of_one_axis(runs, write):
@@ -170,9 +170,9 @@ def test_curves_with_other_options_are_no_curves_of_one_axis(runs, write):
         for lr in (2e-5, 2e-4, 2e-3, 2e-2):
             config = {"batch_size": batch, "variant": {"name": "lora", "alpha": alpha}}
             write("lora", lr, 0, 0.9 if lr == best else 0.5, config=config)
-    found = {one.what: one for one in findings(load_records(runs))}
-    assert found["exponent of best lr over batch size"].groups == 0
-    assert found["points lost at a random lr tried, batch size at its best"].groups == 0
+    by_rule = {finding.what: finding for finding in findings(load_records(runs))}
+    assert by_rule["exponent of best lr over batch size"].groups == 0
+    assert by_rule["points lost at a random lr tried, batch size at its best"].groups == 0
 
 
 def test_an_alpha_that_grows_with_the_rank_is_of_that_axis(runs, write):
@@ -181,5 +181,5 @@ def test_an_alpha_that_grows_with_the_rank_is_of_that_axis(runs, write):
             write(
                 "lora", lr, 0, 0.9 if lr == best else 0.5, config={"rank": rank, "variant": {"name": "lora", "alpha": 2 * rank}}
             )
-    found = {one.what: one for one in findings(load_records(runs))}
-    assert found["exponent of best lr over rank"].groups == 1
+    by_rule = {finding.what: finding for finding in findings(load_records(runs))}
+    assert by_rule["exponent of best lr over rank"].groups == 1

@@ -37,11 +37,11 @@ def write_proxy(write, lr, score, subset="random", fraction=0.1, **more):
 
 def test_correlations_place_and_cost(grid, runs):
     grid()
-    [found] = agreements(load_records(runs, proxies=True))
-    assert (found.subset, found.fraction, found.cells) == ("random", 0.1, 6)
-    assert found.pearson.value == pytest.approx(stats.pearsonr(PROXY, FULL).statistic)
-    assert found.spearman.rho.value == pytest.approx(stats.spearmanr(PROXY, FULL).statistic)
-    assert (found.place, found.loss, found.cost) == (2, pytest.approx(0.1), pytest.approx(3 / 20))
+    [agreement] = agreements(load_records(runs, proxies=True))
+    assert (agreement.subset, agreement.fraction, agreement.cells) == ("random", 0.1, 6)
+    assert agreement.pearson.value == pytest.approx(stats.pearsonr(PROXY, FULL).statistic)
+    assert agreement.spearman.rho.value == pytest.approx(stats.spearmanr(PROXY, FULL).statistic)
+    assert (agreement.place, agreement.loss, agreement.cost) == (2, pytest.approx(0.1), pytest.approx(3 / 20))
 
 
 def test_samplers_and_fractions_are_told_apart(grid, runs, write):
@@ -49,15 +49,15 @@ def test_samplers_and_fractions_are_told_apart(grid, runs, write):
     for lr, score in zip(LRS, FULL, strict=True):
         write_proxy(write, lr, score, subset="tsds", neighbours=100)
         write_proxy(write, lr, score, fraction=0.5)
-    found = {(one.subset, one.fraction): one.pearson.value for one in agreements(load_records(runs, proxies=True))}
-    assert found.keys() == {("random", 0.1), ("random", 0.5), ("tsds neighbours=100", 0.1)}
-    assert found["random", 0.5] == pytest.approx(1) and found["random", 0.1] < 0.99
+    correlations = {(row.subset, row.fraction): row.pearson.value for row in agreements(load_records(runs, proxies=True))}
+    assert correlations.keys() == {("random", 0.1), ("random", 0.5), ("tsds neighbours=100", 0.1)}
+    assert correlations["random", 0.5] == pytest.approx(1) and correlations["random", 0.1] < 0.99
 
 
 def test_of_equal_proxies_the_loss_is_the_mean(grid, runs):
     grid(proxy=[0.0, 0.0, 0.0, 0.6, 0.6, 0.0])
-    [found] = agreements(load_records(runs, proxies=True))
-    assert (found.place, found.loss) == (2, pytest.approx(0.05))
+    [agreement] = agreements(load_records(runs, proxies=True))
+    assert (agreement.place, agreement.loss) == (2, pytest.approx(0.05))
 
 
 def test_pearsons_interval_covers():
@@ -65,8 +65,8 @@ def test_pearsons_interval_covers():
     generator, inside = np.random.default_rng(0), 0
     for _ in range(200):
         x, y = generator.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], size=60).T
-        found = pearson(x, y)
-        inside += found.low <= 0.7 <= found.high
+        correlation = pearson(x, y)
+        inside += correlation.low <= 0.7 <= correlation.high
     assert 178 <= inside <= 200
     assert np.isnan(pearson([1, 1, 1, 1], [1, 2, 3, 4]).value)
 
@@ -121,8 +121,8 @@ def test_only_shared_seeds_count_and_other_amounts_of_data_are_apart(grid, runs,
         write(lr=lr, test=1 - score, config={"train_samples": 99}, training={"seconds": 20.0})
         part = {"train_samples": 99, "train_fraction": 0.1, "subset": {"_target_": "x", "name": "random"}}
         write(lr=lr, config=part, metrics={"validation": {"mean": score, "sets": {}}})
-    found = {one.title: one.pearson.value for one in agreements(load_records(runs, proxies=True))}
-    assert found == {
+    correlations = {row.title: row.pearson.value for row in agreements(load_records(runs, proxies=True))}
+    assert correlations == {
         "tiny · arithmetic · 99 samples · 1 epoch": pytest.approx(-1),
         "tiny · arithmetic · 2400 samples · 1 epoch": pytest.approx(stats.pearsonr(PROXY, FULL).statistic),
     }

@@ -25,11 +25,11 @@ def test_the_problem_on_which_cells_disagree_is_shown_unless_one_is_named(sweep)
 
 
 def test_answers_are_in_order_and_marked(sweep):
-    found = problem(sweep)
-    assert [(a.variant, a.lr, a.score) for a in found.answers] == [
+    answered = problem(sweep)
+    assert [(a.variant, a.lr, a.score) for a in answered.answers] == [
         ("lora", 2e-4, 0.0), ("lora", 2e-3, 1.0), ("pissa", 2e-4, 0.0), ("pissa", 2e-3, 1.0)
     ]  # fmt: skip
-    shown = text(found)
+    shown = text(answered)
     assert "lr 2e-3 seed 0: right\n      lora 0.002 says 1" in shown
     assert "lr 2e-4 seed 0: WRONG" in shown and "2 of 4 answers are right." in shown
 
@@ -47,8 +47,8 @@ def test_problems_of_other_tasks_are_never_mixed(sweep, runs, answered, caplog):
     """The sets and ids of the two tasks are alike, their problems are not."""
     for lr in (2e-4, 2e-3, 6e-3, 2e-2, 6e-2):
         path = answered("lora", lr, 0, [1.0, 0.0], config={"task": {"name": "code"}}).parent / "completions.jsonl.gz"
-        other = gzip.decompress(path.read_bytes()).replace(b'"Q', b'"Code Q')
-        path.write_bytes(gzip.compress(other))
+        lines = gzip.decompress(path.read_bytes()).replace(b'"Q', b'"Code Q')
+        path.write_bytes(gzip.compress(lines))
     both = load_records(runs)
     shown = problem(both)
     assert shown.prompt.startswith("Code") and len(shown.answers) == 5  # the task with most answers
@@ -98,4 +98,4 @@ def test_a_terminal_obeys_no_answer(runs, write, complete):
     complete(write("lora", 2e-3, 0, 0.5), 0.5, "\x1b[2J\x1b]0;title\x07 4\r5\x9b\u202f\ud800\n\tü")
     shown = text(problem(load_records(runs)))
     assert r"\x1b[2J\x1b]0;title\x07 4\r5\x9b" in shown and r"\ud800" in shown and "ü" in shown
-    assert all(one.isprintable() or one in "\n\t\u202f" for one in shown)
+    assert all(sign.isprintable() or sign in "\n\t\u202f" for sign in shown)

@@ -60,8 +60,8 @@ def test_a_real_search(tmp_path):
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     cell = ["train_samples=16", "batch_size=8", "task.test_samples=10", "task.validation_samples=10", f"output_dir={tmp_path}"]
-    found = run("lorabench", "hydra/sweeper=random", "lr=1e-3,2e-3", "rank=4,8", "hydra.sweeper.budget=2", *cell, "-m")
-    assert found.returncode == 0, found.stderr
+    process = run("lorabench", "hydra/sweeper=random", "lr=1e-3,2e-3", "rank=4,8", "hydra.sweeper.budget=2", *cell, "-m")
+    assert process.returncode == 0, process.stderr
     shown = run("analysis", "search", str(tmp_path))
     assert shown.stdout.startswith("tiny · arithmetic · lr (2) × rank (2)\n4 candidates\n"), shown.stderr
     name, searches, evaluations, *_ = row(shown.stdout, "random")

@@ -15,9 +15,9 @@ def test_equal_cells_have_a_peak_above_their_truth_and_an_honest_score_at_it():
     peaks, honest = [], []
     for _ in range(60):
         cells = [[(generator.random((3, 200)) < 0.5).astype(float)] for _ in range(20)]
-        found = cross_fit(cells, ids(200))
-        peaks.append(found.peak)
-        honest.append(found.value)
+        fit = cross_fit(cells, ids(200))
+        peaks.append(fit.peak)
+        honest.append(fit.value)
     assert np.mean(peaks) > 0.53
     assert np.mean(honest) == pytest.approx(0.5, abs=3 * np.std(honest) / 60**0.5)
 
@@ -40,11 +40,11 @@ def test_luck_of_a_seed_is_not_counted():
 
 def test_a_clear_best_cell_loses_nothing():
     cells = [[np.full((2, 50), value)] for value in (0.2, 0.9, 0.3)]
-    found = cross_fit(cells, ids(50))
-    assert found.value == pytest.approx(0.9)
-    assert found.chosen == pytest.approx([0, 1, 0])
-    assert found.optimism == pytest.approx(0)
-    assert found.sets[0].tolist() == [[0.9] * 50] * 2
+    fit = cross_fit(cells, ids(50))
+    assert fit.value == pytest.approx(0.9)
+    assert fit.chosen == pytest.approx([0, 1, 0])
+    assert fit.optimism == pytest.approx(0)
+    assert fit.sets[0].tolist() == [[0.9] * 50] * 2
 
 
 def test_sets_count_alike():

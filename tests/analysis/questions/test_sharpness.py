@@ -15,6 +15,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from scipy import stats
 
+from analysis.__main__ import main
 from analysis.errors import AnalysisError
 from analysis.figures.sharpness_lr import draw
 from analysis.questions.sharpness import OWN_OPTIMIZER, compare, text
@@ -43,17 +44,17 @@ DATA = {
 @pytest.mark.parametrize("name", DATA)
 def test_rank_correlation_is_scipys_and_p_counts_all_orders(name):
     x, y = DATA[name]
-    found = rank_correlation(x, y)
+    correlation = rank_correlation(x, y)
     expected = stats.spearmanr(x, y).statistic
-    assert found.rho.value == pytest.approx(expected, abs=1e-12)
-    assert found.orders == math.factorial(len(x))
+    assert correlation.rho.value == pytest.approx(expected, abs=1e-12)
+    assert correlation.orders == math.factorial(len(x))
     exact = stats.permutation_test(
         (x,), lambda z: stats.spearmanr(z, y).statistic, permutation_type="pairings", n_resamples=np.inf
     ) if len(x) < 7 else None  # fmt: skip
     if exact is not None:
         both = np.mean(np.abs(exact.null_distribution) >= abs(expected) - 1e-9)
-        assert found.p == pytest.approx(both)
-    assert -1 <= found.rho.low <= found.rho.value <= found.rho.high <= 1
+        assert correlation.p == pytest.approx(both)
+    assert -1 <= correlation.rho.low <= correlation.rho.value <= correlation.rho.high <= 1
 
 
 def test_known_exact_p_values():
@@ -66,10 +67,10 @@ def test_p_of_many_points_is_drawn():
     generator = np.random.default_rng(1)
     x = generator.normal(size=11)
     y = x + 1.2 * generator.normal(size=11)
-    found = rank_correlation(x.tolist(), y.tolist())
-    assert found.orders == 100_000
+    correlation = rank_correlation(x.tolist(), y.tolist())
+    assert correlation.orders == 100_000
     # Student's t is a fair approximation of the exact distribution at n = 11.
-    assert found.p == pytest.approx(stats.spearmanr(x, y).pvalue, rel=0.15)
+    assert correlation.p == pytest.approx(stats.spearmanr(x, y).pvalue, rel=0.15)
     perfect = rank_correlation(list(range(11)), list(range(11)))
     assert perfect.p == pytest.approx(1 / 100_001, rel=3)
     assert perfect.p > 0
@@ -77,7 +78,7 @@ def test_p_of_many_points_is_drawn():
 
 def test_the_interval_is_the_bootstraps():
     x, y = DATA["plain"]
-    found = rank_correlation(x, y).rho
+    rho = rank_correlation(x, y).rho
     generator = np.random.default_rng(7)
     drawn = []
     while len(drawn) < 4000:
@@ -85,14 +86,14 @@ def test_the_interval_is_the_bootstraps():
         left, right = np.array(x)[index], np.array(y)[index]
         if len(set(left)) > 1 and len(set(right)) > 1:
             drawn.append(stats.spearmanr(left, right).statistic)
-    assert [found.low, found.high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]).tolist(), abs=0.05)
+    assert [rho.low, rho.high] == pytest.approx(np.percentile(drawn, [2.5, 97.5]).tolist(), abs=0.05)
     assert rank_correlation(x, y) == rank_correlation(x, y)
 
 
 @pytest.mark.parametrize(("x", "y"), [([1, 2], [1, 2]), ([1, 2, 3], [5, 5, 5]), ([4, 4, 4], [1, 2, 3]), ([], [])])
 def test_what_has_no_rank_correlation(x, y):
-    found = rank_correlation(x, y)
-    assert math.isnan(found.rho.value) and math.isnan(found.p) and found.orders == 0
+    correlation = rank_correlation(x, y)
+    assert math.isnan(correlation.rho.value) and math.isnan(correlation.p) and correlation.orders == 0
 
 
 def test_few_points_have_no_interval():
@@ -172,15 +173,19 @@ def sweep(runs, write):
 
 
 def test_best_learning_rates_beside_median_sharpness(sweep, blocks):
-    (one,) = compare(load_records(sweep), load_blocks(blocks))
-    found = {v: (lam, lr) for v, lam, lr, _ in one.points.itertuples(index=False)}
-    assert list(found) == ["lora", "pissa", "milora", "olora", "dora"]
-    assert found == {v: (pytest.approx(lam), lr) for v, (lam, lr) in SHARP.items()}
-    assert one.points["edge"].tolist() == ["", "", "", "low", ""]
+    (comparison,) = compare(load_records(sweep), load_blocks(blocks))
+    measured = {v: (lam, lr) for v, lam, lr, _ in comparison.points.itertuples(index=False)}
+    assert list(measured) == ["lora", "pissa", "milora", "olora", "dora"]
+    assert measured == {v: (pytest.approx(lam), lr) for v, (lam, lr) in SHARP.items()}
+    assert comparison.points["edge"].tolist() == ["", "", "", "low", ""]
     x, y = zip(*SHARP.values(), strict=True)
-    assert one.rank.rho.value == pytest.approx(stats.spearmanr(x, y).statistic)
-    assert one.slope.value == pytest.approx(stats.linregress(np.log(x), np.log(y)).slope)
-    assert (one.title, one.measured, one.remarks) == ("tiny · arithmetic", "λmax: 3 blocks, 40 samples", [])
+    assert comparison.rank.rho.value == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert comparison.slope.value == pytest.approx(stats.linregress(np.log(x), np.log(y)).slope)
+    assert (comparison.title, comparison.measured, comparison.remarks) == (
+        "tiny · arithmetic",
+        "λmax: 3 blocks, 40 samples",
+        [],
+    )
 
 
 def test_only_common_blocks_count_and_seeds_count_once(sweep, blocks):
@@ -192,8 +197,8 @@ def test_only_common_blocks_count_and_seeds_count_once(sweep, blocks):
     for seed in range(1, 5):
         block(blocks, "pissa", 2, 300.0, seed=seed)
         block(blocks, "pissa", 1, 50.0 if seed == 1 else 1.0, seed=seed)
-    (one,) = compare(load_records(sweep), load_blocks(blocks))
-    assert one.points["sharpness"].tolist() == pytest.approx([0.1, 1.0, 0.2, 10.0, 0.05])
+    (comparison,) = compare(load_records(sweep), load_blocks(blocks))
+    assert comparison.points["sharpness"].tolist() == pytest.approx([0.1, 1.0, 0.2, 10.0, 0.05])
 
 
 def test_what_is_left_out_is_said(sweep, blocks, write):
@@ -201,9 +206,9 @@ def test_what_is_left_out_is_said(sweep, blocks, write):
     for layer in range(3):
         block(blocks, "gralora", layer, 0.1)
         block(blocks, "dora", layer, -0.1)
-    (one,) = compare(load_records(sweep), load_blocks(blocks))
-    assert one.points["variant"].tolist() == ["lora", "pissa", "milora", "olora"]
-    assert one.remarks == [
+    (comparison,) = compare(load_records(sweep), load_blocks(blocks))
+    assert comparison.points["variant"].tolist() == ["lora", "pissa", "milora", "olora"]
+    assert comparison.remarks == [
         "Left out, in the sweep or in the blocks only: gralora, loft.",
         "Left out, without a positive median λmax at common blocks: dora.",
     ]
@@ -215,16 +220,16 @@ def test_other_parameters_and_optimisers_are_told_and_taken_out(sweep, blocks, w
     for layer in range(3):
         block(blocks, "loft", layer, 0.1)
         block(blocks, "dora", layer, 0.05, path="AdapterHessian", finished="2026-03-02T10:00:00+00:00")
-    (one,) = found = compare(load_records(sweep), load_blocks(blocks))
-    assert one.unlike == ["dora", "loft"]
+    (comparison,) = comparisons = compare(load_records(sweep), load_blocks(blocks))
+    assert comparison.unlike == ["dora", "loft"]
     x, y = zip(*(SHARP[name] for name in ("lora", "pissa", "milora", "olora")), strict=True)
-    assert one.rank_alike == rank_correlation(x, y) and one.rank_alike != one.rank
-    assert one.slope_alike == slope(np.log(x).tolist(), np.log(y).tolist())
-    lines = text(found).splitlines()
-    told = [line.split(" variants")[0][-1] for line in lines if line.startswith(("Spearman", "Without"))]
-    assert told == ["6", ":", "4"] and "Without dora, loft:" in lines
+    assert comparison.rank_alike == rank_correlation(x, y) and comparison.rank_alike != comparison.rank
+    assert comparison.slope_alike == slope(np.log(x).tolist(), np.log(y).tolist())
+    lines = text(comparisons).splitlines()
+    counts = [line.split(" variants")[0][-1] for line in lines if line.startswith(("Spearman", "Without"))]
+    assert counts == ["6", ":", "4"] and "Without dora, loft:" in lines
     assert "Of other parameters than LoRA's, or trained by another optimiser: dora, loft." in lines
-    (axes,) = draw(found).get_axes()
+    (axes,) = draw(comparisons).get_axes()
     assert any("without dora, loft: ρ = " in words.get_text() for words in axes.texts)
 
 
@@ -236,7 +241,7 @@ def test_the_variants_of_another_optimiser_are_those_that_have_one():
             for file in (ROOT / "conf" / "variant").glob("*.yaml")
         }
     assert len(classes) > 5
-    own = {name for name, each in classes.items() if each.optimizer is not Variant.optimizer}
+    own = {name for name, cls in classes.items() if cls.optimizer is not Variant.optimizer}
     assert own == set(OWN_OPTIMIZER)
 
 
@@ -245,10 +250,31 @@ def test_a_variant_without_any_score_has_no_best_learning_rate(sweep, blocks, wr
         write("gralora", lr, 0, 0.5, validation=0.0)
     for layer in range(2):  # and its missing block does not count against the others
         block(blocks, "gralora", layer, 1.0)
-    (one,) = compare(load_records(sweep), load_blocks(blocks))
-    assert "gralora" not in set(one.points["variant"])
-    assert one.remarks == ["Left out, with a validation score of 0 at every learning rate: gralora."]
-    assert one.measured.startswith("λmax: 3 blocks")
+    (comparison,) = compare(load_records(sweep), load_blocks(blocks))
+    assert "gralora" not in set(comparison.points["variant"])
+    assert comparison.remarks == ["Left out, with a validation score of 0 at every learning rate: gralora."]
+    assert comparison.measured.startswith("λmax: 3 blocks")
+
+
+ZERO = "Left out, with a validation score of 0 at every learning rate: lora, pissa."
+
+
+def test_where_nothing_was_learned_the_reason_is_said(runs, write, tmp_path, capsys):
+    for variant in ("lora", "pissa"):
+        write(variant, 2e-3, 0, 0.5, validation=0.0)
+        block(tmp_path / "hessian", variant, 0, 1.0)
+    assert main(["sharpness", str(runs), "--hessian", str(tmp_path / "hessian")]) == 2
+    line = capsys.readouterr().err
+    assert ZERO in line and line.count("\n") == 1
+
+
+def test_a_setting_that_is_not_compared_beside_others_is_named(sweep, blocks, write, caplog):
+    for variant in ("lora", "pissa"):
+        write(variant, 2e-3, 0, 0.5, validation=0.0, config={"batch_size": 128})
+    (comparison,) = compare(load_records(sweep), load_blocks(blocks))
+    assert "batch size 16" in comparison.subtitle
+    [message] = caplog.messages
+    assert "batch size 128" in message and ZERO in message
 
 
 @pytest.mark.parametrize("change", [{"weights": "random"}, {"model": "sha256:" + "b" * 64}, {"model": "random:" + "a" * 64}])
@@ -268,8 +294,8 @@ def test_every_matching_setting_is_compared(sweep, blocks, write):
     for variant in ("lora", "pissa"):
         block(blocks, variant, 0, 0.1, rank=64)
         block(blocks, variant, 0, 0.1, rank=4)
-    found = compare(load_records(sweep), load_blocks(blocks))
-    assert [one.subtitle.partition(" · 2400")[0] for one in found] == [
+    comparisons = compare(load_records(sweep), load_blocks(blocks))
+    assert [comparison.subtitle.partition(" · 2400")[0] for comparison in comparisons] == [
         "rank 8 · batch size 16",
         "rank 8 · batch size 128",
         "rank 64 · batch size 128",
@@ -312,10 +338,10 @@ def test_two_variants_have_no_correlation(runs, write, tmp_path):
     for variant, lr in (("lora", 2e-3), ("pissa", 2e-4)):
         write(variant, lr, 0, 0.9)
         block(tmp_path / "hessian", variant, 0, 1.0)
-    found = compare(load_records(runs), load_blocks(tmp_path / "hessian"))
-    assert "No rank correlation: it needs three variants" in text(found)
-    assert found[0].points["edge"].tolist() == ["both", "both"]
-    save(lambda: draw(found), tmp_path / "two.svg")
+    comparisons = compare(load_records(runs), load_blocks(tmp_path / "hessian"))
+    assert "No rank correlation: it needs three variants" in text(comparisons)
+    assert comparisons[0].points["edge"].tolist() == ["both", "both"]
+    save(lambda: draw(comparisons), tmp_path / "two.svg")
 
 
 # ---- figure
@@ -343,8 +369,8 @@ def test_titles_of_a_row_stand_at_one_height(sweep, blocks, write):
         write(variant, lr, 0, 0.9 if lr > 1e-3 else 0.1, config={"batch_size": 128})
     drawn = draw(compare(load_records(sweep), load_blocks(blocks)))
     drawn.draw_without_rendering()
-    one, other = (axes.findobj(lambda text: isinstance(text, Text) and text.get_weight() == "bold")[0] for axes in drawn.axes)
-    assert one.get_window_extent().y0 == pytest.approx(other.get_window_extent().y0)
+    left, right = (axes.findobj(lambda text: isinstance(text, Text) and text.get_weight() == "bold")[0] for axes in drawn.axes)
+    assert left.get_window_extent().y0 == pytest.approx(right.get_window_extent().y0)
     lines = [axes.texts[0].get_text().count("\n") for axes in drawn.axes]
     assert lines[0] != lines[1]
     for axes in drawn.axes:  # and the lines end above the axes
@@ -352,14 +378,14 @@ def test_titles_of_a_row_stand_at_one_height(sweep, blocks, write):
 
 
 def test_the_figure_has_the_points_and_the_three_slopes(sweep, blocks):
-    (one,) = found = compare(load_records(sweep), load_blocks(blocks))
-    (axes,) = draw(found).get_axes()
+    (comparison,) = comparisons = compare(load_records(sweep), load_blocks(blocks))
+    (axes,) = draw(comparisons).get_axes()
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     marks = [line for line in axes.lines if line.get_linestyle() == "None"]
     assert np.array([line.get_xydata()[0] for line in marks]) == pytest.approx(np.array(list(SHARP.values())))
     assert [line.get_markerfacecolor() for line in marks].count("white") == 1  # OLoRA, at the edge
     slopes = [np.polyfit(*np.log(line.get_xydata().T), 1)[0] for line in axes.lines if line.get_linestyle() != "None"]
-    assert sorted(slopes) == pytest.approx(sorted([-1, -0.5, one.slope.value]))
+    assert sorted(slopes) == pytest.approx(sorted([-1, -0.5, comparison.slope.value]))
 
 
 def test_several_settings_are_several_panels(sweep, blocks, write, tmp_path):
@@ -373,11 +399,11 @@ def test_several_settings_are_several_panels(sweep, blocks, write, tmp_path):
 
 
 def test_refuses_what_it_cannot_write(sweep, blocks, tmp_path):
-    found = compare(load_records(sweep), load_blocks(blocks))
+    comparisons = compare(load_records(sweep), load_blocks(blocks))
     with pytest.raises(AnalysisError, match=r"must end in \.png, \.pdf, \.svg"):
-        save(lambda: draw(found), tmp_path / "figure.docx")
+        save(lambda: draw(comparisons), tmp_path / "figure.docx")
     with pytest.raises(AnalysisError, match="No such file or directory"):
-        save(lambda: draw(found), tmp_path / "missing" / "figure.png")
+        save(lambda: draw(comparisons), tmp_path / "missing" / "figure.png")
 
 
 # ---- command

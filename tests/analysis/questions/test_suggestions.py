@@ -24,17 +24,17 @@ def composed(words):
 
 def of(runs):
     """By variant, learning rates and the words of the command."""
-    return {one.line.split("variant=")[1].split()[0]: (one.lrs, one.line) for one in suggestions(load_records(runs))}
+    return {sweep.line.split("variant=")[1].split()[0]: (sweep.lrs, sweep.line) for sweep in suggestions(load_records(runs))}
 
 
 def test_the_next_sweep_is_around_the_best_and_reaches_beyond_an_edge(runs, write):
     for lr, lora, pissa in [(1e-4, 0.2, 0.9), (1e-3, 0.9, 0.5), (1e-2, 0.3, 0.1)]:
         write("lora", lr, 0, lora)
         write("pissa", lr, 0, pissa)
-    found = of(runs)
-    assert found["lora"][0][2] == 1e-3 and len(found["lora"][0]) == 5
-    assert len(found["pissa"][0]) == 7 and found["pissa"][0][4] == 1e-4
-    assert "model=tiny task=arithmetic variant=lora rank=8 batch_size=16 lr=3.162e-4" in found["lora"][1]
+    by_variant = of(runs)
+    assert by_variant["lora"][0][2] == 1e-3 and len(by_variant["lora"][0]) == 5
+    assert len(by_variant["pissa"][0]) == 7 and by_variant["pissa"][0][4] == 1e-4
+    assert "model=tiny task=arithmetic variant=lora rank=8 batch_size=16 lr=3.162e-4" in by_variant["lora"][1]
 
 
 def test_a_single_learning_rate_is_an_edge_on_both_sides(runs, write):
@@ -97,8 +97,8 @@ def test_a_suggestion_trains_the_best_cell_at_other_learning_rates(runs, write, 
     best = composed([*given, "lr=1e-3", "output_dir=runs"])
     ((lrs, line),) = of(runs).values()
     words = [word for word in shlex.split(line) if not word.startswith("lr=")]
-    found = composed([*words, "lr=1e-3", "output_dir=runs"])
-    assert found == best and lrs[2] == 1e-3
+    cell = composed([*words, "lr=1e-3", "output_dir=runs"])
+    assert cell == best and lrs[2] == 1e-3
     assert all(word.split("=")[0].lstrip("+") in " ".join(given) for word in shlex.split(line)[7:])
 
 
@@ -107,13 +107,13 @@ def test_variants_of_different_options_have_each_their_own(runs, write):
         for lr in (1e-4, 1e-3, 1e-2):
             config = {"variant": {"name": "lora", "alpha": alpha}, "trainer": {"warmup_ratio": warmup}}
             write("lora", lr, 0, score, config=config)
-    lines = [one.line.partition(" train_samples=2400")[2] for one in suggestions(load_records(runs))]
+    lines = [sweep.line.partition(" train_samples=2400")[2] for sweep in suggestions(load_records(runs))]
     assert " variant.alpha=16 trainer.warmup_ratio=0.1" in lines
 
 
 def test_published_cells_say_how_many_samples_they_were_trained_on():
-    told = {title: line.partition("train_samples=")[2] for title, _, line in suggestions(load_records(PUBLISHED))}
-    assert set(told.values()) == {"100000", "null"} and told["qwen3-0.6b · instruct"] == "null"
+    samples = {title: line.partition("train_samples=")[2] for title, _, line in suggestions(load_records(PUBLISHED))}
+    assert set(samples.values()) == {"100000", "null"} and samples["qwen3-0.6b · instruct"] == "null"
 
 
 def test_words_are_quoted_for_a_shell_and_for_hydra():
@@ -179,12 +179,12 @@ def test_hydra_reads_what_was_configured(value):
 ], ids=repr)  # fmt: skip
 def test_what_no_override_can_say_is_left_out_with_a_warning(caplog, node):
     assert overrides({"variant": {"name": "mine", **node, "last": 1}}) == ["++variant.last=1"]
-    (told,) = caplog.messages
-    assert told.startswith("left out of a suggested command, for no override can say it: variant.") and "\n" not in told
+    (message,) = caplog.messages
+    assert message.startswith("left out of a suggested command, for no override can say it: variant.") and "\n" not in message
 
 
 def test_published_means_have_no_seed():
-    assert not any("seed" in one.line for one in suggestions(load_records(PUBLISHED)))
+    assert not any("seed" in sweep.line for sweep in suggestions(load_records(PUBLISHED)))
 
 
 def test_the_seeds_of_the_curve_are_named_where_they_are_not_the_default(runs, write):
@@ -192,7 +192,7 @@ def test_the_seeds_of_the_curve_are_named_where_they_are_not_the_default(runs, w
         for seed in (1, 2):
             write("lora", lr, seed, 0.5)
         write("pissa", lr, 0, 0.5)
-    lora, pissa = (one.line for one in suggestions(load_records(runs)))
+    lora, pissa = (sweep.line for sweep in suggestions(load_records(runs)))
     assert " seed=1,2 " in lora and "seed" not in pissa
 
 
@@ -210,7 +210,7 @@ def test_the_seeds_of_the_curve_are_named_where_they_are_not_the_default(runs, w
 def test_a_config_that_no_command_can_say_costs_one_suggestion(runs, write, caplog, config):
     write("pissa", 2e-3, 0, 0.5)
     write("lora", 2e-3, 0, 0.5, config=config)
-    found = suggestions(load_records(runs))
-    assert any("variant=pissa" in one.line for one in found)
+    sweeps = suggestions(load_records(runs))
+    assert any("variant=pissa" in sweep.line for sweep in sweeps)
     assert len(caplog.messages) <= 1 and all("\n" not in message for message in caplog.messages)
-    assert caplog.messages or len(found) == 2
+    assert caplog.messages or len(sweeps) == 2

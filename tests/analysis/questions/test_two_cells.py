@@ -19,9 +19,9 @@ def cell(tmp_path):
     def cell(sets, completions=True, fingerprint="sha256:b", status="complete"):
         folder = tmp_path / str(next(count))
         folder.mkdir()
-        told = {name: {"score": float(np.mean(scores)), "n": len(scores)} for name, scores in sets.items()}
-        test = float(np.mean([each["score"] for each in told.values()])) if status == "complete" else 0.0
-        metrics = {"test": {"mean": test, "sets": told}} if status == "complete" else None
+        scored = {name: {"score": float(np.mean(scores)), "n": len(scores)} for name, scores in sets.items()}
+        test = float(np.mean([of_set["score"] for of_set in scored.values()])) if status == "complete" else 0.0
+        metrics = {"test": {"mean": test, "sets": scored}} if status == "complete" else None
         path = folder / "record.json"
         path.write_text(json.dumps({"metrics": metrics}))
         if completions and status == "complete":
@@ -59,17 +59,17 @@ def test_proportions_where_there_are_no_completions(cell):
 
 
 def test_the_mean_over_sets_has_the_variance_of_each(cell):
-    one = cell({"a": right(40, 50), "b": right(300, 1000)}, False)
-    other = cell({"a": right(35, 50), "b": right(350, 1000)}, False)
-    row = by_problems([one], [other])
+    a = cell({"a": right(40, 50), "b": right(300, 1000)}, False)
+    b = cell({"a": right(35, 50), "b": right(350, 1000)}, False)
+    row = by_problems([a], [b])
     variance = (0.75 * 0.25 * 2 / 50 + 0.325 * 0.675 * 2 / 1000) / 4
     assert row["p"] == pytest.approx(2 * stats.norm.sf(abs(row["difference"]) / np.sqrt(variance)))
 
 
 def test_seeds_without_completions_add_their_own_noise(cell):
-    ones = [cell({"a": right(n, 200)}, False) for n in (100, 104, 98)]
-    others = [cell({"a": right(n, 200)}, False) for n in (140, 130, 150)]
-    row = by_problems(ones, others)
+    cells_a = [cell({"a": right(n, 200)}, False) for n in (100, 104, 98)]
+    cells_b = [cell({"a": right(n, 200)}, False) for n in (140, 130, 150)]
+    row = by_problems(cells_a, cells_b)
     pooled, d = np.mean([100, 104, 98, 140, 130, 150]) / 200, np.array([40, 26, 52]) / 200
     of_problems, of_seeds = pooled * (1 - pooled) * 2 / 200, d.var(ddof=1) / 3
     df = (of_problems + of_seeds) ** 2 / (of_seeds**2 / 2)
@@ -80,10 +80,10 @@ def test_seeds_without_completions_add_their_own_noise(cell):
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_completions_that_do_not_reproduce_a_score_are_not_paired(cell, seeds):
     """All files hold the same answers, but one record says otherwise."""
-    ones = [cell({"a": right(10, 20)}) for _ in range(seeds)]
-    others = [cell({"a": right(10, 20)}) for _ in range(seeds - 1)] + [cell({"a": right(16, 20)}, False)]
-    write(Path(others[-1]["path"]).parent, {"a": right(10, 20)})
-    row = by_problems(ones, others)
+    cells_a = [cell({"a": right(10, 20)}) for _ in range(seeds)]
+    cells_b = [cell({"a": right(10, 20)}) for _ in range(seeds - 1)] + [cell({"a": right(16, 20)}, False)]
+    write(Path(cells_b[-1]["path"]).parent, {"a": right(10, 20)})
+    row = by_problems(cells_a, cells_b)
     assert row["how"] == "proportions" and not row["same"] and row["p"] < 1
 
 
@@ -91,9 +91,9 @@ def test_completions_that_do_not_reproduce_a_score_are_not_paired(cell, seeds):
 def test_a_set_whose_answers_have_no_scores_yet_is_not_paired(cell, scored):
     cells = [cell({"a": right(n, 20), "b": right(5, 20)}) for n in (10, 15)]
     texts = {"split": "test", "set": "a", "id": "0", "prompt": "Q?", "completion": "4", "gold": "4", "score": None}
-    for one in cells:
-        write(Path(one["path"]).parent, scored)
-        with gzip.open(Path(one["path"]).with_name("completions.jsonl.gz"), "at") as file:
+    for of_seed in cells:
+        write(Path(of_seed["path"]).parent, scored)
+        with gzip.open(Path(of_seed["path"]).with_name("completions.jsonl.gz"), "at") as file:
             file.write("\n" + json.dumps(texts))
     row = by_problems(cells[:1], cells[1:])
     assert row["how"] == "proportions" and not row["same"] and row["p"] < 1
@@ -101,10 +101,10 @@ def test_a_set_whose_answers_have_no_scores_yet_is_not_paired(cell, scored):
 
 def test_every_cell_reproduces_its_own_score(cell):
     """One record too high and one as much too low are right on average."""
-    ones, others = ([cell({"a": right(n, 20)}) for n in (8, 12)] for _ in range(2))
-    assert by_problems(ones, others)["how"] == "paired"
-    ones[0]["test"], ones[1]["test"] = 0.5, 0.5
-    assert by_problems(ones, others)["how"] != "paired"
+    cells_a, cells_b = ([cell({"a": right(n, 20)}) for n in (8, 12)] for _ in range(2))
+    assert by_problems(cells_a, cells_b)["how"] == "paired"
+    cells_a[0]["test"], cells_a[1]["test"] = 0.5, 0.5
+    assert by_problems(cells_a, cells_b)["how"] != "paired"
 
 
 def test_graded_scores_are_paired_without_mcnemar(cell):
@@ -120,9 +120,9 @@ def test_other_problems_are_not_paired(cell):
     assert row["how"] == "proportions" and not row["same"] and row["p"] == 1
 
 
-@pytest.mark.parametrize(("one", "other"), [("sha256:b", "sha256:c"), ("sha256:b", None), (None, None), (np.nan, np.nan)])
-def test_without_the_same_fingerprint_of_the_task_nothing_is_paired(cell, one, other):
-    cells = [[cell({"a": right(10, 20)}, fingerprint=each)] for each in (one, other)]
+@pytest.mark.parametrize(("name_a", "name_b"), [("sha256:b", "sha256:c"), ("sha256:b", None), (None, None), (np.nan, np.nan)])
+def test_without_the_same_fingerprint_of_the_task_nothing_is_paired(cell, name_a, name_b):
+    cells = [[cell({"a": right(10, 20)}, fingerprint=name)] for name in (name_a, name_b)]
     row = by_problems(*cells)
     assert row["how"] == "proportions" and not row["same"]
 
@@ -133,8 +133,8 @@ def test_other_sets_are_not_tested(cell):
 
 
 def test_sets_that_do_not_make_the_score_tell_nothing(cell):
-    one = cell({"a": right(10, 20)}, False) | {"test": 0.7}
-    assert by_problems([one], [cell({"a": right(15, 20)}, False)])["how"] == ""
+    a = cell({"a": right(10, 20)}, False) | {"test": 0.7}
+    assert by_problems([a], [cell({"a": right(15, 20)}, False)])["how"] == ""
 
 
 def test_divergence(cell):
@@ -150,22 +150,22 @@ def test_divergence(cell):
 
 
 def test_one_of_several_seeds_that_diverged_is_no_clear_difference(cell):
-    ones = [cell({"a": right(n, 200)}) for n in (100, 104, 98)]
-    row = by_problems(ones, [*ones[:2], cell({}, status="diverged")])
+    cells_a = [cell({"a": right(n, 200)}) for n in (100, 104, 98)]
+    row = by_problems(cells_a, [*cells_a[:2], cell({}, status="diverged")])
     assert row["how"] == "proportions" and not row["same"]
     pooled, d = (302 + 204) / 1200, np.array([0, 0, -98]) / 200
     of_problems, of_seeds = pooled * (1 - pooled) * 2 / 200, d.var(ddof=1) / 3
     df = (of_problems + of_seeds) ** 2 / (of_seeds**2 / 2)
     assert row["p"] == pytest.approx(2 * stats.t.sf(abs(d.mean()) / np.sqrt(of_problems + of_seeds), df))
-    row = by_problems(ones, [cell({}, status="diverged") for _ in ones])
+    row = by_problems(cells_a, [cell({}, status="diverged") for _ in cells_a])
     assert row["p"] < 1e-3
 
 
 def test_unequal_sets_are_paired_as_the_score_weighs_them(cell):
     """McNemar's test would count 12 against 3; of the means one set rose by as much as the other fell."""
-    one = cell({"a": right(0, 120), "b": right(3, 30)})
-    other = cell({"a": right(12, 120), "b": right(0, 30)})
-    row = by_problems([one], [other])
+    a = cell({"a": right(0, 120), "b": right(3, 30)})
+    b = cell({"a": right(12, 120), "b": right(0, 30)})
+    row = by_problems([a], [b])
     assert row["how"] == "paired" and row["difference"] == pytest.approx(0) and row["p"] == pytest.approx(1)
 
 
@@ -176,16 +176,16 @@ def test_every_problem_of_every_seed_changed(cell):
 
 
 def test_means_over_seeds():
-    one, other = {"test_mean": 0.5, "test_std": 0.01, "n": 3}, {"test_mean": 0.53, "test_std": 0.02, "n": 4}
-    row = by_means(one, other)
+    a, b = {"test_mean": 0.5, "test_std": 0.01, "n": 3}, {"test_mean": 0.53, "test_std": 0.02, "n": 4}
+    row = by_means(a, b)
     assert row["p"] == pytest.approx(stats.ttest_ind_from_stats(0.5, 0.01, 3, 0.53, 0.02, 4, equal_var=False).pvalue)
     assert row["how"] == "seeds" and row["difference"] == pytest.approx(0.03) and row["seeds"] == 3
 
 
 def test_a_mean_beside_a_single_seed_borrows_the_deviation():
-    one, other = {"test_mean": 0.5, "test_std": np.nan, "n": 1}, {"test_mean": 0.53, "test_std": 0.02, "n": 4}
+    a, b = {"test_mean": 0.5, "test_std": np.nan, "n": 1}, {"test_mean": 0.53, "test_std": 0.02, "n": 4}
     p = 2 * stats.t.sf(0.03 / (0.02 * np.sqrt(1 + 1 / 4)), 3)
-    assert by_means(one, other)["p"] == pytest.approx(p) and by_means(other, one)["p"] == pytest.approx(p)
+    assert by_means(a, b)["p"] == pytest.approx(p) and by_means(b, a)["p"] == pytest.approx(p)
 
 
 @pytest.mark.parametrize("std", [0.0, np.nan])

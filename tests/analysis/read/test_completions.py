@@ -61,8 +61,8 @@ def test_a_damaged_file_is_one_line_and_no_completions(runs, answered, caplog, c
         more = {"table": ["--kind", "cross_fitted"], "compare": [str(runs)]}.get(command, [])
         assert main([command, str(runs), *more]) == 0
     assert len(caplog.messages) == 1, "said once"
-    found = differences(load_records(runs))
-    assert found["how"].isin(["paired", "means"]).all() and found["value"].notna().all()
+    table = differences(load_records(runs))
+    assert table["how"].isin(["paired", "means"]).all() and table["value"].notna().all()
 
 
 def test_an_id_is_of_one_set(runs, write):
@@ -76,7 +76,7 @@ def test_missing_scores_are_read(runs, write):
     rows = line() + line(id="y", score=0) + line(id="z", score=None) + line(split="validation", prompt=...)
     path.with_name("completions.jsonl.gz").write_bytes(gzip.compress(rows))
     assert scores(str(path)) == {"a": {"x": 1.0, "y": 0.0}}
-    assert [one["score"] for one in completions(path)] == [1.0, 0.0, pytest.approx(float("nan"), nan_ok=True)]
+    assert [row["score"] for row in completions(path)] == [1.0, 0.0, pytest.approx(float("nan"), nan_ok=True)]
 
 
 def test_a_file_that_was_written_anew_is_read_anew(runs, answered):
@@ -91,17 +91,30 @@ def test_scores_are_aligned_by_problem(runs, write):
     paths = []
     for seed, ids in enumerate(("abcd", "dcba", "xbadc", "abcd")):
         paths.append(str(write(seed=seed)))
-        rows = b"".join(line(id=one, score=(ord(one) % 32 + seed) / 100 if (one, seed) != ("c", 3) else None) for one in ids)
+        rows = b"".join(
+            line(id=name, score=(ord(name) % 32 + seed) / 100 if (name, seed) != ("c", 3) else None) for name in ids
+        )
         (runs / paths[-1]).with_name("completions.jsonl.gz").write_bytes(gzip.compress(rows))
     arrays, ids = shared_scores([paths[:1], paths[1:2]])
     assert ids == [list("abcd")] and np.array_equal(100 * np.array(arrays).squeeze(), [[1, 2, 3, 4], [2, 3, 4, 5]])
     arrays, ids = shared_scores([paths[:2], paths[2:]])
     assert ids == [list("abd")]
-    assert [each.tolist() for [each] in arrays] == [
+    assert [of_set.tolist() for [of_set] in arrays] == [
         [[0.01, 0.02, 0.04], [0.02, 0.03, 0.05]],
         [[0.03, 0.04, 0.06], [0.04, 0.05, 0.07]],
     ]
     assert shared_scores([]) == ([], [])
+
+
+def test_rows_of_one_problem_have_one_label(runs, write):
+    path = write(seed=0)
+    rows = b"".join(line(id=one, score=1.0, **({"group": "g"} if one in "bd" else {})) for one in "abcd")
+    file = (runs / str(path)).with_name("completions.jsonl.gz")
+    file.write_bytes(gzip.compress(rows))
+    _, labels = shared_scores([[str(path)]])
+    assert labels == [["a", "group g", "c", "group g"]]
+    file.write_bytes(gzip.compress(rows + line(id="e", group=3)))
+    assert answers(path) == {}
 
 
 def test_completions_reproduce_each_models_mean_over_its_seeds(answered):
@@ -114,11 +127,11 @@ def test_completions_reproduce_each_models_mean_over_its_seeds(answered):
     ]
     arrays, ids = verified_scores(models)
     assert ids == [[f"test/{i}" for i in range(4)]]
-    assert [each.tolist() for [each] in arrays][1] == [[0.0, 0.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]]
-    known = models[1][0]["test"]
-    for off, told in ((SAME, True), (3 * SAME, False), (-3 * SAME, False), (float("nan"), False)):
-        models[1][0]["test"] = known + off
-        assert (verified_scores(models) is not None) == told
+    assert [of_set.tolist() for [of_set] in arrays][1] == [[0.0, 0.0, 1.0, 0.5], [1.0, 1.0, 1.0, 1.0]]
+    score = models[1][0]["test"]
+    for off, verified in ((SAME, True), (3 * SAME, False), (-3 * SAME, False), (float("nan"), False)):
+        models[1][0]["test"] = score + off
+        assert (verified_scores(models) is not None) == verified
     models[0][0]["path"].with_name("completions.jsonl.gz").unlink()
     assert verified_scores(models) is None and verified_scores([]) is None
 
@@ -133,5 +146,5 @@ def test_a_cell_costs_a_number_a_problem(answered):
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept < 4 * 2000 * 10
-    one, other = (answers(path)["arithmetic"] for path in paths[:2])
-    assert one.problems is other.problems
+    first, second = (answers(path)["arithmetic"] for path in paths[:2])
+    assert first.problems is second.problems

@@ -5,13 +5,17 @@ import math
 import pandas as pd
 import pytest
 
+from analysis.__main__ import main
 from analysis.errors import AnalysisError
 from analysis.figures.audit import draw as audit_figure
-from analysis.kinds import TABLES
+from analysis.kinds import FIGURES, TABLES
 from analysis.published import FOLDER as PUBLISHED
-from analysis.read.load import load_records
+from analysis.questions.proxies import text as proxy_text
+from analysis.questions.searches import text as searches_text
+from analysis.read.load import load_beside, load_records
 from analysis.read.papers import audit
 from analysis.read.published import COLUMNS
+from analysis.report.data import tree
 from analysis.stats.bests import bests, spread
 from analysis.stats.curves import peaks, seed_means
 from analysis.tables import table
@@ -34,8 +38,8 @@ def of(frame, **setting):
 def test_every_published_cell_is_a_row(cells):
     assert len(cells) == 999
     assert set(cells["model"]) == {"qwen3-0.6b", "gemma-3-1b", "llama-2-7b"}
-    known = of(cells, model="qwen3-0.6b", rank=8, batch_size=16, variant="lora", lr=1.1247e-5).iloc[0]
-    assert (known["test"], known["test_std"], known["n"]) == pytest.approx((0.3894, 0.0102, 3))
+    row = of(cells, model="qwen3-0.6b", rank=8, batch_size=16, variant="lora", lr=1.1247e-5).iloc[0]
+    assert (row["test"], row["test_std"], row["n"]) == pytest.approx((0.3894, 0.0102, 3))
 
 
 @pytest.mark.parametrize(
@@ -86,8 +90,55 @@ def test_the_audit_is_the_papers():
 def test_every_table_shows_published_cells(cells, kind, style):
     text = table(cells, kind, style)
     assert "nan" not in text and "NaN" not in text and "<NA>" not in text
-    if kind not in ("cost", "cross_fitted"):  # the papers leave neither times nor completions
+    if kind not in ("cost", "cross_fitted", "metrics"):  # of which the papers leave none
         assert "gemma-3-1b" in text
+
+
+@pytest.fixture
+def own(runs, write):
+    """One cell of our own that the paper has, too."""
+    config = {"model": {"name": "gemma-3-1b"}, "task": {"name": "math"}, "rank": 128, "train_samples": 100000}
+    write("lora", 2e-4, 0, 0.5, config=config)
+    return runs
+
+
+MARK = "arXiv 2602.04998 (tuned on test)"
+LINE = "arXiv 2602.04998: tuned on test, where own cells may be selected on validation, so its best scores are flattered."
+
+
+@pytest.mark.parametrize("kind", ["peaks", "grid", "batch", "rank", "duration"])
+def test_published_scores_are_marked_in_every_table(own, kind):
+    shown = " ".join(table(load_beside(own, PUBLISHED), kind).split())
+    assert MARK in shown and LINE in shown
+    assert "tuned on test" not in table(load_records(own), kind)
+
+
+@pytest.mark.parametrize("kind", ["lr_curves", "pareto"])
+def test_published_scores_are_marked_in_figures(own, kind):
+    both = load_beside(own, PUBLISHED)
+    figure = FIGURES.module(kind).draw(both.assign(seconds=1.0, steps=1.0))
+    texts = "\n".join(text.get_text().replace("\n", " ") for axes in figure.axes for text in axes.texts)
+    assert MARK in texts
+
+
+def test_published_scores_are_marked_in_the_report(own):
+    data = tree(load_records(own), published=load_beside(own, PUBLISHED).query("source != ''"))
+    assert LINE in data["gaps"]
+    subtitles = [setting["subtitle"] for setting in data["settings"]]
+    assert sum(MARK in subtitle for subtitle in subtitles) == len(subtitles) - 1
+    assert any("(tuned on test)" in fact for fact in tree(load_records(PUBLISHED))["facts"])
+
+
+@pytest.mark.parametrize("words", [["compare", "{own}", PUBLISHED], ["heuristics", PUBLISHED]])
+def test_published_scores_are_marked_where_a_command_prints(own, capsys, words):
+    change = {"{own}": str(own)}
+    assert main([change.get(str(word), str(word)) for word in words]) == 0
+    assert LINE in " ".join(capsys.readouterr().out.split())
+
+
+def test_paper_2s_results_are_marked(runs):
+    assert "Pearson (tuned on test)" in proxy_text([], published=True)
+    assert searches_text([], published=True).count("(tuned on test)") == 4
 
 
 def test_own_cells_and_published_ones_stay_apart(runs, write):

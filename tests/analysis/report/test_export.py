@@ -15,9 +15,9 @@ def test_csv_and_parquet_hold_every_cell_and_option(runs, write, tmp_path):
     frame = load_records(runs, wide=True)
     for name, read in {"cells.csv": pd.read_csv, "cells.parquet": pd.read_parquet}.items():
         assert export(frame, tmp_path / name) == 2
-        found = read(tmp_path / name)
-        assert sorted(found["test"]) == [0.7, 0.9]
-        assert set(found["variant.alpha"]) == {8} and set(found["trainer.warmup_ratio"]) == {0.03}
+        table = read(tmp_path / name)
+        assert sorted(table["test"]) == [0.7, 0.9]
+        assert set(table["variant.alpha"]) == {8} and set(table["trainer.warmup_ratio"]) == {0.03}
 
 
 def test_chosen_columns_in_their_order_sorted(runs, write, tmp_path):

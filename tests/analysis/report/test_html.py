@@ -73,8 +73,8 @@ def test_text_of_records_arrives_as_it_was_and_never_as_markup(runs, sweep, tmp_
     page.write(data, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "<img" not in text and "<!--" not in text and "<title>{{data}}&lt;/title&gt;" in text
-    found = embedded(text)["cells"]
-    answers = [answer for one in found["details"] for answer in one["answers"]]
+    cells = embedded(text)["cells"]
+    answers = [answer for details in cells["details"] for answer in details["answers"]]
     assert answers and {answer[2] for answer in answers} == {HOSTILE}
 
 
@@ -90,19 +90,19 @@ def test_values_that_json_does_not_know():
 
 
 def test_the_summary_has_the_numbers(runs, sweep):
-    told = " ".join(tree(load_records(runs))["summary"])
+    text = " ".join(tree(load_records(runs))["summary"])
     for words in ("13 cells on tiny · arithmetic", "2 variants, 4 learning rates, 2 seeds", "that of pissa, 95.00 % at 2e-3",
                   "both peaks lie within 5.00 points", "Of 1 variant, 0 are equivalent", "of pissa is LoRA's own"):  # fmt: skip
-        assert words in told, told
+        assert words in text, text
 
 
 def test_what_lora_s_learning_rate_costs_another(runs, write):
     for lr, lora, pissa in [(2e-4, 0.1, 0.8), (2e-3, 0.9, 0.3), (2e-2, 0.6, 0.0)]:
         write("lora", lr, 0, lora)
         write("pissa", lr, 0, pissa)
-    told = tree(load_records(runs))["summary"][-1]
+    sentence = tree(load_records(runs))["summary"][-1]
     assert (
-        told
+        sentence
         == "The best learning rate of pissa is 0.1 times LoRA's; at LoRA's 2e-3 pissa scores 30.00 %, 50.00 points below its own peak."
     )
 
@@ -111,11 +111,11 @@ def test_the_furthest_best_learning_rate_may_be_above_lora_s(runs, write):
     for lr, scores in [(2e-4, (0.1, 0.9, 0.1)), (2e-3, (0.9, 0.3, 0.2)), (4e-2, (0.6, 0.0, 0.9))]:
         for name, score in zip(("lora", "pissa", "dora"), scores, strict=True):
             write(name, lr, 0, score)
-    told = tree(load_records(runs))["summary"]
-    assert told[-1].startswith(
+    sentence = tree(load_records(runs))["summary"]
+    assert sentence[-1].startswith(
         "The best learning rate of pissa is 0.1 times LoRA's, that of dora is 20 times LoRA's; at LoRA's"
     )
-    assert "all 3 peaks are equal" in told[1]
+    assert "all 3 peaks are equal" in sentence[1]
 
 
 def test_several_settings_are_summed_up_in_words(runs, write):
@@ -123,9 +123,9 @@ def test_several_settings_are_summed_up_in_words(runs, write):
         for lr in (2e-3, 2e-4):
             write("lora", lr, 0, lora - lr, config={"rank": rank})
             write("pissa", lr, 0, pissa - (1e-3 - lr) ** 2, config={"rank": rank})
-    told = tree(load_records(runs))["summary"]
-    assert "of 2 settings the highest is lora's in 1, pissa's in 1." in told[1]
-    assert told[-1].startswith(
+    sentences = tree(load_records(runs))["summary"]
+    assert "of 2 settings the highest is lora's in 1, pissa's in 1." in sentences[1]
+    assert sentences[-1].startswith(
         "The best learning rate of pissa is LoRA's own (the median; below LoRA's in 0, above it in 0 of 2"
     )
 
@@ -141,8 +141,8 @@ def test_learning_rates_that_differ_by_rounding_are_lora_s_own(runs, write):
         for lr, score in ((2e-4, 0.1), (2e-3, 0.9)):
             write("lora", lr, 0, score, config={"rank": rank})
             write("pissa", near if lr == 2e-3 else lr, 0, score, config={"rank": rank})
-    told = tree(load_records(runs))["summary"][-1]
-    assert "of pissa is LoRA's own (the median; below LoRA's in 0, above it in 0 of 2" in told
+    sentence = tree(load_records(runs))["summary"][-1]
+    assert "of pissa is LoRA's own (the median; below LoRA's in 0, above it in 0 of 2" in sentence
 
 
 @pytest.mark.parametrize(("more", "counted"), [(1, False), (150, True)])
@@ -150,22 +150,26 @@ def test_only_verdicts_hold_for_the_trained_models_of_one_seed(runs, answered, m
     right = [1.0] * 20 + [0.0] * 180
     answered("lora", 2e-3, 0, right)
     answered("pissa", 2e-3, 0, [1.0] * (20 + more) + [0.0] * (180 - more))
-    told = tree(load_records(runs))["summary"][2]
-    assert ("1 is open" in told) != counted
-    assert ("With one seed, 1 of these hold for these trained models alone." in told) == counted == ("With one seed" in told)
+    sentence = tree(load_records(runs))["summary"][2]
+    assert ("1 is open" in sentence) != counted
+    assert (
+        ("With one seed, 1 of these hold for these trained models alone." in sentence)
+        == counted
+        == ("With one seed" in sentence)
+    )
 
 
 def test_the_margin_is_the_one_asked_for(runs, write, capsys):
     for seed in range(4):
         for name, score in (("lora", 0.9), ("pissa", 0.92)):
             write(name, 2e-3, seed, score + seed / 1000)
-    found = []
+    lines = []
     for margin in (1, 5):
         assert main(["report", str(runs), "--margin", str(margin)]) == 0
         data = embedded((runs / "report.html").read_text())
-        found.append(([row["verdict"] for row in data["settings"][0]["differences"]["rows"]], data["margin"]))
+        lines.append(([row["verdict"] for row in data["settings"][0]["differences"]["rows"]], data["margin"]))
         assert f"equivalent to LoRA within {margin} point{'s' * (margin > 1)} (two" in data["summary"][2]
-    assert found == [(["different"], 0.01), (["both"], 0.05)]
+    assert lines == [(["different"], 0.01), (["both"], 0.05)]
 
 
 def test_a_ratio_of_costs_needs_one_device(runs, write):
@@ -181,7 +185,7 @@ def test_a_ratio_of_costs_needs_one_device(runs, write):
 def test_a_variant_looks_the_same_in_every_section(runs, write, tmp_path):
     """Where two names meet, the second has another look: in one section as in the other."""
     names = [f"mine{i}" for i in range(400)]
-    meet = next(pair for pair in combinations(names, 2) if len({styles([one])[one] for one in pair}) == 1)
+    meet = next(pair for pair in combinations(names, 2) if len({styles([name])[name] for name in pair}) == 1)
     write(meet[1], 2e-3, 0, 0.9)
     folder = tmp_path / "hessian"
     folder.mkdir()
@@ -191,11 +195,11 @@ def test_a_variant_looks_the_same_in_every_section(runs, write, tmp_path):
         "growth": [], "weights": "pretrained", "sequences": 8,
     }  # fmt: skip
     for name in meet:
-        one = {"variant": name, "identity": {"model": "sha256:" + "a" * 64, "samples": 8, "variant": {"name": name}}}
-        (folder / f"{name}.json").write_text(json.dumps(record | one))
+        measured = {"variant": name, "identity": {"model": "sha256:" + "a" * 64, "samples": 8, "variant": {"name": name}}}
+        (folder / f"{name}.json").write_text(json.dumps(record | measured))
     data = tree(load_records(runs), blocks=load_blocks(folder))
     [shown] = data["variants"]
-    assert [one["name"] for one in data["sharpness"]["variants"]] == list(meet)
+    assert [look["name"] for look in data["sharpness"]["variants"]] == list(meet)
     assert shown == data["sharpness"]["variants"][1] != data["sharpness"]["variants"][0]
 
 
@@ -219,10 +223,10 @@ def test_lines_of_the_assets_fit():
 def test_gaps_are_marked(runs, sweep):
     sweep("lora", 6e-3, 0, 0.99).with_name("record.json")
     sweep("dora", 2e-3, 0).write_text("{")
-    told = " ".join(tree(load_records(runs))["gaps"])
+    text = " ".join(tree(load_records(runs))["gaps"])
     for words in ("Unfinished grid: 1 peak of fewer seeds", "different learning rates", "Without completions: 1 cell;",
                   "Diverged: 1 cell,", "Failed: 1 record,", "Skipped: 1 record,"):  # fmt: skip
-        assert words in told, told
+        assert words in text, text
 
 
 def test_a_complete_sweep_has_no_gap(runs, write, complete):
@@ -239,8 +243,8 @@ def test_a_complete_sweep_has_no_gap(runs, write, complete):
 def test_one_seed_and_one_variant_have_no_interval_and_no_verdict(runs, write):
     write("pissa", 2e-3, 0, 0.9)
     data = tree(load_records(runs))
-    told = " ".join(data["gaps"])
-    assert "One seed only: " in told and "No comparison with lora" in told and "pissa (both)" in told
+    text = " ".join(data["gaps"])
+    assert "One seed only: " in text and "No comparison with lora" in text and "pissa (both)" in text
     [peak] = data["settings"][0]["peaks"]
     assert all(map(math.isnan, peak["peak_interval"][:2])) and peak["honest"] is None and math.isnan(peak["peak_std"])
     assert data["answers"] is None and data["sharpness"] is None and data["searches"] is None
@@ -251,8 +255,8 @@ def test_settings_are_not_mixed(runs, write):
     write("lora", 2e-3, 0, 0.1, config={"rank": 64})
     write("lora", 2e-3, 0, 0.5, config={"task": {"name": "math"}})
     data = tree(load_records(runs))
-    assert [one["title"] for one in data["settings"]] == ["tiny · arithmetic", "tiny · arithmetic", "tiny · math"]
-    assert [one["peaks"][0]["peak_mean"] for one in data["settings"]] == [0.9, 0.1, 0.5]
+    assert [panel["title"] for panel in data["settings"]] == ["tiny · arithmetic", "tiny · arithmetic", "tiny · math"]
+    assert [panel["peaks"][0]["peak_mean"] for panel in data["settings"]] == [0.9, 0.1, 0.5]
     assert data["summary"][0] == "3 cells on 3 settings: 1 variant, 1 learning rate, one seed."
 
 
@@ -260,9 +264,9 @@ def test_published_cells_stand_beside_own_ones(runs, write):
     write("lora", 2e-4, 0, 0.3, config={"model": {"name": "qwen3-0.6b"}, "task": {"name": "math"}})
     frame, published = load_records(runs), load_records(PUBLISHED)
     data = tree(frame, published)
-    first = [one for one in data["settings"] if one["group"] == 0]
+    first = [panel for panel in data["settings"] if panel["group"] == 0]
     assert data["groups"][0] == "qwen3-0.6b · math" and len(first) > 1
-    assert [one["own"] for one in first] == [True] + [False] * (len(first) - 1)
+    assert [panel["own"] for panel in first] == [True] + [False] * (len(first) - 1)
     assert data["summary"][0].startswith("1 cell on qwen3-0.6b") and len(data["cells"]["rows"]) == 1000
     alone = tree(published, published)
     assert len(alone["cells"]["rows"]) == 999
@@ -279,7 +283,9 @@ def test_what_most_cells_share_is_written_once(runs, write):
     write("lora", 2e-2, 0, config={"trainer": {"warmup_ratio": 0.1}})
     cells = tree(load_records(runs))["cells"]
     assert cells["common"]["variant.name"] == "lora" and "output_dir" not in cells["common"]
-    facts = {row[4:6] and (row[3], row[4]): one["facts"] for row, one in zip(cells["rows"], cells["details"], strict=True)}
+    facts = {
+        row[4:6] and (row[3], row[4]): detail["facts"] for row, detail in zip(cells["rows"], cells["details"], strict=True)
+    }
     assert facts[1, 2e-3]["variant.name"] == "pissa"
     assert {"trainer.warmup_ratio": "0.1", "trainer.betas": None}.items() <= facts[0, 2e-2].items()
 
@@ -298,7 +304,10 @@ def test_completions_stay_within_their_budget(write, complete):
     paths = [complete(write("lora", 2e-3, seed, 0.5), 0.5, "word " * 1000) for seed in range(4)]
     few = Samples(cells=4, budget=4000)
     kept = [few.of(str(path)) for path in paths]
-    assert sum(len(answer[2]) for of in kept for answer in of) + sum(len("".join(one.values())) for one in few.problems) <= 4000
+    assert (
+        sum(len(answer[2]) for of in kept for answer in of) + sum(len("".join(text_of.values())) for text_of in few.problems)
+        <= 4000
+    )
     assert all({answer[1] for answer in of} == {0.0, 1.0} for of in kept), "one of each is kept first"
     assert all(answer[2].endswith(samples.CUT) for of in kept for answer in of)
     many = Samples(cells=4).of(str(paths[0]))
@@ -311,10 +320,10 @@ def test_problems_that_share_an_id_keep_their_own_prompt_and_answer(write, answe
     path = Path(new).with_name("completions.jsonl.gz")
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b'"Q0?", "gold": "0"', b'"New?", "gold": "7"')))
     both = Samples(cells=2)
-    asked = [
-        {both.problems[number]["prompt"]: both.problems[number]["gold"] for number, *_ in both.of(one)} for one in (old, new)
+    questions = [
+        {both.problems[number]["prompt"]: both.problems[number]["gold"] for number, *_ in both.of(path)} for path in (old, new)
     ]
-    assert asked == [{"Q0?": "0", "Q1?": "1"}, {"New?": "7", "Q1?": "1"}]
+    assert questions == [{"Q0?": "0", "Q1?": "1"}, {"New?": "7", "Q1?": "1"}]
     assert len(both.problems) == 3
 
 
@@ -334,8 +343,8 @@ def test_problems_that_share_an_id_keep_their_own_prompt_and_answer(write, answe
 def test_a_damaged_part_of_a_record_costs_that_part_alone(runs, write, change, caplog, key, value):
     path = write(sharpness=[{"step": 1, "blocks": [{"lambda_max": 2.0}]}])
     change(path, key, value)
-    found = embedded(page.page(tree(load_records(runs))))["cells"]
-    [detail] = found["details"]
+    cells = embedded(page.page(tree(load_records(runs))))["cells"]
+    [detail] = cells["details"]
     name = "training.loss" if "loss" in key else key.split(".")[0]
     assert caplog.messages == [f"left out {name} of {path}, which is damaged"]
     assert (detail["loss"] == []) == (name == "training.loss") and (detail["sharpness"] == []) == (name == "sharpness")
@@ -428,12 +437,12 @@ def test_the_rule_of_sharpness_is_tested_where_blocks_are_shown(runs, write, tmp
     sharper(write)
     frame, blocks = load_records(runs), load_blocks(measured(tmp_path / "hessian", lora=1.0, pissa=10.0, olora=100.0))
     rules = tree(frame, blocks=blocks)["rules"]
-    (found,) = [row for row in rules["findings"] if "λmax" in row[1]]
-    assert found[2] == pytest.approx(-1) and found[5] == 1 and not any("λmax" in gap for gap in rules["gaps"])
+    (finding,) = [row for row in rules["findings"] if "λmax" in row[1]]
+    assert finding[2] == pytest.approx(-1) and finding[5] == 1 and not any("λmax" in gap for gap in rules["gaps"])
     (gap,) = [gap for gap in tree(frame)["rules"]["gaps"] if "λmax" in gap]
     assert "needs records of python -m hessian" in gap
-    other = load_blocks(measured(tmp_path / "other", dora=1.0, loft=2.0))
-    (gap,) = [gap for gap in tree(frame, blocks=other)["rules"]["gaps"] if "λmax" in gap]
+    other_blocks = load_blocks(measured(tmp_path / "other", dora=1.0, loft=2.0))
+    (gap,) = [gap for gap in tree(frame, blocks=other_blocks)["rules"]["gaps"] if "λmax" in gap]
     assert "nothing to compare" in gap
     two = blocks[blocks["variant"] != "olora"]
     (gap,) = [gap for gap in tree(frame, blocks=two)["rules"]["gaps"] if "λmax" in gap]

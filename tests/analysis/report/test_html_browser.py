@@ -149,8 +149,8 @@ def test_a_word_of_the_filter_is_a_name_or_a_whole_value(browser, runs, write, t
     }  # fmt: skip
     for words, expected in count.items():
         fill(browser, "#filter", words, "input")
-        found = [one for one in cells(browser) if one != "no cell matches"]
-        assert len(found) == expected, words
+        listed = [cell for cell in cells(browser) if cell != "no cell matches"]
+        assert len(listed) == expected, words
 
 
 def test_a_variant_s_name_in_the_filter_is_that_variant(browser, runs, write, tmp_path):
@@ -231,9 +231,9 @@ def test_five_thousand_cells_are_filtered_and_sorted(browser, runs, write, tmp_p
     data = tree(load_records(runs))
     cells, score = data["cells"], data["cells"]["columns"].index("test")
     for i in range(4, 5_000):
-        one = [hashlib.md5(str(i).encode()).hexdigest()[:16], *cells["rows"][i % 4][1:]]
-        one[score] = i * 7 % 5_000 / 5_000
-        cells["rows"].append(one)
+        line = [hashlib.md5(str(i).encode()).hexdigest()[:16], *cells["rows"][i % 4][1:]]
+        line[score] = i * 7 % 5_000 / 5_000
+        cells["rows"].append(line)
         cells["details"].append(cells["details"][i % 4])
     write_page(data, tmp_path / "report.html")
     browser.get(f"file://{tmp_path / 'report.html'}")
@@ -257,8 +257,8 @@ def test_a_verdict_of_one_seed_says_so(browser, runs, answered, tmp_path):
     browser.get(f"file://{tmp_path / 'report.html'}")
     waits(browser, "document.querySelector('#differences tbody')")
     assert texts(browser, "#differences .verdict") == ["≠ different†"]
-    told = texts(browser, "#differences .gap")
-    assert told == [
+    lines = texts(browser, "#differences .gap")
+    assert lines == [
         "†, 1: one seed, so interval and verdict are of these trained models alone.",
         "Seeds that one of both has alone, left out: pissa 1.",
     ]
@@ -267,9 +267,9 @@ def test_a_verdict_of_one_seed_says_so(browser, runs, answered, tmp_path):
 
 def test_a_cross_fitted_peak_has_its_interval(show):
     browser = show(failed=False)
-    told = "return [...document.querySelectorAll('#peaks tbody abbr')].map((one) => one.title)"
-    found = browser.execute_script(told)
-    assert len(found) == 2 and all(re.fullmatch(r"95 %: \[\d+\.\d\d, \d+\.\d\d\]", one) for one in found)
+    script = "return [...document.querySelectorAll('#peaks tbody abbr')].map((one) => one.title)"
+    titles = browser.execute_script(script)
+    assert len(titles) == 2 and all(re.fullmatch(r"95 %: \[\d+\.\d\d, \d+\.\d\d\]", title) for title in titles)
 
 
 def test_the_legend_switches_variants(show):
@@ -377,7 +377,7 @@ def test_of_many_settings_those_with_most_cells_are_shown_at_first(show, write):
     browser = show()
     waits(browser, "document.querySelectorAll('#curves figure').length")
     assert len(texts(browser, "#curves figure")) == len(texts(browser, "#peaks details")) == 24
-    assert any("batch size 16 " in told for told in texts(browser, "#curves figcaption"))  # the one of 12 cells
+    assert any("batch size 16 " in caption for caption in texts(browser, "#curves figcaption"))  # the one of 12 cells
     assert texts(browser, "#few") == ["Below: the 24 of 31 settings with the most cells. Show all 31"]
     click(browser, "#few button")
     assert len(texts(browser, "#curves figure")) == 31
@@ -437,7 +437,7 @@ def test_ticks_too_near_are_not_written(browser, runs, write, tmp_path):
         .map((one) => one.getBoundingClientRect()).map((r) => [r.left, r.right])"""
     written = sorted(browser.execute_script(script))
     assert 5 < len(written) < 40
-    assert all(one[1] < other[0] for one, other in itertools.pairwise(written))
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(written))
 
 
 def test_sharpness_and_searches_have_their_sections(show, tmp_path):
@@ -463,7 +463,7 @@ def test_sharpness_of_variants_alike_is_readable(browser, runs, write, tmp_path)
     assert "6.325e-4" in texts(browser, "#sharpness svg.chart .tick")
     rooms = """return ["path", "circle", "g.hollow", "g > .axis"].flatMap((one) => [...document.querySelectorAll(`#sharpness svg.chart > ${one}`)])
         .map((one) => one.getBoundingClientRect()).map((r) => [r.left, r.right - 2, r.top, r.bottom - 2])"""
-    found = browser.execute_script(rooms)
-    assert len(found) == 3 + 2  # markers, titles of the axes
-    for one, other in itertools.combinations(found, 2):
-        assert one[0] >= other[1] or other[0] >= one[1] or one[2] >= other[3] or other[2] >= one[3]
+    boxes = browser.execute_script(rooms)
+    assert len(boxes) == 3 + 2  # markers, titles of the axes
+    for a, b in itertools.combinations(boxes, 2):
+        assert a[0] >= b[1] or b[0] >= a[1] or a[2] >= b[3] or b[2] >= a[3]

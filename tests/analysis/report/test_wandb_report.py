@@ -91,7 +91,7 @@ def test_panels_table_and_runs(sweep, packages):
         ids = set(frame.loc[frame["variant"] == runset["name"], "id"])
         assert (condition["key"], condition["op"]) == ({"section": "run", "name": "name"}, "IN")
         assert set(condition["value"]) == ids
-        assert {grid["customRunColors"][one] for one in ids} == {STYLES[runset["name"]].color}
+        assert {grid["customRunColors"][id] for id in ids} == {STYLES[runset["name"]].color}
     test, validation, loss = (panel["config"] for panel in grid["panelBankSectionConfig"]["panels"])
     for panel, score in ((test, "test"), (validation, "validation")):
         assert (panel["xAxis"], panel["yAxis"], panel["xAxisLogScale"]) == ("config:lr.value", f"summary:{score}", True)
@@ -112,17 +112,17 @@ def test_out_writes_a_file_without_login_or_server(sweep, packages, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "message"),
     [
         ({}, "not logged in to W&B: run `wandb login`, or write the report to a file with --out FILE"),
         ({"WANDB_MODE": "offline"}, "not logged in to W&B"),
         ({"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "short"}, "W&B did not take the report ("),
     ],
 )
-def test_without_login_or_server_one_line(sweep, packages, tmp_path, environment, told):
+def test_without_login_or_server_one_line(sweep, packages, tmp_path, environment, message):
     done = analysis("wandb", sweep, HOME=str(tmp_path), NETRC=str(tmp_path / "netrc"), **environment)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"lorabench: {told}")
+    assert done.stderr.startswith(f"lorabench: {message}")
     assert done.stderr.count("\n") == 1
 
 

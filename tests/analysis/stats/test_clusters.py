@@ -29,8 +29,8 @@ def test_the_interval_covers_the_mean_of_other_clusters_of_any_size(sizes, withi
     hits, naive, repeats = 0, 0, 800
     for _ in range(repeats):
         rows = [generator.standard_normal() + within * generator.standard_normal(size) for size in sizes]
-        found = mean([Member(i, value) for i, row in enumerate(rows) for value in row.tolist()])
-        hits += found.low <= 0 <= found.high
+        estimate = mean([Member(i, value) for i, row in enumerate(rows) for value in row.tolist()])
+        hits += estimate.low <= 0 <= estimate.high
         low, high = ttest_1samp(np.concatenate(rows), 0).confidence_interval(0.95)
         naive += low <= 0 <= high
     assert 0.935 < hits / repeats < 0.965 and naive / repeats < 0.75
@@ -44,6 +44,6 @@ def test_each_cluster_counts_once_however_many_numbers_it_has():
 
 def test_few_clusters_have_no_interval():
     values = np.random.default_rng(0).standard_normal(30).tolist()
-    found = mean([Member(i % 2, value) for i, value in enumerate(values)])
-    assert found.value == pytest.approx(np.mean(values)) and math.isnan(found.low) and math.isnan(found.high)
+    estimate = mean([Member(i % 2, value) for i, value in enumerate(values)])
+    assert estimate.value == pytest.approx(np.mean(values)) and math.isnan(estimate.low) and math.isnan(estimate.high)
     assert all(map(math.isnan, mean([])))

@@ -120,7 +120,7 @@ def test_fewer_seeds_than_elsewhere_in_the_setting_are_marked(runs, write):
 
 
 @pytest.mark.parametrize(
-    "other",
+    "change",
     [
         {"model": {"name": "other"}},
         {"task": {"name": "other"}},
@@ -130,9 +130,9 @@ def test_fewer_seeds_than_elsewhere_in_the_setting_are_marked(runs, write):
         {"epochs": 0.5},
     ],
 )
-def test_settings_are_never_averaged(runs, write, other):
+def test_settings_are_never_averaged(runs, write, change):
     write(seed=0, test=0.9)
-    write(seed=1, test=0.1, config=other)
+    write(seed=1, test=0.1, config=change)
     frame = load_records(runs)
     assert sorted(peaks(frame)["peak_mean"]) == [0.1, 0.9]
     assert [len(cells) for _, cells in settings(frame)] == [1, 1]

@@ -44,10 +44,10 @@ def test_equivalence_is_found_where_it_is_clear():
 
 def test_the_two_one_sided_tests_are_scipys():
     d = np.random.default_rng(0).normal(0.002, 0.05, 60)
-    found = tost(d.mean(), stats.sem(d), 59, margin=0.015)
+    p = tost(d.mean(), stats.sem(d), 59, margin=0.015)
     lower = stats.ttest_1samp(d, -0.015, alternative="greater").pvalue
     upper = stats.ttest_1samp(d, 0.015, alternative="less").pvalue
-    assert found == pytest.approx(max(lower, upper))
+    assert p == pytest.approx(max(lower, upper))
 
 
 def binary(generator, problems, seeds, better, worse, alike):
@@ -62,8 +62,8 @@ def binary(generator, problems, seeds, better, worse, alike):
 def test_its_size_holds_where_few_problems_differ(problems, seeds, alike, better, worse):
     """Scores of 0 and 1 whose true difference is the margin, one point: the t-test alone claims up to 60 % of them equal."""
     generator = np.random.default_rng(3)
-    found = [difference([binary(generator, problems, seeds, better, worse, alike)]).p_equivalent(0.01) for _ in range(DRAWS)]
-    assert np.mean(np.array(found) < 0.05) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / DRAWS)
+    p_values = [difference([binary(generator, problems, seeds, better, worse, alike)]).p_equivalent(0.01) for _ in range(DRAWS)]
+    assert np.mean(np.array(p_values) < 0.05) <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / DRAWS)
 
 
 @pytest.mark.parametrize(("sizes", "margin"), [((50, 5000), 0.02), ((100, 5000), 0.01), ((50, 1000, 1000, 1000), 0.01)])
@@ -91,8 +91,8 @@ def test_its_size_holds_where_seeds_happen_to_agree(seeds, problems, noise):
 def test_the_t_test_alone_does_not_hold_it():
     generator, claims = np.random.default_rng(3), 0
     for _ in range(DRAWS):
-        found = difference([binary(generator, 164, 1, 0.01, 0.0, True)])
-        claims += not tost(found.value, found.stderr, found.df, 0.01) >= 0.05  # NaN: no problem differs
+        p = difference([binary(generator, 164, 1, 0.01, 0.0, True)])
+        claims += not tost(p.value, p.stderr, p.df, 0.01) >= 0.05  # NaN: no problem differs
     assert claims / DRAWS > 0.15
 
 

@@ -67,17 +67,17 @@ def answered(runs, write):
 
 def test_with_completions_problems_are_random_too(answered):
     cells, table = answered
-    found = interval(cells, float(table.mean()))
+    ends = interval(cells, float(table.mean()))
     order = sorted(map(str, range(50)))
     expected = difference([table[:, [int(i) for i in order]].astype(float)]).interval()
-    assert found[:2] == pytest.approx(expected) and found.how == "problems and seeds"
+    assert ends[:2] == pytest.approx(expected) and ends.how == "problems and seeds"
     assert interval([cell for cell in cells if cell["seed"] == 0], float(table[0].mean())).how == "problems"
 
 
 def test_completions_of_another_score_are_not_used(answered):
     cells, table = answered
-    others = [cell | {"test": cell["test"] + 0.01} for cell in cells]
-    assert interval(others, float(table.mean()) + 0.01).how == "seeds"
+    rescored = [cell | {"test": cell["test"] + 0.01} for cell in cells]
+    assert interval(rescored, float(table.mean()) + 0.01).how == "seeds"
 
 
 def test_a_diverged_seed_has_no_problems(answered):

@@ -31,10 +31,10 @@ def covered(seeds, problems, spread, draws=250):
     generator = np.random.default_rng(7)
     student = runs = 0
     for _ in range(draws):
-        found = difference([simulated(generator, seeds, problems, *spread)])
-        low, high = found.interval()
+        estimate = difference([simulated(generator, seeds, problems, *spread)])
+        low, high = estimate.interval()
         student += low <= 0 <= high
-        runs += found.runs_low <= 0 <= found.runs_high
+        runs += estimate.runs_low <= 0 <= estimate.runs_high
     return student / draws, runs / draws
 
 
@@ -59,18 +59,18 @@ def test_a_bootstrap_over_problems_alone_is_too_narrow_for_new_seeds():
 
 def test_one_seed_is_the_paired_t_test():
     d = np.random.default_rng(0).integers(-1, 2, 150).astype(float)
-    found, known = difference([d[None]]), stats.ttest_1samp(d, 0)
-    assert found.p() == pytest.approx(known.pvalue)
-    assert found.interval() == pytest.approx((known.confidence_interval().low, known.confidence_interval().high))
-    assert math.isnan(found.components.seed)
+    estimate, reference = difference([d[None]]), stats.ttest_1samp(d, 0)
+    assert estimate.p() == pytest.approx(reference.pvalue)
+    assert estimate.interval() == pytest.approx((reference.confidence_interval().low, reference.confidence_interval().high))
+    assert math.isnan(estimate.components.seed)
 
 
 def test_components_are_those_of_the_analysis_of_variance():
     d = simulated(np.random.default_rng(3), 40, 400, 0.1, 0.3, 0.2)
-    found = difference([d])
-    assert found.components == pytest.approx((0.01, 0.09, 0.04), rel=0.5)
-    variance = found.components.seed / 40 + found.components.problem / 400 + found.components.rest / 16000
-    assert found.stderr**2 == pytest.approx(variance, rel=1e-9)
+    estimate = difference([d])
+    assert estimate.components == pytest.approx((0.01, 0.09, 0.04), rel=0.5)
+    variance = estimate.components.seed / 40 + estimate.components.problem / 400 + estimate.components.rest / 16000
+    assert estimate.stderr**2 == pytest.approx(variance, rel=1e-9)
 
 
 def test_a_task_is_the_mean_of_its_sets_whatever_their_sizes():
@@ -80,24 +80,24 @@ def test_a_task_is_the_mean_of_its_sets_whatever_their_sizes():
 
 def test_the_bootstrap_agrees_with_scipys():
     d = np.random.default_rng(0).integers(-1, 2, 120).astype(float)
-    known = stats.bootstrap((d,), np.mean, method="percentile", random_state=0).confidence_interval
-    found = difference([d[None]])
-    assert (found.runs_low, found.runs_high) == pytest.approx((known.low, known.high), abs=0.02)
+    reference = stats.bootstrap((d,), np.mean, method="percentile", random_state=0).confidence_interval
+    estimate = difference([d[None]])
+    assert (estimate.runs_low, estimate.runs_high) == pytest.approx((reference.low, reference.high), abs=0.02)
 
 
 def test_models_that_answer_alike_may_differ_on_other_problems():
     """The end of the interval is the score test's: t² m(1 − m) / N = m²."""
     for seeds in (1, 3):
-        found = difference([np.zeros((seeds, 50))])
+        estimate = difference([np.zeros((seeds, 50))])
         end = stats.t.ppf(0.975, 49) ** 2 / 50
-        assert (found.value, found.stderr, found.p()) == (0, 0, 1)
-        assert found.interval() == pytest.approx((-end / (1 + end), end / (1 + end)))
+        assert (estimate.value, estimate.stderr, estimate.p()) == (0, 0, 1)
+        assert estimate.interval() == pytest.approx((-end / (1 + end), end / (1 + end)))
 
 
 def test_models_of_which_one_alone_solves_each_problem_have_mcnemars_p():
-    found = difference([np.ones((1, 5))])
-    assert found.p() == pytest.approx(stats.binomtest(5, 5).pvalue)
-    low, high = found.interval()
+    estimate = difference([np.ones((1, 5))])
+    assert estimate.p() == pytest.approx(stats.binomtest(5, 5).pvalue)
+    low, high = estimate.interval()
     assert 0.3 < low < 0.5 and high == pytest.approx(1)
 
 
@@ -105,10 +105,10 @@ def test_models_of_which_one_alone_solves_each_problem_have_mcnemars_p():
 def test_the_interval_of_one_models_score_reaches_as_far_as_wilsons(right):
     scores = np.repeat([1.0, 0.0], [right, 164 - right])[None]
     low, high = difference([scores]).interval()
-    known = stats.binomtest(right, 164).proportion_ci(method="wilson")
-    assert low <= known.low + 1e-3 and high >= known.high - 1e-3
+    wilson = stats.binomtest(right, 164).proportion_ci(method="wilson")
+    assert low <= wilson.low + 1e-3 and high >= wilson.high - 1e-3
     if right in (0, 164):
-        assert (max(low, 0), high) == pytest.approx((known.low, known.high), abs=2e-3)
+        assert (max(low, 0), high) == pytest.approx((wilson.low, wilson.high), abs=2e-3)
 
 
 @pytest.mark.parametrize("truth", [0.98, 0.5])
@@ -144,17 +144,17 @@ def test_the_interval_of_unequal_sets_holds_the_truth(sizes):
 
 def test_several_seeds_and_sets_have_the_variance_of_the_model():
     """Two sets of different sizes: each part of the variance by its own number."""
-    generator, found = np.random.default_rng(6), []
+    generator, differences = np.random.default_rng(6), []
     sizes, spread = (40, 400), (0.05, 0.3, 0.2)
     for _ in range(300):
         seed = spread[0] * generator.standard_normal((4, 1))
         d = [
             seed + spread[1] * generator.standard_normal((1, n)) + spread[2] * generator.standard_normal((4, n)) for n in sizes
         ]
-        found.append(difference(d, resampled=False))
+        differences.append(difference(d, resampled=False))
     truth = spread[0] ** 2 / 4 + sum((spread[1] ** 2 + spread[2] ** 2 / 4) / n for n in sizes) / 4
-    assert np.mean([each.stderr**2 for each in found]) == pytest.approx(truth, rel=0.1)
-    assert np.var([each.value for each in found]) == pytest.approx(truth, rel=0.25)
+    assert np.mean([estimate.stderr**2 for estimate in differences]) == pytest.approx(truth, rel=0.1)
+    assert np.var([estimate.value for estimate in differences]) == pytest.approx(truth, rel=0.25)
 
 
 def test_mcnemars_p_counts_the_problems_that_changed():
@@ -164,8 +164,8 @@ def test_mcnemars_p_counts_the_problems_that_changed():
 
 def test_graded_scores_have_students_interval():
     d = np.random.default_rng(0).normal(0.5, 0.15, 80)
-    known = stats.ttest_1samp(d, 0).confidence_interval()
-    assert difference([d[None]]).interval() == pytest.approx((known.low, known.high))
+    reference = stats.ttest_1samp(d, 0).confidence_interval()
+    assert difference([d[None]]).interval() == pytest.approx((reference.low, reference.high))
 
 
 def test_scores_of_several_seeds_that_differ_have_no_wider_interval_than_they_must():
@@ -193,3 +193,28 @@ def test_a_bootstrap_over_three_seeds_and_their_problems_is_too_narrow():
         bootstrap += low <= 0 <= high
     assert bootstrap / draws < 0.85
     assert covered(3, 200, spread)[0] >= 0.91
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_problems_of_one_label_count_once(seeds):
+    """Two equal rows of each problem: the interval of single ones, where independent rows would give a narrower one."""
+    generator = np.random.default_rng(1)
+    d = simulated(generator, seeds, 40, 0.02, 0.3, 0.2)
+    twice, labels = np.repeat(d, 2, axis=1), [[str(i // 2) for i in range(80)]]
+    once, together, apart = difference([d]), difference([twice], labels=labels), difference([twice])
+    assert (together.problems, together.changed) == (40, 40)
+    assert together.interval() == pytest.approx(once.interval())
+    assert together.stderr == pytest.approx(once.stderr) and apart.stderr < 0.9 * once.stderr
+    assert difference([twice], labels=[[str(i) for i in range(80)]]) == apart
+
+
+def test_labels_of_several_sizes_have_the_cluster_robust_error():
+    generator = np.random.default_rng(2)
+    sizes = [1, 2, 5, 1, 3, 4, 2, 6]
+    labels = [str(g) for g, size in enumerate(sizes) for _ in range(size)]
+    d = generator.random((1, len(labels)))
+    g, n, centred = len(sizes), d.size, d[0] - d.mean()
+    sums = [sum(x for x, label in zip(centred, labels, strict=True) if label == str(k)) for k in range(g)]
+    by_label = difference([d], labels=[labels])
+    assert by_label.value == pytest.approx(d.mean())
+    assert by_label.stderr == pytest.approx(math.sqrt(g / (g - 1) * sum(x**2 for x in sums)) / n)

@@ -13,7 +13,7 @@ from analysis.stats.power import problems_needed, seeds_needed, seeds_needed_unp
 def test_the_seeds_that_are_asked_for_find_the_difference():
     components, problems = Components(0.02**2, 0.2**2, 0.1**2), 400
     seeds = int(seeds_needed(0.03, components, problems))
-    generator, found = np.random.default_rng(5), 0
+    generator, rates = np.random.default_rng(5), 0
     for _ in range(400):
         d = (
             0.03
@@ -21,8 +21,8 @@ def test_the_seeds_that_are_asked_for_find_the_difference():
             + 0.2 * generator.standard_normal((1, problems))
             + 0.1 * generator.standard_normal((seeds, problems))
         )
-        found += difference([d], resampled=False).p() < 0.05
-    assert 0.72 < found / 400 <= 0.95
+        rates += difference([d], resampled=False).p() < 0.05
+    assert 0.72 < rates / 400 <= 0.95
     assert seeds_needed(0.015, components, problems) > seeds
 
 
@@ -31,7 +31,7 @@ def test_the_problems_that_are_asked_for_find_the_difference(seed):
     """Also where seeds matter little, which must not ask for their degrees of freedom."""
     components = Components(seed**2, 0.2**2, 0.2**2)
     problems = int(problems_needed(0.02, components, 3))
-    generator, found = np.random.default_rng(5), []
+    generator, rates = np.random.default_rng(5), []
     for n in (problems, problems // 2):
         d = (
             0.02
@@ -39,8 +39,8 @@ def test_the_problems_that_are_asked_for_find_the_difference(seed):
             + 0.2 * generator.standard_normal((400, 1, n))
             + 0.2 * generator.standard_normal((400, 3, n))
         )
-        found.append(np.mean([difference([each], resampled=False).p() < 0.05 for each in d]))
-    assert 0.7 < found[0] < 0.9 and found[1] < 0.69
+        rates.append(np.mean([difference([row], resampled=False).p() < 0.05 for row in d]))
+    assert 0.7 < rates[0] < 0.9 and rates[1] < 0.69
     assert problems_needed(0.02, Components(1e-18, 0.04, 0.04), 3) == problems_needed(0.02, Components(0.0, 0.04, 0.04), 3)
 
 
@@ -58,11 +58,11 @@ def test_problems_by_the_closed_form():
 
 def test_the_unpaired_seeds_that_are_asked_for_find_the_difference():
     seeds = int(seeds_needed_unpaired(0.01, 0.004, 0.008))
-    generator, found = np.random.default_rng(3), []
+    generator, rates = np.random.default_rng(3), []
     for n in (seeds, seeds - 2):
-        one, other = generator.normal(0.01, 0.004, (4000, n)), generator.normal(0, 0.008, (4000, n))
-        found.append((stats.ttest_ind(one, other, axis=1, equal_var=False).pvalue < 0.05).mean())
-    assert found[0] >= 0.78 and found[1] < 0.8
+        a, b = generator.normal(0.01, 0.004, (4000, n)), generator.normal(0, 0.008, (4000, n))
+        rates.append((stats.ttest_ind(a, b, axis=1, equal_var=False).pvalue < 0.05).mean())
+    assert rates[0] >= 0.78 and rates[1] < 0.8
     assert math.isnan(seeds_needed_unpaired(0.01, math.nan, 0.1)) and seeds_needed_unpaired(1e-4, 0.1, 0.1) == math.inf
 
 

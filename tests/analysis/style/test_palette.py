@@ -39,8 +39,8 @@ def test_cielab():
 def test_colours_stay_apart(vision):
     seen = {color: lab(color, vision) for color in [*(style.color for style in STYLES.values()), *SPARE_COLORS]}
     assert len(seen) == len(STYLES) + len(SPARE_COLORS)
-    for one, other in combinations(seen, 2):
-        assert np.linalg.norm(seen[one] - seen[other]) >= 16, (one, other)
+    for a, b in combinations(seen, 2):
+        assert np.linalg.norm(seen[a] - seen[b]) >= 16, (a, b)
 
 
 def test_order():
@@ -61,44 +61,44 @@ def test_no_two_variants_share_a_color_or_a_marker():
 
 
 def test_an_unknown_variant_looks_the_same_in_any_company():
-    others = [f"lora alpha={2**i}" for i in range(8)]
+    labels = [f"lora alpha={2**i}" for i in range(8)]
     alone = styles(["vera"])["vera"]
-    for company in (others, KNOWN, [f"mine {i}" for i in range(40)]):
-        found = styles([*company, "vera"])
-        assert found["vera"].color == alone.color
-        assert found["vera"] == alone or alone in (style for name, style in found.items() if name != "vera")
+    for company in (labels, KNOWN, [f"mine {i}" for i in range(40)]):
+        looks = styles([*company, "vera"])
+        assert looks["vera"].color == alone.color
+        assert looks["vera"] == alone or alone in (style for name, style in looks.items() if name != "vera")
     # A pinned value: the style must not change from one process to the next.
     assert alone == (SPARE_COLORS[1], *LOOKS[11])
 
 
 def test_options_of_a_variant_keep_its_colour():
     names = ["lora", "lora alpha=16", "lora alpha=32, dropout=0.1", "vera", "vera alpha=16"]
-    found = styles(names)
-    assert {found[name].color for name in names[:3]} == {"#000000"}
-    assert found["vera"].color == found["vera alpha=16"].color == styles(["vera"])["vera"].color
-    assert len(set(found.values())) == len(names)
+    looks = styles(names)
+    assert {looks[name].color for name in names[:3]} == {"#000000"}
+    assert looks["vera"].color == looks["vera alpha=16"].color == styles(["vera"])["vera"].color
+    assert len(set(looks.values())) == len(names)
 
 
 @pytest.mark.parametrize("name", ["lora alpha={}", "variant{}", "mine {}"])
 def test_forty_eight_variants_are_told_apart(name):
     names = [*KNOWN, *(name.format(i) for i in range(48))]
-    found = styles(names)
-    assert len(set(found.values())) == len(names) and found == styles(reversed(names))
+    looks = styles(names)
+    assert len(set(looks.values())) == len(names) and looks == styles(reversed(names))
 
 
 def test_search_methods_look_the_same_in_figure_and_report():
-    found = method_styles(["tpe", "gp", "mine", "tpe"])
-    assert list(found) == ["tpe", "gp", "mine"] and found["mine"].color in SPARE_COLORS
+    looks = method_styles(["tpe", "gp", "mine", "tpe"])
+    assert list(looks) == ["tpe", "gp", "mine"] and looks["mine"].color in SPARE_COLORS
     of_one = method_styles(["gp initial=5", "gp initial=9", "gp"])
     assert {style.color for style in of_one.values()} == {METHODS["gp"].color}
     assert len(set(of_one.values())) == 3
     assert len({style.color for style in METHODS.values()}) == len({style.marker for style in METHODS.values()}) == len(METHODS)
     report = searches([Search(name, 0, "tiny", "k", 3, [0.5], [], {}) for name in ("gp", "tpe")])["methods"]
-    assert [(one["name"], one["color"]) for one in report] == [(name, METHODS[name].color) for name in ("tpe", "gp")]
-    assert [one["dash"] for one in report] == [dashes(METHODS["tpe"]), ""] and report[0]["dash"]
+    assert [(entry["name"], entry["color"]) for entry in report] == [(name, METHODS[name].color) for name in ("tpe", "gp")]
+    assert [entry["dash"] for entry in report] == [dashes(METHODS["tpe"]), ""] and report[0]["dash"]
 
 
 def test_markers_alone_tell_options_of_a_variant_apart():
     """Some figures draw no lines: a star of its own for each, then the other variants' markers in this colour."""
-    found = styles(["lora", *(f"lora alpha={2**i}" for i in range(14))])
-    assert len({style.marker for style in found.values()}) == 15
+    looks = styles(["lora", *(f"lora alpha={2**i}" for i in range(14))])
+    assert len({style.marker for style in looks.values()}) == 15

@@ -19,9 +19,9 @@ def rows(folder):
 
 
 def test_summary(folder):
-    found = rows(folder)
-    assert list(found) == [(m, v) for m in ("all", "q_proj", "k_proj") for v in ("lora", "pissa", "milora")]
-    pissa = found["q_proj", "pissa"]
+    table = rows(folder)
+    assert list(table) == [(m, v) for m in ("all", "q_proj", "k_proj") for v in ("lora", "pissa", "milora")]
+    pissa = table["q_proj", "pissa"]
     assert [pissa[key] for key in ("blocks", "ratio", "ratio_low", "ratio_high", "ratio_min", "ratio_max")] == [
         7,
         7,
@@ -33,9 +33,9 @@ def test_summary(folder):
     assert (pissa["ratio_interval"], pissa["not_converged"]) == ("95%", 1)
     assert pissa["lambda_max"] == pytest.approx(0.7) and pissa["lambda_min"] == pytest.approx(-0.42)
     assert pissa["data_stderr"] == pytest.approx(0.1)
-    both = found["all", "pissa"]
+    both = table["all", "pissa"]
     assert (both["blocks"], both["ratio"], both["ratio_low"], both["ratio_high"]) == (14, 12, 6, 18)
-    milora = found["all", "milora"]
+    milora = table["all", "milora"]
     assert (milora["no_ratio"], milora["ratio"], milora["lambda_max"]) == (2, 2.0, 0.2)
 
 
@@ -87,11 +87,11 @@ def test_markdown(folder):
 
 def test_csv_is_exact(folder):
     write(folder, "pissa", "q_proj", 0, 1 / 3, 1 / 3, seed=0)
-    found = {
+    notes = {
         (r["matrix"], r["variant"]): r for r in csv.DictReader(io.StringIO(table(load_blocks(folder), "sharpness", "csv")))
     }
-    assert float(found["q_proj", "pissa"]["ratio_min"]) == 1 / 3
-    assert found["q_proj", "pissa"]["samples"] == "40"
+    assert float(notes["q_proj", "pissa"]["ratio_min"]) == 1 / 3
+    assert notes["q_proj", "pissa"]["samples"] == "40"
 
 
 def test_one_matrix_is_not_shown_twice(tmp_path):
@@ -170,9 +170,9 @@ def test_why_there_is_no_ratio_is_told(tmp_path):
 def test_joint_blocks_have_their_own_rows_and_no_part_in_the_others(folder):
     before = rows(folder)["all", "pissa"]
     write(folder, "pissa", "joint", None, 50.0, 500.0)
-    found = rows(folder)
-    assert found["all", "pissa"] == before
-    joint = [row for (matrix, _), row in found.items() if matrix.startswith("joint")]
+    table = rows(folder)
+    assert table["all", "pissa"] == before
+    joint = [row for (matrix, _), row in table.items() if matrix.startswith("joint")]
     assert [(row["ratio"], row["lambda_max"]) for row in joint] == [(500.0, 50.0)]
 
 

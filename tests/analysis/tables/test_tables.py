@@ -92,12 +92,12 @@ def test_every_table_counts_the_records_that_were_skipped(sweep, write, kind, st
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [(0.012345, "0.0123"), (12.345, "12.3"), (999.4, "999"), (999.7, "1,000"), (1234.4, "1,234"), (-1234.4, "-1,234"),
      (987654.3, "987,654"), (1234567, "1.23e+06"), (math.nan, "-")],
 )  # fmt: skip
-def test_numbers(value, told):
-    assert number(value) == told
+def test_numbers(value, text):
+    assert number(value) == text
 
 
 def test_incomplete_grids_are_said(sweep, write):
@@ -136,20 +136,20 @@ def test_over_an_axis_score_and_learning_rate_are_columns_of_their_own(runs, wri
         ("lora", 2e-4, 0.09, 8), ("lora", 2e-3, 0.08, 8), ("lora", 2e-3, 0.5, 64), ("pissa", 6.3246e-4, 0.96, 8)
     ]:  # fmt: skip
         write(variant, lr, 0, score, config={axis: value})
-    told = render_table(load_records(runs), kind).splitlines()
-    _, lora, pissa = (line for line in told if line.startswith(("variant", "lora", "pissa")))
+    lines = render_table(load_records(runs), kind).splitlines()
+    _, lora, pissa = (line for line in lines if line.startswith(("variant", "lora", "pissa")))
     assert lora.split() == ["lora", "9.00", "2e-4", "(low)", "50.00", "2e-3", "(both)"]
     assert pissa.split() == ["pissa", "96.00*", "6.325e-4", "(both)"]
     assert lora.index("9.00") == pissa.index("96.00") + 1 and lora.index("2e-4") == pissa.index("6.325e-4")
 
 
-@pytest.mark.parametrize(("within", "told"), [(1.0, "2e-3"), (5.0, "6e-4..2e-3"), (100 / 3, "6e-4..6e-3")])
-def test_the_best_range_reaches_as_far_as_asked(runs, write, capsys, within, told):
+@pytest.mark.parametrize(("within", "line"), [(1.0, "2e-3"), (5.0, "6e-4..2e-3"), (100 / 3, "6e-4..6e-3")])
+def test_the_best_range_reaches_as_far_as_asked(runs, write, capsys, within, line):
     for lr, score in ((2e-4, 0.1), (6e-4, 0.86), (2e-3, 0.9), (6e-3, 0.6)):
         write("lora", lr, 0, score)
     assert main(["table", str(runs), "--within", str(within)]) == 0
     text = capsys.readouterr().out
-    assert f" {told}  " in text and f"test score within {within:g}% of it" in text
+    assert f" {line}  " in text and f"test score within {within:g}% of it" in text
 
 
 @pytest.mark.parametrize("within", ["-1", "100", "nan"])
@@ -180,6 +180,11 @@ def test_without_completions_no_choice_is_weighed(sweep):
     ("kind", "title", "spread"),
     [
         ("grid", "gemma-3-1b · math\nrank 128 · 100000 samples", "Spread of 5 variants (max - min): 0.52 points."),
+        (
+            "batch",
+            "gemma-3-1b · math\nrank 128 · 100000 samples",
+            "Spread of 5 variants' peaks over the whole axis (max - min): 0.52 points.",
+        ),
         ("peaks", "llama-2-7b · math\nrank 128 · batch size 128", "Spread of 5 variants (max - min): test peak 0.43 points."),
         ("peaks", "llama-2-7b · code\nrank 128 · batch size 128", "Spread of 5 variants (max - min): test peak 1.75 points."),
     ],
@@ -187,6 +192,26 @@ def test_without_completions_no_choice_is_weighed(sweep):
 def test_paper_1s_spreads_stand_below_its_tables(kind, title, spread):
     (block,) = [part for part in render_table(load_records(PUBLISHED), kind).split("\n\n\n") if part.startswith(title)]
     assert spread in block.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "more"), [("batch", "batch_size", 64), ("rank", "rank", 16), ("duration", "epochs", 2)]
+)
+def test_peaks_over_a_whole_axis_are_each_variants_best_of_it(runs, write, kind, key, more):
+    write("lora", test=0.9)
+    write("pissa", test=0.5)
+    one_value = render_table(load_records(runs), kind)
+    write("lora", test=0.6, config={key: more})
+    write("pissa", test=0.8, config={key: more})
+    whole = render_table(load_records(runs), kind)
+    write("dora", test=0.7, config={key: more})
+    some = render_table(load_records(runs), kind)
+    assert "whole axis" not in one_value  # where it is the spread of the one value
+    assert "Spread of 2 variants' peaks over the whole axis (max - min): 10.00 points." in whole
+    assert (
+        "3 variants' peaks over the whole axis (max - min): 20.00 points, though not all were run at every value."
+        in " ".join(some.split())
+    )
 
 
 def test_of_the_published_peaks_four_are_shown_to_be_equal_and_none_to_differ():
@@ -199,6 +224,7 @@ def test_hours_are_those_of_training_and_evaluation(runs, write):
     for seed in (0, 1):
         write("lora", 2e-3, seed, training={"steps": 10, "seconds": 1800, "loss": []}, evaluation={"seconds": 900})
     [row] = csv.DictReader(io.StringIO(render_table(load_records(runs), "cost", "csv")))
+    assert "The time of a probe is in no column." in " ".join(render_table(load_records(runs), "cost").split())
     assert float(row["hours"]) == pytest.approx(1.5) and float(row["seconds_a_step"]) == 180
 
 

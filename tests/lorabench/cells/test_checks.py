@@ -67,11 +67,11 @@ def test_the_whole_grid_is_checked_first_and_the_cell_is_named(cell):
 def test_plan_counts_and_runs_nothing(cell, tmp_path, capsys):
     grid = [cell("plan=true", f"lr={lr}", f"seed={s}") for lr in ("1e-3", "2e-3") for s in (0, 1, 2)]
     assert preflight([OmegaConf.create(c.config) for c in grid]) is False
-    told = capsys.readouterr().out
-    assert told.startswith("6 cells: 6 to run")
-    assert "lr              2  1e-3, 2e-3" in told
-    assert "tokens to train on: about 3.41e+05" in told  # 6 cells x 800 samples x 71 tokens
-    assert "estimated time: " in told
+    out = capsys.readouterr().out
+    assert out.startswith("6 cells: 6 to run")
+    assert "lr              2  1e-3, 2e-3" in out
+    assert "tokens to train on: about 3.41e+05" in out  # 6 cells x 800 samples x 71 tokens
+    assert "estimated time: " in out
     assert not list(tmp_path.iterdir())
 
 
@@ -79,10 +79,10 @@ def test_the_plan_of_a_search_counts_what_it_will_run(cell, tmp_path, capsys):
     configs = [OmegaConf.create(cell("plan=true", f"lr={lr}").config) for lr in ("1e-3", "2e-3", "6e-3")]
     expected = [OmegaConf.create(cell("plan=true", "train_fraction=0.1", f"seed={s}").config) for s in range(4)]
     assert preflight(configs, expected=lambda: [*expected, configs[0]]) is False
-    told = capsys.readouterr().out
-    assert told.startswith("5 cells, chosen as the search goes on\n")
-    assert "lr              3  1e-3, 2e-3, 6e-3" in told
-    assert "tokens to train on: about 7.95e+04" in told  # (4 x 80 samples + 800) x 71 tokens
+    out = capsys.readouterr().out
+    assert out.startswith("5 cells, chosen as the search goes on\n")
+    assert "lr              3  1e-3, 2e-3, 6e-3" in out
+    assert "tokens to train on: about 7.95e+04" in out  # (4 x 80 samples + 800) x 71 tokens
 
 
 def test_a_search_does_not_pass_over_busy_cells(cell):

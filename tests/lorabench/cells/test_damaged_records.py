@@ -13,6 +13,8 @@ from lorabench.cells.rescore import Rescoring
 from lorabench.cells.run import run
 from lorabench.errors import UserError
 from lorabench.files import read_json
+from lorabench.models.fingerprint import fingerprint_of_schema_1
+from lorabench.records.legacy import legacy_id
 
 SMALL = ["train_samples=16", "task.test_samples=4", "task.validation_samples=4"]
 DAMAGED = {
@@ -56,10 +58,8 @@ def test_another_file_that_is_none_counts_as_missing(tmp_path, content):
 
 
 def test_an_unfinished_cell_of_schema_1_is_said_to_begin_anew(cell, tmp_path, capsys):
-    from lorabench.records.legacy import legacy_id
-
     made = cell(*SMALL)
-    earlier = tmp_path / legacy_id(made.config, made.identity)
+    earlier = tmp_path / legacy_id(made.config, made.identity, fingerprint_of_schema_1(made.model))
     earlier.mkdir()
     (earlier / "checkpoint.pt").write_bytes(b"x")
     (earlier / "pending.json").write_text("{}")

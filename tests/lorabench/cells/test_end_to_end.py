@@ -128,11 +128,11 @@ def test_two_processes_share_a_sweep(tmp_path):
     overrides = ["lr=1e-3,2e-3,5e-3", "task.test_samples=5", "task.validation_samples=5", "-m"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     processes = [subprocess.Popen(command(tmp_path, *overrides), env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [p.communicate(timeout=300)[1] for p in processes]
-    assert [p.returncode for p in processes] == [0, 0], told
+    messages = [p.communicate(timeout=300)[1] for p in processes]
+    assert [p.returncode for p in processes] == [0, 0], messages
     assert len(cell_records(tmp_path)) == 3
     fresh = sum(
-        line.count("complete") - line.count("done before") for text in told for line in text.splitlines() if "[" in line
+        line.count("complete") - line.count("done before") for text in messages for line in text.splitlines() if "[" in line
     )
     assert fresh == 3  # every cell was trained by one of them only
 
@@ -151,10 +151,10 @@ def test_a_failed_cell_is_told_leaves_the_others_and_is_tried_again(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import lorabench.training.loop as loop, os\n"
         "true = loop.backward\n"
-        "def broken(model, examples, settings, pad):\n"
+        "def broken(model, examples, settings, pad, masks):\n"
         "    if settings.warmup_ratio == 0.5 and not os.path.exists(os.environ['MENDED']):\n"
         "        raise MemoryError('no room')\n"
-        "    return true(model, examples, settings, pad)\n"
+        "    return true(model, examples, settings, pad, masks)\n"
         "loop.backward = broken\n"
     )
     overrides = ["trainer.warmup_ratio=0.5,0.03", "task.test_samples=5", "task.validation_samples=5", "-m"]

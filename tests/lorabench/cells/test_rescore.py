@@ -121,8 +121,8 @@ def test_the_command_says_what_changed_and_a_mistake_in_one_line(cell, tmp_path,
     made = cell(*SMALL)
     run.run(made)
     main(["rescore", str(made.folder)])
-    told = capsys.readouterr()
-    assert told.out.startswith(f"{made.folder}: test ")
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{made.folder}: test ")
     with pytest.raises(SystemExit) as end:
         main(["rescore", str(tmp_path / "nothing")])
     assert end.value.code == 2

@@ -133,9 +133,9 @@ def test_what_looks_on_decides_nothing(words):
 )
 def test_the_class_itself_counts(group, target):
     config = composed()
-    other = copy.deepcopy(config)
-    other[group]["_target_"] = target
-    assert id_of(other) != id_of(config)
+    changed = copy.deepcopy(config)
+    changed[group]["_target_"] = target
+    assert id_of(changed) != id_of(config)
 
 
 def test_a_class_that_cannot_be_imported_is_one_line():
@@ -159,8 +159,8 @@ def test_two_evaluators_of_one_class_with_other_settings_are_two(monkeypatch):
     assert id_of(config | {"evaluator": node | {"batch_tokens": 9}}) == id_of(config)
     assert id_of(config | {"evaluator": node | {"beams": 4}}) != id_of(config)
     nested = {"_target_": "own", "name": "outer", "engine": node}  # of a class without marks, everything counts
-    other = {"evaluator": nested | {"engine": node | {"beams": 4}}}
-    assert id_of(config | {"evaluator": nested}) != id_of(config | other)
+    more_beams = {"evaluator": nested | {"engine": node | {"beams": 4}}}
+    assert id_of(config | {"evaluator": nested}) != id_of(config | more_beams)
 
 
 def test_a_full_cell_is_the_same_whoever_would_choose_a_part():

@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from lorabench.terminal.quoting import quoted, to_type, with_home
+from lorabench.terminal.quoting import quote, to_type, with_home
 
 VALUES = [
     "a=b",
@@ -49,7 +49,7 @@ def test_the_line_to_type_means_the_value(value):
 
 @pytest.mark.parametrize("value", [*VALUES, "a,b", "plain", "", "null", "5", "x\\y", "a\\"])
 def test_a_quoted_text_is_that_text(value):
-    assert read(shlex.quote(f"key={quoted(value)}")).value() == value
+    assert read(shlex.quote(f"key={quote(value)}")).value() == value
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,9 @@ def test_a_failed_and_a_diverged_cell_are_told(tracked, monkeypatch):
 
 
 def test_the_tracker_is_neither_in_the_identity_nor_in_the_record(cell):
-    plain, other = cell(*SMALL), cell(*SMALL, "tracker=wandb", "tracker.project=elsewhere")
-    assert plain.id == other.id
-    assert "tracker" not in other.recorded_config
+    plain, elsewhere = cell(*SMALL), cell(*SMALL, "tracker=wandb", "tracker.project=elsewhere")
+    assert plain.id == elsewhere.id
+    assert "tracker" not in elsewhere.recorded_config
 
 
 def test_settings_that_cannot_be_are_refused_before_anything_is_trained(cell):

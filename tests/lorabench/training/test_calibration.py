@@ -29,10 +29,10 @@ def test_gradients_are_autograds(fresh, calibration, relative, model, budget):
     names = names_of(base.model)[:9]
     samples = calibration(base, budget=budget)
     expected = autograd(base, samples.corpus.encode(range(5)), names)
-    found = dict(samples.gradients(base.model, names, 5))
-    assert list(found) == names
+    gradients = dict(samples.gradients(base.model, names, 5))
+    assert list(gradients) == names
     for name in names:
-        assert relative(found[name], expected[name]) <= 1e-5, name
+        assert relative(gradients[name], expected[name]) <= 1e-5, name
 
 
 def test_micro_batches_do_not_change_the_loss(fresh, calibration, relative):
@@ -40,10 +40,10 @@ def test_micro_batches_do_not_change_the_loss(fresh, calibration, relative):
     names = names_of(base.model)[:3]
     whole, parts = calibration(base), calibration(base)
     parts.settings.micro_batch_tokens = 100
-    found = [dict(samples.gradients(base.model, names, 32)) for samples in (whole, parts)]
+    gradients = [dict(samples.gradients(base.model, names, 32)) for samples in (whole, parts)]
     for name in names:
-        assert relative(found[1][name], found[0][name]) <= 1e-5
-        assert not torch.equal(found[1][name], found[0][name])  # it did take several
+        assert relative(gradients[1][name], gradients[0][name]) <= 1e-5
+        assert not torch.equal(gradients[1][name], gradients[0][name])  # it did take several
 
 
 def test_one_gradient_at_a_time_and_no_trace(fresh, calibration):

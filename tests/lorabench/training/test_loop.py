@@ -94,11 +94,11 @@ def test_counts_of_tokens(tiny, lora, corpus, settings):
 
 
 def test_training_lowers_the_loss_and_repeats(tiny, lora, corpus, settings):
-    first, one = trained(tiny, lora, corpus, settings)
+    first, again = trained(tiny, lora, corpus, settings)
     second, two = trained(tiny, lora, corpus, settings)
     assert first.loss[-1] < 0.5 * first.loss[0]
     assert first.loss == second.loss
-    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert all(torch.equal(again[name], two[name]) for name in again)
 
 
 def test_a_run_that_is_not_finite_stops_and_says_so(tiny, lora, corpus, settings):

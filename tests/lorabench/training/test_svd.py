@@ -27,10 +27,10 @@ def same(first, second):
 def test_cold_and_warm_give_the_same_bits(folder, matrix, method, settings):
     computed = method(matrix, **settings)
     torch.manual_seed(9)  # no global state enters
-    assert same(svd.cached(method, matrix, **settings), computed)
+    assert same(svd.from_cache(method, matrix, **settings), computed)
     [file] = folder.iterdir()
     written = file.stat().st_mtime_ns
-    assert same(svd.cached(method, matrix, **settings), computed)
+    assert same(svd.from_cache(method, matrix, **settings), computed)
     assert file.stat().st_mtime_ns == written
 
 
@@ -46,37 +46,37 @@ def test_triples_decompose_the_matrix(matrix, method, settings):
 
 @pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(file.read_bytes()[:100]), lambda file: file.unlink()])
 def test_a_lost_or_broken_file_is_made_again(folder, matrix, spoil):
-    computed = svd.cached(svd.largest, matrix, rank=5)
+    computed = svd.from_cache(svd.largest, matrix, rank=5)
     [file] = folder.iterdir()
     spoil(file)
-    assert same(svd.cached(svd.largest, matrix, rank=5), computed)
-    assert same(svd.cached(svd.largest, matrix, rank=5), computed)
+    assert same(svd.from_cache(svd.largest, matrix, rank=5), computed)
+    assert same(svd.from_cache(svd.largest, matrix, rank=5), computed)
     assert list(folder.iterdir()) == [file]
 
 
 def test_the_key_holds_everything_that_decides_the_bits(folder, matrix, monkeypatch):
-    svd.cached(svd.randomized, matrix, rank=5, iterations=3)
-    svd.cached(svd.randomized, matrix, rank=5, iterations=4)
-    svd.cached(svd.randomized, matrix, rank=6, iterations=3)
-    svd.cached(svd.randomized, matrix.T.contiguous(), rank=5, iterations=3)
-    svd.cached(svd.randomized, matrix.reshape(260, 300), rank=5, iterations=3)
-    svd.cached(svd.largest, matrix, rank=5)
-    svd.cached(svd.smallest, matrix, rank=5)
+    svd.from_cache(svd.randomized, matrix, rank=5, iterations=3)
+    svd.from_cache(svd.randomized, matrix, rank=5, iterations=4)
+    svd.from_cache(svd.randomized, matrix, rank=6, iterations=3)
+    svd.from_cache(svd.randomized, matrix.T.contiguous(), rank=5, iterations=3)
+    svd.from_cache(svd.randomized, matrix.reshape(260, 300), rank=5, iterations=3)
+    svd.from_cache(svd.largest, matrix, rank=5)
+    svd.from_cache(svd.smallest, matrix, rank=5)
     monkeypatch.setattr(torch, "__version__", "0")
-    svd.cached(svd.largest, matrix, rank=5)
+    svd.from_cache(svd.largest, matrix, rank=5)
     assert len(list(folder.iterdir())) == 8
 
 
 def test_another_process_that_wrote_first_does_no_harm(folder, matrix, monkeypatch):
     def slow(matrix, rank):
-        svd.cached(svd.largest, matrix, rank=rank)  # the other process begins and ends in the meantime
+        svd.from_cache(svd.largest, matrix, rank=rank)  # the other process begins and ends in the meantime
         return svd.largest(matrix, rank)
 
     slow.__name__ = "largest"
-    assert same(svd.cached(slow, matrix, rank=5), svd.largest(matrix, 5))
+    assert same(svd.from_cache(slow, matrix, rank=5), svd.largest(matrix, 5))
     assert len(list(folder.iterdir())) == 1
 
 
 def test_small_matrices_leave_no_file(folder, matrix):
-    svd.cached(svd.largest, matrix[:128, :128], rank=5)
+    svd.from_cache(svd.largest, matrix[:128, :128], rank=5)
     assert not folder.exists()

@@ -121,7 +121,7 @@ def same_bits():
     """Whether two models hold the same values under the same names."""
 
     def compare(model, expected):
-        values, wanted = model.state_dict(), expected.state_dict()
-        return values.keys() == wanted.keys() and all(torch.equal(values[name], wanted[name]) for name in values)
+        values, reference = model.state_dict(), expected.state_dict()
+        return values.keys() == reference.keys() and all(torch.equal(values[name], reference[name]) for name in values)
 
     return compare

@@ -83,7 +83,7 @@ def test_k_1_is_lora():
     """Same generator, same A; given the same B, the same function, gradient and first step."""
     ids = torch.randint(61, (2, 10), generator=torch.Generator().manual_seed(3))
     settings = {"betas": (0.9, 0.999), "eps": 1e-3, "weight_decay": 0.0}
-    found = []
+    runs = []
     for method in (variant(k=1), LoRA(name="lora", **FIELDS)):
         model = method.attach(llama(torch.float64), torch.Generator().manual_seed(1))
         layers = [layer for _, layer in adapter_layers(model)]
@@ -103,9 +103,9 @@ def test_k_1_is_lora():
         grads = [t.grad.T if t.ndim == 2 else t.grad.squeeze(0) for t in a + b]
         starts = [t.detach().clone() for t in flat]
         optimizer.step()
-        found.append((out.logits.detach(), starts, grads, [t.detach() for t in flat]))
-    for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+        runs.append((out.logits.detach(), starts, grads, [t.detach() for t in flat]))
+    for ours, theirs in zip(*runs, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
 
 
 def test_start_depends_on_the_generator_alone():

@@ -212,10 +212,10 @@ def test_peft_starts_alike(fresh, build, attach, name, fields, init, alpha):
     )
     reference = dict(adapter_layers(get_peft_model(theirs.model, config)))
     for key, layer in adapter_layers(adapted):
-        for found, expected in zip(factors(layer), factors(reference[key]), strict=True):
-            np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max(), err_msg=key)
-        base, other = layer.get_base_layer().weight, reference[key].get_base_layer().weight
-        torch.testing.assert_close(base, other, atol=1e-6, rtol=0)
+        for value, expected in zip(factors(layer), factors(reference[key]), strict=True):
+            np.testing.assert_allclose(value, expected, atol=2e-5 * np.abs(expected).max(), err_msg=key)
+        base, reference_base = layer.get_base_layer().weight, reference[key].get_base_layer().weight
+        torch.testing.assert_close(base, reference_base, atol=1e-6, rtol=0)
 
 
 # One step of training.

@@ -231,9 +231,9 @@ def test_a_resumed_optimizer_goes_on_to_the_same_bits(stop):
     resumed = LoFTAdamW(second, lr=0.7)
     resumed.load_state_dict(saved["optimizer"])
     run(second, resumed, range(stop, 8))
-    for one, other in zip(straight, second, strict=True):
-        assert torch.equal(one[0], other[0])
-        assert torch.equal(one[1], other[1])
+    for a, b in zip(straight, second, strict=True):
+        assert torch.equal(a[0], b[0])
+        assert torch.equal(a[1], b[1])
 
 
 def test_parameters_without_their_shapes_are_refused():

@@ -111,16 +111,16 @@ def test_start_and_bases():
 
 
 def test_bases_come_from_the_generator_alone():
-    found = []
+    bases = []
     for noise, seed in ((0, 1), (7, 1), (0, 2)):
         base = llama()
         torch.manual_seed(noise)
         before = torch.get_rng_state()
         model = variant().attach(base, torch.Generator().manual_seed(seed))
         assert torch.equal(before, torch.get_rng_state())
-        found.append(model.base_model.randlora_B["default"].clone())
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+        bases.append(model.base_model.randlora_B["default"].clone())
+    assert torch.equal(bases[0], bases[1])
+    assert not torch.equal(bases[0], bases[2])
 
 
 @pytest.fixture(scope="module")
@@ -167,9 +167,9 @@ def test_attach_prints_both_counts(capsys):
     shapes = shapes_of(llama())
     method = variant()
     method.attach(llama(), torch.Generator().manual_seed(1))
-    told = capsys.readouterr().err
-    assert f"basis rank {method.matched_rank(shapes)} trains {method.trainable_parameters(shapes):,}" in told
-    assert f"LoRA of rank 4 trains {Variant.trainable_parameters(method, shapes):,}" in told
+    err = capsys.readouterr().err
+    assert f"basis rank {method.matched_rank(shapes)} trains {method.trainable_parameters(shapes):,}" in err
+    assert f"LoRA of rank 4 trains {Variant.trainable_parameters(method, shapes):,}" in err
 
 
 def test_the_saved_adapter_holds_the_bases_once_and_loads(tmp_path):
@@ -189,9 +189,9 @@ def test_the_saved_adapter_holds_the_bases_once_and_loads(tmp_path):
     with pytest.warns(UserWarning, match="missing adapter keys"):
         loaded = PeftModel.from_pretrained(llama(), tmp_path).eval()
     with torch.no_grad():
-        found = loaded(input_ids=ids).logits
-    torch.testing.assert_close(found, expected)
-    assert not torch.allclose(found, untouched, rtol=1e-3, atol=1e-3)
+        logits = loaded(input_ids=ids).logits
+    torch.testing.assert_close(logits, expected)
+    assert not torch.allclose(logits, untouched, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -18,22 +18,22 @@ def test_same_seed_same_bits_whatever_ran_before(variant_name, fresh, build, att
     expected = attach(build(variant_name), first)
 
     second.remember([name for name, _ in second.model.named_parameters()])
-    for other in ("pissa", variant_name):
-        variant = build(other)
+    for method in ("pissa", variant_name):
+        variant = build(method)
         adapted = attach(variant, second, cell_seed=5)
         shift(adapted)
         variant.detach(adapted)
         second.restore()
     torch.rand(3)
     state = torch.get_rng_state()
-    found = attach(build(variant_name), second)
+    again = attach(build(variant_name), second)
     assert torch.equal(torch.get_rng_state(), state)  # the generator alone is drawn from
-    assert same_bits(found, expected)
+    assert same_bits(again, expected)
 
 
 def test_another_seed_gives_another_start(variant_name, fresh, build, attach, same_bits):
-    one, other = (attach(build(variant_name), fresh("llama"), cell_seed=cell_seed) for cell_seed in (0, 1))
-    assert same_bits(one, other) == (variant_name in ONE_START)
+    a, b = (attach(build(variant_name), fresh("llama"), cell_seed=cell_seed) for cell_seed in (0, 1))
+    assert same_bits(a, b) == (variant_name in ONE_START)
 
 
 @pytest.mark.parametrize("model", ["tiny", "gemma3"])

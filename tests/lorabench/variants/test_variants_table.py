@@ -89,20 +89,20 @@ def test_a_larger_model_needs_no_weights(capsys):
 def test_a_mistake_ends_in_one_line_and_code_2(arguments, words, capsys):
     with pytest.raises(SystemExit) as end:
         table.main(arguments)
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     assert end.value.code == 2
-    assert told.out == ""
-    assert words in told.err
-    assert told.err.count("\n") == 1
+    assert printed.out == ""
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
 
 
 def test_it_runs_as_a_module(tiny, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["lorabench.variants"])
     monkeypatch.delitem(sys.modules, "lorabench.variants.__main__")
     runpy.run_module("lorabench.variants", run_name="__main__")
-    told = capsys.readouterr()
-    assert told.err == ""
-    assert told.out.rstrip().endswith(table.table(list(tiny.values())))
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.rstrip().endswith(table.table(list(tiny.values())))
 
 
 def test_a_variant_without_words_still_has_a_row():

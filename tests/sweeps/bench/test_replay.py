@@ -69,10 +69,10 @@ def test_what_was_replayed_is_not_replayed_again(landscape, tmp_path, monkeypatc
 
 
 def test_a_changed_table_or_method_is_replayed_again(landscape):
-    config = catalog.configured("random")
+    config = catalog.method_config("random")
     made = digest(landscape, config, {})
     higher = Landscape("small", landscape.space, landscape.scores + 1, "lora", "points")
-    assert made == digest(landscape, catalog.configured("random"), {})
+    assert made == digest(landscape, catalog.method_config("random"), {})
     changed = [digest(higher, config, {}), digest(landscape, config | {"initial": 9}, {})]
     assert len({made, *changed, digest(landscape, config, {"text": "edited"})}) == 4
 
@@ -114,18 +114,18 @@ def test_a_missing_encoder_is_one_line(landscape, tmp_path, monkeypatch, capsys)
 
 
 def test_a_change_of_a_method_is_its_yaml_with_that_change():
-    assert catalog.configured("language_bo", ["method.token=false"])["method"]["token"] is False
+    assert catalog.method_config("language_bo", ["method.token=false"])["method"]["token"] is False
     with pytest.raises(SweepError, match="there is no method"):
-        catalog.configured("nothing")
+        catalog.method_config("nothing")
     for wrong in ("token=false", "metod.token=false", "method.tokn=false", "budget=3"):
         with pytest.raises(SweepError, match=r"changes nothing of language_bo; what there is: initial, design, method\.text"):
-            catalog.configured("language_bo", [wrong])
+            catalog.method_config("language_bo", [wrong])
 
 
 def test_the_tables_text_is_used_unless_another_is_asked_for():
-    assert catalog.configured("language_bo", [], "mlp")["method"]["text"] == "mlp"
-    assert catalog.configured("language_bo", ["method.text=mine.yaml"], "mlp")["method"]["text"] == "mine.yaml"
-    assert "text" not in catalog.configured("gp", [], "mlp")["method"]
+    assert catalog.method_config("language_bo", [], "mlp")["method"]["text"] == "mlp"
+    assert catalog.method_config("language_bo", ["method.text=mine.yaml"], "mlp")["method"]["text"] == "mine.yaml"
+    assert "text" not in catalog.method_config("gp", [], "mlp")["method"]
 
 
 def test_seeds_are_a_number_or_a_range():

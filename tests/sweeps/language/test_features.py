@@ -13,9 +13,9 @@ def test_random_vectors_tell_the_numbers_as_well_but_no_value_that_was_left_out(
     random = features.without_language(space.columns)
     phi = features.readout(random, space.columns)(random)
     assert np.corrcoef(phi[:, 0], space.encoded[:, 0])[0, 1] > 0.999
-    assert features.left_out(random, space.columns)["lr"] < 0.2
+    assert features.left_out_fit(random, space.columns)["lr"] < 0.2
     ordered = random + 30 * np.outer(space.encoded[:, 0], np.random.default_rng(1).standard_normal(random.shape[1]))
-    scores = features.left_out(ordered, space.columns)
+    scores = features.left_out_fit(ordered, space.columns)
     assert scores["lr"] > 0.9 and "word" not in scores
 
 
@@ -82,7 +82,7 @@ def test_distances_are_kept_without_a_readout(readable):
 def test_levelled_features_are_equal_where_values_are():
     space = Space({"lr": ["1e-4", "1e-3", "1e-2"], "variant": ["lora", "pissa"]})
     phi = np.random.default_rng(0).standard_normal((6, 3))
-    levelled = features.levelled(phi, ("lr", "variant"), space.columns)
+    levelled = features.level(phi, ("lr", "variant"), space.columns)
     for level in range(3):
         np.testing.assert_allclose(levelled[2 * level : 2 * level + 2, 0], phi[2 * level : 2 * level + 2, 0].mean())
     np.testing.assert_allclose(levelled[::2, 1], phi[::2, 1].mean())

@@ -34,7 +34,7 @@ def test_packed_embeddings_are_those_of_the_plain_texts(encoder, loaded, with_to
     candidates = [0, 1, 2, 7, 8, 20, 35]
     token = torch.randn(encoder.width, generator=torch.Generator().manual_seed(0)) if with_token else None
     embeddings = encoder.embed(candidates, token)
-    assert len(list(packs.packed(encoder._texts(candidates), encoder._tokens))) > 1
+    assert len(list(packs.packs(encoder._texts(candidates), encoder._tokens))) > 1
     for candidate, embedding in zip(candidates, embeddings, strict=True):
         ids = tokenizer(encoder.prompts.head)["input_ids"]
         for line in encoder.prompts.lines(candidate):

@@ -35,7 +35,7 @@ def test_a_fit_is_botorchs(n, k):
 
     points, scores = wave(n, k, n)
     fit = batched.fit(lambda: points[None], scores[None], torch.ones(1, n, dtype=torch.float64))
-    reference = gp.fitted(points, scores)
+    reference = gp.fit_gp(points, scores)
     density = ExactMarginalLogLikelihood(reference.likelihood, reference).train()
     reached = density(reference(points), scores).item()
     reference.covar_module.lengthscale, reference.likelihood.noise = fit.length[0], fit.noise
@@ -74,7 +74,7 @@ def test_on_noise_the_density_promises_no_more_than_holds(inputs):
     for seed in range(5):
         points, scores = noise(40, inputs, seed)
         first, rest = (points[:20], scores[:20]), (points[20:], scores[20:])
-        fitted = deep.projected("language", *first, features=6)
+        fitted = deep.projected_member("language", *first, features=6)
         promised.append(fitted.density.mean().item())
         with torch.no_grad():
             mean, variance = fitted.fit.predict(fitted.features(rest[0])[None])
@@ -96,9 +96,9 @@ def test_a_signal_that_only_the_features_carry_is_used():
         scores = torch.sin(2 * phi[tried, 0])
         scores = (scores - scores.mean()) / scores.std()
         members = [
-            deep.fixed("language", phi[tried], scores),
-            deep.projected("language", phi[tried], scores, 2),
-            deep.fixed("gp", torch.from_numpy(space.encoded[tried]), scores, extent=1.0),
+            deep.fixed_member("language", phi[tried], scores),
+            deep.projected_member("language", phi[tried], scores, 2),
+            deep.fixed_member("gp", torch.from_numpy(space.encoded[tried]), scores, extent=1.0),
         ]
         assert deep.weights(members)[2] < 0.05
 
@@ -111,7 +111,9 @@ def test_a_ridge_between_features_is_learned(monkeypatch):
         points, _ = noise(30, 4, seed)
         scores = torch.sin(4 * (points[:, 0] + points[:, 1]))
         scores = (scores - scores.mean()) / scores.std()
-        gains.append((deep.projected("", points, scores, 4).density - deep.fixed("", points, scores).density).mean().item())
+        gains.append(
+            (deep.projected_member("", points, scores, 4).density - deep.fixed_member("", points, scores).density).mean().item()
+        )
     assert np.mean(gains) > 0.1
 
 
@@ -128,13 +130,13 @@ def test_a_token_follows_the_slopes():
     slopes = 0.25 * torch.randn(30, 1, 1, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     scores = torch.sin(2 * (points + slopes[..., 0])[:, 0])
     scores = (scores - scores.mean()) / scores.std()
-    member = deep.projected("", points, scores, 1, slopes)
+    member = deep.projected_member("", points, scores, 1, slopes)
     assert member.shift is not None and member.shift.item() == pytest.approx(1, abs=0.4)
-    assert member.density.mean() > deep.projected("", points, scores, 1).density.mean() + 1
+    assert member.density.mean() > deep.projected_member("", points, scores, 1).density.mean() + 1
 
 
 def test_weights_follow_densities_and_leave_out_what_broke():
-    fit = deep.fixed("", *noise(3, 1, 0)).fit
+    fit = deep.fixed_member("", *noise(3, 1, 0)).fit
     members = [deep.Member("", fit, torch.tensor(density)) for density in ([0.0, 0.0], [-1.0, 0.0], [math.nan, 0.0])]
     np.testing.assert_allclose(deep.weights(members), [1 / (1 + math.exp(-1)), 1 / (1 + math.e), 0])
     np.testing.assert_allclose(deep.weights(members[2:]), [1])
@@ -142,17 +144,17 @@ def test_weights_follow_densities_and_leave_out_what_broke():
 
 def test_a_fit_that_breaks_down_is_no_member():
     points, scores = noise(6, 2, 0)
-    assert deep.attempt(lambda: deep.fixed("", points, scores)) is not None
-    assert deep.attempt(lambda: deep.fixed("", points * math.nan, scores)) is None
-    assert deep.attempt(lambda: deep.fixed("", points, scores * math.nan)) is None
-    assert deep.attempt(lambda: deep.projected("", points * math.inf, scores, 2)) is None
+    assert deep.attempt(lambda: deep.fixed_member("", points, scores)) is not None
+    assert deep.attempt(lambda: deep.fixed_member("", points * math.nan, scores)) is None
+    assert deep.attempt(lambda: deep.fixed_member("", points, scores * math.nan)) is None
+    assert deep.attempt(lambda: deep.projected_member("", points * math.inf, scores, 2)) is None
 
 
 def test_the_average_is_the_expected_improvement_of_the_mixture():
     """Against numerical integration of max(f − incumbent, 0) over each member's normal."""
     from scipy import integrate, stats
 
-    members = [deep.fixed("", *noise(8, 2, seed)) for seed in (0, 1)] + [deep.projected("", *noise(8, 2, 2), 2)]
+    members = [deep.fixed_member("", *noise(8, 2, seed)) for seed in (0, 1)] + [deep.projected_member("", *noise(8, 2, 2), 2)]
     inputs = [noise(5, 2, 7)[0], noise(5, 2, 8)[0], noise(5, 2, 9)[0]]
     shares, incumbent = torch.tensor([0.2, 0.0, 0.8], dtype=torch.float64), 0.4
     averages = deep.log_average_improvement(members, shares, inputs, incumbent).exp()
@@ -168,8 +170,8 @@ def test_the_average_is_the_expected_improvement_of_the_mixture():
 
 def test_a_moved_member_is_the_same_process_on_other_inputs():
     points, scores = noise(9, 3, 0)
-    member = deep.projected("", points, scores, 2)
-    same, moved = deep.moved(member, points), deep.moved(member, 0.7 * points)
+    member = deep.projected_member("", points, scores, 2)
+    same, moved = deep.move_inputs(member, points), deep.move_inputs(member, 0.7 * points)
     torch.testing.assert_close(same.fit.weights, member.fit.weights)
     assert not torch.allclose(moved.fit.weights, member.fit.weights)
     torch.testing.assert_close(moved.fit.features[0], member.features(0.7 * points))

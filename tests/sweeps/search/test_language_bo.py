@@ -13,7 +13,7 @@ from sweeps.language.encoder import Encoder
 from sweeps.language.prompts import Prompts, Text
 from sweeps.processes import batched, deep
 from sweeps.search import design
-from sweeps.search.base import Observation, filled, warped
+from sweeps.search.base import Observation, filled_scores, warp
 from sweeps.search.language_bo import SHORTLIST, LanguageBO
 from sweeps.space import Space
 
@@ -61,17 +61,17 @@ def test_few_or_equal_scores_are_enough(language_bo, scores, switches):
 
 def test_the_models_are_weighted_by_what_they_predict(language_bo, monkeypatch):
     history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17, 25, 33)]
-    search, fixed = language_bo(token=False), deep.fixed
+    search, fixed = language_bo(token=False), deep.fixed_member
     for worth, arm in ((50.0, "gp"), (float("nan"), "language"), (-50.0, "language")):
 
         def numeric(name, *args, worth=worth, **kwargs):
             member = fixed(name, *args, **kwargs)
             return member if name != "gp" else dataclasses.replace(member, density=torch.full_like(member.density, worth))
 
-        monkeypatch.setattr(deep, "fixed", numeric)
+        monkeypatch.setattr(deep, "fixed_member", numeric)
         search.ask(history)
         assert search.shares[arm] == pytest.approx(1)
-    monkeypatch.setattr(deep, "fixed", fixed)
+    monkeypatch.setattr(deep, "fixed_member", fixed)
     without = language_bo(token=False, fallback=False)
     without.ask(history)
     assert without.shares == {"language": 1, "gp": 0}
@@ -84,8 +84,8 @@ def test_the_question_is_the_candidate_of_the_largest_average_improvement(langua
 
     history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17, 25, 33, 21)]
     search = language_bo(token=token)
-    asked = search.ask(history)
-    scores = torch.from_numpy(warped(filled(history)))
+    index = search.ask(history)
+    scores = torch.from_numpy(warp(filled_scores(history)))
     members, fitted, _ = search._members([observation.candidate for observation in history], scores)
     read, phi = search._embeddings()
     assert (fitted is not None) == token
@@ -102,7 +102,7 @@ def test_the_question_is_the_candidate_of_the_largest_average_improvement(langua
         above, deviation = mean - float(scores.max()), np.sqrt(variance)
         total += share * (above * norm.cdf(above / deviation) + deviation * norm.pdf(above / deviation))
     total[[observation.candidate for observation in history]] = 0
-    assert asked == total.argmax()
+    assert index == total.argmax()
     assert np.sort(total)[-2] < total.max() * (1 - 1e-3)  # one candidate is clearly the best, so the test can fail
 
 
@@ -137,7 +137,7 @@ def test_without_any_model_a_candidate_is_drawn(language_bo, monkeypatch):
         raise torch.linalg.LinAlgError("not positive definite")
 
     history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17)]
-    monkeypatch.setattr(batched, "conditioned", broken)
+    monkeypatch.setattr(batched, "condition", broken)
     search = language_bo()
     assert search.ask(history) not in {0, 9, 17}
     assert search.shares == {}
@@ -158,11 +158,11 @@ def test_of_a_large_space_the_best_by_the_mean_change_are_judged_exactly(loaded,
     average, embed = deep.log_average_improvement, Encoder.embed
     monkeypatch.setattr(deep, "log_average_improvement", lambda *args: judged.append((args, average(*args))) or judged[-1][1])
     monkeypatch.setattr(Encoder, "embed", lambda self, some, token: embedded.append((some, token)) or embed(self, some, token))
-    asked = search.ask(history)
+    index = search.ask(history)
     [((_, _, inputs, _), near), (_, exact)] = judged
     [(short, token)] = embedded
     free = [i for i in range(len(SPACE)) if i not in {observation.candidate for observation in history}]
-    assert len(short) == SHORTLIST < len(free) and asked == short[int(exact.argmax())]
+    assert len(short) == SHORTLIST < len(free) and index == short[int(exact.argmax())]
     assert set(short) == {free[i] for i in near.topk(SHORTLIST).indices.tolist()}
     # The mean change: what the token does to the observations' features on average, for all alike.
     read, phi = search._embeddings()
@@ -176,7 +176,7 @@ def test_of_a_large_space_the_best_by_the_mean_change_are_judged_exactly(loaded,
 
 
 def _scores(history):
-    return torch.from_numpy(warped(filled(history)))
+    return torch.from_numpy(warp(filled_scores(history)))
 
 
 @pytest.mark.parametrize("deaf", ["position_ids", "attention_mask"])

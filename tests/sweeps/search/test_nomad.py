@@ -56,12 +56,12 @@ def test_nomad_goes_on_with_one_run_however_its_best_improves():
 
 
 def test_nomad_begins_again_where_its_run_has_ended():
-    search, asked = Nomad(SPACE, 0, initial=2), []
+    search, indices = Nomad(SPACE, 0, initial=2), []
     answers = [(None, [[0, 0, 0, 0], [2, 1, 0, 0]]), ([3, 3, 0, 1], [])]
-    search._run = lambda scores, start, number: asked.append((start, number)) or answers[number]
+    search._run = lambda scores, start, number: indices.append((start, number)) or answers[number]
     seen = [SPACE.candidate(place) for place in ((5, 5, 2, 0), (0, 0, 0, 0), (2, 1, 0, 0), (3, 2, 0, 1))]
     assert search.ask([Observation(i, score(i)) for i in seen]) == SPACE.candidate((3, 3, 0, 1))
-    assert asked == [(seen[0], 0), (seen[2], 1)]  # the best of the first two, then of what was met; the last was not
+    assert indices == [(seen[0], 0), (seen[2], 1)]  # the best of the first two, then of what was met; the last was not
 
 
 def test_a_crash_of_nomad_is_told(monkeypatch):

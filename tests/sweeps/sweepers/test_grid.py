@@ -24,7 +24,7 @@ def sweeper():
     schema.register()
     GlobalHydra.instance().clear()
     hydra = Hydra.create_main_hydra2("test", create_config_search_path(str(CONF)))
-    grid = GridSweeper(params={"lr": "1e-3,2e-3"}, preflight=lambda configs: True, first_pass=[])
+    grid = GridSweeper(params={"lr": "1e-3,2e-3"}, preflight=lambda configs, elsewhere: True, first_pass=[])
     grid.job_config = hydra.compose_config("config", [], run_mode=RunMode.MULTIRUN)
     grid.composition = Composition(hydra.config_loader, grid.job_config)
     yield grid, hydra.config_loader

@@ -24,9 +24,11 @@ def test_the_budget_is_spent_and_the_best_is_written(app):
     scores = [line["score"] for line in trials if "tell" in line]
     assert results["best_evaluated_result"] == max(scores)
     assert results["evaluations"] == 7 and results["failed"] == 0
-    [asked] = [line["overrides"] for line in trials if "ask" in line][results["evaluation"] - 1]
+    [overrides] = [line["overrides"] for line in trials if "ask" in line][results["evaluation"] - 1]
     assert {key: type(value) for key, value in results["best_evaluated_params"].items()} == {"lr": float, "rank": int}
-    assert results["best_evaluated_params"] == {key: float(text) for key, text in (override.split("=") for override in asked)}
+    assert results["best_evaluated_params"] == {
+        key: float(text) for key, text in (override.split("=") for override in overrides)
+    }
     assert app.results("search/random-seed0.yaml") == results
     assert not list(app.folder.rglob("*.tmp"))
     assert done.stderr.count("[7/7]") == 1

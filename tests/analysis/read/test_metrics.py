@@ -1,0 +1,225 @@
+"""Metrics beside a cell's own score: what there is, what is shown in the place of test scores, and which way is better."""
+
+import json
+import math
+
+import pytest
+
+from analysis.__main__ import main
+from analysis.errors import AnalysisError
+from analysis.published import FOLDER as PUBLISHED
+from analysis.questions.compare import compare, text
+from analysis.questions.suggestions import suggestions
+from analysis.read.load import load_beside, load_records, load_together
+from analysis.read.metrics import as_scores
+from analysis.stats.curves import peaks
+from analysis.tables import table
+
+LM_EVAL = {"config": {"evaluator": {"name": "lm_eval"}}}
+
+
+def results(acc, perplexity, **more):
+    """What `evaluator=lm_eval` leaves in a record."""
+    return {
+        "arc_easy": {"acc": acc, "acc_stderr": 0.02, "acc_norm": acc / 2, "version": 1.0, "n": 400},
+        "wikitext": {
+            "word_perplexity": perplexity,
+            "word_perplexity_stderr": None,
+            "bits_per_byte": 0.5,
+            "version": 2,
+            "n": 62,
+        },
+    } | more
+
+
+@pytest.fixture
+def sweep(runs, write):
+    """LoRA and PiSSA at three learning rates: each of four scores has its best at another place."""
+    base = {"test": 0.01, "validation": 0.0, "lm_eval": results(0.25, 80.0)}
+    for lr, test, validation, acc, perplexity in [
+        (2e-4, 0.5, 0.9, 0.60, 20.0),
+        (2e-3, 0.9, 0.5, 0.55, 10.0),
+        (2e-2, 0.4, 0.4, 0.70, 40.0),
+    ]:
+        for variant, less in (("lora", 0.0), ("pissa", 0.1)):
+            write(
+                variant,
+                lr,
+                0,
+                test - less,
+                validation - less,
+                lm_eval=results(acc - less, perplexity * (1 + less)),
+                base=base,
+                validation_loss=1.0 if lr == 2e-2 else 2.0,
+                **LM_EVAL,
+            )
+    return runs
+
+
+def best(frame, kind="peak"):
+    return peaks(frame).set_index("variant")[[f"{kind}_lr", f"{kind}_mean"]].loc["lora"].tolist()
+
+
+def test_a_metric_takes_the_place_of_the_test_score(sweep):
+    assert best(load_records(sweep)) == [2e-3, 0.9]
+    frame = load_records(sweep, metric="arc_easy/acc")
+    assert best(frame) == [2e-2, 0.70] and best(frame, "selected") == [2e-4, 0.60]  # selected on validation, as ever
+    assert set(frame["base_test"]) == {0.25} and set(frame["problems"]) == {400}
+    assert set(frame["options"]) == {"score: arc_easy/acc"}
+
+
+def test_the_lowest_perplexity_is_the_best(sweep):
+    frame = load_records(sweep, metric="wikitext/word_perplexity")
+    assert best(frame) == [2e-3, pytest.approx(1 / 10)]
+    assert frame["base_test"].iloc[0] == pytest.approx(1 / 80)
+    shown = table(frame)
+    assert "wikitext/word_perplexity as 1/perplexity, the mean probability: less of it is better" in " ".join(shown.split())
+
+
+def test_another_metric_selects(sweep):
+    assert best(load_records(sweep, select_by="validation_loss"), "selected") == [2e-2, 0.4]
+    frame = load_records(sweep, metric="wikitext/word_perplexity", select_by="test")
+    assert best(frame, "selected") == [2e-3, pytest.approx(0.1)]  # by the cells' own test scores, not by what is shown
+    same = load_records(sweep, metric="arc_easy/acc", select_by="arc_easy/acc")
+    assert "so optimistic" in " ".join(same.attrs["scores"])
+    _, line = (sweep.line for sweep in suggestions(load_records(sweep, select_by="arc_easy/acc")))
+    assert "lr=6.325e-3,1.125e-2,0.02,".replace("0.02", "2e-2") in line
+
+
+def test_diverged_cells_score_zero_and_those_without_the_metric_are_counted(sweep, write, caplog):
+    write("lora", 6e-2, 0, 0.0, status="diverged", **LM_EVAL)
+    write("dora", 2e-3, 0, 0.8)
+    write("dora", 6e-2, 0, 0.0, status="diverged")  # with an evaluator that measures no such thing
+    for metric in ("arc_easy/acc", "wikitext/word_perplexity"):
+        caplog.clear()
+        frame = load_records(sweep, metric=metric)
+        assert set(frame["variant"]) == {"lora", "pissa"}
+        assert frame.loc[frame["lr"] == 6e-2, ["test", "validation"]].to_numpy().tolist() == [[0, 0]]
+        assert caplog.messages == [f"left out cells without {metric}: 2"]
+    assert best(frame) == [2e-3, pytest.approx(0.1)]  # a perplexity of 0 would have been the best
+
+
+def test_a_wrong_name_names_the_nearest_and_all(sweep, capsys):
+    assert main(["table", str(sweep), "--metric", "arc_esy/acc"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(
+        "analysis: no cell has --metric arc_esy/acc; did you mean arc_easy/acc? There are arc_easy/acc, arc_"
+    )
+    assert line.count("\n") == 1 and "validation" not in line and "stderr" not in line and "version" not in line
+    assert main(["table", str(sweep), "--metric", "validation_loss"]) == 2  # it is no test score
+    assert main(["table", str(sweep), "--select-by", "loss"]) == 2
+    assert "did you mean validation_loss? " in capsys.readouterr().err
+
+
+def test_every_command_of_scores_takes_a_metric(sweep, capsys, tmp_path):
+    words = ["--metric", "arc_easy/acc"]
+    for kind in ("peaks", "grid", "batch", "rank", "duration", "difference", "cost", "cross_fitted", "metrics"):
+        assert main(["table", str(sweep), "--kind", kind, *words]) == 0
+        assert "arc_easy/acc" in capsys.readouterr().out
+    for kind in ("lr_curves", "pareto"):
+        assert main(["plot", str(sweep), "--kind", kind, "--out", str(tmp_path / f"{kind}.svg"), *words]) == 0
+    for command in (["heuristics", sweep], ["compare", sweep, sweep], ["report", sweep]):
+        assert main([*map(str, command), *words]) == 0
+    assert "score: arc_easy/acc" in (sweep / "report.html").read_text()
+    assert main(["table", str(PUBLISHED), "--kind", "search", *words]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_two_sets_are_compared_by_a_metric(sweep):
+    frames = load_together([sweep, sweep], wide=True, metric="arc_easy/acc")
+    cells = compare(*frames)
+    assert set(cells["how"]) == {"proportions"} and cells["difference"].tolist() == [0] * 6
+    assert "in the place of the test score: arc_easy/acc." in text(cells, ("A", "B"))
+    cells = compare(*load_together([sweep, sweep], wide=True, metric="wikitext/word_perplexity"))
+    assert set(cells["how"]) == {""}  # a mean probability is no proportion of problems
+
+
+def test_published_cells_have_no_other_metric(sweep, caplog):
+    assert set(load_beside(sweep, PUBLISHED, metric="arc_easy/acc")["source"]) == {""}
+    assert caplog.messages == ["left out published cells, which have no arc_easy/acc"]
+
+
+def test_test_sets_and_their_further_numbers(runs, write):
+    sets = {"humaneval": {"score": 0.4, "n": 164, "stderr": 0.04, "plus": 0.3}, "mbpp": {"score": 0.6, "n": 378}}
+    metrics = {"test": {"mean": 0.5, "sets": sets}, "validation": {"mean": 0.7, "sets": {"likelihood": {"score": 0.7, "n": 9}}}}
+    write(metrics=metrics)
+    for name, score in {"test/humaneval": 0.4, "test/humaneval/plus": 0.3, "test/mbpp": 0.6}.items():
+        assert load_records(runs, metric=name)["test"].tolist() == [score]
+
+
+def test_what_holds_no_objects_is_refused_by_name(runs, write, caplog):
+    write()
+    write(seed=1, lm_eval={"arc_easy": 0.5})
+    write(
+        seed=2, lm_eval=results(math.nan, math.inf, odd={"acc": None, "f1": True, "big": 10**400})
+    )  # none of which is a value
+    write(seed=3, status="diverged", metrics={"test": 5})  # which nothing reads
+    frame = load_records(runs)
+    assert [line.partition("record.json: ")[2] for line in caplog.messages] == ["lm_eval is no object of objects"]
+    assert list(max(frame["metrics"], key=len)) == ["test/arithmetic", "validation/arithmetic", "wikitext/bits_per_byte"]
+
+
+@pytest.mark.parametrize(
+    ("name", "lower", "values", "scores"),
+    [
+        ("a/acc", False, [0.0, 0.5], [0.0, 0.5]),
+        ("a/bleu", False, [1.0, 50.0], [0.01, 0.5]),
+        ("a/brier_score", True, [0.5, 2.0], [0.75, 0.0]),
+        ("a/ter", True, [25.0], [0.75]),
+        ("a/byte_perplexity", True, [2.0], [0.5]),
+        ("a/bits_per_byte", True, [2.0], [0.25]),
+        ("a/loss", True, [0.0], [1.0]),
+    ],
+)
+def test_scores_run_from_0_to_1_and_more_is_better(name, lower, values, scores):
+    convert, _ = as_scores(name, lower, values)
+    assert [convert(value) for value in values] == pytest.approx(scores)
+
+
+@pytest.mark.parametrize(
+    ("name", "lower", "values"),
+    [("a/margin", False, [-0.1, 0.5]), ("a/margin", False, [0.5, 300.0]), ("a/rmse", True, [1.5]), ("a/brier", True, [2.5])],
+)
+def test_other_values_are_no_scores(name, lower, values):
+    with pytest.raises(AnalysisError, match="which are no scores from 0 to 1 or 100"):
+        as_scores(name, lower, values)
+
+
+def test_a_record_says_itself_what_is_lower(runs, write):
+    for lr, surprise in ((2e-4, 0.2), (2e-3, 0.6)):
+        write(lr=lr, lm_eval={"own": {"surprise": surprise, "n": 10, "lower_is_better": ["surprise"]}})
+    assert best(load_records(runs, metric="own/surprise")) == [2e-4, pytest.approx(0.8)]
+
+
+def test_all_metrics_in_one_table_as_they_are(sweep, write):
+    write("lora", 2e-4, 1, 0.5, 0.9, lm_eval=results(0.7, 30.0), **LM_EVAL)
+    write("lora", 2e-4, 2, 0.5, 0.9, status="diverged", **LM_EVAL)
+    lines = table(load_records(sweep), "metrics").splitlines()
+    rows = {line[:30].strip(): line for line in lines if "word_perplexity" in line or line.strip().startswith("pissa")}
+    assert any(
+        "wikitext/word_perplexity ↓" in line and "lora" in line and "2e-4" in line and "± 7.0711" in line for line in lines
+    ), rows
+    assert any(
+        "pissa" in line and "22.0000*" in line.replace("22*", "22.0000*") for line in lines
+    )  # the lower of the two is marked
+    csv = table(load_records(sweep), "metrics", "csv")
+    assert "wikitext/word_perplexity,True,lora,0.0002,validation,25.0" in csv
+
+
+def test_export_has_each_metric_as_recorded(sweep, tmp_path):
+    assert main(["export", str(sweep), "--out", str(tmp_path / "cells.csv"), "--columns", "lr,wikitext/word_perplexity"]) == 0
+    assert (tmp_path / "cells.csv").read_text().splitlines()[:2] == ["lr,wikitext/word_perplexity", "0.0002,20"]
+
+
+def test_the_report_has_a_section_and_the_cells_own_view(sweep):
+    from analysis.report.data import tree
+
+    data = tree(load_records(sweep))
+    [setting] = data["settings"]
+    of_lora = {row["metric"]: row["mean"] for row in setting["metrics"] if row["variant"] == 0}
+    assert of_lora == {"arc_easy/acc": 0.6, "arc_easy/acc_norm": 0.3, "validation_loss": 2.0} | {
+        "wikitext/word_perplexity": 20.0,
+        "wikitext/bits_per_byte": 0.5,
+    }
+    assert data["cells"]["details"][0]["further"]["wikitext/word_perplexity"] == 20.0
+    json.dumps(setting["metrics"])
