@@ -43,7 +43,7 @@ class Along(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (isinstance(self.samples, int) and self.samples >= 2):
+        if self.samples < 2:
             raise UserError(f"probe.samples={self.samples} must be a whole number of at least 2")
         assert self._solver
         self._noted = False  # what no block has, once a run
@@ -103,8 +103,7 @@ class Along(Probe):
 
     def _chosen(self, names: Sequence[str], adapted: Sequence[str]) -> dict[int, list[str]]:
         """The chosen of the model's matrices by layer."""
-        matrices = {place.matrix for place in places_of(adapted)}
         layers: dict[int, list[str]] = {}
-        for place in choose(places_of(names), matrices, self.matrices, self.layers, "probe."):
+        for place in choose(places_of(names), adapted, self.matrices, self.layers, "probe."):
             layers.setdefault(place.layer, []).append(place.name)
         return layers

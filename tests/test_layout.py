@@ -26,7 +26,9 @@ MEASURES = ("analysis.stats", "analysis.read")
 
 ROOMS = [
     {"errors", "files", "schema"},
-    {"contributed", "provenance", "terminal"},
+    {"contributed", "provenance"},
+    {"annotations"},
+    {"terminal"},
     {"models"},
     {"training"},
     {"variants", "subsets", "sandbox", "tiny"},

@@ -13,6 +13,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).resolve().parents[2]
+CONF = (ROOT / "lorabench" / "conf", ROOT / "conf")
+"""Of an installed package, or of a checkout."""
+
 GROUPS = ("model", "task", "variant", "trainer", "evaluator", "subset")
 OF_THE_CODE = ("_target_", "name", "version", "engine")
 """Keys of a group that the choice of its yaml decides; `engine` has an override of its own."""
@@ -74,11 +77,16 @@ def _defaults(group: str, name: str, config: Mapping[str, Any]) -> dict[str, Any
     return defaults
 
 
+def is_shipped(group: str, name: str) -> bool:
+    """Whether a yaml of this package has the name; one from a contributor's folder needs `--config-dir`."""
+    return any((folder / group / f"{name}.yaml").is_file() for folder in CONF)
+
+
 @cache
 def _yaml(group: str, name: str) -> Any:
     if not NAME.fullmatch(name):
         return OmegaConf.create({})
-    for folder in (ROOT / "lorabench" / "conf", ROOT / "conf"):  # installed, or a checkout
+    for folder in CONF:
         if (file := folder / group / f"{name}.yaml").is_file():
             own: Any = OmegaConf.load(file)
             names = [below for below in own.pop("defaults", []) if isinstance(below, str) and below != "_self_"]

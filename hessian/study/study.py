@@ -15,6 +15,7 @@ from analysis.read.block import KIND, read_block
 from hessian.blocks import Block, Place, choose, places_of
 from hessian.settings import Solver
 from hessian.study.schema import Config, HessianConfig
+from lorabench.cells.cell import read_record
 from lorabench.cells.parts import build, settings
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
@@ -123,7 +124,8 @@ class Study:
 
     @cached_property
     def _chosen(self) -> list[Place]:
-        adapted = set.intersection(*(set(method.variant.target_modules) for method in self.methods.values()))
+        names = list(linear_shapes(self.model))
+        adapted = set.intersection(*(set(method.variant.targets(names)) for method in self.methods.values()))
         return choose(self._model_places, adapted, self.settings.matrices, self.settings.layers)
 
     @cached_property
@@ -281,7 +283,7 @@ def _cell(folder: str | None) -> tuple[Path | None, dict[str, Any] | None]:
     """The trained values and the config of a cell."""
     if folder is None:
         return None, None
-    record = read_json(Path(folder) / "record.json")
+    record = read_record(Path(folder))
     values = Path(folder) / "trained.safetensors"
     if record is None:
         raise UserError(f"hessian.checkpoint={folder} holds no record; give a cell's folder, such as runs/0123456789abcdef")

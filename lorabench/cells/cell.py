@@ -1,6 +1,6 @@
 """A cell: one point of the grid, with its parts built and named."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from lorabench.trackers.base import TrackedCell
 from lorabench.training.data import Corpora
 from lorabench.variants.base import Variant
 
+RECORDED = {"status", "config", "metrics", "validation_metric", "training", "evaluation"}
+"""Keys of the record of every cell that has not failed."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -46,13 +49,18 @@ class Cell:
         """Resolve a composed config.
 
         Raises:
-            UserError: a key has no value, such as ``model.name`` where a yaml of one's own leaves it out.
+            UserError: a key is gone, or has no value, such as ``model.name`` where a yaml of one's own leaves it out.
         """
         try:
             resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except MissingMandatoryValue as error:
             raise UserError(f"{error.full_key} has no value; give it in its yaml, or as {error.full_key}=VALUE") from error
         assert isinstance(resolved, dict)
+        if "hessian" in resolved:  # as schema 1 had it
+            raise UserError("hessian is probe now, with probe=hessian")
+        for field in fields(Config):
+            if field.name not in resolved:
+                raise UserError(f"{field.name} must have a value; leave ~{field.name} out")
         config = {str(key): value for key, value in resolved.items() if key != "hydra"}
         return cls(config | {"model": named(config["model"])}, session)
 
@@ -149,7 +157,7 @@ class Cell:
         earlier = output / legacy.legacy_id(self.config, self.identity, fingerprint_of_schema_1(self.model))
         if (output / self.id).exists():
             return output / self.id
-        if _unfinished(read_json(earlier / "record.json")):
+        if _unfinished(read_record(earlier)):
             if earlier.exists():
                 self.session.note_once(
                     f"{earlier} is an unfinished cell of an earlier version: {self} begins anew, in {self.id}"
@@ -163,7 +171,7 @@ class Cell:
 
     def record(self) -> dict[str, Any] | None:
         """The record of an earlier run, None while there is none; a failed run is tried again."""
-        record = read_json(self.folder / "record.json")
+        record = read_record(self.folder)
         return None if _unfinished(record) else record
 
     @property
@@ -177,6 +185,21 @@ class Cell:
         text += f" lr={format_lr(c.lr)} batch_size={c.batch_size} rank={c.rank} seed={c.seed}"
         text += "" if c.data_seed is None else f" data_seed={c.data_seed}"
         return f"{text} train_fraction={c.train_fraction:g}" if self.is_proxy else text
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a cell, None where there is none.
+
+    Raises:
+        UserError: a file in its place that is none.
+    """
+    file = folder / "record.json"
+    record = read_json(file)
+    if record is None and not file.exists():
+        return None
+    if record is None or "status" not in record or (record["status"] != "failed" and not record.keys() >= RECORDED):
+        raise UserError(f"{file} is no record of a cell; delete it, and the same command trains the cell again")
+    return record
 
 
 def _unfinished(record: dict[str, Any] | None) -> bool:

@@ -31,7 +31,8 @@ def check(spec: ModelConfig) -> None:
         )
     if spec.weights == "random" and spec.path:
         raise UserError(f"model.path={spec.path} has weights, and model.weights=random takes none; leave one of them out")
-    if spec.weights == "random" and spec.architecture.get("vocab_size", 512) < 512:
+    size = spec.architecture.get("vocab_size", 512)
+    if spec.weights == "random" and not (isinstance(size, int) and size >= 512):
         raise UserError("model.architecture.vocab_size must be at least 512, the size of the tokenizer that random weights use")
     if spec.weights == "random" and not spec.architecture:
         raise UserError(f"model={spec.name}: model.weights=random needs the shape; fill `architecture` in its yaml")
@@ -51,7 +52,10 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
             raise UserError(f"model.path={spec.path}: no config.json in that folder; give the folder of a saved checkpoint")
         return folder
     if spec.package and spec.file:
-        package = importlib.util.find_spec(spec.package)
+        try:
+            package = importlib.util.find_spec(spec.package)
+        except (ImportError, ValueError):  # of what names no module
+            package = None
         roots = [Path(root) for root in (package.submodule_search_locations or [])] if package else []
         ways = "run `make install-smollm2`, or give model.path=DIR, or model.weights=random"
         if not roots:

@@ -24,7 +24,11 @@ def architecture_config(spec: ModelConfig) -> Any:
         if (kind := spec.architecture.get("model_type")) not in CONFIG_MAPPING:
             key = "model.architecture.model_type"
             raise UserError(f"model={spec.name}: {key}={kind} is none of transformers'; give one such as llama or qwen3")
-        return AutoConfig.for_model(**spec.architecture)
+        try:
+            return AutoConfig.for_model(**spec.architecture)
+        except Exception as error:  # whatever the checks of an architecture raise
+            key = "model.architecture"
+            raise UserError(f"model={spec.name}: transformers makes no {kind} of {key} ({in_one_line(error)})") from error
     return folder_config(folder_of(spec))
 
 

@@ -3,10 +3,9 @@
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import MISSING as OPEN
 
-from lorabench.errors import UserError
+from lorabench.annotations import target_of
 from lorabench.records.code import code_of
 from lorabench.schema import Config, ModelConfig, TrainerConfig
 
@@ -28,7 +27,7 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
     if drops(config["variant"]):
         kept["trainer"]["dropout_version"] = TrainerConfig.dropout_version
     kept["task"]["fingerprint"] = data_fingerprint
-    if getattr(target_of(config["subset"]), "chooses_samples", False):
+    if getattr(target_of(config["subset"], "subset"), "chooses_samples", False):
         kept["sampling"] = kept["subset"]
     if kept["train_fraction"] == 1:  # all of the samples are taken, whoever would choose among them
         del kept["subset"]
@@ -46,22 +45,9 @@ def part_identity(node: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: its ``_target_`` cannot be imported.
     """
-    target = target_of(node)
+    target = target_of(node, node.get("name", "a part"))
     kept = decisive({key: value for key, value in node.items() if key not in HYDRAS}, target)
     return {"_target_": node["_target_"], "code": code_of(target)} | kept
-
-
-def target_of(node: dict[str, Any]) -> Any:
-    """The class that a config node names.
-
-    Raises:
-        UserError: it cannot be imported.
-    """
-    try:
-        return get_object(node["_target_"])
-    except Exception as error:  # whatever the import of a contributor's module raises
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"{node.get('name', 'a part')}: cannot import {node['_target_']} ({reason})") from error
 
 
 def decisive(values: dict[str, Any], cls: Any) -> dict[str, Any]:

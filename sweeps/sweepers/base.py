@@ -28,7 +28,7 @@ class CellSweeper(Sweeper):
     with ``promote``. The settings are checked by ``sweep``, not here: Hydra would bury the line of an error in one of its own.
 
     Args:
-        params: swept values by key, in Hydra's sweep syntax.
+        params: swept values by key, in Hydra's sweep syntax or as a list, whose items stay whole.
         preflight: gets all composed configs before anything is launched, and as ``elsewhere`` whether the launcher runs jobs in
             processes of their own; returns whether to go on.
         first_pass: overrides of a round's first launch, see ``Rounds``.
@@ -106,7 +106,7 @@ class CellSweeper(Sweeper):
 
     def axes(self, arguments: Sequence[str]) -> dict[str, list[str]]:
         """The values of every key that ``params`` or the command line sets, as they stand in an override."""
-        params = [f"{key}={_text(value)}" for key, value in self.params.items()]
+        params = [f"{key}={self.composition.values(value)}" for key, value in self.params.items()]
         return self.composition.axes([*params, *arguments], self.KIND)
 
     def hidden(self, axes: Iterable[str]) -> list[str]:
@@ -136,8 +136,3 @@ class CellSweeper(Sweeper):
             self.promotion.report(self.composition.configs(full), [promoted.proxy for promoted in chosen])
         keep([replace(promoted, score=score(job)[0]) for promoted, job in zip(chosen, jobs, strict=True)])
         raise_failures(full, jobs)
-
-
-def _text(value: Any) -> str:
-    several = isinstance(value, Sequence) and not isinstance(value, str)  # OmegaConf's lists are no list
-    return ",".join(str(v) for v in value) if several else str(value)
