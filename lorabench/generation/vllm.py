@@ -3,7 +3,6 @@
 import atexit
 import gc
 import importlib.util
-import math
 import os
 import shutil
 import tempfile
@@ -21,6 +20,7 @@ from lorabench.generation.base import Generator
 from lorabench.generation.stops import cut
 from lorabench.generation.vllm_engine import Engine, EngineDied, EngineError, environment
 from lorabench.models.base import Base
+from lorabench.models.devices import check_room
 from lorabench.models.text import completion
 from lorabench.schema import KNOB
 from lorabench.terminal.bars import answers_bar, note
@@ -276,23 +276,6 @@ class VLLMGenerator(Generator):
         assert self._base is not None
         (logs,) = engine.prompt_logs(self._base.prompt_ids([canary.TEXT]))
         return canary.Reading([log for log, _ in logs], canary.sample(state, self._base.model.dtype))
-
-
-def check_room(free: int, total: int, share: float, key: str) -> None:
-    """Raise UserError where a GPU has less free than its ``share``, which vLLM takes as a whole or does not start.
-
-    Args:
-        free: bytes, while this process holds the base.
-        total: bytes.
-        share: of the total.
-        key: of the share.
-    """
-    if free < share * total:
-        raise UserError(
-            f"{key}={share:g} asks for {share * total / 2**30:.1f} of the GPU's {total / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} are free beside the base and other processes; use at most "
-            f"{math.floor(100 * free / total) / 100:g}, or another GPU for them"
-        )
 
 
 def _shared_memory(size: int) -> str | None:

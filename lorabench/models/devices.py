@@ -1,5 +1,6 @@
 """Which device and which precision a cell runs in."""
 
+import math
 import os
 from collections.abc import Mapping
 
@@ -43,6 +44,23 @@ def check_gpu(device: torch.device, count: int, environment: Mapping[str, str]) 
     if (workspace := environment.get("CUBLAS_WORKSPACE_CONFIG")) not in WORKSPACES:
         raise UserError(
             f"CUBLAS_WORKSPACE_CONFIG={workspace} lets no GPU repeat its bits; unset it, or use one of {', '.join(WORKSPACES)}"
+        )
+
+
+def check_room(free: int, total: int, share: float, key: str) -> None:
+    """Raise UserError where a GPU has less free than its ``share``, which vLLM takes as a whole or does not start.
+
+    Args:
+        free: bytes, while this process holds the base.
+        total: bytes.
+        share: of the total.
+        key: of the share.
+    """
+    if free < share * total:
+        raise UserError(
+            f"{key}={share:g} asks for {share * total / 2**30:.1f} of the GPU's {total / 2**30:.1f} GiB, and "
+            f"{free / 2**30:.1f} are free beside the base and other processes; use at most "
+            f"{math.floor(100 * free / total) / 100:g}, or another GPU for them"
         )
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from lorabench.errors import UserError
-from lorabench.generation.vllm import check_room
-from lorabench.models.devices import check_gpu, resolve_device, visible_alone
+from lorabench.models.devices import check_gpu, check_room, resolve_device, visible_alone
 
 SET = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
 GIB = 2**30

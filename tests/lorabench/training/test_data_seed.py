@@ -62,7 +62,7 @@ def test_they_are_other_cells_also_where_nothing_is_left_out(cell):
     plain, first = cell(*SMALL), cell(*SMALL, "subset=first")
     assert plain.id != first.id and first.identity["sampling"]["name"] == "first"
     assert "sampling" not in plain.identity and "subset" not in first.identity
-    assert legacy_id(plain.config, plain.identity) != legacy_id(first.config, first.identity)
+    assert legacy_id(plain.config, plain.identity, "weights") != legacy_id(first.config, first.identity, "weights")
     proxies = [cell(*SMALL, "train_fraction=0.5", f"subset={name}") for name in ("random", "first")]
     assert [made.identity["subset"]["name"] for made in proxies] == ["random", "first"]
 
