@@ -47,6 +47,22 @@ def check_gpu(device: torch.device, count: int, environment: Mapping[str, str]) 
         )
 
 
+def visible_alone(device: torch.device, visible: str | None) -> str:
+    """CUDA_VISIBLE_DEVICES of a child process that is to see this device alone; "" for the CPU.
+
+    Args:
+        device: one that ``resolve_device`` gave.
+        visible: the variable here: numbers, UUIDs (``GPU-…``) or names of parts of a GPU (``MIG-…``); None where it is unset.
+
+    >>> visible_alone(torch.device("cuda:1"), "3,GPU-5e"), visible_alone(torch.device("cuda"), None)
+    ('GPU-5e', '0')
+    """
+    if device.type == "cpu":
+        return ""
+    index = device.index or 0
+    return str(index) if visible is None else visible.split(",")[index].strip()
+
+
 def check_room(free: int, total: int, share: float, key: str) -> None:
     """Raise UserError where a GPU has less free than its ``share``, which vLLM takes as a whole or does not start.
 
@@ -62,22 +78,6 @@ def check_room(free: int, total: int, share: float, key: str) -> None:
             f"{free / 2**30:.1f} are free beside the base and other processes; use at most "
             f"{math.floor(100 * free / total) / 100:g}, or another GPU for them"
         )
-
-
-def visible_alone(device: torch.device, visible: str | None) -> str:
-    """CUDA_VISIBLE_DEVICES of a child process that is to see this device alone; "" for the CPU.
-
-    Args:
-        device: one that ``resolve_device`` gave.
-        visible: the variable here: numbers, UUIDs (``GPU-…``) or names of parts of a GPU (``MIG-…``); None where it is unset.
-
-    >>> visible_alone(torch.device("cuda:1"), "3,GPU-5e"), visible_alone(torch.device("cuda"), None)
-    ('GPU-5e', '0')
-    """
-    if device.type == "cpu":
-        return ""
-    index = device.index or 0
-    return str(index) if visible is None else visible.split(",")[index].strip()
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:

@@ -25,9 +25,10 @@ NO_MEMORY = "raise RuntimeError('CUDA out of memory')"
 
 
 @pytest.fixture
-def make(stand_in, tiny):
-    """Generators on the embedded model, closed afterwards; ``gpu`` only says that it lies on one."""
+def make(stand_in, tiny, monkeypatch):
+    """Generators on the embedded model, closed afterwards; ``gpu`` only says that it lies on one, with all of it free."""
     made = []
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**36, 2**36))
 
     def make(gpu=False, **changed):
         generator = VLLMGenerator(**FIELDS | changed)
@@ -194,9 +195,9 @@ def test_answers_are_decoded_behind_their_prompts_and_end_where_any_end_stands(m
     model.generation_config = GenerationConfig(eos_token_id=[1, 9], pad_token_id=0)
     generator = make()
     generator.load(dataclasses.replace(tiny, tokenizer=tokenizer, model=model))
-    answer, asked = tokenizer(" 12 = 3. Then")["input_ids"], []
+    answer, calls = tokenizer(" 12 = 3. Then")["input_ids"], []
     assert tokenizer.decode(answer) == "12 = 3. Then"
-    monkeypatch.setattr(Engine, "generate", lambda self, *words, **__: asked.append(words) or [[*answer, 9, 5], answer])
+    monkeypatch.setattr(Engine, "generate", lambda self, *words, **__: calls.append(words) or [[*answer, 9, 5], answer])
     assert generator.generate(["Q:", "A:"], 15) == [" 12 = 3. Then"] * 2
     assert generator.generate(["Q:", "A:"], 15, ["."]) == [" 12 = 3"] * 2
     assert [words[2:] for words in asked] == [((), [1, 9]), (["."], [1, 9])]

@@ -4,6 +4,7 @@ import pytest
 
 from lorabench.cells.run import run
 from lorabench.cells.stages import prepare_data
+from lorabench.models.fingerprint import fingerprint_of_schema_1
 from lorabench.records.legacy import legacy_id
 
 SMALL = ["train_samples=48", "batch_size=8", "task.test_samples=4", "task.validation_samples=4"]
@@ -62,7 +63,8 @@ def test_they_are_other_cells_also_where_nothing_is_left_out(cell):
     plain, first = cell(*SMALL), cell(*SMALL, "subset=first")
     assert plain.id != first.id and first.identity["sampling"]["name"] == "first"
     assert "sampling" not in plain.identity and "subset" not in first.identity
-    assert legacy_id(plain.config, plain.identity, "weights") != legacy_id(first.config, first.identity, "weights")
+    of_model = fingerprint_of_schema_1(plain.model)
+    assert legacy_id(plain.config, plain.identity, of_model) != legacy_id(first.config, first.identity, of_model)
     proxies = [cell(*SMALL, "train_fraction=0.5", f"subset={name}") for name in ("random", "first")]
     assert [made.identity["subset"]["name"] for made in proxies] == ["random", "first"]
 
