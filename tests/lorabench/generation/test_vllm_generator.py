@@ -200,4 +200,4 @@ def test_answers_are_decoded_behind_their_prompts_and_end_where_any_end_stands(m
     monkeypatch.setattr(Engine, "generate", lambda self, *words, **__: calls.append(words) or [[*answer, 9, 5], answer])
     assert generator.generate(["Q:", "A:"], 15) == [" 12 = 3. Then"] * 2
     assert generator.generate(["Q:", "A:"], 15, ["."]) == [" 12 = 3"] * 2
-    assert [words[2:] for words in asked] == [((), [1, 9]), (["."], [1, 9])]
+    assert [words[2:] for words in calls] == [((), [1, 9]), (["."], [1, 9])]
