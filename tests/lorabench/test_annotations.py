@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
@@ -42,7 +43,7 @@ FITS = [
     ("a", Literal["a", "b"]),
     (3, Annotated[int, "a mark"]),
     ("x/y", Path),
-    (object(), Any),
+    (Decimal(1), Any),
     ([float("nan")], Any),
     ("gelu", Callable[[int], int]),
 ]

@@ -46,7 +46,7 @@ def drawn():
             yield words, chance.choice([f"{key}={value}" for value in NASTY] + [f"~{key}"])
 
 
-@pytest.mark.parametrize(("words", "word"), drawn(), ids=lambda value: value[:30] if isinstance(value, str) else "")
+@pytest.mark.parametrize(("words", "word"), list(drawn()), ids=lambda value: value[:30] if isinstance(value, str) else "")
 def test_a_value_that_cannot_be_is_one_line(words, word, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["lorabench", *words, word, "plan=true"])
     line = "a plan"
