@@ -27,7 +27,7 @@ def quote(value: str) -> str:
     r"""A text as Hydra's grammar takes it, whatever is in it.
 
     >>> print(quote('a "b" = c'))
-    "a \\"b\\" = c"
+    "a \"b\" = c"
     """
     return QuotedString(value, Quote.double).with_quotes()
 

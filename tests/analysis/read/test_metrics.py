@@ -103,7 +103,7 @@ def test_a_wrong_name_names_the_nearest_and_all(sweep, capsys):
     assert main(["table", str(sweep), "--metric", "arc_esy/acc"]) == 2
     line = capsys.readouterr().err
     assert line.startswith(
-        "analysis: no cell has --metric arc_esy/acc; did you mean arc_easy/acc? There are arc_easy/acc, arc_"
+        "lorabench: no cell has --metric arc_esy/acc; did you mean arc_easy/acc? There are arc_easy/acc, arc_"
     )
     assert line.count("\n") == 1 and "validation" not in line and "stderr" not in line and "version" not in line
     assert main(["table", str(sweep), "--metric", "validation_loss"]) == 2  # it is no test score

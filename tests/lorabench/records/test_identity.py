@@ -154,7 +154,7 @@ def test_two_evaluators_of_one_class_with_other_settings_are_two(monkeypatch):
         batch_tokens: int = field(metadata=KNOB)
 
     node = {"_target_": "lorabench.generation.hf.HFGenerator", "name": "own", "beams": 1, "batch_tokens": 8}
-    monkeypatch.setattr("lorabench.records.identity.get_object", lambda name: Own)
+    monkeypatch.setattr("lorabench.annotations._locate", lambda name: Own)
     config = composed() | {"evaluator": node}
     assert id_of(config | {"evaluator": node | {"batch_tokens": 9}}) == id_of(config)
     assert id_of(config | {"evaluator": node | {"beams": 4}}) != id_of(config)
