@@ -53,19 +53,19 @@ def test_nothing_to_show_is_one_line_and_exit_code_2(runs, command, missing):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["plot", "runs", "--kind"], "analysis plot: argument --kind: expected one argument"),
+        (["plot", "runs", "--kind"], "lorabench: argument --kind: expected one argument"),
         (
             ["table", "runs", "--kind=difference", "--margin", "x"],
-            "analysis table: argument --margin: 'x' is not a positive, finite number",
+            "lorabench: argument --margin: 'x' is not a positive, finite number",
         ),
         (
             ["table", "runs", "--kind", "difference", "--margin", "inf"],
-            "analysis table: argument --margin: 'inf' is not a positive, finite number",
+            "lorabench: argument --margin: 'inf' is not a positive, finite number",
         ),
         (["table", "runs", "--kind", "cost", "--margin", "1"], "lorabench: unrecognized arguments: --margin 1"),
-        (["report", "runs", "--margin", "0"], "analysis report: argument --margin: '0' is not a positive, finite number"),
+        (["report", "runs", "--margin", "0"], "lorabench: argument --margin: '0' is not a positive, finite number"),
         (["nope"], "lorabench: argument COMMAND: invalid choice: 'nope'"),
-        (["compare", "runs"], "analysis compare: the following arguments are required: B"),
+        (["compare", "runs"], "lorabench: the following arguments are required: B"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_code_2(capsys, arguments, line):
@@ -73,7 +73,7 @@ def test_a_wrong_option_is_one_line_and_exit_code_2(capsys, arguments, line):
         main(arguments)
     assert exit.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith(line) and error.endswith("(see --help)\n") and error.count("\n") == 1
+    assert error.startswith(line) and error.endswith("--help)\n") and error.count("\n") == 1
 
 
 def loaded_modules(code):
