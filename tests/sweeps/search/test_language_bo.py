@@ -68,10 +68,10 @@ def test_the_models_are_weighted_by_what_they_predict(language_bo, monkeypatch):
             member = fixed(name, *args, **kwargs)
             return member if name != "gp" else dataclasses.replace(member, density=torch.full_like(member.density, worth))
 
-        monkeypatch.setattr(deep, "fixed", numeric)
+        monkeypatch.setattr(deep, "fixed_member", numeric)
         search.ask(history)
         assert search.shares[arm] == pytest.approx(1)
-    monkeypatch.setattr(deep, "fixed", fixed)
+    monkeypatch.setattr(deep, "fixed_member", fixed)
     without = language_bo(token=False, fallback=False)
     without.ask(history)
     assert without.shares == {"language": 1, "gp": 0}
@@ -133,11 +133,10 @@ def test_it_finds_a_ridge_sooner_than_chance(language_bo):
 
 def test_without_any_model_a_candidate_is_drawn(language_bo, monkeypatch):
     def broken(*_):
-
         raise torch.linalg.LinAlgError("not positive definite")
 
     history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17)]
-    monkeypatch.setattr(batched, "conditioned", broken)
+    monkeypatch.setattr(batched, "condition", broken)
     search = language_bo()
     assert search.ask(history) not in {0, 9, 17}
     assert search.shares == {}
