@@ -24,12 +24,14 @@ OF_EVERY_KIND = ("runs", "published", "metric", "select_by", "kind", "format", "
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    logging.basicConfig(format="analysis: %(message)s", level=logging.WARNING)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # what its encoding lacks becomes a question mark
+    logging.basicConfig(format="lorabench: %(message)s", level=logging.WARNING)
     try:
         options = _parser(words).parse_args(words)
         options.run(options)
     except AnalysisError as error:
-        print(f"analysis: {error}", file=sys.stderr)
+        print(f"lorabench: {error}", file=sys.stderr)
         return 2
     return 0
 

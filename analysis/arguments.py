@@ -11,7 +11,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with code 2."""
-        self.exit(2, f"{self.prog.removeprefix('python -m ')}: {message} (see --help)\n")
+        self.exit(2, f"lorabench: {message} (see {self.prog} --help)\n")
 
 
 def points(text: str) -> float:

@@ -31,6 +31,7 @@ from lorabench.generation.vllm import VLLMGenerator
 from lorabench.generation.vllm_engine import Engine, environment
 from lorabench.models.base import Base
 from lorabench.models.shapes import linear_shapes
+from lorabench.models.text import completion
 from lorabench.training import seed
 from lorabench.variants.base import Variant
 
@@ -143,7 +144,7 @@ class Fresh:
 
     def __init__(self, base: Base, shared: VLLMGenerator, prompts: list[str], new_tokens: int):
         self.tokenizer, self.base = base.tokenizer, base
-        self.ids = [base.tokenizer(prompt)["input_ids"] for prompt in prompts]
+        self.ids = base.prompt_ids(prompts)
         self.limits = [new_tokens] * len(prompts)
         self.settings = environment(base.device, shared.kv_cache_gib)
         self.arguments: dict[str, Any] = {
@@ -161,16 +162,16 @@ class Fresh:
         merge_to_disk(source, adapter, merged)
         engine = Engine(self.settings, model=str(merged), **self.arguments)
         ready = time.perf_counter()
-        outputs = engine.generate(self.ids, self.limits, [], self.tokenizer.eos_token_id)
+        outputs = engine.generate(self.ids, self.limits, [], self.base.ends)
         done = time.perf_counter()
         engine.close()
         overhead = ready - started + time.perf_counter() - done
-        texts = [str(self.tokenizer.decode(ids, skip_special_tokens=True)) for ids, _ in outputs]
+        texts = [completion(self.tokenizer, prompt, ids, self.base.ends) for prompt, ids in zip(self.ids, outputs, strict=True)]
         return {"overhead": overhead, "generation": done - ready, "tokens": tokens(self.base, texts)}, texts
 
     def lora_batch(self, source: Path, adapters: Sequence[Path], rank: int) -> float:
         """Seconds in which one engine answers for all adapters at once, its start and their loading not counted."""
-        count, end = len(adapters), self.tokenizer.eos_token_id
+        count, end = len(adapters), self.base.ends
         lora = {"enable_lora": True, "max_loras": count, "max_lora_rank": max(8, rank)}
         engine = Engine(self.settings, model=str(source), **lora, **self.arguments)
         folders = [str(folder) for folder in adapters]

@@ -1,6 +1,5 @@
 """``python -m hessian``: the largest Hessian eigenvalue of every adapter block, for many variants at once."""
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -9,11 +8,18 @@ from typing import TYPE_CHECKING
 from lorabench.contributed import config_dirs, let_import, without_config_dirs
 from lorabench.errors import UserError
 from lorabench.schema import CONF
+from lorabench.terminal.entry import command
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed")
+MOVED = {
+    "report": "python -m analysis table FOLDER --kind sharpness",
+    "advise": "python -m analysis advise FOLDER --lr LOW,HIGH",
+}
+"""Commands that were here, by what they are now."""
+
+OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed", "data_seed")
 """Keys that hessian.checkpoint decides."""
 
 USAGE = """usage: python -m hessian [key=value ...]
@@ -33,28 +39,26 @@ Keys and defaults (conf/hessian.yaml; groups model, task and trainer as for pyth
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line: a user's mistake ends in one line and exit code 2."""
-    from lorabench.terminal.mistakes import explain
+    """Run the command line."""
+    from hessian.study.schema import Config
 
     words = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        _run(words)
-    except KeyboardInterrupt:
-        print("hessian: interrupted; the same command goes on after the blocks that have records", file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        line = explain(error, CONF, "hessian")
-        if os.environ.get("HYDRA_FULL_ERROR") == "1" or line is None:
-            raise
-        print(f"hessian: {line}", file=sys.stderr)
-        sys.exit(2)
+    with command("hessian", Config):
+        try:
+            _run(words)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; the same command goes on after the blocks that have records") from None
 
 
 def _run(words: list[str]) -> None:
     if {"-h", "--help"} & set(words[:1]):
-        print(USAGE + (CONF / "hessian.yaml").read_text(), end="")
+        print(USAGE + (CONF / "hessian.yaml").read_text(encoding="utf-8"), end="")
+    elif words[:1] and words[0] in MOVED:
+        raise UserError(f"{words[0]} is `{MOVED[words[0]]}` now")
     else:
-        _measure(words)
+        from lorabench.terminal.quoting import with_home
+
+        _measure(with_home(words))
 
 
 def _measure(words: list[str]) -> None:

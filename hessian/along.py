@@ -43,7 +43,7 @@ class Along(Probe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (isinstance(self.samples, int) and self.samples >= 2):
+        if self.samples < 2:
             raise UserError(f"probe.samples={self.samples} must be a whole number of at least 2")
         assert self._solver
         self._noted = False  # what no block has, once a run
@@ -61,7 +61,7 @@ class Along(Probe):
     def measure(
         self, model: Any, variant: Variant, examples: Sequence[Encoded], pad: int, trainer: TrainerConfig, seed: int
     ) -> list[dict[str, Any]]:
-        """λmax of the chosen blocks, one entry each; the model is left in the mode in which it was.
+        """λmax of the chosen blocks, one entry each; the model is left in evaluation mode.
 
         Raises:
             UserError: a matrix in which the variant trains nothing, too few samples, or what ``products.passes.check`` refuses.
@@ -72,17 +72,13 @@ class Along(Probe):
         if not self._noted:
             starts.note_outside(model, variant)
             self._noted = True
-        mode = model.training
         model.eval()
         rows = []
-        try:
-            adapted = [name for name, _ in adapter_layers(model)]
-            for layer, names in self._chosen(adapted, adapted).items():
-                passes = Passes(model, examples, layer, pad, self.attention)
-                blocks = [starts.parameters(model, variant, name, [name]) for name in names]
-                rows += self._rows(passes, blocks, trainer, seed)
-        finally:
-            model.train(mode)
+        adapted = [name for name, _ in adapter_layers(model)]
+        for layer, names in self._chosen(adapted, adapted).items():
+            passes = Passes(model, examples, layer, pad, self.attention)
+            blocks = [starts.parameters(model, variant, name, [name]) for name in names]
+            rows += self._rows(passes, blocks, trainer, seed)
         return rows
 
     def _rows(self, passes: Passes, blocks: Sequence[Parameters], trainer: TrainerConfig, seed: int) -> list[dict[str, Any]]:
@@ -107,8 +103,7 @@ class Along(Probe):
 
     def _chosen(self, names: Sequence[str], adapted: Sequence[str]) -> dict[int, list[str]]:
         """The chosen of the model's matrices by layer."""
-        matrices = {place.matrix for place in places_of(adapted)}
         layers: dict[int, list[str]] = {}
-        for place in choose(places_of(names), matrices, self.matrices, self.layers, "probe."):
+        for place in choose(places_of(names), adapted, self.matrices, self.layers, "probe."):
             layers.setdefault(place.layer, []).append(place.name)
         return layers

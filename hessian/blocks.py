@@ -53,12 +53,12 @@ def choose(
     """Those of a model's matrices that are wanted, in the model's order.
 
     >>> model = places_of(f"model.layers.{i}.self_attn.{name}" for i in range(2) for name in ("q_proj", "v_proj"))
-    >>> [place.name for place in choose(model, ["q_proj", "v_proj"], matrices="v_proj", layers="all")]
+    >>> [place.name for place in choose(model, [place.name for place in model], "v_proj", "all")]
     ['model.layers.0.self_attn.v_proj', 'model.layers.1.self_attn.v_proj']
 
     Args:
         model: all of its matrices.
-        adapted: last parts of the names of those that a variant adapts.
+        adapted: names of those that are adapted.
         matrices: a list of names, or a name; ``all`` or None for all that are adapted.
         layers: a list of numbers, or a number; ``all``, ``auto`` or None for all.
         key: what stands before ``matrices`` and ``layers`` on the command line.
@@ -67,7 +67,7 @@ def choose(
         UserError: a name or number that the model or the variant does not have, or none at all.
     """
     present, depths = {place.matrix for place in model}, {place.layer for place in model}
-    adaptable = present & set(adapted)
+    adaptable = {place.matrix for place in places_of(adapted)}
     names = sorted(adaptable) if matrices in ("all", None) else matrices if isinstance(matrices, list) else [str(matrices)]
     for name in names:
         if name not in present:
@@ -78,7 +78,11 @@ def choose(
     for number in numbers:
         if number not in depths:
             raise UserError(f"{key}layers: the model has no layer {number}; available: 0 … {max(depths, default=0)}, all")
-    chosen = [place for place in model if place.matrix in names and place.layer in numbers]
+    matching = {place for place in places_of(adapted) if place.matrix in names}
+    bare = [number for number in numbers if number not in {place.layer for place in matching}]
+    if bare and isinstance(layers, int | list):
+        raise UserError(f"{key}layers: no adapter in layer {bare[0]}; leave it out, or {key}layers for all that have one")
+    chosen = [place for place in model if place in matching and place.layer in numbers]
     if not chosen:
         raise UserError(f"{key}matrices={matrices} and {key}layers={layers} name no block; leave them out for all")
     return chosen

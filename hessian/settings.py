@@ -42,7 +42,7 @@ class Solver:
 
     def __post_init__(self) -> None:
         s = self.settings
-        if not (isinstance(s.max_iter, int) and s.max_iter >= 1):
+        if s.max_iter < 1:
             raise UserError(f"{self.key}.max_iter={s.max_iter} must be a whole number of at least 1")
         for name in ("tol", "memory_gb"):
             if not getattr(s, name) > 0:

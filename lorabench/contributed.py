@@ -2,13 +2,22 @@
 
 import itertools
 import os
+import shlex
 import sys
-from collections.abc import Sequence
+import sysconfig
+import traceback
+from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from lorabench.errors import UserError
 
 FLAGS = ("--config-dir", "-cd")
+GIVEN = "LORABENCH_CONFIG_DIR"
+"""Environment variable by which a process and the jobs that it launches know what ``--config-dir`` was."""
+
+PACKAGE = Path(__file__).resolve().parent
+OURS = tuple(PACKAGE.parent / name for name in ("lorabench", "hessian", "sweeps", "analysis", "hydra_plugins"))
 
 
 def config_dirs(words: Sequence[str]) -> list[Path]:
@@ -51,3 +60,61 @@ def let_import(words: Sequence[str]) -> None:
     if given:
         before = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*given, *before]))
+        os.environ[GIVEN] = given[0]
+    else:
+        os.environ.pop(GIVEN, None)
+
+
+def config_dir_flag() -> str:
+    """What a command for the user ends in: `` --config-dir FOLDER`` as one types it, or nothing where none was given."""
+    return f" --config-dir {shlex.quote(folder)}" if (folder := os.environ.get(GIVEN)) else ""
+
+
+@cache
+def is_library(file: Path) -> bool:
+    """Whether a source file is Python's own, of an installed package, or of this one."""
+    places = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return file.is_relative_to(PACKAGE) or any(file.is_relative_to(place) for place in places)
+
+
+def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """The frames of a contributor's own files, the innermost last, of the first exception of the chain that has some."""
+    for link in _chain(error):
+        if frames := [frame for frame in traceback.extract_tb(link.__traceback__) if _is_own(frame.filename)]:
+            return frames
+    return []
+
+
+def reason(error: BaseException) -> str:
+    """An exception in a line, with the innermost place in a contributor's own file where it has one.
+
+    ``loraplus.py:31 in optimizer: KeyError: 'x'``
+    """
+    for link in _chain(error):
+        if isinstance(link, SyntaxError) and link.filename and _is_own(link.filename):
+            return f"{Path(link.filename).name}:{link.lineno}: {type(link).__name__}: {link.msg}"
+        frames = [frame for frame in traceback.extract_tb(link.__traceback__) if _is_own(frame.filename)]
+        if frames:
+            last = frames[-1]
+            where = "" if last.name == "<module>" else f" in {last.name}"
+            return f"{Path(last.filename).name}:{last.lineno}{where}: {_line(link)}"
+    return _line(error)
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception, and those that it was raised from or while handling."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+
+
+def _is_own(name: str) -> bool:
+    if name.startswith("<"):  # made at run time, as a dataclass's __init__
+        return False
+    file = Path(name).resolve()
+    return not is_library(file) and not any(file.is_relative_to(folder) for folder in OURS)

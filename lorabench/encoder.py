@@ -17,8 +17,9 @@ from lorabench.cells.session import current
 from lorabench.errors import UserError
 from lorabench.files import cache_dir
 from lorabench.models.base import max_length
+from lorabench.models.fingerprint import fingerprint
 from lorabench.models.load import load
-from lorabench.models.locate import check, fingerprint, locate
+from lorabench.models.locate import check, locate
 from lorabench.models.shapes import architecture_config
 from lorabench.schema import CONF, ModelConfig
 

@@ -8,6 +8,15 @@ class UserError(Exception):
     """A user's mistake or a missing resource; its message is one line that says what was found and what to do."""
 
 
+class PromptTooLong(UserError):
+    """A prompt leaves no room for its answer; a caller that knows its name finds it by ``place``, its index."""
+
+    def __init__(self, text: str, place: int):
+        """As `UserError`, with the index."""
+        super().__init__(text)
+        self.place = place
+
+
 def nearest(word: str, names: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known name, with the full list when nothing is close."""
     candidates = sorted(set(names))

@@ -28,12 +28,19 @@ def replaced(file: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove the scratch files of ``replaced`` that killed processes have left, where no other process can be writing now."""
+    for scratch in folder.glob(f"{name}.*.tmp"):
+        scratch.unlink(missing_ok=True)
+
+
 def read_json(file: Path) -> dict[str, Any] | None:
-    """Return what a file holds, or None where there is none that can be read."""
+    """Return the object that a file holds, or None where there is none that can be read."""
     try:
-        return json.loads(file.read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        content = json.loads(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):  # the last two of what is no JSON in UTF-8
         return None
+    return content if isinstance(content, dict) else None
 
 
 def write_json(file: Path, content: dict[str, Any]) -> None:

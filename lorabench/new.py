@@ -3,10 +3,11 @@
 import argparse
 import importlib.util
 import keyword
-import sys
+import shlex
 from pathlib import Path
 
 from lorabench.errors import UserError
+from lorabench.terminal.entry import command, one_line
 
 METHOD = '''"""{title}: <what it changes against LoRA, in a line>."""
 
@@ -90,17 +91,14 @@ def variant_files(name: str, folder: Path | None, checkout: Path) -> dict[Path, 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line: write the files, overwrite nothing."""
-    parser = argparse.ArgumentParser(prog="python -m lorabench.new", description=__doc__)
-    kinds = parser.add_subparsers(required=True, metavar="KIND")
-    variant = kinds.add_parser("variant", help="a method: its class, its yaml and a test")
-    variant.add_argument("name", metavar="NAME")
-    variant.add_argument("--into", metavar="DIR", type=Path, help="a folder for --config-dir DIR (default: this checkout)")
-    options = parser.parse_args(arguments)
-    try:
+    with command():
+        parser = one_line(argparse.ArgumentParser(prog="python -m lorabench.new", description=__doc__))
+        kinds = parser.add_subparsers(required=True, metavar="KIND")
+        variant = one_line(kinds.add_parser("variant", help="a method: its class, its yaml and a test"))
+        variant.add_argument("name", metavar="NAME")
+        variant.add_argument("--into", metavar="DIR", type=Path, help="a folder for --config-dir DIR (default: this checkout)")
+        options = parser.parse_args(arguments)
         _write(options.name, options.into)
-    except UserError as error:
-        print(f"lorabench: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _write(name: str, folder: Path | None) -> None:
@@ -117,7 +115,7 @@ def _write(name: str, folder: Path | None) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
         print(file)
-    where = "" if folder is None else f" --config-dir {folder}"
+    where = "" if folder is None else f" --config-dir {shlex.quote(str(folder))}"
     print(f"\npython -m lorabench variant=lora,{name} lr=2e-3,6e-3{where} -m")
 
 

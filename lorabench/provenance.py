@@ -1,6 +1,7 @@
 """Where a result comes from: versions of packages, the commit, the device."""
 
 import contextlib
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -60,6 +61,7 @@ def device_state(device: "torch.device", dtype: "torch.dtype") -> dict[str, Any]
         "threads": torch.get_num_threads(),
         "dtype": str(dtype).removeprefix("torch."),
         "cuda": torch.version.cuda,
+        "cublas_workspace": os.environ.get("CUBLAS_WORKSPACE_CONFIG"),
         "platform": platform.platform(),
     }
 

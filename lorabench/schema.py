@@ -34,8 +34,14 @@ def decides_by(what: Callable[[Any], Any]) -> dict[str, Any]:
 class ModelConfig:
     """A base model: where its weights come from and, for ``weights: random``, its shape.
 
-    Which weights these are is told by ``models.locate.fingerprint``, so that of all fields only the precision counts by itself.
+    Which weights these are is told by ``models.fingerprint``, so that of all fields only the precision counts by itself.
+
+    Attributes:
+        version: of the code that loads a model and turns texts into its tokens and back, raised whenever the same files would
+            give other results.
     """
+
+    version: ClassVar[int] = 2
 
     name: str = field(default=MISSING, metadata=KNOB)
     hub: str | None = field(default=None, metadata=KNOB)  # Hugging Face hub id
@@ -54,9 +60,11 @@ class TrainerConfig:
 
     Attributes:
         version: of the loop's code, raised whenever the same settings would give other weights.
+        dropout_version: of the masks of dropout, which count where a variant drops something; 1 drew them by micro-batch.
     """
 
     version: ClassVar[int] = 1
+    dropout_version: ClassVar[int] = 2
 
     max_length: int = MISSING
     warmup_ratio: float = MISSING
@@ -83,7 +91,8 @@ class Config:
     lr: float = MISSING
     batch_size: int = MISSING
     rank: int = MISSING
-    seed: int = MISSING
+    seed: int = MISSING  # of everything that is drawn, or with a data_seed of initialisation and dropout
+    data_seed: int | None = None  # of subset and order; null: the seed
     train_samples: int | None = MISSING
     train_fraction: float = MISSING
     subset: Any = MISSING

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,9 @@ MEASURES = ("analysis.stats", "analysis.read")
 
 ROOMS = [
     {"errors", "files", "schema"},
-    {"contributed", "provenance", "terminal"},
+    {"contributed", "provenance"},
+    {"annotations"},
+    {"terminal"},
     {"models"},
     {"training"},
     {"variants", "subsets", "sandbox", "tiny"},
@@ -128,6 +130,12 @@ def test_no_variable_has_a_name_that_could_stand_for_anything(folder):
     anything = {"found", "told", "mine", "asked"}
     named = {file.relative_to(ROOT).as_posix(): bound_names(file) & anything for file in (ROOT / folder).rglob("*.py")}
     assert {file: names for file, names in named.items() if names} == {}
+
+
+def test_test_files_have_names_of_their_own():
+    """Two of one name cannot be collected together."""
+    names = Counter(file.name for file in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, n in names.items() if n > 1] == []
 
 
 def tree() -> list[str]:

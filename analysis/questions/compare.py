@@ -23,6 +23,9 @@ CELL = [key for key in SETTING if key not in ("source", "options")] + ["options"
 MEANS = -1
 """Seed of a row that is a mean over seeds."""
 
+OF_DATA = ("data_seed", "sampling")
+"""Columns that say which data a cell's seeds share, where they do."""
+
 
 def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Cells that both have, and whether their test scores differ beyond noise.
@@ -38,7 +41,8 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row a cell: `CELL`, `lr`, the columns of `questions.two_cells`, and `versions` and `device` where they differ.
         `attrs["alone"]`: how many seeds of cells only A and only B have; `attrs["unlike"]`: settings in which matched cells
-        differ, which name no cell as neither set varies them.
+        differ, which name no cell as neither set varies them; `attrs["spreads"]`: what the ± of A's and of B's seeds holds,
+        where means are compared.
 
     Raises:
         AnalysisError: if the two have no cell in common.
@@ -48,7 +52,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     alike = defaultdict(list)  # only cells that differ in no more than lr are looked through for it
     for (key, lr), seeds in right.items():
         alike[key].append((lr, seeds))
-    options = sorted({name for frame in (a, b) for name in map(str, frame.columns) if "." in name})
+    options = sorted({name for frame in (a, b) for name in map(str, frame.columns) if "." in name or name in OF_DATA})
     rows, unlike, matched, unshared = [], set(), 0, set[int]()
     for (key, lr), seeds_a in left.items():
         seeds_b = next((seeds for rate, seeds in alike[key] if same_lr(lr, rate)), {})
@@ -66,7 +70,20 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     cells.attrs["alone"] = tuple(sum(map(len, of_side.values())) - matched for of_side in (left, right))
     cells.attrs["unlike"] = sorted(unlike)
     cells.attrs["notes"] = [*a.attrs.get("scores", []), *published([*a["source"], *b["source"]])]
+    cells.attrs["spreads"] = (_spread(a), _spread(b)) if means else ()
     return cells
+
+
+def _spread(frame: pd.DataFrame) -> str:
+    """What differs between the seeds of these cells, and so what noise their ± holds."""
+    drawn = "initialisation and dropout"
+    if (frame["seed"] == MEANS).any():
+        return "initialisation alone, if the variant draws one (the paper's seeds share samples and order)"
+    fixed = frame["data_seed"].notna() if "data_seed" in frame else pd.Series(False, frame.index)
+    if fixed.all():
+        return f"{drawn} (data_seed is one for all seeds)"
+    everything = f"{drawn}, samples and order"
+    return f"{everything}, or the first two alone where data_seed is given" if fixed.any() else everything
 
 
 def _key(row: Any) -> tuple[Any, ...]:
@@ -140,6 +157,8 @@ def text(cells: pd.DataFrame, names: tuple[str, str]) -> str:
             remarks.append(f"Other {name}: {'; '.join(values[:3])}{' …' if len(values) > 3 else ''}.")
     notes = [f"p is corrected for {len(cells) - untested} cells; listed below {ALPHA:g}.", *_noise(cells)]
     notes += cells.attrs["notes"]
+    if spreads := cells.attrs["spreads"]:
+        notes.append(f"± over seeds is noise of, A: {spreads[0]}; B: {spreads[1]}.")
     rows = rows or [["none", "", "", "", "", "", "", ""]]
     return render([Block("Cells that differ", "test scores in percent", header, "<<>>>>><", rows, remarks)], notes, "text")
 

@@ -120,7 +120,7 @@ def _paired_difference(of_variant: Sequence[dict[str, Any]], of_reference: Seque
     if not of_variant or any(cell["status"] != "complete" for cell in (*of_variant, *of_reference)):
         return None  # a mean over seeds of which some diverged is no mean over problems
     scores = verified_scores((of_variant, of_reference))
-    return difference([np.subtract(a, b) for a, b in zip(*scores[0], strict=True)]) if scores else None
+    return difference([np.subtract(a, b) for a, b in zip(*scores[0], strict=True)], labels=scores[1]) if scores else None
 
 
 def _of_means(a: Side, b: Side, margin: float) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUPS = ("model", "task", "variant", "trainer", "evaluator")
+CONF = (ROOT / "lorabench" / "conf", ROOT / "conf")
+"""Of an installed package, or of a checkout."""
+
+GROUPS = ("model", "task", "variant", "trainer", "evaluator", "subset")
 OF_THE_CODE = ("_target_", "name", "version", "engine")
 """Keys of a group that the choice of its yaml decides; `engine` has an override of its own."""
 
@@ -39,13 +42,14 @@ def overrides(config: Mapping[str, Any]) -> list[str]:
     Args:
         config: `config` of a record. Its top-level axes and the names of model, task and variant are left to the caller.
     """
-    words = []
+    words = [] if config.get("data_seed") is None else [f"data_seed={config['data_seed']}"]
     evaluator = _node(config, "evaluator")
     for place, name in (
+        ("subset", _node(config, "subset").get("name")),
         ("evaluator", evaluator.get("name")),
         ("evaluator@evaluator.engine", _node(evaluator, "engine").get("name")),
     ):
-        if name not in (None, "hf"):
+        if name not in (None, "hf", "random"):
             words.append(f"{place}={name}")
     for group in GROUPS:
         node = _node(config, group)
@@ -73,11 +77,16 @@ def _defaults(group: str, name: str, config: Mapping[str, Any]) -> dict[str, Any
     return defaults
 
 
+def is_shipped(group: str, name: str) -> bool:
+    """Whether a yaml of this package has the name; one from a contributor's folder needs `--config-dir`."""
+    return any((folder / group / f"{name}.yaml").is_file() for folder in CONF)
+
+
 @cache
 def _yaml(group: str, name: str) -> Any:
     if not NAME.fullmatch(name):
         return OmegaConf.create({})
-    for folder in (ROOT / "lorabench" / "conf", ROOT / "conf"):  # installed, or a checkout
+    for folder in CONF:
         if (file := folder / group / f"{name}.yaml").is_file():
             own: Any = OmegaConf.load(file)
             names = [below for below in own.pop("defaults", []) if isinstance(below, str) and below != "_self_"]

@@ -23,12 +23,14 @@ class Honest(NamedTuple):
         value: the same choice made on other seeds and other problems than it is scored on.
         sets: the scores behind `value`, of each test set [seeds, problems].
         chosen: how often each cell was chosen, shares.
+        labels: of each set's problems.
     """
 
     peak: float
     value: float
     sets: list[np.ndarray]
     chosen: list[float]
+    labels: Sequence[Sequence[str]]
 
     @property
     def optimism(self) -> float:
@@ -36,7 +38,7 @@ class Honest(NamedTuple):
         return self.peak - self.value
 
 
-def cross_fit(cells: Sequence[Sequence[np.ndarray]], ids: Sequence[Sequence[str]]) -> Honest:
+def cross_fit(cells: Sequence[Sequence[np.ndarray]], labels: Sequence[Sequence[str]]) -> Honest:
     """Choose and score on different data, in turn (cross-validation over problems and, where there are several, over seeds).
 
     For each seed s and each of `FOLDS` folds f of the problems, the cell of the highest mean over the other seeds and the
@@ -45,10 +47,10 @@ def cross_fit(cells: Sequence[Sequence[np.ndarray]], ids: Sequence[Sequence[str]
 
     Args:
         cells: for each cell and test set, scores [seeds, problems]; seeds and problems are the same for all cells.
-        ids: of each set's problems; a problem's fold is decided by its id, the same whatever else is compared.
+        labels: of each set's problems; a problem's fold is decided by its label, the same whatever else is compared.
     """
-    sets, seeds = range(len(ids)), len(cells[0][0])
-    folds = [np.array([zlib.crc32(problem.encode()) % FOLDS for problem in of_set]) for of_set in ids]
+    sets, seeds = range(len(labels)), len(cells[0][0])
+    folds = [np.array([zlib.crc32(problem.encode()) % FOLDS for problem in of_set]) for of_set in labels]
     means = np.array([[of_set.mean(1) for of_set in cell] for cell in cells]).mean(1)  # [cells, seeds]
     peak = float(means.mean(1).max())
     scores, chosen = [np.zeros_like(of_set) for of_set in cells[0]], np.zeros(len(cells))
@@ -59,8 +61,8 @@ def cross_fit(cells: Sequence[Sequence[np.ndarray]], ids: Sequence[Sequence[str]
             best = int(np.argmax(means_elsewhere))
             for k in sets:
                 scores[k][s, folds[k] == f] = cells[best][k][s, folds[k] == f]
-                chosen[best] += (folds[k] == f).mean() / (seeds * len(ids))
-    return Honest(peak, float(np.mean([of_set.mean() for of_set in scores])), scores, chosen.tolist())
+                chosen[best] += (folds[k] == f).mean() / (seeds * len(labels))
+    return Honest(peak, float(np.mean([of_set.mean() for of_set in scores])), scores, chosen.tolist(), labels)
 
 
 def _mean(values: np.ndarray) -> float:
@@ -79,7 +81,7 @@ def honest_peaks(frame: pd.DataFrame) -> pd.DataFrame:
     for curve in group_rows(frame[frame["status"] != "failed"], [*SETTING, "variant"]):
         honest = _honest(curve)
         if honest is not None:
-            low, high = difference(honest.sets, resampled=False).interval()
+            low, high = difference(honest.sets, resampled=False, labels=honest.labels).interval()
             columns = {"peak_mean": honest.peak, "honest": honest.value, "low": low, "high": high, "optimism": honest.optimism}
             rows.append({key: curve[0][key] for key in [*SETTING, "variant"]} | columns)
     return pd.DataFrame(rows, columns=[*SETTING, "variant", "peak_mean", "honest", "low", "high", "optimism"])
@@ -93,11 +95,11 @@ def _honest(curve: Sequence[dict[str, Any]]) -> Honest | None:
     verified = verified_scores([[cell] for cell in complete])
     if verified is None:
         return None
-    arrays, ids = verified
+    arrays, labels = verified
     scores = {(cell["lr"], cell["seed"]): of_sets for cell, of_sets in zip(complete, arrays, strict=True)}
     nothing = [np.zeros_like(of_set) for of_set in arrays[0]]  # what diverged solves no problem
     table = [
         [np.concatenate(of_seeds) for of_seeds in zip(*(scores.get((lr, s), nothing) for s in seeds), strict=True)]
         for lr in lrs
     ]
-    return cross_fit(table, ids)
+    return cross_fit(table, labels)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from omegaconf.errors import OmegaConfBaseException
 
-from analysis.questions.overrides import NAME, overrides
+from analysis.questions.overrides import NAME, is_shipped, overrides
 from analysis.stats.curves import edge, group_rows, highest, same_lr, seed_means, setting_key
 from analysis.style.palette import in_order
 
@@ -84,7 +84,8 @@ def _line(row: dict[str, Any], lrs: Sequence[float], seeds: Sequence[int], file:
     epochs = {} if row["epochs"] == 1 else {"epochs": f"{row['epochs']:g}"}
     words = [shlex.quote(f"{key}={value}") for key, value in (names | axes | of_seeds | samples | epochs).items()]
     options = overrides(json.loads(Path(file).read_text(encoding="utf-8"))["config"]) if file else []
-    line = " ".join([*words, *options])
+    own = [] if all(is_shipped(group, name) for group, name in names.items()) else ["--config-dir", "DIR"]
+    line = " ".join([*words, *options, *own])
     line.encode()  # raises for what no terminal can show
     return line
 

@@ -56,7 +56,7 @@ def _test_paired(of_a: Sequence[Row], of_b: Sequence[Row]) -> Row | None:
     verified = verified_scores([[row] for row in cells]) if all(of_cell == problems[0] for of_cell in problems) else None
     if verified is None:
         return None
-    of_cells, _ = verified
+    of_cells, labels = verified
     sets_a, sets_b = (
         [np.concatenate(of_set) for of_set in zip(*of_side, strict=True)]
         for of_side in (of_cells[: len(of_a)], of_cells[len(of_a) :])
@@ -65,10 +65,11 @@ def _test_paired(of_a: Sequence[Row], of_b: Sequence[Row]) -> Row | None:
     up, down = (sum(int((sign * d > 0).sum()) for d in sets) for sign in (1, -1))
     same = up + down == 0
     binary = all(np.isin(of_set, (0, 1)).all() for of_set in (*sets_a, *sets_b))
-    # In McNemar's test every problem counts alike, in the score only if the sets are equally large.
-    if len(of_a) == 1 and binary and len({d.shape[1] for d in sets}) == 1:
+    # In McNemar's test every problem counts alike, and is independent; in the score only if the sets are equally large.
+    independent = all(len(set(of_set)) == len(of_set) for of_set in labels)
+    if len(of_a) == 1 and binary and independent and len({d.shape[1] for d in sets}) == 1:
         return {"how": "mcnemar", "p": 1.0 if same else float(binomtest(up, up + down).pvalue), "same": same}
-    paired = difference(sets, resampled=False)
+    paired = difference(sets, resampled=False, labels=labels)
     if paired.stderr < ZERO and not same:
         return None  # every problem changed by as much: no spread to test with
     return {"how": "paired", "p": 1.0 if same else paired.p(), "same": same}

@@ -38,10 +38,12 @@ class Answers(NamedTuple):
     Attributes:
         problems: by rising id; one tuple for all cells that answered the same.
         scores: of each problem, NaN where it has none yet.
+        labels: of each problem; those of one label are not independent, such as two turns of a conversation.
     """
 
     problems: tuple[Question, ...]
     scores: np.ndarray
+    labels: tuple[str, ...]
 
 
 def completions(record: str | Path) -> Iterator[dict[str, Any]]:
@@ -82,23 +84,23 @@ def shared_scores(records: Sequence[Sequence[str]]) -> tuple[list[list[np.ndarra
         records: for each model the records of its seeds; as many of each.
 
     Returns:
-        For each model and test set the scores [seeds, problems], and the ids of each set's problems. Without a common
-        problem both are empty.
+        For each model and test set the scores [seeds, problems], and the labels of each set's problems (`Answers`). Without a
+        common problem both are empty.
     """
     by_set = [[answers(record) for record in of_model] for of_model in records]
     every = [cell for of_model in by_set for cell in of_model]
     arrays: list[list[np.ndarray]] = [[] for _ in by_set]
-    ids = []
+    labels = []
     for name in sorted(set.intersection(*(set(cell) for cell in every))) if every else []:
         places = _common([cell[name] for cell in every])
         if not places[0].size:
             continue
-        first = every[0][name].problems
-        ids.append([first[place].id for place in places[0].tolist()])
+        first = every[0][name].labels
+        labels.append([first[place] for place in places[0].tolist()])
         at = iter(places)
         for of_model, cells in zip(arrays, by_set, strict=True):
             of_model.append(np.stack([cell[name].scores[next(at)] for cell in cells]))
-    return (arrays, ids) if ids else ([], [])
+    return (arrays, labels) if labels else ([], [])
 
 
 def verified_scores(models: Sequence[Sequence[dict[str, Any]]]) -> tuple[list[list[np.ndarray]], list[list[str]]] | None:
@@ -111,10 +113,10 @@ def verified_scores(models: Sequence[Sequence[dict[str, Any]]]) -> tuple[list[li
         None without a common problem, and unless the mean over test sets of each model's scores is, within `SAME`, the mean of
         its cells' test scores: a file may have been cut short, or be scored by another rule.
     """
-    arrays, ids = shared_scores([[str(cell["path"]) for cell in cells] for cells in models])
+    arrays, labels = shared_scores([[str(cell["path"]) for cell in cells] for cells in models])
     means = [np.mean([of_set.mean() for of_set in of_model]) for of_model in arrays]
     recorded = [np.mean([cell["test"] for cell in cells]) for cells in models]
-    return (arrays, ids) if arrays and np.allclose(means, recorded, rtol=0, atol=SAME) else None
+    return (arrays, labels) if arrays and np.allclose(means, recorded, rtol=0, atol=SAME) else None
 
 
 def _common(cells: Sequence[Answers]) -> list[np.ndarray]:
@@ -135,21 +137,22 @@ def _path(record: str | Path) -> Path:
 
 @lru_cache(maxsize=16384)
 def _answers(path: Path, changed: tuple[int, int]) -> dict[str, Answers]:
-    by_name: dict[str, dict[str, tuple[Question, float]]] = {}
+    by_name: dict[str, dict[str, tuple[Question, float, str]]] = {}
     try:
         for line in _test(path):
             question = Question(line["id"], line["prompt"], line["gold"])
             of_set = by_name.setdefault(line["set"], {})
             if question.id in of_set:
                 raise ValueError(f"the test problem {question.id!r} of {line['set']!r} twice")
-            of_set[question.id] = (_once(question), line["score"])
+            of_set[question.id] = (_once(question), line["score"], f"group {line['group']}" if "group" in line else question.id)
     except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         log.warning("left out the completions in %s: %s", path, error)
         return {}
     rows = {name: [of_set[line] for line in sorted(of_set)] for name, of_set in by_name.items()}
     return {
-        name: Answers(_once(tuple(question for question, _ in of_set)), np.array([score for _, score in of_set]))
+        name: Answers(_once(questions), np.array(scored), _once(labels))
         for name, of_set in rows.items()
+        for questions, scored, labels in [zip(*of_set, strict=True)]
     }
 
 
@@ -179,6 +182,8 @@ def _check(completion: dict[str, Any]) -> dict[str, Any]:
     for key in TEXTS:
         if not isinstance(completion.get(key), str):
             get(completion, key, str)  # raises
+    if "group" in completion:
+        get(completion, "group", str)
     score = completion.get("score")
     if score is None:
         completion["score"] = math.nan

@@ -26,7 +26,7 @@ def options(record: dict[str, Any]) -> dict[str, dict[str, str]]:
     """
     identity = get(record, "identity", dict)
     variant, setting = dict(get(record, "identity.variant", dict)), dict(identity)
-    evaluator = setting.pop("evaluator", None)
+    evaluator, sampling = setting.pop("evaluator", None), setting.pop("sampling", None)
     if record["schema_version"] == 1:
         setting["task"] = _without(get(record, "identity.task", dict), ("rows",))
     else:
@@ -36,6 +36,10 @@ def options(record: dict[str, Any]) -> dict[str, dict[str, str]]:
         setting["trainer"] = {key: value for key, value in trainer.items() if (key, value) != ("version", 1)}
     setting["model"] = {"dtype": "auto"} | get(record, "identity.model", dict)
     flat = flat_options(setting, leave_out=(*AXES, "variant", *PART)) | _evaluator(evaluator, "evaluator")
+    if isinstance(sampling, dict):  # of the samples, which are drawn at random by default
+        flat |= {"sampling": str(sampling.get("name"))} | flat_options(
+            _with_version(sampling), ("_target_", "name"), "sampling."
+        )
     decisive = {key: value for key, value in flat.items() if value != "null" and OF_SCHEMA_1.get(key) != value}
     return {"variant_options": flat_options(variant, leave_out=("name",)), "setting_options": decisive}
 

@@ -156,5 +156,6 @@ def _settings(search: dict[str, Any]) -> dict[str, Any]:
     """By key, as one writes them."""
     first = {key: search[key] for key in ("initial", "design") if key in search}
     prints = {f"{key} content": str(value)[:6] for key, value in search.get("fingerprint", {}).items()}
-    settings = search.get("settings", {}) | first | prints
+    versions = {f"{name} version": str(version) for name, version in search.get("version", {}).items()}
+    settings = search.get("settings", {}) | first | prints | versions
     return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings.items()}

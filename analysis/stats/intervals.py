@@ -39,7 +39,7 @@ def interval(cells: Sequence[dict[str, Any]], mean: float) -> Interval:
     if all(cell["status"] == "complete" and cell["n"] == 1 for cell in cells):
         scores = verified_scores([cells])
         if scores:
-            mean_score = difference(scores[0][0], resampled=False)
+            mean_score = difference(scores[0][0], resampled=False, labels=scores[1])
             low, high = mean_score.interval()
             return Interval(max(low, 0.0), high, "problems and seeds" if mean_score.seeds > 1 else "problems")
     return _of_seeds(cells, mean)

@@ -107,7 +107,7 @@ class Difference(NamedTuple):
         return 1.0 if last == GRID - 1 else float(brentq(short, grid[last], grid[last + 1]))
 
 
-def difference(sets: Sequence[np.ndarray], resampled: bool = True) -> Difference:
+def difference(sets: Sequence[np.ndarray], resampled: bool = True, labels: Sequence[Sequence[str]] | None = None) -> Difference:
     """The mean of d over test sets, with its uncertainty.
 
     Seeds and problems are both random and crossed: every seed sees all problems. With V_s the variance of the seeds' means
@@ -119,6 +119,8 @@ def difference(sets: Sequence[np.ndarray], resampled: bool = True) -> Difference
 
     Args:
         sets: for each test set, score of one model minus that of the other [seeds, problems].
+        labels: for each set, of each problem; those of one label (two turns of a conversation) are not independent, and count
+            as one problem. Without, each is one.
         resampled: False leaves `runs_low` and `runs_high` NaN, and takes a tenth of the time.
 
     Raises:
@@ -136,6 +138,10 @@ def difference(sets: Sequence[np.ndarray], resampled: bool = True) -> Difference
     seeds = {len(d) for d in sets}
     if len(seeds) != 1 or 0 in seeds or min(d.shape[1] for d in sets) == 0:
         raise ValueError("a difference needs test sets with problems, all with the same seeds")
+    names = [list(map(str, range(d.shape[1]))) for d in sets] if labels is None else labels
+    changed = sum(_changed(d, of_set) for d, of_set in zip(sets, names, strict=True))
+    right_or_wrong = all(bool(np.isin(d, (-1, 0, 1)).all()) for d in sets)
+    sets = [_by_label(d, of_set) for d, of_set in zip(sets, names, strict=True)]
     (s,), k, n = seeds, len(sets), sum(d.shape[1] for d in sets)
     by_seed = np.mean([d.mean(1) for d in sets], axis=0)
     of_problems = [d.mean(0) for d in sets]
@@ -154,9 +160,26 @@ def difference(sets: Sequence[np.ndarray], resampled: bool = True) -> Difference
         if total := components.problem + components.rest:
             alike = (components.problem + components.rest / s) / total
     low, high = _bootstrap(of_problems) if resampled else (math.nan, math.nan)
-    changed = sum(int((abs(m) > ZERO).sum()) for m in of_problems)
-    binary = Binary.of([d.shape[1] for d in sets], alike) if all(np.isin(d, (-1, 0, 1)).all() for d in sets) else None
+    binary = Binary.of([d.shape[1] for d in sets], alike) if right_or_wrong else None
     return Difference(float(by_seed.mean()), v_seed, v_problem, df, low, high, s, n, changed, binary, components)
+
+
+def _by_label(d: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+    """Scores [seeds, labels] of scores [seeds, problems]: x̄ + G/n · Σ_{i ∈ g} (x_i − x̄) of G labels g and n problems.
+
+    Their mean is that of the problems, and its variance the cluster-robust one (Liang and Zeger 1986, with G/(G − 1)).
+    """
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    if len(numbers) == d.shape[1]:
+        return d
+    mean, places = d.mean(1, keepdims=True), [numbers[label] for label in labels]
+    sums = np.stack([np.bincount(places, weights=row) for row in d - mean])
+    return mean + sums * len(numbers) / d.shape[1]
+
+
+def _changed(d: np.ndarray, labels: Sequence[str]) -> int:
+    """Labels with a problem whose mean over seeds is not 0."""
+    return len({labels[place] for place in np.flatnonzero(abs(d.mean(0)) > ZERO).tolist()})
 
 
 def _variance(values: np.ndarray) -> float:

@@ -34,6 +34,7 @@ class Config:
     layers: Any = MISSING  # all, auto, or numbers
     rank: int = MISSING
     seed: int = MISSING
+    data_seed: int | None = None
     samples: Any = MISSING  # auto, or a number
     blocks: str = MISSING  # each | joint
     k: int = MISSING

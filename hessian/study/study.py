@@ -15,6 +15,7 @@ from analysis.read.block import KIND, read_block
 from hessian.blocks import Block, Place, choose, places_of
 from hessian.settings import Solver
 from hessian.study.schema import Config, HessianConfig
+from lorabench.cells.cell import read_record
 from lorabench.cells.parts import build, settings
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
@@ -22,6 +23,8 @@ from lorabench.files import digest, file_hash, read_json
 from lorabench.models import locate
 from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
+from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
+from lorabench.models.names import named
 from lorabench.models.shapes import linear_shapes
 from lorabench.records import legacy
 from lorabench.records.identity import part_identity
@@ -70,6 +73,8 @@ class Study:
         self.trained, self._cell = _cell(config["hessian"]["checkpoint"])
         if self._cell is not None:
             config |= {key: self._cell[key] for key in ("model", "task", "trainer", "rank", "seed")}
+            config["data_seed"] = self._cell.get("data_seed")  # records of before have none
+        config |= {"model": named(config["model"])}
         self.settings = settings(Config, config, "")
         self.hessian = settings(HessianConfig, config["hessian"], "hessian.")
         self.model = settings(ModelConfig, config["model"], "model.")
@@ -119,7 +124,8 @@ class Study:
 
     @cached_property
     def _chosen(self) -> list[Place]:
-        adapted = set.intersection(*(set(method.variant.target_modules) for method in self.methods.values()))
+        names = list(linear_shapes(self.model))
+        adapted = set.intersection(*(set(method.variant.targets(names)) for method in self.methods.values()))
         return choose(self._model_places, adapted, self.settings.matrices, self.settings.layers)
 
     @cached_property
@@ -154,8 +160,10 @@ class Study:
 
     @cached_property
     def order(self) -> list[int]:
-        """The samples, as a cell of this seed draws them: fewer are the head of more."""
-        return subset(len(self.corpus), self.most_samples, seed.generator(self.settings.seed, "subset"))
+        """The samples, as a cell of this seed and data_seed draws them by chance: fewer are the head of more."""
+        s = self.settings
+        number = s.seed if s.data_seed is None else s.data_seed
+        return subset(len(self.corpus), self.most_samples, seed.generator(number, "subset"))
 
     @property
     def most_samples(self) -> int:
@@ -197,8 +205,9 @@ class Study:
     @cached_property
     def _common(self) -> dict[str, Any]:
         s = self.settings
-        return {
-            "model": locate.fingerprint(self.model),
+        data = {} if s.data_seed is None else {"data_seed": s.data_seed}
+        return data | {
+            "model": {"fingerprint": fingerprint(self.model), "version": ModelConfig.version},
             "max_length": self.trainer.max_length,
             "rank": s.rank,
             "seed": s.seed,
@@ -227,7 +236,8 @@ class Study:
         if file.exists() or legacy.changed_part(identity):
             return file
         task = legacy.legacy_task(self.settings.task, self.task.fingerprint())
-        earlier = folder / f"{digest(self._common | {'task': task, 'variant': node, 'name': name})}.json"
+        parts = {"model": fingerprint_of_schema_1(self.model), "task": task, "variant": node, "name": name}
+        earlier = folder / f"{digest(self._common | parts)}.json"
         return earlier if earlier.exists() else file
 
     def _check(self) -> None:
@@ -273,7 +283,7 @@ def _cell(folder: str | None) -> tuple[Path | None, dict[str, Any] | None]:
     """The trained values and the config of a cell."""
     if folder is None:
         return None, None
-    record = read_json(Path(folder) / "record.json")
+    record = read_record(Path(folder))
     values = Path(folder) / "trained.safetensors"
     if record is None:
         raise UserError(f"hessian.checkpoint={folder} holds no record; give a cell's folder, such as runs/0123456789abcdef")

@@ -1,6 +1,6 @@
 """A cell: one point of the grid, with its parts built and named."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from lorabench.files import digest, read_json
 from lorabench.generation.base import Generator
 from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
-from lorabench.models.locate import fingerprint
+from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
+from lorabench.models.names import named
 from lorabench.probes.base import Probe
 from lorabench.records import legacy
 from lorabench.records.identity import identity
@@ -26,6 +27,9 @@ from lorabench.terminal.formats import format_lr
 from lorabench.trackers.base import TrackedCell
 from lorabench.training.data import Corpora
 from lorabench.variants.base import Variant
+
+RECORDED = {"status", "config", "metrics", "validation_metric", "training", "evaluation"}
+"""Keys of the record of every cell that has not failed."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +49,20 @@ class Cell:
         """Resolve a composed config.
 
         Raises:
-            UserError: a key has no value, such as ``model.name`` where a yaml of one's own leaves it out.
+            UserError: a key is gone, or has no value, such as ``model.name`` where a yaml of one's own leaves it out.
         """
         try:
             resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except MissingMandatoryValue as error:
             raise UserError(f"{error.full_key} has no value; give it in its yaml, or as {error.full_key}=VALUE") from error
         assert isinstance(resolved, dict)
-        return cls({str(key): value for key, value in resolved.items() if key != "hydra"}, session)
+        if "hessian" in resolved:  # as schema 1 had it
+            raise UserError("hessian is probe now, with probe=hessian")
+        for field in fields(Config):
+            if field.name not in resolved:
+                raise UserError(f"{field.name} must have a value; leave ~{field.name} out")
+        config = {str(key): value for key, value in resolved.items() if key != "hydra"}
+        return cls(config | {"model": named(config["model"])}, session)
 
     @cached_property
     def settings(self) -> Config:
@@ -107,6 +117,11 @@ class Cell:
         return self.session.corpora(self.task, self.identity["task"], base, self.trainer.max_length)
 
     @property
+    def data_seed(self) -> int:
+        """What decides subset and order."""
+        return self.settings.seed if self.settings.data_seed is None else self.settings.data_seed
+
+    @property
     def is_proxy(self) -> bool:
         """Whether it is trained on a part of its samples alone."""
         return self.settings.train_fraction < 1
@@ -139,10 +154,10 @@ class Cell:
     def folder(self) -> Path:
         """Where the cell lives: under its id, or under that of schema 1 where it was trained then."""
         output = Path(self.settings.output_dir)
-        earlier = output / legacy.legacy_id(self.config, self.identity)
+        earlier = output / legacy.legacy_id(self.config, self.identity, fingerprint_of_schema_1(self.model))
         if (output / self.id).exists():
             return output / self.id
-        if _unfinished(read_json(earlier / "record.json")):
+        if _unfinished(read_record(earlier)):
             if earlier.exists():
                 self.session.note_once(
                     f"{earlier} is an unfinished cell of an earlier version: {self} begins anew, in {self.id}"
@@ -156,7 +171,7 @@ class Cell:
 
     def record(self) -> dict[str, Any] | None:
         """The record of an earlier run, None while there is none; a failed run is tried again."""
-        record = read_json(self.folder / "record.json")
+        record = read_record(self.folder)
         return None if _unfinished(record) else record
 
     @property
@@ -168,7 +183,23 @@ class Cell:
         c = self.settings
         text = f"{c.model['name']} {c.task['name']} {c.variant['name']}"  # type: ignore[index]
         text += f" lr={format_lr(c.lr)} batch_size={c.batch_size} rank={c.rank} seed={c.seed}"
+        text += "" if c.data_seed is None else f" data_seed={c.data_seed}"
         return f"{text} train_fraction={c.train_fraction:g}" if self.is_proxy else text
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a cell, None where there is none.
+
+    Raises:
+        UserError: a file in its place that is none.
+    """
+    file = folder / "record.json"
+    record = read_json(file)
+    if record is None and not file.exists():
+        return None
+    if record is None or "status" not in record or (record["status"] != "failed" and not record.keys() >= RECORDED):
+        raise UserError(f"{file} is no record of a cell; delete it, and the same command trains the cell again")
+    return record
 
 
 def _unfinished(record: dict[str, Any] | None) -> bool:

@@ -5,10 +5,13 @@ import tempfile
 from pathlib import Path
 
 from lorabench.cells.cell import Cell
+from lorabench.cells.forecast import check_main_memory
 from lorabench.errors import UserError
 from lorabench.models import locate
+from lorabench.models.base import stated_length
 from lorabench.models.devices import resolve_device, resolve_dtype
-from lorabench.models.shapes import linear_shapes
+from lorabench.models.load import check_checkpoint
+from lorabench.models.shapes import architecture_config, linear_shapes
 from lorabench.schema import TrainerConfig
 
 
@@ -29,19 +32,23 @@ def check(cell: Cell, resources: bool = True) -> None:
     locate.check(cell.model)
     shapes = linear_shapes(cell.model)
     cell.variant.check(shapes)
+    _check_length(cell)
     _check_probe(cell, resources)
     if not resources:
         return
-    resolve_device(cell.settings.device)
+    device = resolve_device(cell.settings.device)
+    check_main_memory(cell, device.type, resolve_dtype(cell.model.dtype, device))
     cell.generator.prepare()
     tracker.prepare()
     if cell.model.weights != "random":
-        locate.locate(cell.model)
+        check_checkpoint(cell.model)
     samples, available = cell.settings.train_samples, len(cell.task.train_examples())
     if samples is not None and samples > available:
         raise UserError(f"train_samples={samples} is more than the {available} that task={cell.task.name} has")
     if not cell.task.test_examples():
         raise UserError(f"task={cell.task.name} has no test problem")
+    if cell.task.contamination:
+        cell.session.note_once(cell.task.contamination)
 
 
 def _check_axes(cell: Cell) -> None:
@@ -72,6 +79,16 @@ def _check_trainer(settings: TrainerConfig) -> None:
             raise UserError(f"trainer.{key}={getattr(settings, key)} must not be negative")
     if len(settings.betas) != 2 or not all(0 <= beta < 1 for beta in settings.betas):
         raise UserError(f"trainer.betas={list(settings.betas)} must be two numbers in [0, 1)")
+
+
+def _check_length(cell: Cell) -> None:
+    """A text is trained on within the positions that the model has; cutting it there unasked would be other training."""
+    length, taken = cell.trainer.max_length, stated_length(architecture_config(cell.model))
+    if taken is not None and length > taken:
+        raise UserError(
+            f"trainer.max_length={length} is more than the {taken} tokens that model={cell.model.name} takes; use "
+            f"trainer.max_length={taken}"
+        )
 
 
 def _check_probe(cell: Cell, resources: bool) -> None:

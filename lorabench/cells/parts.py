@@ -1,12 +1,13 @@
 """Building the parts that a config names, with one line for what does not fit."""
 
-from dataclasses import fields
 from typing import Any, TypeVar
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from lorabench.errors import UserError, nearest
+from lorabench.annotations import check_fields, target_of, text_of
+from lorabench.contributed import reason
+from lorabench.errors import UserError
 
 T = TypeVar("T")
 
@@ -20,30 +21,31 @@ def build(node: dict[str, Any], key: str, kind: type[T]) -> T:
         kind: the class that says what such a part is.
 
     Raises:
-        UserError: it names no class, or one of another kind; the keys do not fit the class, or the class says so.
+        UserError: it names no class, or one of another kind; keys or values do not fit the class, or the class says so.
     """
+    if not isinstance(node, dict):
+        raise UserError(f"{key}={text_of(node)} is no part; choose one with {key}=NAME")
     named = f"{key}={node.get('name')}"
     if "_target_" not in node:
         raise UserError(f"{named}: its yaml has no _target_; name the class, as in _target_: my_file.MyClass")
+    check_fields(node, target_of(node, named), f"{key}.")
     try:
         part = instantiate(node, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"{named}: cannot build {node.get('_target_')}: {reason}") from error
+        raise UserError(f"{named}: cannot build {node['_target_']}: {reason(error.__cause__ or error)}") from error
     if not isinstance(part, kind):
         raise UserError(f"{named}: {node['_target_']} is no {kind.__name__}; derive it from {kind.__module__}.{kind.__name__}")
     return part
 
 
 def settings(kind: type[T], values: dict[str, Any], group: str) -> T:
-    """A group of plain settings as its dataclass; OmegaConf lets `+GROUP.KEY` through.
+    """A group of plain settings as its dataclass; OmegaConf lets `+GROUP.KEY` and `~GROUP.KEY` through.
 
     Raises:
-        UserError: a key that the dataclass does not have.
+        UserError: a key that the dataclass does not have, one that is gone, or a value of another type.
     """
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-    if unknown := [key for key in values if key not in names]:
-        raise UserError(f"unknown key '{group}{unknown[0]}'; {nearest(unknown[0], names)}")
+    parts = {key for key, value in values.items() if isinstance(value, dict) and "_target_" in value}  # which ``build`` checks
+    check_fields({key: None if key in parts else value for key, value in values.items()}, kind, group)
     return kind(**values)

@@ -11,20 +11,37 @@ from omegaconf import DictConfig
 
 from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
+from lorabench.cells.forecast import as_text, main_memory
 from lorabench.cells.session import current
 from lorabench.errors import UserError
 from lorabench.files import digest
 from lorabench.models.devices import resolve_device, resolve_dtype
+from lorabench.models.fingerprint import fingerprint
 from lorabench.models.shapes import linear_shapes
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_lr
+from lorabench.training import memory
 
-AXES = ("model", "task", "variant", "lr", "batch_size", "rank", "seed", "train_samples", "train_fraction", "epochs")
+AXES = (
+    "model",
+    "task",
+    "variant",
+    "lr",
+    "batch_size",
+    "rank",
+    "seed",
+    "data_seed",
+    "train_samples",
+    "train_fraction",
+    "epochs",
+)
 FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, so 2 forward and 2 for activation gradients
 EFFICIENCY = 0.35  # share of the matrix-product speed that a training step reaches
 
 
-def preflight(configs: Sequence[DictConfig], expected: Callable[[], Sequence[DictConfig]] | None = None) -> bool:
+def preflight(
+    configs: Sequence[DictConfig], expected: Callable[[], Sequence[DictConfig]] | None = None, elsewhere: bool = False
+) -> bool:
     """Check the whole grid before its first cell; return whether to run it.
 
     With ``plan=true`` it prints the plan and returns False; then weights and data need not be at hand.
@@ -32,6 +49,8 @@ def preflight(configs: Sequence[DictConfig], expected: Callable[[], Sequence[Dic
     Args:
         configs: of the grid's cells, or of some that show every value of a search.
         expected: of a search, gives configs of as many cells as it will run, like those that it will choose.
+        elsewhere: whether cells run in processes of their own, on other machines perhaps: then models are looked through here,
+            but not loaded. Each cell tries its model before it trains.
 
     Raises:
         UserError: a cell cannot work; the line names the cell.
@@ -54,10 +73,23 @@ def preflight(configs: Sequence[DictConfig], expected: Callable[[], Sequence[Dic
     if only_plan:
         print(describe(cells, None if expected is None else [Cell.of(cfg, session) for cfg in expected()]))
         return False
+    if len(cells) > 1 and not elsewhere:
+        _load_each_model(cells)
     if expected is None and len(cells) > 1:
         files = {cell.folder / "record.json" for cell in cells}
         session.progress.sweep(len(files), finished=lambda: sum(file.exists() for file in files))
     return True
+
+
+def _load_each_model(cells: Sequence[Cell]) -> None:
+    """Load and try the models of those cells that are still to be trained, the first one's last: it is kept.
+
+    Raises:
+        UserError: one cannot be loaded.
+    """
+    models = {fingerprint(cell.model): cell for cell in reversed(cells) if cell.record() is None}
+    for cell in models.values():
+        cell.base()
 
 
 def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> str:
@@ -82,7 +114,7 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
     lines = [f"{len(planned)} cell{'s' * (len(planned) != 1)}{what}"]
     for axis in AXES:
         values = list(dict.fromkeys(_axis(cell, axis) for cell in cells))
-        if axis == "train_fraction" and values == ["1"]:
+        if (axis, values) in (("train_fraction", ["1"]), ("data_seed", ["as seed"])):
             continue
         lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
     todo = [cell for cell, record in planned.values() if record is None or expected is not None]
@@ -90,6 +122,7 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
     counted = [t for t in tokens if t is not None]
     if todo:
         lines.append(f"  tokens to train on: {_tokens_text(counted, len(todo))}")
+        lines.append(f"  at the most: {_memory_text(todo)}")
         lines.append(f"  estimated time: {_time_text(todo, tokens, [r for _, r in planned.values() if r])}")
     return "\n".join(lines)
 
@@ -100,7 +133,9 @@ def _axis(cell: Cell, axis: str) -> str:
         return str(value["name"])
     if isinstance(value, float):
         return format_lr(value) if axis == "lr" else f"{value:g}"
-    return "all" if value is None else str(value)
+    if value is None:
+        return "as seed" if axis == "data_seed" else "all"
+    return str(value)
 
 
 def _tokens(cell: Cell) -> int | None:
@@ -127,7 +162,7 @@ def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Seq
         seconds = sum(r["training"]["seconds"] + r["evaluation"]["seconds"] for r in measured)
         expected = seconds / trained * sum(t or 0 for t in tokens)
         return f"{_hours(expected)} in one process ({trained / seconds:,.0f} tokens/s with evaluation in the finished cells)"
-    if any(t is None for t in tokens):
+    if any(t is None for t in tokens) or any(map(_elsewhere, todo)):
         return "unknown until a cell of this grid has finished"
     device = resolve_device(todo[0].settings.device)
     speed = _matmul_flops(device, resolve_dtype(todo[0].model.dtype, device))
@@ -137,6 +172,22 @@ def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Seq
         flops += FORWARD_BACKWARD_FLOPS * parameters * (t or 0)
     hours = _hours(flops / (speed * EFFICIENCY))
     return f"{hours} of training on this {device.type}, {EFFICIENCY:.0%} of {speed:.2g} FLOP/s assumed, and evaluation on top"
+
+
+def _memory_text(todo: Sequence[Cell]) -> str:
+    """Of the cell that takes the most main memory."""
+    parts = []
+    for cell in todo:
+        elsewhere = _elsewhere(cell)  # a GPU that this machine does not have: most have bfloat16, which is auto there
+        device = torch.device("cuda") if elsewhere else resolve_device(cell.settings.device)
+        dtype = "bfloat16" if elsewhere and cell.model.dtype == "auto" else cell.model.dtype
+        parts.append(main_memory(cell, device.type, resolve_dtype(dtype, device)))
+    return f"{as_text(max(parts, key=lambda of_cell: sum(of_cell.values())))}; this machine has {memory.machine() / 1e9:.3g}"
+
+
+def _elsewhere(cell: Cell) -> bool:
+    """Whether it is for a GPU where there is none."""
+    return cell.settings.device.startswith("cuda") and not torch.cuda.is_available()
 
 
 def _hours(seconds: float) -> str:

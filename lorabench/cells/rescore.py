@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lorabench.cells.answers import read_completions, write_completions
-from lorabench.cells.cell import Cell
+from lorabench.cells.cell import Cell, read_record
 from lorabench.cells.run import score_cell
 from lorabench.cells.scores import score
 from lorabench.cells.session import Session
@@ -48,7 +48,7 @@ class Rescoring:
 
     def _rescore(self, folder: Path) -> str:
         pending = folder / "pending.json"
-        record = read_json(pending) or read_json(folder / "record.json")
+        record = read_json(pending) or read_record(folder)
         if record is None:
             raise UserError(
                 f"{folder} holds no cell (no record.json); give the folder of a cell, such as runs/0123456789abcdef"

@@ -1,5 +1,6 @@
 """One cell from config to record: data → trained → answered → scored → record."""
 
+import shlex
 import time
 import traceback
 from pathlib import Path
@@ -11,14 +12,16 @@ from lorabench.cells.checks import check, check_output
 from lorabench.cells.scores import score, validation_metric, zero
 from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
+from lorabench.contributed import config_dir_flag, reason
 from lorabench.errors import UserError
-from lorabench.files import locked, read_json, write_json
-from lorabench.models.locate import fingerprint
+from lorabench.files import locked, read_json, remove_leftovers, write_json
+from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
 from lorabench.records import SCHEMA_VERSION
 from lorabench.terminal.bars import note
 from lorabench.trackers.following import Following, following
 from lorabench.training.checkpoint import Checkpoint
+from lorabench.training.seed import deterministic
 
 Record = dict[str, Any]
 
@@ -42,6 +45,7 @@ def run(cell: Cell) -> float:
     with locked(cell.folder / "lock", wait=cell.settings.when_busy == "wait") as held:
         if not held:
             raise Busy(f"{cell} is being trained by another process")
+        remove_leftovers(cell.folder)
         record, fresh = cell.record(), False
         if record is None:
             with following(cell.session.tracker(cell.settings.tracker), cell.tracked) as follower:
@@ -69,6 +73,12 @@ def _probe_of(config: dict[str, Any]) -> dict[str, Any] | None:
     return None if probe.get("every") is None else probe
 
 
+class Failed(Exception):
+    """A cell of a sweep raised in a contributor's own file; its text is the whole line."""
+
+    explains_itself = True
+
+
 class Finish:
     """What is left to be done of a cell until its record is written.
 
@@ -89,7 +99,8 @@ class Finish:
         try:
             if record is None or rows is None:
                 record = _new_record(self.cell)
-                rows = self._answer(record)
+                with deterministic():  # training, and the answers of base and cell in this process (vLLM's is its own)
+                    rows = self._answer(record)
             else:
                 config = record["config"] | {"task": self.cell.config["task"]}
                 record |= {"config": config, "rescored": scored_now()}
@@ -103,16 +114,27 @@ class Finish:
                 _write(self.file, record)
                 self.follower.finish(record)
             raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; the same command {self._continuation()}") from None
         _write(self.file, record)
         self.checkpoint.remove()
         self.pending.unlink(missing_ok=True)
         self.follower.finish(record)
         return record
 
+    def _continuation(self) -> str:
+        """What the same command will do, after an interruption."""
+        if self.pending.exists():
+            return f"scores the answers that are in {self.completions}"
+        if self.checkpoint.file.exists():
+            return f"goes on from {self.checkpoint.file}"
+        minutes = self.checkpoint.seconds / 60
+        return f"begins {self.cell} anew, which has no checkpoint yet (trainer.checkpoint_minutes={minutes:g})"
+
     def _answer(self, record: Record) -> list[Row] | None:
         """Train and generate; the record gets everything but the scores. None for a run that diverged, whose scores are 0."""
         cell, base = self.cell, self.cell.base()
-        record["model"] = model_state(cell.model, fingerprint(cell.model))
+        record["model"] = model_state(cell.model, fingerprint(cell.model)) | base.state
         record["device"] = device_state(base.device, base.model.dtype)
         data = prepare_data(cell, base)
         record["base"] = untouched_scores(cell, base)
@@ -133,7 +155,7 @@ class Finish:
         try:
             score_cell(self.cell, record, rows)
         except UserError as error:
-            command = f"python -m lorabench.evaluate rescore {self.cell.folder}"
+            command = f"python -m lorabench.evaluate rescore {shlex.quote(str(self.cell.folder))}{config_dir_flag()}"
             raise UserError(f"{error}; `{command}` scores this cell's completions without training") from error
         write_completions(self.completions, rows)
 
@@ -164,8 +186,7 @@ def _new_record(cell: Cell) -> Record:
 
 
 def _failure(record: Record, error: Exception) -> Record:
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return record | {"status": "failed", "metrics": None, "error": reason, "traceback": traceback.format_exc()}
+    return record | {"status": "failed", "metrics": None, "error": reason(error), "traceback": traceback.format_exc()}
 
 
 def _write(file: Path, record: Record) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lorabench.cells.answers import ANSWER, SPLITS, Row, generated_splits
 from lorabench.errors import UserError
-from lorabench.tasks.base import Task, summarize
+from lorabench.tasks.base import Task, repeated, summarize
 
 Metrics = dict[str, Any]
 """``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1."""
@@ -17,6 +17,8 @@ def score(task: Task, rows: Sequence[Row], validation_loss: float | None, splits
 
     For a task whose validation split cannot be scored, its score is exp(−``validation_loss``), the geometric mean of its target
     tokens' probabilities.
+
+    A row gets its ``group`` where others of its set are of the same problem: such rows are not independent.
 
     Raises:
         UserError: a problem has no row, or the scorer cannot work now.
@@ -32,11 +34,13 @@ def score(task: Task, rows: Sequence[Row], validation_loss: float | None, splits
             )
         scores = task.score_all(examples, [by_id[example.id]["completion"] for example in examples])
         metrics[split] = summarize(task, examples, scores)
+        problems = repeated(examples)
         for example, verdict in zip(examples, scores, strict=True):
             row = by_id[example.id]
             kept = {key: row[key] for key in ANSWER}
+            group = {"group": problems[example.id]} if example.id in problems else {}
             row.clear()  # of what an earlier scorer said
-            row.update(kept | verdict)
+            row.update(kept | group | verdict)
     return metrics
 
 

@@ -9,8 +9,8 @@ from lorabench.cells.parts import build
 from lorabench.files import digest
 from lorabench.generation.base import Generator
 from lorabench.models.devices import resolve_dtype
+from lorabench.models.fingerprint import fingerprint
 from lorabench.models.load import load
-from lorabench.models.locate import fingerprint
 from lorabench.terminal.bars import note
 from lorabench.terminal.progress import Progress
 from lorabench.trackers.base import Tracker
@@ -85,12 +85,12 @@ class Session:
             base: whose tokenizer counts.
             max_length: tokens at which a text is cut.
         """
-        key = digest(settings), base.tokenizer.name_or_path, max_length
+        key = digest(settings), fingerprint(base.spec), max_length
         if self._corpora is None or self._corpora[0] != key:
             self._corpora = None  # before the next ones are read
             splits = task.train_examples(), task.validation_examples()
             texts = [[(task.prompt(example), task.target(example)) for example in split] for split in splits]
-            self._corpora = key, Corpora(*(Corpus(pairs, base.tokenizer, max_length) for pairs in texts))
+            self._corpora = key, Corpora(*(Corpus(pairs, base.tokenizer, max_length, base.vocabulary) for pairs in texts))
         return self._corpora[1]
 
     def forget_base(self) -> None:

@@ -22,7 +22,8 @@ from lorabench.trackers.following import Following
 from lorabench.training import memory, seed
 from lorabench.training.calibration import Calibration
 from lorabench.training.checkpoint import Checkpoint, fingerprint, save_trained
-from lorabench.training.data import Corpora, batches, subset
+from lorabench.training.data import Corpora, batches
+from lorabench.training.dropout import base_rates
 from lorabench.training.loop import OnStep, Training, train
 from lorabench.training.loss import mean_loss
 from lorabench.variants.base import save_merged
@@ -108,28 +109,31 @@ def prepare_data(cell: Cell, base: Base) -> Data:
         UserError: no example has a target token within ``trainer.max_length``.
     """
     c, corpora = cell.settings, cell.corpora(base)
-    samples = subset(len(corpora.train), c.train_samples, seed.generator(c.seed, "subset"))
-    draws = seed.generator(c.seed, "part")
+    samples = cell.subset.samples(len(corpora.train), c.train_samples, seed.generator(cell.data_seed, "subset"))
+    draws = seed.generator(cell.data_seed, "part")
     samples = cell.subset.part(c.train_fraction, base, corpora.train, samples, corpora.validation, draws)
     if not any(example.target_tokens for example in corpora.train.encode(samples)):
         raise UserError(f"trainer.max_length={cell.trainer.max_length} leaves no target token in any training example")
-    return Data(corpora, samples, batches(samples, c.batch_size, c.epochs, seed.generator(c.seed, "order")))
+    return Data(corpora, samples, batches(samples, c.batch_size, c.epochs, seed.generator(cell.data_seed, "order")))
 
 
 def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follower: Following) -> Trained:
     """Attach, train, merge; the base has its own weights again afterwards."""
     c, variant, corpus = cell.settings, cell.variant, data.corpora.train
     memory.reset_peak(base.device)
+    if rates := base_rates(base.model.config):
+        stated = ", ".join(f"{key}={rate:g}" for key, rate in rates.items())
+        cell.session.note_once(f"{cell.model.name}: the base's own dropout ({stated}) is off; variant.dropout is the only one")
     declared = variant.touched(linear_shapes(cell.model))
     base.remember(declared)
     before = bit_sums(dict(base.model.named_parameters()))
-    with seed.deterministic(), torch.random.fork_rng():
+    with torch.random.fork_rng():
         torch.manual_seed(seed.stream_seed(c.seed, "init"))  # for what a method draws without the generator
         calibration = Calibration(corpus, data.samples, cell.trainer)
         adapted = variant.attach(base.model, seed.generator(c.seed, "init"), calibration)
     trained = variant.train_only(adapted)
     changes = Changes(variant, adapted, declared, before)
-    with training_bar(str(cell), len(data.batches)) as draw, seed.deterministic():
+    with training_bar(str(cell), len(data.batches)) as draw:
         training = train(
             adapted,
             variant,
@@ -184,12 +188,14 @@ def _probed(cell: Cell, base: Base, adapted: Any, data: Data, on_step: OnStep) -
 
     def measure() -> list[dict[str, Any]]:
         """What a probe leaves behind must not reach the result: random numbers, mode, and what is trained."""
-        mode, wanted = adapted.training, [p.requires_grad for p in adapted.parameters()]
+        modes = [(module, module.training) for module in adapted.modules()]
+        wanted = [p.requires_grad for p in adapted.parameters()]
         try:
             with torch.random.fork_rng():
                 return cell.probe.measure(*arguments)
         finally:
-            adapted.train(mode)
+            for module, mode in modes:
+                module.training = mode
             for p, wants in zip(adapted.parameters(), wanted, strict=True):
                 p.requires_grad_(wants)
 

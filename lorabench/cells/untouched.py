@@ -7,7 +7,7 @@ from lorabench.cells.answers import read_completions, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.scores import score
 from lorabench.cells.stages import answer_cell, validation_loss
-from lorabench.files import digest, locked, read_json, write_json
+from lorabench.files import digest, locked, read_json, remove_leftovers, write_json
 from lorabench.models.base import Base
 from lorabench.provenance import git_state, versions
 from lorabench.terminal.bars import note
@@ -19,6 +19,7 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
     file.parent.mkdir(exist_ok=True)
     completions = file.with_suffix(".completions.jsonl.gz")
     with locked(file.with_suffix(".lock"), wait=True):
+        remove_leftovers(file.parent, file.stem + ".*")
         measured = read_json(file)
         if measured is None:
             note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")

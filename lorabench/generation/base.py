@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from lorabench.errors import UserError
+from lorabench.errors import PromptTooLong, UserError
 from lorabench.models.base import Base
 from lorabench.terminal.bars import note
 
@@ -33,6 +33,10 @@ class Generator(ABC):
     def prepare(self) -> None:
         """Get what is needed besides a model, before anything is trained; UserError where it cannot be had."""
         return
+
+    def main_memory(self, size: int, device_type: str) -> dict[str, int]:
+        """Bytes of main memory, by what they hold, that it takes beside a base of ``size`` bytes on a ``cpu`` or ``cuda``."""
+        return {}
 
     @abstractmethod
     def load(self, base: Base) -> None:
@@ -82,13 +86,14 @@ class Generator(ABC):
         No generator goes beyond the length that a model was made for, so that all give the same answers. A user reads so once.
 
         Raises:
-            UserError: a prompt that fills the model alone.
+            PromptTooLong: a prompt that fills the model alone.
         """
         longest = max(lengths, default=0)
+        if min(lengths, default=1) == 0:
+            raise UserError("a prompt has no token; give it a text")
         if longest >= max_length:
-            raise UserError(
-                f"a prompt of {longest} tokens leaves no room for an answer in the {max_length} that the model takes"
-            )
+            text = f"a prompt of {longest} tokens leaves no room for an answer in the {max_length} that the model takes"
+            raise PromptTooLong(text, list(lengths).index(longest))
         if longest + max_new_tokens > max_length:
             text = (
                 f"the model takes {max_length} tokens: where a prompt leaves fewer than {max_new_tokens}, its answer ends there"

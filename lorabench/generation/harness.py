@@ -18,12 +18,13 @@ WAYS = "leave that task out of evaluator.tasks, or with vLLM raise evaluator.eng
 class Served(TemplateLM):
     """The weights that a generator serves, seen as an lm-eval model.
 
-    Tokenisation, windows and truncation are those of lm-eval's own ``HFLM``, so that both give the same numbers.
+    Windows and truncation are those of lm-eval's own ``HFLM``, and so are tokens but of tokenizers that close each text (see
+    ``models.text``), so that both give the same numbers.
     """
 
     def __init__(self, generator: Generator, base: Base) -> None:
         super().__init__()
-        self.generator, self.tokenizer = generator, base.tokenizer
+        self.generator, self.base, self.tokenizer = generator, base, base.tokenizer
         self.max_length = generator.max_length
 
     @property
@@ -42,10 +43,10 @@ class Served(TemplateLM):
         return self.tokenizer.name_or_path.replace("/", "__")
 
     def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
-        """Token ids; by default with the tokenizer's own special tokens, but never with a second start token."""
-        if add_special_tokens is None and string.startswith(str(self.tokenizer.decode(self.prefix_token_id))):
-            add_special_tokens = False
-        return self.tokenizer.encode(string, add_special_tokens=add_special_tokens is not False)
+        """Token ids; by default as a prompt's."""
+        if add_special_tokens is False:
+            return self.tokenizer.encode(string, add_special_tokens=False)
+        return self.base.prompt_ids([string])[0]
 
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, Sequence[int], Sequence[int]]], disable_tqdm: bool = False, **kwargs: Any

@@ -8,7 +8,9 @@ import torch
 
 from lorabench.errors import UserError
 from lorabench.generation.base import Generator
+from lorabench.generation.stops import Stops, cut
 from lorabench.models.base import Base
+from lorabench.models.text import completion
 from lorabench.schema import KNOB
 from lorabench.terminal.bars import answers_bar
 from lorabench.training.data import Encoded, collate
@@ -24,7 +26,7 @@ class HFGenerator(Generator):
         batch_tokens: prompt and new tokens of one batch, padding included.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     name: str
     batch_tokens: int = field(metadata=KNOB)
@@ -54,7 +56,7 @@ class HFGenerator(Generator):
         """Greedy completions, in the prompts' order."""
         assert self._base is not None
         model, tokenizer = self._base.model, self._base.tokenizer
-        encoded = tokenizer(list(prompts))["input_ids"]
+        encoded = self._base.prompt_ids(prompts)
         lengths = [len(ids) for ids in encoded]
         limits = self.answer_limits(lengths, max_new_tokens, self._base.max_length)
         completions = [""] * len(prompts)
@@ -66,6 +68,8 @@ class HFGenerator(Generator):
                 for row, i in enumerate(group):  # on the left: generation goes on at the right end
                     ids[row, longest - len(encoded[i]) :] = torch.tensor(encoded[i])
                     mask[row, longest - len(encoded[i]) :] = 1
+                rows = [encoded[i] for i in group]
+                stops = [Stops(tokenizer, rows, longest, stop, self._base.ends)] if stop else None
                 half = model.dtype == torch.bfloat16  # some layers of such a base are float32, see models.load
                 with torch.inference_mode(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
                     out = model.generate(  # type: ignore[operator]
@@ -73,15 +77,11 @@ class HFGenerator(Generator):
                         attention_mask=mask.to(self._base.device),
                         max_new_tokens=limits[group[0]],
                         do_sample=False,
-                        temperature=None,
-                        top_p=None,
-                        top_k=None,
-                        eos_token_id=tokenizer.eos_token_id,
-                        pad_token_id=tokenizer.pad_token_id,
-                        **({"stop_strings": list(stop), "tokenizer": tokenizer} if stop else {}),
+                        stopping_criteria=stops,
                     )
-                for i, text in zip(group, tokenizer.batch_decode(out[:, longest:], skip_special_tokens=True), strict=True):
-                    completions[i] = _cut(text, stop)
+                for i, ids in zip(group, out[:, longest:].tolist(), strict=True):
+                    # In a batch the others' rows go on, and so may a finished one's last token.
+                    completions[i] = cut(completion(tokenizer, encoded[i], ids, self._base.ends), stop)
                 finished(len(group))
         return completions
 
@@ -133,8 +133,3 @@ class HFGenerator(Generator):
                 group = [i]
                 groups.append(group)
         return groups
-
-
-def _cut(text: str, stop: Sequence[str]) -> str:
-    """The text before the first stop text: in a batch, the others' rows go on and so may a finished one's last token."""
-    return text[: min((place for s in stop if (place := text.find(s)) >= 0), default=len(text))]

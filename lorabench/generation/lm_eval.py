@@ -59,6 +59,10 @@ class LMEvalGenerator(Generator):
     _base: Base | None = field(default=None, init=False, repr=False)
     _ready: bool = field(default=False, init=False, repr=False)
 
+    def main_memory(self, size: int, device_type: str) -> dict[str, int]:
+        """See ``Generator.main_memory``."""
+        return self.engine.main_memory(size, device_type)
+
     def __post_init__(self) -> None:
         self.engine.key = "evaluator.engine"
         if not isinstance(self.tasks, list) or not self.tasks:

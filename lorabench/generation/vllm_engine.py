@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from lorabench.generation.vllm_server import serve
+from lorabench.models.devices import visible_alone
 
 START_TIMEOUT = 900.0  # seconds; large models load and compile for minutes
 END_TIMEOUT = 5.0  # seconds until processes that were killed are gone
@@ -69,16 +70,15 @@ class Engine:
         prompts: Sequence[Sequence[int]],
         limits: Sequence[int],
         stop: Sequence[str],
-        end: int,
+        ends: Sequence[int],
         adapters: Sequence[str] | None = None,
         report: Report | None = None,
-    ) -> list[tuple[list[int], str]]:
-        """Greedy token ids and text of each prompt, up to its limit of new tokens, the token ``end`` or a text of ``stop``.
+    ) -> list[list[int]]:
+        """Greedy token ids of each prompt, up to its limit of new tokens, a token of ``ends`` or a text of ``stop``.
 
-        The text is made only where there are stop texts. ``adapters`` names for each prompt the folder of a PEFT LoRA adapter
-        to apply, of an engine made with ``enable_lora``.
+        ``adapters`` names for each prompt the folder of a PEFT LoRA adapter to apply, of an engine made with ``enable_lora``.
         """
-        return self._ask("generate", prompts, limits, list(stop), end, adapters, report=report)
+        return self._ask("generate", prompts, limits, list(stop), list(ends), adapters, report=report)
 
     def prompt_logs(self, prompts: Sequence[Sequence[int]], report: Report | None = None) -> list[list[tuple[float, int]]]:
         """Log-probability and rank (1 is the likeliest) of each token of each prompt but the first."""
@@ -158,16 +158,7 @@ def environment(device: torch.device, kv_cache_gib: int) -> dict[str, str]:
         settings |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         settings |= {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     unset = {key: value for key, value in settings.items() if key not in os.environ}
-    return unset | {"CUDA_VISIBLE_DEVICES": _visible_devices(device)}
-
-
-def _visible_devices(device: torch.device) -> str:
-    """What a process with our environment has to see to use this device alone; nothing for the CPU."""
-    if device.type == "cpu":
-        return ""
-    index = device.index or 0
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return visible.split(",")[index].strip() if visible else str(index)
+    return unset | {"CUDA_VISIBLE_DEVICES": visible_alone(device, os.environ.get("CUDA_VISIBLE_DEVICES"))}
 
 
 @contextlib.contextmanager

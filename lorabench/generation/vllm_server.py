@@ -79,15 +79,15 @@ class _Server:
         self.llm.collective_rpc("reload_weights", kwargs={"weights_path": folder})
         self.llm.reset_prefix_cache()
 
-    def generate(self, prompts: Any, limits: Any, stop: list[str], end: int, adapters: Any) -> list[tuple[list[int], str]]:
+    def generate(self, prompts: Any, limits: Any, stop: list[str], ends: list[int], adapters: Any) -> list[list[int]]:
         from vllm import SamplingParams
 
-        # The end is the same as in transformers' generation, whatever the checkpoint's generation config says.
-        greedy = {"temperature": 0, "ignore_eos": True, "stop_token_ids": [end], "stop": stop or None, "detokenize": bool(stop)}
+        # The ends are the same as in transformers' generation. Only where there are stop texts does the engine decode.
+        greedy = {"temperature": 0, "ignore_eos": True, "stop_token_ids": ends, "stop": stop or None, "detokenize": bool(stop)}
         settings = [SamplingParams(max_tokens=limit, **greedy) for limit in limits]
         inputs = [{"prompt_token_ids": list(ids)} for ids in prompts]
         outputs = self.llm.generate(inputs, settings, use_tqdm=self.bar, lora_request=_requests(adapters))
-        return [(list(output.outputs[0].token_ids), output.outputs[0].text) for output in outputs]
+        return [list(output.outputs[0].token_ids) for output in outputs]
 
     def prompt_logs(self, prompts: Any) -> list[list[tuple[float, int]]]:
         from vllm import SamplingParams

@@ -1,12 +1,28 @@
-"""Attention for grouped queries on CPUs, without copying keys and values for every head of a group."""
+"""Which attention a model runs with, and one for grouped queries on CPUs that does not copy keys and values for every head."""
 
 from typing import Any
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 NAME = "grouped_sdpa"
+UNSERVED = ("softcap", "s_aux", "position_bias")
+"""What layers pass that changes the scores and that torch's kernel cannot take: soft caps, sinks, biases of positions."""
+
+
+def choose(config: Any, device: torch.device) -> str:
+    """The attention that gives a model's own function: torch's kernel, or ``eager`` where that would drop a part of it.
+
+    Args:
+        config: transformers' of a causal language model.
+        device: CPUs get ``grouped_sdpa``.
+    """
+    takes = getattr(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], "_supports_sdpa", False)  # GPT-OSS does not: sinks
+    capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None  # Gemma 2
+    if not takes or capped:
+        return "eager"
+    return register() if device.type == "cpu" else "sdpa"
 
 
 def grouped_sdpa(
@@ -38,7 +54,12 @@ def grouped_sdpa(
 
     Returns:
         [batch, time, heads, width] and None for the weights.
+
+    Raises:
+        ValueError: an argument that it would have to ignore, see ``UNSERVED``; ``choose`` knows the models that pass one.
     """
+    if dropped := [name for name in UNSERVED if kwargs.get(name) is not None]:
+        raise ValueError(f"{NAME} cannot take {dropped[0]}; the model needs eager attention")
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     output = torch.nn.functional.scaled_dot_product_attention(
         query,

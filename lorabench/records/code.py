@@ -5,12 +5,12 @@ import contextlib
 import hashlib
 import importlib.util
 import inspect
-import sysconfig
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).resolve().parents[1]
+from lorabench.contributed import is_library
+
 OURS = ("lorabench", "hessian")
 
 
@@ -56,12 +56,7 @@ def _source(cls: Any) -> Path | None:
 def _is_installed(cls: type) -> bool:
     """Whether a class is Python's own or of an installed package."""
     file = _source(cls)
-    return file is None or _is_library(file)
-
-
-def _is_library(file: Path) -> bool:
-    places = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return file.is_relative_to(PACKAGE) or any(file.is_relative_to(place) for place in places)
+    return file is None or is_library(file)
 
 
 def _sources(cls: Any, file: Path) -> set[Path]:
@@ -86,7 +81,7 @@ def _sources(cls: Any, file: Path) -> set[Path]:
                 beside = name.startswith(room) and not _states_version(module)
             else:
                 top = name.partition(".")[0]
-                beside = top not in OURS and (top == _top(cls) or not _is_library(module))
+                beside = top not in OURS and (top == _top(cls) or not is_library(module))
             if beside:
                 waiting.append((module, name if module.name == "__init__.py" else name.rpartition(".")[0]))
     return reached
@@ -113,7 +108,7 @@ def _locate(name: str) -> Path | None:
 
 def _states_version(file: Path) -> bool:
     """Whether a class in a file states its version."""
-    classes = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ClassDef)]
+    classes = [node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.ClassDef)]
     named = (part.target for node in classes for part in node.body if isinstance(part, ast.AnnAssign))
     return any(isinstance(target, ast.Name) and target.id == "version" for target in named)
 
@@ -121,7 +116,7 @@ def _states_version(file: Path) -> bool:
 def _imports(source: Path, package: str) -> set[str]:
     """Names of what a file of a package imports, and of what may be modules in it."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(source.read_text())):
+    for node in ast.walk(ast.parse(source.read_bytes())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

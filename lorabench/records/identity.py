@@ -3,12 +3,11 @@
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
-from hydra.utils import get_object
 from omegaconf import MISSING as OPEN
 
-from lorabench.errors import UserError
+from lorabench.annotations import target_of
 from lorabench.records.code import code_of
-from lorabench.schema import Config, TrainerConfig
+from lorabench.schema import Config, ModelConfig, TrainerConfig
 
 HYDRAS = ("_target_", "_convert_", "_recursive_", "_partial_")
 """Keys of a node that are Hydra's own; positional ``_args_`` are settings."""
@@ -19,16 +18,25 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
 
     Args:
         config: resolved, as composed by Hydra.
-        model_fingerprint: see ``models.locate.fingerprint``.
+        model_fingerprint: see ``models.fingerprint``.
         data_fingerprint: see ``Task.fingerprint``.
     """
     kept = decisive(config, Config)
-    kept["model"]["fingerprint"] = model_fingerprint
+    kept["model"] |= {"fingerprint": model_fingerprint, "version": ModelConfig.version}
     kept["trainer"]["version"] = TrainerConfig.version
+    if drops(config["variant"]):
+        kept["trainer"]["dropout_version"] = TrainerConfig.dropout_version
     kept["task"]["fingerprint"] = data_fingerprint
-    if kept["train_fraction"] == 1:  # all samples are taken, whoever would choose
+    if getattr(target_of(config["subset"], "subset"), "chooses_samples", False):
+        kept["sampling"] = kept["subset"]
+    if kept["train_fraction"] == 1:  # all of the samples are taken, whoever would choose among them
         del kept["subset"]
     return kept
+
+
+def drops(node: Any) -> bool:
+    """Whether a config, at any depth, states a dropout that is not 0."""
+    return isinstance(node, dict) and any(("dropout" in key and value) or drops(value) for key, value in node.items())
 
 
 def part_identity(node: dict[str, Any]) -> dict[str, Any]:
@@ -37,22 +45,9 @@ def part_identity(node: dict[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: its ``_target_`` cannot be imported.
     """
-    target = target_of(node)
+    target = target_of(node, node.get("name", "a part"))
     kept = decisive({key: value for key, value in node.items() if key not in HYDRAS}, target)
     return {"_target_": node["_target_"], "code": code_of(target)} | kept
-
-
-def target_of(node: dict[str, Any]) -> Any:
-    """The class that a config node names.
-
-    Raises:
-        UserError: it cannot be imported.
-    """
-    try:
-        return get_object(node["_target_"])
-    except Exception as error:  # whatever the import of a contributor's module raises
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise UserError(f"{node.get('name', 'a part')}: cannot import {node['_target_']} ({reason})") from error
 
 
 def decisive(values: dict[str, Any], cls: Any) -> dict[str, Any]:

@@ -14,21 +14,29 @@ MEASURES = ("tasks", "limit", "num_fewshot")
 TASK_VERSIONS = {"arithmetic": 1, "chat": 1, "code": 2, "commonsense": 1, "instruct": 1, "math": 3}
 """Of the shipped tasks when schema 2 came; every other part had version 1."""
 
+SAME = {"lorabench.tasks.base.Task": 2}
+"""Later versions that change nothing by themselves: tasks that it splits otherwise have later versions, too."""
 
-def legacy_id(config: dict[str, Any], identity: dict[str, Any]) -> str:
+
+def legacy_id(config: dict[str, Any], identity: dict[str, Any], model_fingerprint: str) -> str:
     """The id that schema 1 gave to a cell.
 
     Args:
         config: of the cell, with every key.
-        identity: of schema 2, which knows what data and model are.
+        identity: of schema 2, which knows what the data are.
+        model_fingerprint: see ``models.fingerprint.fingerprint_of_schema_1``.
     """
     old = {key: value for key, value in config.items() if key in Config.__dataclass_fields__ and key not in KNOBS}
-    old["model"] = {"fingerprint": identity["model"]["fingerprint"], "dtype": config["model"]["dtype"]}
+    if old["data_seed"] is None:
+        del old["data_seed"]
+    old["model"] = {"fingerprint": model_fingerprint, "dtype": config["model"]["dtype"]}
     old["task"] = legacy_task(config["task"], identity["task"]["fingerprint"])
     old["trainer"] = {key: value for key, value in config["trainer"].items() if key not in TRAINER_KNOBS}
     old["evaluator"] = _evaluator(config["evaluator"])
     if config["train_fraction"] == 1:
-        del old["train_fraction"], old["subset"]
+        del old["train_fraction"]
+        if "sampling" not in identity:
+            del old["subset"]
     return digest(old)
 
 
@@ -39,10 +47,12 @@ def legacy_task(node: dict[str, Any], fingerprint: str) -> dict[str, Any]:
 
 def changed_part(identity: dict[str, Any]) -> str | None:
     """The part whose code schema 1 did not know, or that has changed since; None where the id of schema 1 says enough."""
-    for name in ("task", "variant", "evaluator", "subset"):
+    for name in ("task", "variant", "evaluator", "subset", "sampling"):
         if name in identity and not _unchanged(identity[name]):
             return f"{name}={identity[name].get('name')}"
-    return None if identity.get("trainer", {"version": 1})["version"] == 1 else "trainer"
+    if "dropout_version" in identity.get("trainer", {}):
+        return "dropout"
+    return next((name for name in ("trainer", "model") if identity.get(name, {}).get("version", 1) != 1), None)
 
 
 def present_config(config: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +64,8 @@ def present_config(config: dict[str, Any]) -> dict[str, Any]:
 
 def _unchanged(part: dict[str, Any]) -> bool:
     target = part["_target_"]
-    versions = {name: TASK_VERSIONS.get(part.get("name", ""), 1) if name == target else 1 for name in part["code"]}
+    versions = {name: SAME.get(name, 1) for name in part["code"]}
+    versions[target] = TASK_VERSIONS.get(part.get("name", ""), 1)
     return part["code"] == versions and all(map(_unchanged, _parts(part)))
 
 

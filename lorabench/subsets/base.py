@@ -1,14 +1,14 @@
-"""What a choice of training data is: an order of the cell's samples, of which a proxy takes the beginning."""
+"""What a choice of training data is: a cell's samples, and an order of them of which a proxy takes the beginning."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from lorabench.models.base import Base
-from lorabench.training.data import Corpus
+from lorabench.training.data import Corpus, subset
 
 
 @dataclass
@@ -17,12 +17,25 @@ class Subset(ABC):
 
     Attributes:
         version: of the choice's code, see ``Variant``.
+        chooses_samples: whether it has ``samples`` of its own, so that it decides the result of cells that are no proxy, too.
         name: as on the command line.
     """
 
     version: ClassVar[int] = 1
+    chooses_samples: ClassVar[bool] = False
 
     name: str
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.chooses_samples = cls.samples is not Subset.samples
+
+    def samples(self, size: int, count: int | None, generator: torch.Generator) -> list[int]:
+        """``count`` of ``size`` training texts, or all of them: the samples of a cell, drawn at random.
+
+        For one seed, fewer are the head of more.
+        """
+        return subset(size, count, generator)
 
     @abstractmethod
     def order(
@@ -33,7 +46,7 @@ class Subset(ABC):
         Args:
             base: the untouched model.
             corpus: the training texts.
-            chosen: the cell's samples, positions in ``corpus`` in the seeded order of ``training.data.subset``.
+            chosen: the cell's samples, positions in ``corpus`` in the order of ``samples``.
             validation: texts like those that the tuned model is to answer.
             generator: of all draws.
         """

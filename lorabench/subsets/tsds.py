@@ -10,7 +10,7 @@ import torch
 from lorabench.errors import UserError
 from lorabench.files import cache_dir, digest, replaced
 from lorabench.models.base import Base
-from lorabench.models.locate import fingerprint
+from lorabench.models.fingerprint import fingerprint
 from lorabench.subsets.base import Subset
 from lorabench.training.data import Corpus, collate, micro_batches
 
@@ -83,7 +83,7 @@ def masses(samples: torch.Tensor, targets: torch.Tensor, neighbours: int, bandwi
 def embeddings(base: Base, corpus: Corpus, indices: Sequence[int]) -> torch.Tensor:
     """Mean last hidden state over each text's tokens [n, d], float32 in main memory; kept in the cache folder."""
     encoded = corpus.encode(indices)
-    key = [fingerprint(base.spec), str(base.model.dtype), [example.ids for example in encoded]]
+    key = [fingerprint(base.spec), base.state, str(base.model.dtype), [example.ids for example in encoded]]
     file = cache_dir("embeddings") / f"{digest(key)}.npy"
     if not file.exists():
         averages = torch.empty(len(encoded), base.model.config.get_text_config().hidden_size)

@@ -1,5 +1,6 @@
 """The instruction format of the papers' runs, shared by the tasks that train on instructions."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ PROMPT = (
 )
 
 
-def instruction_of(row: dict[str, str]) -> str:
+def instruction_of(row: Mapping[str, str]) -> str:
     r"""A row's instruction, and after a blank line its input where it has one; paper 1's code reads the instruction alone.
 
     >>> instruction_of({"instruction": "Add.", "input": "1, 2"})
@@ -30,7 +31,7 @@ def instruction_prompt(instruction: str) -> str:
 class InstructionTask(SourcedTask):
     """A sourced task whose examples are an instruction and a response: Alpaca's prompt, the response and a line end."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def prompt(self, example: Example) -> str:
         """The Alpaca instruction prompt."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
+from lorabench.errors import UserError
 from lorabench.tasks.base import Example, Task
 from lorabench.tiny.text import Chain, draw_chain, prompt, tell
 
@@ -53,7 +54,16 @@ class Arithmetic(Task):
         return POOL["train"]
 
     def validation_examples(self) -> list[Example]:
-        """The first ``validation_samples`` validation stories."""
+        """The first ``validation_samples`` validation stories.
+
+        Raises:
+            UserError: there are not so many.
+        """
+        if self.validation_samples > POOL["validation"]:
+            raise UserError(
+                f"task.validation_samples={self.validation_samples} is more than the {POOL['validation']} stories of task="
+                f"{self.name}'s validation pool; give fewer"
+            )
         return self._pools["validation"][: self.validation_samples]
 
     def all_test_examples(self) -> list[Example]:

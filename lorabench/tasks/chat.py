@@ -3,7 +3,7 @@
 MT-Bench: Zheng et al. 2023 (arXiv 2306.05685), single-answer grading. Unlike there, every answer is decoded greedily.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from string import Formatter
@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from lorabench.errors import UserError
 from lorabench.schema import KNOB, decides_by
 from lorabench.tasks.alpaca import InstructionTask
-from lorabench.tasks.base import Example, Generate, Score
+from lorabench.tasks.base import Example, Generate, Score, completions
 from lorabench.tasks.judge import Judge, Messages, rating
+from lorabench.tasks.sourced import SURROGATE, shown
 from lorabench.tasks.sources.base import Row
 from lorabench.tasks.sources.node import decisive_keys
 
@@ -87,40 +88,59 @@ class Chat(InstructionTask):
 
     def source_examples(self) -> list[Example]:
         """First exchanges of Evol-Instruct."""
-        examples = []
-        for i, row in enumerate(self.rows("train")):
-            messages = row.get("conversations")
-            if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-                columns = ", ".join(sorted(row))
-                raise UserError(
-                    f"task={self.name}: row train/{i} has the columns {columns}; "
-                    "wanted conversations, a list of objects with from and value"
-                )
-            for message in messages[:2]:
-                self.require(message, f"train/{i} conversations", "from", "value")
-            if [message["from"] for message in messages[:2]] == ["human", "gpt"] and messages[1]["value"].strip():
-                question = messages[0]["value"]
-                examples.append(Example(f"train/{i}", question, messages[1]["value"], group=question))
+        examples = self.examples("train", self._train_example)
+        if not examples:
+            raise UserError(f"{self._key('train')}: no conversation begins with a message from human and one from gpt")
         return examples
+
+    def _train_example(self, row: Row, name: str) -> Example | None:
+        messages = row.get("conversations")
+        if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+            columns = ", ".join(sorted(row))
+            raise self.mistake(
+                row, name, f"has the columns {columns}; wanted conversations, a list of objects with from and value"
+            )
+        for message in messages[:2]:
+            self.require(row.part(message), f"{name} conversations", "from", "value")
+        if [message["from"] for message in messages[:2]] != ["human", "gpt"]:
+            return None
+        question, answer = (message["value"] for message in messages[:2])
+        return Example(name, question, answer, group=question)
 
     @cached_property
     def _references(self) -> dict[Any, list[str]]:
         """Reference answers of both turns by question id."""
-        try:
-            answers = {row["question_id"]: row["choices"][0]["turns"] for row in self.rows("references")}
-        except (LookupError, TypeError) as error:
-            raise UserError("task.references: wanted rows with question_id and choices[0].turns, as in MT-Bench") from error
-        return {question: turns for question, turns in answers.items() if _are_two_texts(turns)}
+        answers: dict[Any, list[str]] = {}
+        for row in self.rows("references"):
+            try:
+                question, turns = row["question_id"], row["choices"][0]["turns"]
+            except (LookupError, TypeError) as error:
+                raise UserError(
+                    f"task.references: {row.place}: wanted question_id and choices[0].turns, as in MT-Bench"
+                ) from error
+            if _is_id(question) and _are_two_texts(turns):
+                answers[question] = turns
+        return answers
 
     @cached_property
     def _questions(self) -> dict[str, Row]:
         """MT-Bench's rows by question id."""
-        questions = {str(row.get("question_id")): row for row in self.rows(SET)}
-        for name, row in questions.items():
-            if not {"question_id", "category", "turns"} <= row.keys() or not _are_two_texts(row["turns"]):
-                raise UserError(f"task={self.name}: question {name} of {SET} needs question_id, category and two turns")
-            if row["category"] in WITH_REFERENCE and row["question_id"] not in self._references:
-                raise UserError(f"task={self.name}: question {name} ({row['category']}) has no two answers in task.references")
+        questions: dict[str, Row] = {}
+        for i, row in enumerate(self.rows(SET)):
+            name = f"{SET}/{i}"
+            self.require(row, name, "question_id", "category", "turns", texts=["category"])
+            question = row["question_id"]
+            if not _is_id(question):
+                raise self.mistake(row, name, f"has question_id={shown(question)}; wanted a whole number or a text")
+            if not _are_two_texts(row["turns"]):
+                raise self.mistake(row, name, f"has turns={shown(row['turns'])}; wanted a list of two texts")
+            if str(question) in questions:
+                raise self.mistake(
+                    row, name, f"has the question_id {question} of {questions[str(question)].place}; give it its own"
+                )
+            if row["category"] in WITH_REFERENCE and question not in self._references:
+                raise self.mistake(row, name, f"(question {question}, {row['category']}) has no two answers in task.references")
+            questions[str(question)] = row
         return questions
 
     @cached_property
@@ -128,7 +148,7 @@ class Chat(InstructionTask):
         """MT-Bench's judge prompts by name."""
         templates = {str(row.get("name")): row for row in self.rows("judge_prompts")}
         for name, fields in FIELDS.values():
-            row = templates.get(name, {})
+            row: Mapping[str, Any] = templates.get(name, {})
             if not isinstance(row.get("system_prompt"), str) or _fields(row.get("prompt_template")) != fields:
                 raise UserError(f"task.judge_prompts: wanted a prompt {name} with the fields {', '.join(sorted(fields))}")
         return templates
@@ -154,8 +174,8 @@ class Chat(InstructionTask):
             prompts = [
                 self.evaluation_prompt(e) if members is first else _second_prompt(e, *turns[f"{e.group}/1"]) for e in members
             ]
-            completions = generate(prompts) if prompts else []
-            turns |= {e.id: (p, c) for e, p, c in zip(members, prompts, completions, strict=True)}
+            answers = completions(members, prompts, generate) if prompts else []
+            turns |= {e.id: (p, c) for e, p, c in zip(members, prompts, answers, strict=True)}
         return [turns[example.id] for example in examples]
 
     def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
@@ -192,12 +212,15 @@ class Chat(InstructionTask):
             {"role": "user", "content": template["prompt_template"].format_map(values)},
         ]
 
-    def summary(self, scores: Sequence[Score]) -> dict[str, Any]:
-        """Mean, n and standard error over the rated answers, the mean of each turn, and the number of unrated answers."""
-        rated = [score for score in scores if not score.get("unrated")]
-        result = super().summary([{"score": score["score"]} for score in rated])
+    def summary(self, examples: Sequence[Example], scores: Sequence[Score]) -> dict[str, Any]:
+        """Mean, n and standard error over the rated answers, the mean of each turn, and the number of unrated answers.
+
+        The two turns of a question are one group.
+        """
+        rated = [(example, score) for example, score in zip(examples, scores, strict=True) if not score.get("unrated")]
+        result = super().summary([example for example, _ in rated], [{"score": score["score"]} for _, score in rated])
         for turn in (1, 2):
-            values = [score["score"] for score in rated if score.get("turn") == turn]
+            values = [score["score"] for _, score in rated if score.get("turn") == turn]
             result |= {f"turn_{turn}": sum(values) / len(values)} if values else {}
         return result | {"unrated": len(scores) - len(rated)}
 
@@ -217,7 +240,12 @@ def _second_prompt(example: Example, prompt: str, completion: str) -> str:
 
 
 def _are_two_texts(turns: Any) -> bool:
-    return isinstance(turns, list) and len(turns) == 2 and all(isinstance(text, str) for text in turns)
+    texts = isinstance(turns, list) and len(turns) == 2 and all(isinstance(text, str) for text in turns)
+    return texts and all(text.strip() and not SURROGATE.search(text) for text in turns)
+
+
+def _is_id(value: Any) -> bool:
+    return (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and bool(value.strip()))
 
 
 def _fields(template: Any) -> set[str] | None:

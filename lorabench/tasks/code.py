@@ -13,6 +13,7 @@ from lorabench.errors import UserError
 from lorabench.sandbox import jobs, pool
 from lorabench.tasks.alpaca import InstructionTask, instruction_of
 from lorabench.tasks.base import Example, Score
+from lorabench.tasks.sourced import shown
 from lorabench.tasks.sources.base import Row, Source
 from lorabench.tasks.sources.evalplus import EvalPlusSource
 from lorabench.tasks.sources.node import arguments
@@ -87,14 +88,17 @@ class Code(InstructionTask):
             **arguments(self._node(name), EvalPlusSource, self._place(name)), name=name, local=self._local(name)
         )
 
-    def _train_example(self, i: int, row: Row) -> Example:
-        self.require(row, f"train/{i}", "instruction", "output", optional=("input",))
-        return Example(f"train/{i}", instruction_of(row), row["output"], group=row["instruction"])
+    def _train_example(self, row: Row, name: str) -> Example | None:
+        if (flag := row.get("python", True)) not in (True, False, "True", "False", "true", "false"):
+            raise self.mistake(row, name, f"has python={shown(flag)}; wanted true or false")
+        if flag in (False, "False", "false"):
+            return None
+        self.require(row, name, "instruction", "output", optional=("input",))
+        return Example(name, instruction_of(row), row["output"], group=row["instruction"])
 
     def source_examples(self) -> list[Example]:
         """The training rows, without those that are flagged as another language than Python."""
-        rows = enumerate(self.rows("train"))
-        examples = [self._train_example(i, row) for i, row in rows if str(row.get("python", True)) == "True"]
+        examples = self.examples("train", self._train_example)
         if not examples:
             raise UserError(f"{self._key('train')}: no row of the training data is flagged as Python")
         return examples

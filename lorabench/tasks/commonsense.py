@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lorabench.errors import UserError
 from lorabench.tasks.alpaca import InstructionTask
 from lorabench.tasks.base import Example
 from lorabench.tasks.sources.base import Row
@@ -49,23 +48,23 @@ class Commonsense(InstructionTask):
     version: ClassVar[int] = 1
     set_names: ClassVar[tuple[str, ...]] = tuple(FAMILIES)
 
-    def _example(self, row: Row, name: str, place: int) -> Example:
-        self.require(row, f"{name}/{place}", "instruction", "output", "answer")
-        answer = row["answer"].strip()
+    def _example(self, row: Row, name: str) -> Example:
+        self.require(row, name, "instruction", "output", "answer")
+        source, answer = name.partition("/")[0], row["answer"].strip()
         kind = family(answer)
-        if kind is None or kind != FAMILIES.get(name, kind):
-            words = OPTIONS[FAMILIES[name]].pattern if name in FAMILIES else "an option word such as answer1"
-            raise UserError(f"task={self.name}: row {name}/{place} has the answer {answer!r}; wanted {words}")
+        if kind is None or kind != FAMILIES.get(source, kind):
+            words = OPTIONS[FAMILIES[source]].pattern if source in FAMILIES else "an option word such as answer1"
+            raise self.mistake(row, name, f"has the answer {answer!r}; wanted {words}")
         question = row["instruction"]
-        return Example(f"{name}/{place}", question, row["output"], answer, kind if name == "train" else name, group=question)
+        return Example(name, question, row["output"], answer, kind if source == "train" else source, group=question)
 
     def source_examples(self) -> list[Example]:
         """The training rows."""
-        return [self._example(row, "train", i) for i, row in enumerate(self.rows("train"))]
+        return self.examples("train", self._example)
 
     def all_test_examples(self) -> list[Example]:
         """The questions of the test sets in use."""
-        return [self._example(row, name, i) for name in self.used_sets for i, row in enumerate(self.rows(name))]
+        return [example for name in self.used_sets for example in self.examples(name, self._example)]
 
     def score(self, example: Example, completion: str) -> float:
         """1.0 when the first option word of the example's set that occurs in the completion is the right one."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from lorabench.errors import UserError
 from lorabench.tasks.alpaca import InstructionTask, instruction_of
 from lorabench.tasks.base import Example, Score
 from lorabench.tasks.ifeval import Checker, checker, unknown_instruction
+from lorabench.tasks.sourced import shown
 from lorabench.tasks.sources.base import Row
 
 
@@ -30,12 +30,12 @@ class Instruct(InstructionTask):
 
     def source_examples(self) -> list[Example]:
         """Alpaca's rows."""
-        examples = []
-        for i, row in enumerate(self.rows("train")):
-            self.require(row, f"train/{i}", "instruction", "output", optional=("input",))
-            question = instruction_of(row)
-            examples.append(Example(f"train/{i}", question, row["output"], group=question))
-        return examples
+        return self.examples("train", self._train_example)
+
+    def _train_example(self, row: Row, name: str) -> Example:
+        self.require(row, name, "instruction", "output", optional=("input",))
+        question = instruction_of(row)
+        return Example(name, question, row["output"], group=question)
 
     @cached_property
     def _rows(self) -> dict[str, Row]:
@@ -60,12 +60,18 @@ class Instruct(InstructionTask):
     def _require_instructions(self, row: Row, name: str) -> None:
         self.require(row, name, "key", "prompt", "instruction_id_list", "kwargs", texts=["prompt"])
         ids, kwargs = row["instruction_id_list"], row["kwargs"]
-        if not isinstance(ids, list) or not isinstance(kwargs, list) or len(ids) != len(kwargs):
-            raise UserError(f"task={self.name}: row {name} needs two lists of one length, instruction_id_list and kwargs")
+        if not isinstance(ids, list) or not isinstance(kwargs, list) or not 0 < len(ids) == len(kwargs):
+            raise self.mistake(row, name, "needs two lists of one length, instruction_id_list and kwargs")
+        for column, values, kind, what in (("instruction_id_list", ids, str, "texts"), ("kwargs", kwargs, dict, "objects")):
+            if wrong := [value for value in values if not isinstance(value, kind)]:
+                raise self.mistake(row, name, f"has {shown(wrong[0])} in {column}; wanted {what}")
         if unknown := unknown_instruction(ids):
-            raise UserError(
-                f"task={self.name}: row {name} has the instruction {unknown}, which lm-eval's checker does not know"
-            )
+            raise self.mistake(row, name, f"has the instruction {unknown}, which lm-eval's checker does not know")
+        try:
+            self._check(row, "An answer.")  # now rather than after training
+        except Exception as error:  # the checker's own, of arguments that it cannot use
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+            raise self.mistake(row, name, f"has kwargs that lm-eval's checker cannot use ({reason}); mend them") from error
 
     def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
         """1.0 where a completion follows every instruction of its prompt, taken literally, and how many of them it follows.
@@ -79,10 +85,11 @@ class Instruct(InstructionTask):
             scores.append({"score": float(all(strict)), "prompt_loose": float(all(loose)), **followed})
         return scores
 
-    def summary(self, scores: Sequence[Score]) -> dict[str, Any]:
+    def summary(self, examples: Sequence[Example], scores: Sequence[Score]) -> dict[str, Any]:
         """Prompt-level accuracies, and instruction-level ones: instructions followed over all instructions of the set."""
         counts = ("instructions", "followed_strict", "followed_loose")
-        result = super().summary([{key: value for key, value in score.items() if key not in counts} for score in scores])
+        kept = [{key: value for key, value in score.items() if key not in counts} for score in scores]
+        result = super().summary(examples, kept)
         instructions, strict, loose = (sum(score.get(key, 0) for score in scores) for key in counts)
         if instructions:  # a diverged run has scores alone
             result |= {"instruction_strict": strict / instructions, "instruction_loose": loose / instructions}

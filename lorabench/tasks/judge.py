@@ -164,7 +164,12 @@ class Judge:
             raise _Transient(f"broke off ({type(error).__name__})") from error
         except (ValueError, LookupError, TypeError) as error:
             raise _Transient("gives no chat completion in its answer") from error
-        return {"judge_model": self.model, "served_model": answer.get("model"), "judgement": text}
+        served = answer.get("model")
+        return {
+            "judge_model": self.model,
+            "served_model": served if isinstance(served, str) else None,
+            "judgement": text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"),  # files hold no half of a pair
+        }
 
     def _error(self, reason: str, mend: str) -> UserError:
         return UserError(

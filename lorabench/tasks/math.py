@@ -1,8 +1,10 @@
 """Mathematics in words: trained on MetaMathQA (or GSM8K's own solutions), tested on GSM8K and MATH.
 
-Prompt, target and scoring follow PiSSA's evaluation, which paper 1 (arXiv 2602.04998) uses.
+Prompt, target and scoring follow PiSSA's evaluation, which paper 1 (arXiv 2602.04998) uses, but that numbers are read whole
+(``final_number``).
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +17,12 @@ from lorabench.tasks.alpaca import PROMPT, InstructionTask
 from lorabench.tasks.base import Example, Score
 from lorabench.tasks.latex import MARKER, boxed_answer, equivalence, final_answer
 from lorabench.tasks.second_opinion import opinions_on
+from lorabench.tasks.sourced import shown
 from lorabench.tasks.sources.base import Row
 
 UNSIGNED = r"(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
 NUMBER = re.compile(f"-?{UNSIGNED}(?:/{UNSIGNED})?")
+PLAIN = re.compile(rf"[$€£]?{NUMBER.pattern}%?\.?")
 STEPS = " Let's think step by step."
 FORMS = {"gsm8k": "question and answer (GSM8K)", "math": "problem and solution or answer (MATH)"}
 
@@ -26,18 +30,26 @@ FORMS = {"gsm8k": "question and answer (GSM8K)", "math": "problem and solution o
 def gsm8k_solution(answer: str) -> tuple[str, str]:
     """Rewrite a GSM8K answer into MetaMathQA's form.
 
+    The gold answer follows ``#### `` on the last line, or ``####`` anywhere, or is all there is, where that is a plain number.
+
     Returns:
-        The solution without calculator marks, ending in ``The answer is: X``, and the gold ``X`` without commas.
+        The solution without calculator marks, ending in ``The answer is: X``, and the gold ``X`` without commas; empty without.
     """
-    steps, _, gold = answer.partition("\n#### ")
+    steps, mark, gold = answer.partition("\n#### ")
+    if not mark:
+        steps, mark, gold = answer.rpartition("####")
+        steps = steps.rstrip()
+    if not mark and not PLAIN.fullmatch(gold.strip()):
+        steps, gold = answer, ""
     gold = gold.strip().replace(",", "")
-    return f"{re.sub(r'<<.*?>>', '', steps)}\n{MARKER}{gold}", gold
+    return re.sub(r"<<.*?>>", "", steps) + "\n" * bool(steps) + MARKER + gold, gold
 
 
 def final_number(text: str) -> int | None:
     """The first number after the last ``The answer is: ``, commas removed, a fraction evaluated, rounded; else None.
 
-    A division by zero is no number here; PiSSA's code takes the numerator.
+    A division by zero is no number here; PiSSA's code takes the numerator. Its pattern has one comma or point at most: it reads
+    1,450,000 as 1450, 12,345.50 as 12345 and 1,000/3 as 1000.
     """
     _, marker, tail = text.rpartition(MARKER)
     number = NUMBER.search(tail) if marker else None
@@ -51,6 +63,14 @@ def final_number(text: str) -> int | None:
         return None
 
 
+def _with_text(row: Row, column: str) -> Row:
+    """The row with a number of JSON in the column written as text: ``51`` says what ``"51"`` does."""
+    value = row.get(column)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return row
+    return row.part({**row, column: format(Decimal(str(value)), "f")})
+
+
 @dataclass(kw_only=True)
 class Math(InstructionTask):
     """Problems whose answer is LaTeX (set ``math``) or a number (``gsm8k``, and any other set).
@@ -58,58 +78,81 @@ class Math(InstructionTask):
     Training rows in MetaMathQA's or GSM8K's columns; test rows in GSM8K's or MATH's, or in those of PiSSA's combined file
     (``instruction`` with the whole prompt, ``output`` with the gold answer, ``type`` with the set's name). The validation split
     has the kinds of problem that the test sets in use have, each scored as there.
+
+    A gold answer may be a number of JSON. A row without one is an error in a test set, and in GSM8K's columns, where training
+    would end in an empty answer. A row in MetaMathQA's whose response names none is trained on, as in the papers, and never
+    scored.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def _train_example(self, row: Row, name: str) -> Example:
         if {"query", "response"} <= row.keys():
-            self.require(row, name, "query", "response", optional=("original_question",))
-            kind = "math" if str(row.get("type", "")).startswith("MATH") else "gsm8k"
+            self.require(row, name, "query", "response", optional=("original_question", "type"))
+            kind = "math" if (row.get("type") or "").startswith("MATH") else "gsm8k"
             answer = final_answer(row["response"]) or ""
             if kind == "gsm8k" and not NUMBER.fullmatch(answer):
                 answer = ""
             group = row.get("original_question") or row["query"]
             return Example(name, row["query"], row["response"], answer, set=kind, group=group)
-        self.require(row, name, "question", "answer", forms=f"query and response (MetaMathQA) or {FORMS['gsm8k']}")
-        target, gold = gsm8k_solution(row["answer"])
-        return Example(name, row["question"], target, gold, set="gsm8k", group=row["question"])
+        return self._gsm8k_example(row, name, "gsm8k", f"query and response (MetaMathQA) or {FORMS['gsm8k']}")
 
-    def _test_example(self, row: Row, kind: str, name: str) -> Example:
+    def _test_example(self, row: Row, name: str) -> Example:
+        kind = name.partition("/")[0]
         if {"instruction", "output"} <= row.keys():
+            row = _with_text(row, "output")
             self.require(row, name, "instruction", "output")
             head, tail = PROMPT.split("{instruction}")
             question = row["instruction"].removeprefix(head).removesuffix(tail + STEPS)
             if question == row["instruction"]:
-                raise UserError(
-                    f"task={self.name}: row {name} has an instruction that is not the prompt of PiSSA's test file; mend it"
-                )
-            return Example(name, question, answer=row["output"], set=kind)
+                raise self.mistake(row, name, "has an instruction that is not the prompt of PiSSA's test file; mend it")
+            gold = row["output"] if kind == "math" else self._number(row, name, "output", row["output"])
+            return Example(name, question, answer=gold, set=kind)
         if kind != "math":
-            self.require(row, name, "question", "answer", forms=FORMS["gsm8k"])
-            return Example(name, row["question"], *gsm8k_solution(row["answer"]), set=kind)
-        self.require(row, name, "problem", "answer" if "answer" in row else "solution", forms=FORMS["math"])
-        answer = row["answer"] if "answer" in row else boxed_answer(row["solution"])
+            return self._gsm8k_example(row, name, kind, FORMS["gsm8k"])
+        row = _with_text(row, "answer")
+        column = "answer" if "answer" in row else "solution"
+        self.require(row, name, "problem", column, forms=FORMS["math"])
+        answer = row["answer"] if column == "answer" else (boxed_answer(row["solution"]) or "").strip()
         if not answer:
-            raise UserError(f"task={self.name}: row {name} has no \\boxed answer in its solution; mend the file")
+            raise self.mistake(row, name, "has no \\boxed answer in its solution; mend the row")
         return Example(name, row["problem"], answer=answer, set=kind)
+
+    def _gsm8k_example(self, row: Row, name: str, kind: str, forms: str) -> Example:
+        row = _with_text(row, "answer")
+        self.require(row, name, "question", "answer", forms=forms)
+        target, gold = gsm8k_solution(row["answer"])
+        return Example(name, row["question"], target, self._number(row, name, "answer", gold), set=kind, group=row["question"])
+
+    def _number(self, row: Row, name: str, column: str, gold: str) -> str:
+        """The gold answer, which must hold a number: any completion would be wrong else."""
+        if final_number(MARKER + gold) is None:
+            raise self.mistake(
+                row, name, f"has no gold answer in {column}={shown(row[column])}; wanted a number, or one after ####"
+            )
+        return gold
 
     def own_rows(self, name: str, rows: list[Row]) -> list[Row]:
         """Of PiSSA's combined test file, the rows of this set."""
-        combined = name != "train" and bool(rows) and {"instruction", "output", "type"} <= rows[0].keys()
-        return [row for row in rows if row.get("type") == name] if combined else rows
+        if name == "train" or not {"instruction", "output", "type"} <= rows[0].keys():
+            return rows
+        for i, row in enumerate(rows):
+            self.require(row, f"{name}/{i}", "type")
+        own = [row for row in rows if row["type"] == name]
+        if not own:
+            types = ", ".join(sorted({row["type"] for row in rows}))
+            raise UserError(f"task={self.name}: {rows[0].source} has no row of type {name}; it has {types}")
+        return own
 
     def source_examples(self) -> list[Example]:
         """The training rows."""
-        return [self._train_example(row, f"train/{i}") for i, row in enumerate(self.rows("train"))]
+        return self.examples("train", self._train_example)
 
     def all_test_examples(self) -> list[Example]:
         """The problems of the test sets in use."""
         if "math" in self.used_sets:
             equivalence()  # before anything is trained, not after
-        return [
-            self._test_example(row, kind, f"{kind}/{i}") for kind in self.used_sets for i, row in enumerate(self.rows(kind))
-        ]
+        return [example for name in self.used_sets for example in self.examples(name, self._test_example)]
 
     def validates(self, source: Sequence[Example]) -> set[int]:
         """Examples whose answer follows the marker (for ``gsm8k``, a number), of the test sets in use where there are such."""

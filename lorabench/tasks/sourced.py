@@ -1,18 +1,33 @@
 """Tasks whose rows are read: from the hub, from GitHub, or from local files."""
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 from lorabench.errors import UserError
 from lorabench.schema import KNOB, decides_by
-from lorabench.tasks.base import Task
+from lorabench.tasks.base import Example, Task
 from lorabench.tasks.sources.base import Row, Source
 from lorabench.tasks.sources.github import GitHubSource
 from lorabench.tasks.sources.hub import HubSource
 from lorabench.tasks.sources.local import LocalSource
 from lorabench.tasks.sources.node import arguments, check_node, decisive_keys, mapping
 from lorabench.terminal.bars import note
+
+SURROGATE = re.compile("[\ud800-\udfff]")
+"""JSON may hold half of a pair, which no text file can."""
+
+
+class Blank(UserError):
+    """A row has no text where it needs one."""
+
+
+def shown(value: Any) -> str:
+    """A value as JSON has it, cut to a line's worth."""
+    return json.dumps(value, ensure_ascii=False, default=str)[:80]
 
 
 @dataclass(kw_only=True)
@@ -90,10 +105,29 @@ class SourcedTask(Task):
         """The rows of a file that belong to ``name``; a task overrides it where one file holds several sets."""
         return rows
 
+    def examples(self, name: str, make: Callable[[Row, str], Example | None]) -> list[Example]:
+        """What ``make`` gives of each row and its id, ``train/0``; it leaves a row out by None.
+
+        Of ``train``, rows whose prompt or response is blank teach nothing and are left out, too, with a line that says so.
+        """
+        rows, examples, blank = self.rows(name), [], []
+        for i, row in enumerate(rows):
+            try:
+                examples.append(make(row, f"{name}/{i}"))
+            except Blank as error:
+                if name != "train":
+                    raise
+                blank.append(str(error))
+        if len(blank) == len(rows):
+            raise UserError(blank[0])
+        if blank:
+            note(f"{blank[0]}; {len(blank)} of the {len(rows)} training rows are left out for a blank text")
+        return [example for example in examples if example is not None]
+
     def require(
         self,
         row: Row,
-        place: str,
+        name: str,
         *columns: str,
         texts: Sequence[str] | None = None,
         optional: Sequence[str] = (),
@@ -103,25 +137,48 @@ class SourcedTask(Task):
 
         Args:
             row: of a source.
-            place: its name in an error, such as ``train/0``.
+            name: in an error, beside its place, such as ``train/0``.
             columns: that it must have.
             texts: those of them that hold texts; all unless given.
-            optional: columns with texts that may be absent or null.
+            optional: columns with texts that may be absent, null or blank.
             forms: all forms that the task can read, for the error; the columns unless given.
 
         Raises:
             UserError: a column is missing, or holds something else.
+            Blank: a text that it must have is blank.
         """
         if not set(columns) <= row.keys():
             present = ", ".join(sorted(map(str, row))) or "none"
-            raise UserError(f"task={self.name}: row {place} has the columns {present}; wanted {forms or ', '.join(columns)}")
+            raise self.mistake(row, name, f"has the columns {present}; wanted {forms or ', '.join(columns)}")
         texts = columns if texts is None else texts
-        for column in (*texts, *(name for name in optional if row.get(name) is not None)):
-            if not isinstance(row[column], str):
-                raise UserError(f"task={self.name}: row {place} has {column}={str(row[column])[:80]!r}; wanted a text")
+        for column in (*texts, *(column for column in optional if row.get(column) is not None)):
+            value = row[column]
+            if not isinstance(value, str):
+                raise self.mistake(row, name, f"has {column}={shown(value)}; wanted a text")
+            if half := SURROGATE.search(value):
+                what = f"a half of a surrogate pair (\\u{ord(half.group()):04x}) at character {half.start()}"
+                raise self.mistake(row, name, f"has {what} of {column}, which is no character; mend the row")
+            if column in texts and not value.strip():
+                raise Blank(str(self.mistake(row, name, f"has the blank text {column}={shown(value)}")))
+
+    def mistake(self, row: Row, name: str, what: str) -> UserError:
+        """The error that says what is wrong with a row, by its id, and by its place in the source."""
+        return UserError(f"task={self.name}: row {name} ({row.place}) {what}")
+
+    @cached_property
+    def contamination(self) -> str | None:
+        """As of every task."""
+        source = self._source("train").fingerprint(self._key("train"))
+        for name in self.used_sets:
+            if self._source(name).fingerprint(self._key(name)) == source:
+                raise UserError(
+                    f"{self._place('train')} and {self._place(name)} are the same data ({source}): the model would be tested "
+                    "on what it was trained on; give other training data"
+                )
+        return super().contamination
 
     def train_size(self) -> int | None:
-        """The published rows less the validation split; about, since a group of examples stays together."""
+        """The published rows less the validation split; at most, since all examples of a validation problem are left out."""
         node = self._node("train")
         rows = None if self.path or node.get("path") else node.get("rows")
         return rows - self.validation_samples if rows else None

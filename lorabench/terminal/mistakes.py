@@ -1,25 +1,37 @@
 """Hydra's and OmegaConf's errors about a command line, in one line with the nearest valid name."""
 
 import difflib
+import errno
 import re
+import shlex
 import sys
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
+import hydra
+from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from lorabench.annotations import requirement_at
 from lorabench.errors import UserError, nearest
+from lorabench.schema import Config
+from lorabench.terminal.quoting import quote, to_type
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No room: on the disk, within the user's share of it, or for so large a file."""
 
 
-def explain(error: BaseException, conf: Path, config: str = "config") -> str | None:
+def explain(error: BaseException, conf: Path, config: str = "config", schema: type = Config) -> str | None:
     """One line for an error that the user can mend, None for any other (a bug, whose traceback is wanted).
 
     Args:
         error: what was raised.
         conf: the folder of configs.
         config: the primary config of the command, whose keys are the valid ones.
+        schema: the dataclass of that config.
     """
     if isinstance(error, UserError):
         return str(error)
@@ -30,6 +42,8 @@ def explain(error: BaseException, conf: Path, config: str = "config") -> str | N
         return f"{group}={name} does not exist; {nearest(name, error.options or [])}"
     if isinstance(error, YAMLError):
         return " ".join(str(error).split())
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error.override, [line.strip() for line in str(error).splitlines() if line.strip()])
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
         node = str(error).rpartition("full_key: ")[2]
         reason = " ".join(str(error.__cause__).split())
@@ -38,33 +52,83 @@ def explain(error: BaseException, conf: Path, config: str = "config") -> str | N
             return f"unknown key '{argument}'; {_nearest_key(argument, _keys(conf, config))}"
         return f"{node}: {reason}"
     if isinstance(error, HydraException | OmegaConfBaseException):
-        lines = [
-            line.strip() for e in (error, error.__cause__) if e is not None for line in str(e).splitlines() if line.strip()
-        ]
-        if lines and lines[0].startswith("Ambiguous value for argument"):
-            return f"{lines[0].split(chr(39))[1]} has several values: add -m to run each of them"
-        if "Could not override 'experiment'" in lines[0]:
-            return "an experiment is added, not overridden: write +experiment=NAME, and -m to run its grid"
-        full_key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
-        text = " ".join(lines)
-        key = re.search(r"Could not (?:override|append to config|find)[^']*'([^'@]+)", text)
-        missing = re.search(r"is not in struct|not in '\w*Config'", text)
-        unknown = key.group(1) if key else full_key if missing else None
-        if unknown and unknown not in (keys := _keys(conf, config)):
-            return f"unknown key '{unknown}'; {_nearest_key(unknown, keys)}"
-        if unknown and "." in unknown and "Could not override" in text:  # of another choice of its group
-            return f"the chosen {unknown.partition('.')[0]} has no {unknown}: give it in its yaml, or write +{unknown}=VALUE"
-        reason = next((line for line in lines if line.startswith("Value ")), lines[0] if lines else type(error).__name__)
-        return f"{full_key}: {reason}" if full_key else reason
-    if isinstance(error, ValueError) and str(error).startswith("Only one of --run"):
-        return (
-            "--cfg, --info and -m each stand alone: --cfg job without -m shows one cell, --cfg hydra -p hydra.sweeper the axes"
-        )
+        return _of_a_config(error, conf, config, schema)
+    if isinstance(error, ValueError | TypeError):
+        return _of_a_word(error, conf)
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"cannot write ({error.strerror}); make room, and the same command goes on"
     if isinstance(error, OSError) and error.filename:
         # Hydra makes the output folder before any of our checks can run.
         given = next((a.partition("=")[2] for a in sys.argv[1:] if a.startswith("output_dir=")), "runs")
         if Path(error.filename).absolute().is_relative_to(Path(given).absolute()):
             return f"output_dir={given} cannot be written ({error.strerror}); give another folder"
+    return None
+
+
+def _unreadable(word: str, lines: Sequence[str]) -> str:
+    """Of a word that Hydra's grammar does not allow, with the word to type."""
+    if "=" not in word and not word.startswith("~"):
+        return f"'{word}' is not key=value; see --help"
+    if proposed := to_type(word, several=bool({"-m", "--multirun"} & set(sys.argv))):
+        return f"cannot read {word}{': quotes are missing; as a text,' if chr(34) in proposed else ';'} write {proposed}"
+    return f"cannot read {word} ({lines[0]})"
+
+
+def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str:
+    """Of a key that is not there, or a value that the schema does not allow."""
+    lines = [line.strip() for e in (error, error.__cause__) if e is not None for line in str(e).splitlines() if line.strip()]
+    lines = lines or [type(error).__name__]
+    if lines[0].startswith("Ambiguous value for argument"):
+        word = lines[0].partition("'")[2].rpartition("'")[0]
+        name, _, given = word.partition("=")
+        a_text = not (conf / name).is_dir() and (requirement_at(name, schema) or "a text").startswith("a text")
+        one = f", or write {shlex.quote(f'{name}={quote(given)}')} for one text" if a_text else ""
+        return f"{word} has several values: add -m to run each of them{one}"
+    if "Could not override 'experiment'" in lines[0]:
+        return "an experiment is added, not overridden: write +experiment=NAME, and -m to run its grid"
+    full_key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
+    text = " ".join(lines)
+    key = re.search(r"Could not (?:override|append to config|find)[^']*'([^'@]+)", text)
+    missing = re.search(r"is not in struct|not in '\w*Config'", text)
+    unknown = key.group(1) if key else full_key if missing else None
+    if unknown and unknown not in (keys := _keys(conf, config)):
+        if config == "config" and unknown.startswith("hessian."):
+            return f"{unknown} is probe.{unknown.partition('.')[2]} now, with probe=hessian"
+        return f"unknown key '{unknown}'; {_nearest_key(unknown, keys)}"
+    if unknown and "." in unknown and "Could not override" in text:  # of another choice of its group
+        return f"the chosen {unknown.partition('.')[0]} has no {unknown}: give it in its yaml, or write +{unknown}=VALUE"
+    if full_key and "does not support deletion" in text:
+        return f"{full_key} must have a value; leave ~{full_key} out"
+    reason = next((line for line in lines if line.startswith("Value ")), lines[0])
+    place = full_key.partition("[")[0]  # the override gives a list as a whole
+    if place and (wanted := requirement_at(place, schema)):
+        value = re.match(r"Error merging override [^=]*=(.*)", lines[0]) or re.match(r"Value '(.*?)' (?:of type|is)", reason)
+        if value:
+            return f"{place}={value.group(1)} must be {wanted}"
+    if "does not have a `_target_` field" in reason:
+        return "hydra.sweeper and hydra.launcher are chosen by hydra/sweeper=NAME and hydra/launcher=NAME"
+    return f"{full_key}: {reason}" if full_key else reason
+
+
+def _of_a_word(error: Exception, conf: Path) -> str | None:
+    """Of what Hydra does not check itself."""
+    reason, raised = str(error), traceback.extract_tb(error.__traceback__)
+    if reason.startswith("Only one of --run"):
+        return (
+            "--cfg, --info and -m each stand alone: --cfg job without -m shows one cell, --cfg hydra -p hydra.sweeper the axes"
+        )
+    if raised and Path(raised[-1].filename).is_relative_to(Path(hydra.__file__).parent):
+        for word in sys.argv[1:]:
+            key, equal, value = word.partition("=")
+            if equal and not key.strip("+~"):
+                return f"'{word}' is not key=value; see --help"
+            if equal and (conf / key.strip("+~")).is_dir():
+                names = [file.stem for file in (conf / key.strip("+~")).glob("*.yaml")]
+                if value not in names:
+                    return f"{word} does not exist; {nearest(value, names)}"
+    if reason.startswith("Exceeds the limit"):
+        word = max(sys.argv[1:], key=len, default="")
+        return f"{word[:40]}… has a number of too many digits"
     return None
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
+from lorabench.contributed import reason
 from lorabench.terminal.bars import note
 from lorabench.trackers.base import TrackedCell, Tracker
 from lorabench.training.loop import OnStep, Training
@@ -78,7 +79,7 @@ class Following:
             try:
                 call()
             except Exception as error:
-                self._note(": ".join([type(error).__name__, *str(error).splitlines()[:1]]))
+                self._note(reason(error))
                 return
 
     def _note(self, reason: str) -> None:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from lorabench.models.base import check_ids
+from lorabench.models.text import example_ids
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -23,13 +26,19 @@ class Encoded:
 class Corpus:
     """Training texts, tokenised when first asked for.
 
-    Prompt and target are tokenised together, and the first ``len(tokens of the prompt alone)`` positions are masked, as in
-    PiSSA's preprocessing, which paper 1 uses. Sequences are cut at ``max_length`` tokens; an example whose prompt fills
-    them all has no target left and adds nothing to the loss.
+    Prompt and target have the ids of ``models.text.example_ids``, and the prompt's positions are masked, as in PiSSA's
+    preprocessing, which paper 1 uses. Sequences are cut at ``max_length`` tokens; an example whose prompt fills them all has no
+    target left and adds nothing to the loss. A text with a token beyond ``vocabulary``, where that is given, is a UserError.
     """
 
-    def __init__(self, texts: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, max_length: int):
-        self.texts, self.tokenizer, self.max_length = texts, tokenizer, max_length
+    def __init__(
+        self,
+        texts: Sequence[tuple[str, str]],
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        vocabulary: int | None = None,
+    ):
+        self.texts, self.tokenizer, self.max_length, self.vocabulary = texts, tokenizer, max_length, vocabulary
         self._encoded: dict[int, Encoded] = {}
 
     def __len__(self) -> int:
@@ -39,12 +48,12 @@ class Corpus:
         """Return the examples at ``indices``, in that order."""
         missing = [i for i in dict.fromkeys(indices) if i not in self._encoded]
         if missing:
-            prompts = self.tokenizer([self.texts[i][0] for i in missing])["input_ids"]
-            wholes = self.tokenizer([self.texts[i][0] + self.texts[i][1] for i in missing])["input_ids"]
-            eos = self.tokenizer.eos_token_id
-            for i, prompt, whole in zip(missing, prompts, wholes, strict=True):
-                ids = (*whole, eos)[: self.max_length]
-                self._encoded[i] = Encoded(ids, min(len(prompt), len(ids)))
+            examples = example_ids(self.tokenizer, [self.texts[i] for i in missing])
+            for i, (whole, prompt_length) in zip(missing, examples, strict=True):
+                if self.vocabulary is not None:
+                    check_ids(whole, self.tokenizer, self.vocabulary)
+                ids = tuple(whole[: self.max_length])
+                self._encoded[i] = Encoded(ids, min(prompt_length, len(ids)))
         return [self._encoded[i] for i in indices]
 
 

@@ -12,6 +12,7 @@ from lorabench.errors import UserError
 from lorabench.schema import TrainerConfig
 from lorabench.training.checkpoint import Checkpoint
 from lorabench.training.data import Corpus
+from lorabench.training.dropout import Masks, random_states, training_mode
 from lorabench.training.loss import backward, padding
 from lorabench.training.schedule import group_names, lr_factor, rates, set_rates
 
@@ -93,19 +94,20 @@ def train(
         batches: global batches.
         lr: the cell's learning rate, from which the variant makes its groups' peaks.
         settings: of the trainer.
-        dropout_seed: of all that is drawn in forward passes.
+        dropout_seed: of the masks of dropout, and of what a variant draws around a step without a generator of its own.
         base: the base's weights that the variant may change, which a checkpoint keeps where it does.
         checkpoint: where an interrupted run goes on from.
         on_step: see ``OnStep``.
 
     Raises:
-        UserError: the optimizer moves other parameters than those that the variant says it trains.
+        UserError: the optimizer moves other parameters than those that the variant says it trains; or a forward pass draws
+            what depends on the micro-batches.
     """
     trained = variant.train_only(model)
     adamw = {"betas": tuple(settings.betas), "eps": settings.eps, "weight_decay": settings.weight_decay}
-    pad, total = corpus.tokenizer.pad_token_id, len(batches)
-    model.train()
-    with torch.random.fork_rng():
+    pad, total, device = corpus.tokenizer.pad_token_id, len(batches), next(model.parameters()).device
+    masks = Masks(dropout_seed)
+    with training_mode(model, masks), torch.random.fork_rng():
         torch.manual_seed(dropout_seed)
         optimizer = variant.optimizer(model, lr, **adamw)
         _check(variant.name, trained, optimizer)
@@ -120,7 +122,10 @@ def train(
             variant.before_step(model, optimizer, training.steps, total)
             optimizer.zero_grad()
             examples = corpus.encode(batches[training.steps])
-            loss = backward(model, examples, settings, pad)
+            masks.step = training.steps
+            states = random_states(device)
+            loss = backward(model, examples, settings, pad, masks)
+            _check_draws(variant.name, states, random_states(device))
             norm = variant.clip(model, optimizer, settings.max_grad_norm)
             training.tokens += sum(len(example.ids) for example in examples)
             training.target_tokens += sum(example.target_tokens for example in examples)
@@ -142,7 +147,6 @@ def train(
                 checkpoint.write(trained, optimizer, asdict(training), variant.state(model))
         if checkpoint is not None and not training.diverged:
             checkpoint.write(trained, optimizer, asdict(training), variant.state(model))  # a failed evaluation must not cost it
-    model.eval()
     return training
 
 
@@ -154,6 +158,15 @@ def _check(name: str, trained: dict[str, torch.nn.Parameter], optimizer: torch.o
         raise UserError(f"variant={name}: no group of its optimizer has {left_out[0]}, which it says that it trains")
     if len(moved) > len({id(p) for p in trained.values()}):
         raise UserError(f"variant={name}: its optimizer moves parameters that its trained() does not name")
+
+
+def _check_draws(name: str, before: list[torch.Tensor], after: list[torch.Tensor]) -> None:
+    """What torch's global generators give to a forward pass depends on the micro-batches, and so would the result."""
+    if not all(map(torch.equal, before, after)):
+        raise UserError(
+            f"variant={name} draws random numbers in its forward passes, which would depend on trainer.micro_batch_tokens; "
+            "let it draw in before_step, or drop by torch.nn.Dropout layers alone"
+        )
 
 
 def _groups(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:

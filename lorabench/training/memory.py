@@ -1,6 +1,7 @@
-"""Peak memory of a stretch of work."""
+"""Peak memory of a stretch of work, and what there is."""
 
 import contextlib
+import os
 import resource
 import sys
 from pathlib import Path
@@ -27,3 +28,12 @@ def peak(device: torch.device) -> int:
                 return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def machine() -> int:
+    """Bytes of main memory that this process may use: the machine's, or what its control group is given of it."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for file in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
+            limits.append(int(Path(file).read_text()))
+    return min(limits)

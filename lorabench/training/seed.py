@@ -2,8 +2,8 @@
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -24,11 +24,17 @@ def generator(seed: int, stream: str) -> torch.Generator:
 
 @contextlib.contextmanager
 def deterministic() -> Iterator[None]:
-    """Let torch use only algorithms that repeat their bits, and refuse the others; matters on GPUs."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats its bits only with a fixed workspace
-    before = torch.are_deterministic_algorithms_enabled()
+    """Let torch use only algorithms that repeat their bits, and refuse the others; matters on GPUs.
+
+    torch would also fill every new tensor, to make reads of memory that nobody wrote repeat; nothing here reads such, and it
+    costs a kernel for each allocation.
+    """
+    settings: Any = torch.utils.deterministic
+    enabled, filled = torch.are_deterministic_algorithms_enabled(), settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
+    settings.fill_uninitialized_memory = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(enabled)
+        settings.fill_uninitialized_memory = filled

@@ -1,20 +1,23 @@
 """``python -m lorabench.variants``: the table of variants for a model and a rank."""
 
 import argparse
+import copy
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from hydra import compose, initialize_config_dir
+from peft import get_peft_model
 
 from lorabench.cells.cell import Cell
 from lorabench.cells.session import current
 from lorabench.contributed import config_dirs, let_import
 from lorabench.errors import UserError
-from lorabench.models.shapes import linear_shapes
-from lorabench.schema import CONF, register
-from lorabench.terminal.mistakes import explain
+from lorabench.models.shapes import linear_shapes, skeleton
+from lorabench.schema import CONF, ModelConfig, register
+from lorabench.terminal.entry import command, one_line
 from lorabench.variants.base import Variant
 
 
@@ -46,17 +49,31 @@ def first_line(documented: object) -> str:
     return ((documented.__doc__ or "").strip().splitlines() or [""])[0]
 
 
-def row(variant: Variant, shapes: dict[str, tuple[int, int]]) -> Row:
-    """Describe a variant on linear layers of these shapes (m, n)."""
+def row(variant: Variant, spec: ModelConfig) -> Row:
+    """Describe a variant on a model."""
+    shapes = linear_shapes(spec)
     formula = first_line(type(variant))
     change = first_line(sys.modules[type(variant).__module__]).partition(": ")[2].rstrip(".")
     try:
         variant.check(shapes)
     except UserError as error:
         return Row(variant.name, formula, change, refusal=str(error))
-    trained = variant.trainable_parameters(shapes)
-    size = variant.optimizer_bytes(shapes)
+    said = variant.trainable_parameters(shapes)
+    trained = said if _states(variant, "trainable_parameters") <= _states(variant, "trained") else count_trained(variant, spec)
+    size = variant.optimizer_bytes(shapes) * trained // said  # per trained value
     return Row(variant.name, formula, change, trained, trained / Variant.trainable_parameters(variant, shapes), size)
+
+
+def count_trained(variant: Variant, spec: ModelConfig) -> int:
+    """The number of values that the variant's ``trained`` gives, of a model without weights."""
+    with torch.device("meta"):
+        adapted = get_peft_model(copy.deepcopy(skeleton(spec)), variant.peft_config())
+    return sum(p.numel() for p in variant.trained(adapted).values())
+
+
+def _states(variant: Variant, name: str) -> int:
+    """How far the class that states a method is from the variant's own."""
+    return next(place for place, base in enumerate(type(variant).__mro__) if name in vars(base))
 
 
 def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
@@ -71,7 +88,7 @@ def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
         places = f"hydra.searchpath={[f'file://{folder}' for folder in own]}"
         for file in sorted(file for folder in (CONF, *own) for file in (folder / "variant").glob("*.yaml")):
             cell = Cell.of(compose("config", [f"model={model}", f"variant={file.stem}", f"rank={rank}", places]), current())
-            described.append(row(cell.variant, linear_shapes(cell.model)))
+            described.append(row(cell.variant, cell.model))
     if all(entry.refusal for entry in described):
         raise UserError(described[0].refusal)
     return described
@@ -88,23 +105,19 @@ def table(entries: Sequence[Row]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table; a user's mistake ends in one line and exit code 2."""
-    parser = argparse.ArgumentParser(prog="python -m lorabench.variants", description="The variants, for a model and a rank.")
-    parser.add_argument("--model", default="tiny", help="a name in conf/model (default: %(default)s)")
-    parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, the budget of every variant (default: %(default)s)")
-    parser.add_argument("--config-dir", metavar="DIR", help="a folder with variants of your own, too")
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    chosen = parser.parse_args(words)
-    try:
+    """Print the table."""
+    with command():
+        parser = one_line(
+            argparse.ArgumentParser(prog="python -m lorabench.variants", description="Variants of a model at a rank.")
+        )
+        parser.add_argument("--model", default="tiny", help="a name in conf/model (default: %(default)s)")
+        parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, every variant's budget (default: %(default)s)")
+        parser.add_argument("--config-dir", metavar="DIR", help="a folder with variants of your own, too")
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        chosen = parser.parse_args(words)
         let_import(words)
         described = rows(chosen.model, chosen.rank, config_dirs(words))
-    except Exception as error:
-        line = explain(error, CONF)
-        if line is None:
-            raise
-        print(f"lorabench: {line}", file=sys.stderr)
-        sys.exit(2)
-    print(f"{chosen.model}, rank {chosen.rank}; MB are of optimizer state\n\n{table(described)}")
+        print(f"{chosen.model}, rank {chosen.rank}; MB are of optimizer state\n\n{table(described)}")
 
 
 if __name__ == "__main__":

@@ -73,8 +73,6 @@ class Variant(ABC):
             raise UserError(f"variant.alpha={self.alpha} must be positive")
         if not 0 <= self.dropout < 1:
             raise UserError(f"variant.dropout={self.dropout} must lie in [0, 1)")
-        if isinstance(self.target_modules, str):
-            raise UserError(f"variant.target_modules must be a list; write variant.target_modules=[{self.target_modules}]")
         if not self.target_modules:
             raise UserError("variant.target_modules is empty; name the linear layers that get an adapter")
         leaves = {name.rsplit(".", 1)[-1] for name in shapes}

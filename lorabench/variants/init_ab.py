@@ -8,7 +8,7 @@ from lorabench.variants.lora import LoRA, uniform
 
 
 class InitAB(LoRA):
-    """A and B both ~ U(±1/√n), n the input size, W ← W − s·BA (Li et al. 2025, arXiv 2505.23194, as in paper 1's runs).
+    """A and B both ~ U(±1/√n), n the input size, W ← W − s·BA (Li et al. 2025, arXiv 2505.23194, as paper 1's runs start).
 
     B takes its bound from the matrix's input size n too, not from its own fan-in r.
     """

@@ -16,7 +16,8 @@ from lorabench.variants.optimizers.loft import LoFTAdamW
 class LoFT(LoRA):
     """y = (W + BA)x, started as LoRA; ΔA or ΔB by turns is AdamW's step on W, projected (Tastan et al. 2025, arXiv 2505.21289).
 
-    The equations are in ``optimizers.loft``. The scale must be 1: the step is that of the full matrix, whatever alpha.
+    The equations are in ``optimizers.loft``. The scale must be 1: the step is that of the full matrix, whatever alpha. Neither
+    the authors' optimizer nor paper 1's runs of it are this update: docs/papers.md measures by how much.
 
     Attributes:
         eps: added to the root of the second moment, in place of the trainer's.

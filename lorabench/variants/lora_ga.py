@@ -21,9 +21,11 @@ OVERSAMPLING, ITERATIONS = 4, 4
 class LoRAGA(LoRA):
     """∂loss/∂W = UΣVᵀ; A = c·V[:, :r]ᵀ, B = c·U[:, r:2r], c = m^¼/√γ, W ← W − s·BA (Wang et al. 2024, arXiv 2407.05000).
 
-    The samples are the first of the cell's own subset, so another seed has another start; paper 1's code takes one start, from
-    the first rows of the data set, for all seeds. The scale c depends on the output size m alone, and Σ does not enter.
-    s = alpha / rank as for the other variants of paper 1's runs, which this follows in everything else too.
+    The samples are the first of the cell's own subset, so another seed (or data_seed) has another start; paper 1's code takes
+    one start, from the first rows of the data set, for all seeds, as subset=first does. The scale c depends on the output size
+    m alone, and Σ does not enter. s = alpha / rank as for the other variants. G is the gradient of training's own loss, the
+    mean over all target tokens, in float32; paper 1's code averages the means of 16 batches of two in bfloat16, on targets
+    without their line end (docs/papers.md).
 
     Attributes:
         gamma: γ; the larger, the smaller the start.

@@ -26,7 +26,8 @@ class RandLoRA(Variant):
     bases are independent with standard deviation 1, so that PEFT's own order of B's columns is as good as any. N(b + d) values
     are trained: **fewer** for a larger b.
 
-    ``rank`` is the budget: b is the one whose count over the model is nearest that of LoRA with this rank.
+    ``rank`` is the budget: b is the one whose count over the model is nearest that of LoRA with this rank. s does not depend on
+    b; paper 1's script passes PEFT's alpha = 640 at any b, so that its s is 640 / b (docs/papers.md).
 
     >>> fields = {"alpha": 4, "dropout": 0.0, "target_modules": ["q_proj"], "basis_rank": None, "basis_scale": 20.0}
     >>> shapes = {"layers.0.q_proj": (48, 32)}

@@ -7,6 +7,7 @@ end, and what is in the file is not run again, unless the table, the method or i
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from sweeps.bench import catalog
 from sweeps.errors import SweepError
@@ -29,9 +30,28 @@ def seeds(text: str) -> range:
     raise SweepError(f"--seeds {text} is neither a number of seeds nor FIRST-LAST")
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line; the usage is what --help is for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise SweepError."""
+        raise SweepError(f"{message} (see --help)")
+
+
 def main() -> None:
+    """Run the command line: a user's mistake ends in one line and exit code 2."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # what its encoding lacks
+    try:
+        _compare()
+    except SweepError as error:
+        print(f"lorabench: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def _compare() -> None:
     """Run what is missing, and print the tables."""
-    parser = argparse.ArgumentParser(prog="python -m sweeps.bench", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m sweeps.bench", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tables", required=True, help=f"of {', '.join(catalog.tables())}; several with commas")
     parser.add_argument("--methods", default=",".join(catalog.methods()), help="names of conf/hydra/sweeper, a change after a "
                         "colon: language_bo:method.token=false (default: all)")  # fmt: skip
@@ -45,11 +65,7 @@ def main() -> None:
     from sweeps.bench.comparison import compare  # here, so that --help answers at once
 
     names, labels = options.tables.split(","), options.methods.split(",")
-    try:
-        print(compare(names, labels, seeds(options.seeds), options.budget, options.focus, options.data, options.output))
-    except SweepError as error:
-        print(f"sweeps.bench: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+    print(compare(names, labels, seeds(options.seeds), options.budget, options.focus, options.data, options.output))
 
 
 if __name__ == "__main__":

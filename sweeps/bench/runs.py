@@ -21,7 +21,7 @@ class Runs:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.open("a").close()
         self._runs: list[dict[str, Any]] = []
-        for line in file.read_text().splitlines():
+        for line in file.read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
                 self._runs.append(json.loads(line))
 
@@ -33,6 +33,6 @@ class Runs:
         """Add a run, on a line of its own even behind one that was cut short."""
         content = self._file.read_bytes()
         ends = not content or content.endswith(b"\n")
-        with self._file.open("a") as lines:
+        with self._file.open("a", encoding="utf-8") as lines:
             lines.write(("" if ends else "\n") + json.dumps(run) + "\n")
         self._runs.append(run)

@@ -8,6 +8,23 @@ CHUNK = 4096
 """Candidates whose acquisition is computed at once."""
 
 
+def improvement(mean: torch.Tensor, variance: torch.Tensor, incumbent: float) -> torch.Tensor:
+    """Expected improvement over the incumbent f* [m]: σ (u Φ(u) + φ(u)) with u = (μ − f*) / σ (Jones et al. 1998).
+
+    >>> mean, variance = torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+    >>> improvement(mean, variance, incumbent=0.0).round(decimals=3).tolist()
+    [0.399, 1.083]
+
+    Args:
+        mean: μ of the noiseless f [m].
+        variance: σ² [m].
+        incumbent: f*.
+    """
+    deviation = variance.sqrt()
+    u = (mean - incumbent) / deviation
+    return deviation * (u * torch.special.ndtr(u) + torch.exp(-0.5 * u * u) / (2 * torch.pi) ** 0.5)
+
+
 def log_improvement(model: Any, points: torch.Tensor, incumbent: float) -> torch.Tensor:
     """Log expected improvement over the incumbent f* at each of the points, by BoTorch.
 

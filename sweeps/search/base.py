@@ -3,7 +3,7 @@
 import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -46,9 +46,15 @@ class Search(ABC):
         seed: of all that the method draws.
 
     Attributes:
+        version: of the code that decides the questions, stated by each class of this package in its own body and raised
+            whenever the same history would give another question, also by a change in ``sweeps.processes`` or
+            ``sweeps.language``. A journal goes on with the versions it was begun with. A class that states none, or is not of
+            this package, is told by its source file.
         needs: modules of the extra `search` that it imports.
         shares: of a method that averages models, their weights at the last question.
     """
+
+    version: ClassVar[int] = 1
 
     needs: tuple[str, ...] = ()
 

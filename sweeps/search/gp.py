@@ -1,7 +1,7 @@
 """Bayesian optimisation with a Gaussian process on the numbers themselves (BoTorch)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ class GP(Search):
     Length scales have the dimension-scaled log-normal prior of Hvarfner et al. 2024 (arXiv 2402.02229), BoTorch's default;
     log EI as in ``sweeps.processes.improvement``. Scores are warped (``warp``).
     """
+
+    version: ClassVar[int] = 1
 
     needs = ("botorch",)
 

@@ -1,11 +1,13 @@
-"""Language-guided Bayesian optimisation (paper 2, arXiv 2602.11171): candidates in words, read by a frozen language model."""
+"""Language-guided Bayesian optimisation after paper 2 (arXiv 2602.11171): candidates in words, read by a frozen language model.
+
+It is not the paper's method; docs/language_bo.md lists the differences, and ``language_bo_paper`` is that method.
+"""
 
 import dataclasses
 import sys
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from sweeps.language import features
 from sweeps.language.encoder import Encoder, Tail
 from sweeps.language.prompts import Prompts, Text
 from sweeps.language.sentences import NO_TOKEN, Sentences
+from sweeps.language.sources import Source
 from sweeps.processes import deep
 from sweeps.search.base import Observation, Search, filled_scores, untried, warp
 from sweeps.space import Space
@@ -29,17 +32,6 @@ DIRECTIONS = 8
 REACH, LIMIT = 0.1, 0.3
 """Prior deviation of the token in the first direction: features move by 0.1 (root mean square) or the token by 0.3 of its norm,
 whichever is less, so that the slopes at the start still tell where features go. Not tuned."""
-
-
-class Source(Protocol):
-    """Where the encoder comes from."""
-
-    @property
-    def causal(self) -> bool:
-        """Whether it is a decoder, or else a model of sentences (``sweeps.language.sentences``); nothing is loaded."""
-
-    def __call__(self) -> tuple[Any, Any, str, int, Path]:
-        """The model, its tokenizer, the weights' fingerprint, the most tokens it reads, and a folder for embeddings."""
 
 
 class LanguageBO(Search):
@@ -78,6 +70,8 @@ class LanguageBO(Search):
     Raises:
         SweepError: no such text, or a token without a projection or a language model.
     """
+
+    version: ClassVar[int] = 1
 
     needs = ("botorch",)
 

@@ -6,6 +6,7 @@ a derived key such as alpha told by its factor, and no relations.
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from sweeps.search.base import Observation, Search, filled_scores, untried, warp
 
 class LatentGP(Search):
     """A process on learned features of the numbers; the candidate of largest log EI."""
+
+    version: ClassVar[int] = 1
 
     needs = ("botorch",)
 

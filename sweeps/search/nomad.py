@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sweeps.errors import SweepError
 from sweeps.search.base import Observation, Search, filled_scores, untried
@@ -33,6 +34,8 @@ class Nomad(Search):
         seed: of NOMAD.
         initial: so many evaluations of the history are first points.
     """
+
+    version: ClassVar[int] = 1
 
     needs = ("PyNomad",)
 

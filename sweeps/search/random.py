@@ -1,6 +1,7 @@
 """Random search without replacement (Bergstra & Bengio 2012, JMLR 13)."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from sweeps.search.base import Observation, Search, untried
 
 class Random(Search):
     """One of the untried candidates, all alike."""
+
+    version: ClassVar[int] = 1
 
     def ask(self, history: Sequence[Observation]) -> int:
         """See ``Search.ask``."""

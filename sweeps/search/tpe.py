@@ -1,6 +1,7 @@
 """Tree-structured Parzen estimator (Bergstra et al. 2011) of Optuna, by ask and tell."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from sweeps.search.base import Observation, Search, filled_scores, untried
 from sweeps.space import Space
@@ -20,6 +21,8 @@ class TPE(Search):
         seed: of the sampler.
         initial: evaluations before the model is asked (``n_startup_trials``).
     """
+
+    version: ClassVar[int] = 1
 
     needs = ("optuna",)
 

@@ -28,8 +28,9 @@ class CellSweeper(Sweeper):
     with ``promote``. The settings are checked by ``sweep``, not here: Hydra would bury the line of an error in one of its own.
 
     Args:
-        params: swept values by key, in Hydra's sweep syntax.
-        preflight: gets all composed configs before anything is launched and returns whether to go on.
+        params: swept values by key, in Hydra's sweep syntax or as a list, whose items stay whole.
+        preflight: gets all composed configs before anything is launched, and as ``elsewhere`` whether the launcher runs jobs in
+            processes of their own; returns whether to go on.
         first_pass: overrides of a round's first launch, see ``Rounds``.
         derived: keys that follow from others, each a product: ``variant.alpha: rank * alpha_mult``.
         promote: so many of the best configurations are launched again with ``full`` at the end.
@@ -105,7 +106,7 @@ class CellSweeper(Sweeper):
 
     def axes(self, arguments: Sequence[str]) -> dict[str, list[str]]:
         """The values of every key that ``params`` or the command line sets, as they stand in an override."""
-        params = [f"{key}={_text(value)}" for key, value in self.params.items()]
+        params = [f"{key}={self.composition.values(value)}" for key, value in self.params.items()]
         return self.composition.axes([*params, *arguments], self.KIND)
 
     def hidden(self, axes: Iterable[str]) -> list[str]:
@@ -135,8 +136,3 @@ class CellSweeper(Sweeper):
             self.promotion.report(self.composition.configs(full), [promoted.proxy for promoted in chosen])
         keep([replace(promoted, score=score(job)[0]) for promoted, job in zip(chosen, jobs, strict=True)])
         raise_failures(full, jobs)
-
-
-def _text(value: Any) -> str:
-    several = isinstance(value, Sequence) and not isinstance(value, str)  # OmegaConf's lists are no list
-    return ",".join(str(v) for v in value) if several else str(value)

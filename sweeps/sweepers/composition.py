@@ -1,12 +1,13 @@
 """From overrides to values and configs, by Hydra's own parser and loader."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override, OverrideType, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -29,6 +30,28 @@ class Composition:
         """Whether the config has a value under a dotted key."""
         return OmegaConf.select(self._job_config, key) is not None
 
+    def values(self, value: Any) -> str:
+        """Swept values as they stand in an override: a text is in Hydra's syntax, a list has one value in each item."""
+        if isinstance(value, Sequence) and not isinstance(value, str):  # OmegaConf's lists are no list
+            return ",".join(map(self._element, value))
+        return value if isinstance(value, str) else self._element(value)
+
+    def _element(self, value: Any) -> str:
+        """One value in Hydra's grammar; a text that it would take apart, or could not read, gets quotes."""
+        if isinstance(value, str):
+            return value if self._is_element(value) else QuotedString(value, Quote.double).with_quotes()
+        if isinstance(value, Mapping):
+            return f"{{{','.join(f'{key}:{self._element(item)}' for key, item in value.items())}}}"
+        if isinstance(value, Sequence):
+            return f"[{','.join(map(self._element, value))}]"
+        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+    def _is_element(self, text: str) -> bool:
+        try:
+            return bool(text) and not self._parser.parse_override(f"key={text}").is_sweep_override()
+        except HydraException:
+            return False
+
     def axes(self, overrides: Sequence[str], kind: str) -> dict[str, list[str]]:
         """The values of every key that is overridden, as they stand in an override; of two overrides, the last wins.
 
@@ -44,6 +67,8 @@ class Composition:
         for override in self._parser.parse_overrides(list(overrides)):
             key = override.get_key_element()
             if not override.is_sweep_override():
+                if not override.get_value_element_as_str():
+                    raise SweepError(f"{key} has no values to choose from")
                 axes[key] = [override.get_value_element_as_str()]
             elif override.is_discrete_sweep():
                 axes[key] = [str(value) for value in override.sweep_string_iterator()]

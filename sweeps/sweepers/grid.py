@@ -29,7 +29,7 @@ class GridSweeper(CellSweeper):
         self.check()
         cells = self.expand(arguments)
         self.check_promotion(cells, len(cells))
-        if not self.preflight(self.composition.configs(cells)):
+        if not self.preflight(self.composition.configs(cells), elsewhere=not self.rounds.one_by_one):
             return None
         jobs = self.rounds.run(cells)
         scores = [score(job)[0] for job in jobs]

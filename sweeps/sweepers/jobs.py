@@ -10,9 +10,14 @@ from sweeps.numbers import is_finite, is_number
 
 
 def reason(job: JobReturn) -> str:
-    """The exception of a failed job in one line: its first two, for submitit's says what happened on the second."""
+    """The exception of a failed job in one line: its first two, for submitit's says what happened on the second.
+
+    Where its ``explains_itself`` is true, its text is the line.
+    """
     # The public property raises a failed job's exception; here it is only to be told.
     error = job._return_value
+    if getattr(error, "explains_itself", False):
+        return str(error)
     return " ".join(f"{type(error).__name__}: {error}".splitlines()[:2])
 
 

@@ -5,6 +5,7 @@ import inspect
 import json
 import statistics
 import sys
+from abc import ABC
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -102,7 +103,8 @@ class SearchSweeper(CellSweeper):
             print(
                 f"hydra.sweeper.parallel={self.parallel}: one after another, unless hydra/launcher is another", file=sys.stderr
             )
-        if not self.preflight(configs, expected=partial(self._expected, fixed, space)):
+        expected = partial(self._expected, fixed, space)
+        if not self.preflight(configs, expected=expected, elsewhere=not self.rounds.one_by_one):
             return None
         method.check()  # may fetch what the method needs, which a plan does not
         with held(self.journal_file):
@@ -177,6 +179,7 @@ class SearchSweeper(CellSweeper):
             "method": self.name,
             "settings": {key: value for key, value in switches.items() if not key.rpartition(".")[2].startswith("_")},
             "fingerprint": method.fingerprint() | _own_code(type(method)),
+            "version": _versions(type(method)),
             "seed": self.seed,
             "initial": self.initial,
             "design": self.design,
@@ -220,12 +223,18 @@ def _title(configs: Sequence[DictConfig]) -> str:
     return " · ".join(", ".join(map(str, values)) for values in names if None not in values)
 
 
+def _versions(method: type[Search]) -> dict[str, int]:
+    """What the classes of this package that a method is made of state; see ``Search.version``."""
+    return {base.__name__: vars(base)["version"] for base in method.__mro__ if _vouches(base)}
+
+
 def _own_code(method: type[Search]) -> dict[str, str]:
-    """The source of a method of a user's own: changed, it is another search. What this package ships is in its version."""
-    files = {
-        Path(inspect.getfile(base))
-        for base in method.__mro__
-        if base.__module__.partition(".")[0] not in ("sweeps", "abc", "builtins")
-    }
+    """A hash of the source of all other classes that a method is made of: changed, it is another search."""
+    files = {Path(inspect.getfile(base)) for base in method.__mro__ if base not in (ABC, object) and not _vouches(base)}
     contents = sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     return {"code": hashlib.sha256(" ".join(contents).encode()).hexdigest()[:16]} if files else {}
+
+
+def _vouches(base: type) -> bool:
+    """Whether a class is of this package and states a version in its own body."""
+    return base.__module__.partition(".")[0] == "sweeps" and isinstance(vars(base).get("version"), int)

@@ -35,7 +35,7 @@ def test_a_warning_is_one_line_apart_from_the_table(runs, write):
     path.write_text("{")
     result = python("-m", "analysis", "table", runs, "--format", "csv")
     assert result.returncode == 0
-    assert result.stderr.startswith(f"analysis: skipped {path}: not valid JSON")
+    assert result.stderr.startswith(f"lorabench: skipped {path}: not valid JSON")
     assert result.stderr.count("\n") == 1
     assert result.stdout.startswith("model,task,rank,")
 
@@ -46,7 +46,7 @@ def test_nothing_to_show_is_one_line_and_exit_code_2(runs, command, missing):
     result = python("-m", "analysis", command, runs / "missing" if missing else runs)
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr.startswith("analysis: ")
+    assert result.stderr.startswith("lorabench: ")
     assert result.stderr.count("\n") == 1
 
 
@@ -62,9 +62,9 @@ def test_nothing_to_show_is_one_line_and_exit_code_2(runs, command, missing):
             ["table", "runs", "--kind", "difference", "--margin", "inf"],
             "analysis table: argument --margin: 'inf' is not a positive, finite number",
         ),
-        (["table", "runs", "--kind", "cost", "--margin", "1"], "analysis: unrecognized arguments: --margin 1"),
+        (["table", "runs", "--kind", "cost", "--margin", "1"], "lorabench: unrecognized arguments: --margin 1"),
         (["report", "runs", "--margin", "0"], "analysis report: argument --margin: '0' is not a positive, finite number"),
-        (["nope"], "analysis: argument COMMAND: invalid choice: 'nope'"),
+        (["nope"], "lorabench: argument COMMAND: invalid choice: 'nope'"),
         (["compare", "runs"], "analysis compare: the following arguments are required: B"),
     ],
 )

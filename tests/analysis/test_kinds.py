@@ -120,7 +120,7 @@ def test_what_is_no_kind_is_one_line(cells, tmp_path, capsys, command, kind, mes
     (tmp_path / "files.py").write_text(FIGURE)
     assert main([command, str(cells), "--kind", kind.format(figure=tmp_path / "files.py")]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and message in err and err.startswith("analysis: ") and err.count("\n") == 1
+    assert out == "" and message in err and err.startswith("lorabench: ") and err.count("\n") == 1
 
 
 def test_a_kind_without_numbers_has_no_csv(cells, tmp_path, capsys):

@@ -14,6 +14,10 @@ TINY = ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint", dty
 MODEL = places_of(f"model.layers.{layer}.self_attn.{matrix}" for layer in range(3) for matrix in ("q_proj", "v_proj"))
 
 
+def named(*matrices):
+    return [place.name for place in MODEL if place.matrix in matrices]
+
+
 def probe(**changed):
     settings = {"matrices": ["q_proj"], "layers": None, "tol": 1e-2, "max_iter": 100, "memory_gb": 1.0, "attention": "math"}
     return Along(name="hessian", every=1, samples=4, **settings | changed)
@@ -68,15 +72,25 @@ def test_what_is_not_there_is_refused_with_the_same_words(refusals, matrices, la
 
 @pytest.mark.parametrize("everything", ["all", None])
 def test_all_is_what_is_adapted(everything):
-    assert choose(MODEL, ["q_proj", "up_proj"], everything, everything) == MODEL[::2]
+    assert choose(MODEL, named("q_proj", "up_proj"), everything, everything) == MODEL[::2]
 
 
 def test_a_name_and_a_number_need_no_list():
-    assert choose(MODEL, ["q_proj", "v_proj"], "v_proj", 2) == [MODEL[5]] == choose(MODEL, ["v_proj"], ["v_proj"], [2])
+    assert (
+        choose(MODEL, named("q_proj", "v_proj"), "v_proj", 2) == [MODEL[5]] == choose(MODEL, named("v_proj"), ["v_proj"], [2])
+    )
 
 
 def test_the_order_is_the_models():
-    assert choose(MODEL, ["q_proj", "v_proj"], ["v_proj", "q_proj"], [2, 0]) == [*MODEL[:2], *MODEL[4:]]
+    assert choose(MODEL, named("q_proj", "v_proj"), ["v_proj", "q_proj"], [2, 0]) == [*MODEL[:2], *MODEL[4:]]
+
+
+def test_layers_without_an_adapter_are_left_out_or_refused_by_number():
+    adapted = [place.name for place in MODEL if place.layer != 1]
+    assert choose(MODEL, adapted, "v_proj", "all") == [MODEL[1], MODEL[5]]
+    for layers in (1, [0, 1]):
+        with pytest.raises(UserError, match=r"probe\.layers: no adapter in layer 1; leave it out"):
+            choose(MODEL, adapted, "v_proj", layers, "probe.")
 
 
 def test_what_lies_in_no_decoder_layer_is_no_block():
@@ -88,7 +102,6 @@ def test_what_lies_in_no_decoder_layer_is_no_block():
     [
         ("max_iter", 0, "max_iter=0 must be a whole number of at least 1"),
         ("tol", 0.0, "tol=0.0 must be greater than 0"),
-        ("tol", float("nan"), "tol=nan must be greater than 0"),
         ("memory_gb", -1.0, "memory_gb=-1.0 must be greater than 0"),
         ("attention", "flash", "attention=flash has no second derivative (fused kernels have none); available: math, eager"),
     ],

@@ -173,7 +173,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, word, line):
 def test_a_process_ends_with_that_line(tmp_path):
     done = command(tmp_path, "nonsense")
     assert done.returncode == 2
-    assert done.stderr == "hessian: 'nonsense' is not key=value; see python -m hessian --help\n"
+    assert done.stderr == "lorabench: 'nonsense' is not key=value; see python -m hessian --help\n"
     assert not done.stdout
 
 

@@ -24,9 +24,9 @@ def lorabench(*args: str) -> subprocess.CompletedProcess[str]:
         (["batchsize=3"], "unknown key 'batchsize'; did you mean 'batch_size'?"),
         (["trainer.warmup=3"], "unknown key 'trainer.warmup'; did you mean 'warmup_ratio'?"),
         (["variant.alfa=3"], "unknown key 'variant.alfa'; did you mean 'alpha'?"),
-        (["lr=abc"], "lr: Value 'abc'"),
+        (["lr=abc"], "lr=abc must be a number"),
         (["batchsize=3,4", "-m"], "unknown key 'batchsize'; did you mean 'batch_size'?"),
-        (["lr=1e-3,abc", "-m"], "lr: Value 'abc'"),
+        (["lr=1e-3,abc", "-m"], "lr=abc must be a number"),
         (["variant=lora,pisa", "-m"], "variant=pisa does not exist; did you mean 'pissa'?"),
         (
             ["lr=1e-3,-1", "-m"],

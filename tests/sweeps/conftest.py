@@ -51,7 +51,7 @@ class Echo(Search):  # its questions follow from every score of the history
 def identity(config):
     return {key: value for key, value in config.items() if key != "plan"}
 
-def preflight(configs, expected=None):
+def preflight(configs, expected=None, elsewhere=False):
     with open("checked.txt", "w") as file:
         file.writelines(f"{c.rank} {c.lr}\\n" for c in configs)
     plan = any(config.plan for config in configs)

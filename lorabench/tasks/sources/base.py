@@ -1,12 +1,33 @@
 """What a source is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from lorabench.errors import UserError
 
-Row = dict[str, Any]
-"""One example as the data set has it: values by column."""
+class Row(dict[str, Any]):
+    """One example as the data set has it: values by column.
+
+    Args:
+        values: by column.
+        source: the file or the data set that it stands in, for errors.
+        number: its place there, ``line 3`` or ``index 2``.
+    """
+
+    __slots__ = ("number", "source")
+
+    def __init__(self, values: Mapping[str, Any], source: str, number: str):
+        super().__init__(values)
+        self.source, self.number = source, number
+
+    @property
+    def place(self) -> str:
+        """Where a reader finds it."""
+        return f"{self.source}, {self.number}"
+
+    def part(self, values: Mapping[str, Any]) -> "Row":
+        """A part of it, or what it stands for, with the same place."""
+        return Row(values, self.source, self.number)
 
 
 class Source(ABC):
@@ -33,14 +54,3 @@ class Source(ABC):
         Raises:
             UserError: they cannot be had, or are not what they should be.
         """
-
-
-def checked_rows(content: Any, place: str) -> list[Row]:
-    """Return the content of a JSON file as rows; ``place`` names the file.
-
-    Raises:
-        UserError: it is something else than a list of objects.
-    """
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
-        raise UserError(f"{place} must hold a list of objects, one for each example")
-    return content

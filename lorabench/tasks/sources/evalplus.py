@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +10,7 @@ from lorabench.errors import UserError
 from lorabench.sandbox.jobs import FIELDS, require_evalplus
 from lorabench.tasks.sources.base import Row, Source
 from lorabench.tasks.sources.local import LocalSource
+from lorabench.tasks.sources.rows import read_rows
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,10 @@ class EvalPlusSource(Source):
                 f"{file} is not EvalPlus's {self.name} {self.version} (another version, the Mini file, or damaged: SHA-256 "
                 f"{sha256[:12]}, expected {self.sha256[:12]}); fetch that version"
             )
-        try:
-            rows = [json.loads(line) for line in content.decode().splitlines() if line.strip()]
-        except ValueError as error:
-            raise UserError(f"{file} is not valid JSON ({error}), though task.test.{self.name}.sha256 is its hash") from error
-        for i, row in enumerate(rows):
+        rows = read_rows(content, str(file))
+        for row in rows:
             if absent := [name for name in ("task_id", *FIELDS) if name not in row]:
-                raise UserError(f"{file}: problem {i} has no {', '.join(absent)}; give EvalPlus's own file")
+                raise UserError(f"{row.place} has no {', '.join(absent)}; give EvalPlus's own file")
         return rows
 
     def _file(self, key: str) -> Path:

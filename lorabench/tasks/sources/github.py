@@ -1,14 +1,14 @@
 """JSON files of a GitHub repository at a commit, for data sets that are on no hub."""
 
 import http.client
-import json
 import urllib.request
 from dataclasses import dataclass
 from typing import ClassVar
 
 from lorabench.errors import UserError
 from lorabench.files import cache_dir, replaced
-from lorabench.tasks.sources.base import Row, Source, checked_rows
+from lorabench.tasks.sources.base import Row, Source
+from lorabench.tasks.sources.rows import read_rows
 
 RAW = "https://raw.githubusercontent.com"
 
@@ -57,10 +57,7 @@ class GitHubSource(Source):
 
     def _parse(self, content: bytes) -> list[Row]:
         place = f"{self.github} {self.data_files}"
-        try:
-            rows = checked_rows(json.loads(content), place)
-        except ValueError as error:
-            raise UserError(f"{place} is not valid JSON ({error}); is the revision right?") from error
+        rows = read_rows(content, place)
         if self.rows not in (None, len(rows)):
             raise UserError(f"{place}: {len(rows)} rows where {self.rows} are expected; is the revision right?")
         return rows

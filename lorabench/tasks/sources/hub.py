@@ -45,8 +45,13 @@ class HubSource(Source):
             logging.set_verbosity_error()  # its retries would bury the one line below
             configs = [self.config] if self.config is None or isinstance(self.config, str) else self.config
             files = {"data_files": self.data_files} if self.data_files else {}
-            parts = [load_dataset(self.hub, name, split=self.split, revision=self.revision, **files) for name in configs]
-            rows = [row for part in parts for row in part]
+            parts = {
+                " ".join(filter(None, (self.hub, name, self.split))): load_dataset(
+                    self.hub, name, split=self.split, revision=self.revision, **files
+                )
+                for name in configs
+            }
+            rows = [Row(row, place, f"index {i}") for place, part in parts.items() for i, row in enumerate(part)]
         except Exception as error:  # the hub client raises many kinds: offline, gated, unknown, connection
             raise UserError(
                 f"cannot get the data set {self.hub} at revision {self.revision[:8]} ({type(error).__name__}); go online once "

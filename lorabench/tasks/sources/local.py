@@ -1,15 +1,13 @@
 """A data set in a file of the user's."""
 
-import gzip
-import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from lorabench.errors import UserError
 from lorabench.files import file_hash
-from lorabench.tasks.sources.base import Row, Source, checked_rows
+from lorabench.tasks.sources.base import Row, Source
+from lorabench.tasks.sources.rows import read_rows
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json")
 
@@ -50,11 +48,6 @@ class LocalSource(Source):
         file = self.file(key)
         try:
             raw = file.read_bytes()
-            text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode()
-            if file.suffix != ".json":
-                # One array, so that an error names the line of the file.
-                text = "[" + ",\n".join(text.rstrip("\n").split("\n")) + "]"
-            content = json.loads(text)
-        except (ValueError, OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{file} is not valid JSON ({error}); mend or replace it") from error
-        return checked_rows(content, str(file))
+        except OSError as error:
+            raise UserError(f"{file} cannot be read ({error.strerror}); mend or replace it") from error
+        return read_rows(raw, str(file))

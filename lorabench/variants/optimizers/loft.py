@@ -22,6 +22,10 @@ For B, the same for Wᵀ = … + AᵀBᵀ, that is with (A, B, G) → (Bᵀ, A�
 Every step advances the moments of both factors and moves one of them: B at odd t, A at even t. Where the column spaces are
 everything (B and A square and regular, ε = 0), BA follows AdamW on W to rounding.
 
+The authors' code carries P over as RᵀPR, takes ∇_B to an A that has already moved, has ε = 1e-8 for B, and a weight decay
+that is not times lr: fitting a matrix at lr 1e-2, BA differs by 9 % after 10 steps and 15 % after 200, and by 3e-6 with the
+first two repaired (docs/papers.md; tests/lorabench/variants/test_loft_official.py).
+
 The state is kept per matrix: m and the old factor, 4·r·(m + n) bytes each, and P, 4·r²·(m + n) bytes, in float32.
 """
 

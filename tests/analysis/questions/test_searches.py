@@ -70,5 +70,5 @@ def test_a_real_search(tmp_path):
     assert (missing.returncode, missing.stdout) == (2, "")
     assert (
         missing.stderr
-        == f"analysis: {tmp_path / 'missing'} is not a directory: pass the output_dir of a search (runs by default)\n"
+        == f"lorabench: {tmp_path / 'missing'} is not a directory: pass the output_dir of a search (runs by default)\n"
     )

@@ -429,4 +429,4 @@ def test_a_mistake_is_one_line_and_exit_code_2(sweep, blocks, tmp_path):
     for words in ([sweep, "--hessian", tmp_path / "empty"], [tmp_path / "empty", "--hessian", blocks]):
         result = analysis(*words)
         assert (result.returncode, result.stdout) == (2, "")
-        assert result.stderr.startswith("analysis: ") and result.stderr.count("\n") == 1
+        assert result.stderr.startswith("lorabench: ") and result.stderr.count("\n") == 1

@@ -106,6 +106,17 @@ def test_scores_are_aligned_by_problem(runs, write):
     assert shared_scores([]) == ([], [])
 
 
+def test_rows_of_one_problem_have_one_label(runs, write):
+    path = write(seed=0)
+    rows = b"".join(line(id=one, score=1.0, **({"group": "g"} if one in "bd" else {})) for one in "abcd")
+    file = (runs / str(path)).with_name("completions.jsonl.gz")
+    file.write_bytes(gzip.compress(rows))
+    _, labels = shared_scores([[str(path)]])
+    assert labels == [["a", "group g", "c", "group g"]]
+    file.write_bytes(gzip.compress(rows + line(id="e", group=3)))
+    assert answers(path) == {}
+
+
 def test_completions_reproduce_each_models_mean_over_its_seeds(answered):
     models = [
         [{"path": answered(name, 2e-3, seed, scores), "test": sum(scores) / 4} for seed, scores in enumerate(of_seeds)]

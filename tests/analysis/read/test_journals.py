@@ -76,6 +76,7 @@ def test_without_a_score_or_a_folder_there_is_none(tmp_path):
         ({"settings": {"token": False, "text": "lora"}}, ["tpe token=true", "tpe token=false"]),
         ({"initial": 9}, ["tpe initial=5", "tpe initial=9"]),
         ({"fingerprint": {"text": "fedcba9876543210"}}, ["tpe text content=012345", "tpe text content=fedcba"]),
+        ({"version": {"TPE": 2, "Search": 1}}, ["tpe TPE version=1", "tpe TPE version=2"]),
         ({"seed": 2}, ["tpe", "tpe"]),
         ({"config of the values": "bbbb"}, ["tpe", "tpe"]),
     ],
@@ -84,6 +85,7 @@ def test_searches_by_other_settings_are_told_apart_and_other_problems_are_not_po
     search = HEADER["search"] | {
         "settings": {"token": True, "text": "lora"},
         "fingerprint": {"text": "0123456789abcdef"},
+        "version": {"TPE": 1, "Search": 1},
         "initial": 5,
         "config of the values": "aaaa",
     }

@@ -122,7 +122,7 @@ def test_out_writes_a_file_without_login_or_server(sweep, packages, tmp_path):
 def test_without_login_or_server_one_line(sweep, packages, tmp_path, environment, message):
     done = analysis("wandb", sweep, HOME=str(tmp_path), NETRC=str(tmp_path / "netrc"), **environment)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"analysis: {message}")
+    assert done.stderr.startswith(f"lorabench: {message}")
     assert done.stderr.count("\n") == 1
 
 
@@ -131,5 +131,5 @@ def test_without_the_packages_one_line(sweep, tmp_path):
     done = analysis("wandb", sweep, "--out", tmp_path / "a.json", PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == (
-        "analysis: `python -m analysis wandb` needs wandb and wandb-workspaces: pip install 'lorabench[wandb]' (no such package)\n"
+        "lorabench: `python -m analysis wandb` needs wandb and wandb-workspaces: pip install 'lorabench[wandb]' (no such package)\n"
     )

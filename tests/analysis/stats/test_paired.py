@@ -193,3 +193,28 @@ def test_a_bootstrap_over_three_seeds_and_their_problems_is_too_narrow():
         bootstrap += low <= 0 <= high
     assert bootstrap / draws < 0.85
     assert covered(3, 200, spread)[0] >= 0.91
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_problems_of_one_label_count_once(seeds):
+    """Two equal rows of each problem: the interval of single ones, where independent rows would give a narrower one."""
+    generator = np.random.default_rng(1)
+    d = simulated(generator, seeds, 40, 0.02, 0.3, 0.2)
+    twice, labels = np.repeat(d, 2, axis=1), [[str(i // 2) for i in range(80)]]
+    once, together, apart = difference([d]), difference([twice], labels=labels), difference([twice])
+    assert (together.problems, together.changed) == (40, 40)
+    assert together.interval() == pytest.approx(once.interval())
+    assert together.stderr == pytest.approx(once.stderr) and apart.stderr < 0.9 * once.stderr
+    assert difference([twice], labels=[[str(i) for i in range(80)]]) == apart
+
+
+def test_labels_of_several_sizes_have_the_cluster_robust_error():
+    generator = np.random.default_rng(2)
+    sizes = [1, 2, 5, 1, 3, 4, 2, 6]
+    labels = [str(g) for g, size in enumerate(sizes) for _ in range(size)]
+    d = generator.random((1, len(labels)))
+    g, n, centred = len(sizes), d.size, d[0] - d.mean()
+    sums = [sum(x for x, label in zip(centred, labels, strict=True) if label == str(k)) for k in range(g)]
+    by_label = difference([d], labels=[labels])
+    assert by_label.value == pytest.approx(d.mean())
+    assert by_label.stderr == pytest.approx(math.sqrt(g / (g - 1) * sum(x**2 for x in sums)) / n)

@@ -156,7 +156,7 @@ def test_the_best_range_reaches_as_far_as_asked(runs, write, capsys, within, lin
 def test_a_best_range_without_meaning_is_one_line(runs, write, capsys, within):
     write()
     assert main(["table", str(runs), "--within", within]) == 2
-    assert capsys.readouterr().err.startswith("analysis: the best range reaches from 0 to less than 100 percent")
+    assert capsys.readouterr().err.startswith("lorabench: the best range reaches from 0 to less than 100 percent")
 
 
 def test_what_choosing_a_peak_is_worth(runs, answered):

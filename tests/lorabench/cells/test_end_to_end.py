@@ -151,10 +151,10 @@ def test_a_failed_cell_is_told_leaves_the_others_and_is_tried_again(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(
         "import lorabench.training.loop as loop, os\n"
         "true = loop.backward\n"
-        "def broken(model, examples, settings, pad):\n"
+        "def broken(model, examples, settings, pad, masks):\n"
         "    if settings.warmup_ratio == 0.5 and not os.path.exists(os.environ['MENDED']):\n"
         "        raise MemoryError('no room')\n"
-        "    return true(model, examples, settings, pad)\n"
+        "    return true(model, examples, settings, pad, masks)\n"
         "loop.backward = broken\n"
     )
     overrides = ["trainer.warmup_ratio=0.5,0.03", "task.test_samples=5", "task.validation_samples=5", "-m"]

@@ -46,8 +46,8 @@ def measured(monkeypatch, tiny, lora, tmp_path, capsys):
                 self.lora = "enable_lora" in arguments
                 events.append("lora batch" if self.lora else "new engine")
 
-            def generate(self, ids, limits, stop, end, adapters=None):
-                return [(tiny.tokenizer(" 1")["input_ids"], "")] * len(ids)
+            def generate(self, ids, limits, stop, ends, adapters=None):
+                return [tiny.tokenizer(" 1")["input_ids"]] * len(ids)
 
             def close(self):
                 time.sleep(PAUSE)

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from lorabench.errors import UserError
 from lorabench.generation.harness import Served
 from lorabench.generation.hf import HFGenerator
 from lorabench.generation.lm_eval import LMEvalGenerator
-from lorabench.schema import ModelConfig
+from lorabench.models.load import load
+from lorabench.schema import PACKAGE, ModelConfig
 from lorabench.tasks.arithmetic import Arithmetic
 
 TINY = ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint", dtype="float32")
@@ -262,3 +264,26 @@ def test_the_yaml_nests_a_generator(cell, folder):
     assert built.generator.engine == HFGenerator(name="hf", batch_tokens=99)
     assert built.generator.engine.key == "evaluator.engine"  # in its error messages
     cell("evaluator=lm_eval", "evaluator@evaluator.engine=hf")
+
+
+def test_a_tokenizer_that_closes_each_text_closes_no_context(tmp_path):
+    """Its end token stood between context and answer, and was taken for a part of the answer."""
+    folder = shutil.copytree(PACKAGE / "tiny" / "checkpoint", tmp_path / "closing")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    end = {"SpecialToken": {"id": "<|end|>", "type_id": 0}}
+    content["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}, end],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, end, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<|end|>": {"id": "<|end|>", "ids": [1], "tokens": ["<|end|>"]}},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    bases = [
+        current().base(TINY, torch.device("cpu")),
+        load(ModelConfig(name="c", path=str(folder)), torch.device("cpu"), torch.float32),
+    ]
+    generator = HFGenerator(name="hf", batch_tokens=2000)
+    generator.load(bases[0])
+    plain, closing = (Served(generator, base)._encode_pair("Q: 1+1\nA:", " 2 and") for base in bases)
+    assert closing == plain
+    assert bases[1].tokenizer("Q:")["input_ids"][-1] == 1

@@ -49,14 +49,14 @@ def test_a_child_that_dies_is_noticed_while_another_process_holds_its_pipe(stand
     (stand_in / "generate").write_text(DIE)
     started = time.monotonic()
     with pytest.raises(EngineDied, match="code -9"):
-        engine().generate([[1]], [4], [], 2)
+        engine().generate([[1]], [4], [], [2])
     assert time.monotonic() - started < 60
 
 
 def test_progress_comes_while_prompts_are_answered(stand_in, engine):
     (stand_in / "generate").write_text("time.sleep(0.4)")
     counts = []
-    engine().generate([[1]] * 8, [4] * 8, [], 2, report=counts.append)
+    engine().generate([[1]] * 8, [4] * 8, [], [2], report=counts.append)
     assert sum(counts) == 8
     assert len(counts) > 1
 
@@ -67,10 +67,10 @@ def test_an_interrupt_ends_the_engine_so_that_no_late_answer_is_taken_for_anothe
 
     child = engine()
     with pytest.raises(KeyboardInterrupt):
-        child.generate([[1]] * 4, [4] * 4, [], 2, report=interrupt)
+        child.generate([[1]] * 4, [4] * 4, [], [2], report=interrupt)
     assert not alive(child.pid)
     with pytest.raises(EngineDied):
-        child.generate([[1]], [4], [], 2)
+        child.generate([[1]], [4], [], [2])
 
 
 def test_a_refused_start_leaves_no_process(stand_in, engine, alive):

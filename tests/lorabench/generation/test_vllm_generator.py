@@ -1,5 +1,6 @@
 """The owner of an engine, with a stand-in for vLLM."""
 
+import copy
 import dataclasses
 import os
 import signal
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import decoders
+from transformers import GenerationConfig
 
 from lorabench.errors import UserError
 from lorabench.generation.canary import CanaryError
@@ -22,8 +25,9 @@ NO_MEMORY = "raise RuntimeError('CUDA out of memory')"
 
 
 @pytest.fixture
-def make(stand_in, tiny):
-    """Generators on the embedded model, closed afterwards; ``gpu`` only says that it lies on one."""
+def make(stand_in, tiny, monkeypatch):
+    """Generators on the embedded model, closed afterwards; ``gpu`` only says that it lies on one, which is free."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**36, 2**36))
     made = []
 
     def make(gpu=False, **changed):
@@ -174,10 +178,26 @@ def test_the_models_own_limit_holds_whatever_the_setting(make, tiny, monkeypatch
     monkeypatch.setattr(tiny.model.config, "max_position_embeddings", 20)
     generator = make(max_model_len=4096)
     seen = []
-    monkeypatch.setattr(Engine, "generate", lambda self, prompts, limits, *_, **__: seen.append(limits) or [([5], "x")] * 2)
+    monkeypatch.setattr(Engine, "generate", lambda self, prompts, limits, *_, **__: seen.append(limits) or [[5]] * 2)
     prompts = ["Q:", "1 2 3 4 5 6 7 8"]
     lengths = [len(ids) for ids in tiny.tokenizer(prompts)["input_ids"]]
     for _ in range(2):
         generator.generate(prompts, 15)
     assert seen == [[min(15, 20 - length) for length in lengths]] * 2
     assert capsys.readouterr().err.count("the model takes 20 tokens: where a prompt leaves fewer than 15") == 1
+
+
+def test_answers_are_decoded_behind_their_prompts_and_end_where_any_end_stands(make, tiny, monkeypatch):
+    """A tokenizer that drops the space with which a text begins, as SentencePiece's do."""
+    tokenizer = copy.deepcopy(tiny.tokenizer)
+    tokenizer.backend_tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Strip(" ", 1, 0)])
+    model = copy.copy(tiny.model)
+    model.generation_config = GenerationConfig(eos_token_id=[1, 9], pad_token_id=0)
+    generator = make()
+    generator.load(dataclasses.replace(tiny, tokenizer=tokenizer, model=model))
+    answer, requests = tokenizer(" 12 = 3. Then")["input_ids"], []
+    assert tokenizer.decode(answer) == "12 = 3. Then"
+    monkeypatch.setattr(Engine, "generate", lambda self, *words, **__: requests.append(words) or [[*answer, 9, 5], answer])
+    assert generator.generate(["Q:", "A:"], 15) == [" 12 = 3. Then"] * 2
+    assert generator.generate(["Q:", "A:"], 15, ["."]) == [" 12 = 3"] * 2
+    assert [words[2:] for words in requests] == [((), [1, 9]), (["."], [1, 9])]

@@ -1,33 +1,15 @@
 """Where weights are looked for, and what identifies them."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from lorabench.errors import UserError
-from lorabench.models.locate import fingerprint, locate
+from lorabench.models.fingerprint import fingerprint
+from lorabench.models.locate import locate
 from lorabench.schema import PACKAGE, ModelConfig
 
 CHECKPOINT = PACKAGE / "tiny" / "checkpoint"
-
-
-def test_fingerprint_follows_weights_config_and_tokenizer(tmp_path):
-    shutil.copytree(CHECKPOINT, tmp_path / "a")
-    spec = ModelConfig(name="a", path=str(tmp_path / "a"))
-    fingerprints = {fingerprint(ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint"))}
-    assert fingerprint(spec) in fingerprints  # content, not place
-    for name in ("model.safetensors", "config.json", "tokenizer.json"):
-        with (tmp_path / "a" / name).open("ab") as file:
-            file.write(b" ")
-        fingerprints.add(fingerprint(spec))
-    assert len(fingerprints) == 4
-
-
-def test_random_weights_are_told_apart_by_their_shape():
-    small, large = (ModelConfig(name="q", weights="random", architecture={"hidden_size": size}) for size in (32, 64))
-    assert fingerprint(small).startswith("random:")
-    assert fingerprint(small) != fingerprint(large)
 
 
 def test_a_folder_comes_before_hub_and_package():

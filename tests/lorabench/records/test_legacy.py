@@ -9,9 +9,13 @@ from lorabench.cells import run
 from lorabench.cells.answers import read_completions, write_completions
 from lorabench.cells.rescore import Rescoring
 from lorabench.files import digest
+from lorabench.generation.hf import HFGenerator
+from lorabench.generation.vllm import VLLMGenerator
+from lorabench.models.fingerprint import fingerprint_of_schema_1
 from lorabench.records import legacy
+from lorabench.records.code import code_of
 from lorabench.records.legacy import legacy_id
-from lorabench.schema import TrainerConfig
+from lorabench.schema import ModelConfig, TrainerConfig
 from lorabench.variants.lora import LoRA
 
 SMALL = ["train_samples=16", "batch_size=8", "task.test_samples=6", "task.validation_samples=4"]
@@ -44,22 +48,33 @@ IDS = [  # as the last commit of schema 1 (249442b) gave them
 ]
 
 
+@pytest.fixture(autouse=True)
+def versions_of_then(monkeypatch):
+    """What has been raised since, as it was: the mechanism is tested, not what became of it."""
+    for cls in (ModelConfig, HFGenerator, VLLMGenerator):
+        monkeypatch.setattr(cls, "version", 1)
+    code_of.cache_clear()
+    yield
+    code_of.cache_clear()
+
+
 @pytest.mark.parametrize(("overrides", "id_of_then"), IDS, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
 def test_a_cell_knows_its_id_of_schema_1(cell, tmp_path, overrides, id_of_then):
     for split in ("train", "test"):
         rows = [{"question": f"q{i}", "answer": f"a\n#### {i}"} for i in range(5)]
         (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     made = cell(*(word.format(data=tmp_path) for word in overrides))
-    assert legacy_id(made.config, made.identity) == id_of_then
-    assert legacy.changed_part(made.identity) is None
+    assert legacy_id(made.config, made.identity, fingerprint_of_schema_1(made.model)) == id_of_then
+    changed = {"task=math": "task=math", "variant.dropout=0.1": "dropout"}  # its split and its masks are other ones now
+    assert legacy.changed_part(made.identity) == next((changed[word] for word in overrides if word in changed), None)
     assert made.id != id_of_then
 
 
-def identity_of_then(config, identity):
+def identity_of_then(config, identity, model):
     """Of a cell of one of the shipped tasks on samples that are all taken."""
     kept = ("lr", "batch_size", "rank", "seed", "train_samples", "epochs", "variant")
     trainer = {key: value for key, value in config["trainer"].items() if key not in legacy.TRAINER_KNOBS}
-    model = {"fingerprint": identity["model"]["fingerprint"], "dtype": config["model"]["dtype"]}
+    model = {"fingerprint": fingerprint_of_schema_1(model), "dtype": config["model"]["dtype"]}
     task = {key: value for key, value in config["task"].items() if key != "typical_tokens"}
     task |= {"version": 1, "fingerprint": identity["task"]["fingerprint"]}
     return {key: config[key] for key in kept} | {"model": model, "task": task, "trainer": trainer, "evaluator": "hf"}
@@ -73,7 +88,7 @@ def of_schema_1(cell):
         made = cell(*SMALL, *overrides)
         run.run(made)
         record = made.record()
-        config, identity = made.recorded_config, identity_of_then(made.config, made.identity)
+        config, identity = made.recorded_config, identity_of_then(made.config, made.identity, made.model)
         config["task"] = config["task"] | {"version": 1}
         config["hessian"] = HESSIAN
         del config["probe"]
@@ -121,6 +136,15 @@ def test_a_cell_that_failed_under_schema_1_is_tried_under_its_own_id(of_schema_1
     run.run(again)
     assert again.record()["schema_version"] == 2
     assert folder.exists()
+
+
+def test_a_cell_of_schema_1_is_trained_anew_where_loading_changed(of_schema_1, cell, monkeypatch, capsys):
+    folder = of_schema_1()
+    monkeypatch.setattr(ModelConfig, "version", 2)
+    capsys.readouterr()
+    again = cell(*SMALL)
+    assert again.folder.name == again.id
+    assert capsys.readouterr().err.startswith(f"{folder} is of a version that did not tell the code of model: ")
 
 
 @pytest.mark.parametrize("changed", ["version", "trainer", "own"])

@@ -105,6 +105,11 @@ def test_both_turns_are_generated_judged_and_summed_up(make_chat, server):
     assert summary["score"] == metrics["test"]["mean"] == pytest.approx((0.8 + 0.4 + 0.7) / 3)
     assert (summary["n"], summary["unrated"], summary["turn_1"]) == (3, 1, 0.8)
     assert summary["turn_2"] == pytest.approx(0.55)
+    # The turns of a question are one group: deviations of 0.8 and 0.4, and of 0.7, from the mean.
+    mean = 1.9 / 3
+    squares = (1.2 - 2 * mean) ** 2 + (0.7 - mean) ** 2
+    assert (summary["groups"], summary["stderr"]) == (2, pytest.approx((2 * squares) ** 0.5 / 3))
+    assert [row["group"] for row in rows] == ["1", "1", "2", "2"]
     assert [row["judgement"] for row in rows] == ["[[8]]", "[[4]]", "never", "Fine. Rating: [[7]]"]
     assert {row["served_model"] for row in rows} == {"judge-2024"}
     kept = [dict(row) for row in rows]
@@ -154,21 +159,47 @@ def test_the_fingerprint_follows_the_judge_prompts_and_references(make_chat, tmp
     [
         ("judge_prompts", "{ref_answer_1}", "{ref}", "wanted a prompt single-math-v1 with the fields"),
         ("judge_prompts", "single-v1-multi-turn", "other", "wanted a prompt single-v1-multi-turn with"),
-        ("gpt-4", '"question_id": 2', '"question_id": 3', r"question 2 \(math\) has no two answers"),
-        ("gpt-4", "choices", "choice", "wanted rows with question_id and choices"),
-        ("question", '"category"', '"kind"', "needs question_id, category and two turns"),
+        ("gpt-4", '"question_id": 2', '"question_id": 3', r"line 2\) \(question 2, math\) has no two answers"),
+        ("gpt-4", "choices", "choice", r"gpt-4.jsonl, line 1: wanted question_id and choices"),
+        (
+            "question",
+            '"category"',
+            '"kind"',
+            r"row mt_bench/0 \(.*, line 1\) has the columns kind, question_id, turns; wanted question_id, category, turns",
+        ),
         (
             "question",
             '["Write {a} line.", "Now shorter."]',
             "null",
-            "question 1 of mt_bench needs question_id, category and two turns",
+            r"row mt_bench/0 \(.*question.jsonl, line 1\) has turns=null; wanted a list of two texts",
         ),
-        ("question", '"Now shorter."', "5", "question 1 of mt_bench needs question_id, category and two turns"),
-        ("gpt-4", '"It is 4."', "4", r"question 2 \(math\) has no two answers"),
+        ("question", '"Now shorter."', "5", r"has turns=.* 5\]; wanted a list of two texts"),
+        (
+            "question",
+            '"question_id": 1',
+            '"question_id": null',
+            r"mt_bench/0 \(.*, line 1\) has question_id=null; wanted a whole",
+        ),
+        ("question", '"question_id": 1', '"question_id": true', "has question_id=true; wanted a whole number or a text"),
+        (
+            "question",
+            '"question_id": 1',
+            '"question_id": 2',
+            r"mt_bench/1 \(.*\) has the question_id 2 of .*question.jsonl, line 1; give",
+        ),
+        ("question", '"writing"', "7", "has category=7; wanted a text"),
+        ("question", '"Now shorter."', '" "', r'has turns=.* " "\]; wanted a list of two texts'),
+        ("train", '"human"', '"user"', "no conversation begins with a message from human and one from gpt"),
+        ("gpt-4", '"It is 4."', "4", r"line 2\) \(question 2, math\) has no two answers"),
         ("judge_prompts", '"prompt_template"', '"template"', "wanted a prompt single-v1 with the fields"),
         ("train", "conversations", "messages", "has the columns messages; wanted conversations"),
-        ("train", '"from"', '"role"', "row train/0 conversations has the columns role, value; wanted from, value"),
-        ("train", '"Q0"', "0", "row train/0 conversations has value='0'; wanted a text"),
+        (
+            "train",
+            '"from"',
+            '"role"',
+            r"row train/0 conversations \(.*, line 1\) has the columns role, value; wanted from, value",
+        ),
+        ("train", '"Q0"', "0", r"row train/0 conversations \(.*, line 1\) has value=0; wanted a text"),
     ],
 )
 def test_broken_files_are_named_before_training(make_chat, tmp_path, file, old, new, message):

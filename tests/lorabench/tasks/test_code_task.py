@@ -212,3 +212,22 @@ def test_rows_of_other_columns_or_languages_are_named(tmp_path):
     (tmp_path / "train.jsonl").write_text('{"instruction": "a", "output": "b", "python": false}\n')
     with pytest.raises(UserError, match="no row of the training data is flagged as Python"):
         make(path=str(tmp_path)).train_examples()
+    for flag, what in ((None, "null"), (1.5, "1.5"), ("yes", '"yes"'), ([], r"\[\]")):
+        (tmp_path / "train.jsonl").write_text(json.dumps({"instruction": "a", "output": "b", "python": flag}) + "\n")
+        with pytest.raises(UserError, match=rf"row train/0 \(.*, line 1\) has python={what}; wanted true or false"):
+            make(path=str(tmp_path)).train_examples()
+
+
+def test_training_rows_without_a_response_are_left_out_with_a_line(tmp_path, capsys):
+    rows = [{"instruction": f"I{i}", "output": "O" if i % 3 else " \n"} for i in range(9)]
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = make(path=str(tmp_path))
+    assert [e.id for e in task.source_examples()] == [f"train/{i}" for i in range(9) if i % 3]
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f'task=code: row train/0 ({file}, line 1) has the blank text output=" \\n"; '
+        "3 of the 9 training rows are left out for a blank text"
+    )
+    file.write_text(json.dumps(rows[0]) + "\n")
+    with pytest.raises(UserError, match=r"row train/0 \(.*, line 1\) has the blank text output="):
+        make(path=str(tmp_path)).train_examples()

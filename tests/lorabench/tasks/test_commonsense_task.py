@@ -120,11 +120,11 @@ def test_a_local_file_with_other_rows_than_the_published_set_is_noted_once(tmp_p
     [
         (
             {"instruction": "a", "output": "b"},
-            "row boolq/0 has the columns instruction, output; wanted instruction, output, answer",
+            r"row boolq/0 \(.*, index 0\) has the columns instruction, output; wanted instruction, output, answer",
         ),
         (
             {"instruction": "a", "output": "b", "answer": "answer1"},
-            r"row boolq/0 has the answer 'answer1'; wanted true\|false",
+            r"row boolq/0 \(.*, index 0\) has the answer 'answer1'; wanted true\|false",
         ),
     ],
 )
@@ -133,7 +133,7 @@ def test_broken_rows_are_named(tmp_path, row, message):
     with pytest.raises(UserError, match=message):
         make(tmp_path, sets=["boolq"]).test_examples()
     (tmp_path / "train.json").write_text(json.dumps([{"instruction": "a", "output": "b", "answer": "maybe"}]))
-    with pytest.raises(UserError, match="row train/0 has the answer 'maybe'; wanted an option word"):
+    with pytest.raises(UserError, match=r"row train/0 \(.*, index 0\) has the answer 'maybe'; wanted an option word"):
         make(tmp_path, sets=["boolq"]).train_examples()
 
 

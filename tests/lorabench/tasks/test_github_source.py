@@ -54,7 +54,7 @@ def test_a_file_is_fetched_once(repository):
         ("none.json", None, r"cannot get http.*/o/r/c0ffee/none\.json \(Not Found\); go online once .* task\.path=DIR"),
         ("dir/test.json", 9, "8 rows where 9 are expected"),
         ("bad.json", None, "is not valid JSON"),
-        ("table.json", None, "o/r table.json must hold a list of objects"),
+        ("table.json", None, "o/r table.json holds one object; it must hold a list of objects"),
         ("cut.json", None, r"cannot get http.*/cut\.json \(IncompleteRead"),
     ],
 )

@@ -153,19 +153,20 @@ def test_a_prompt_counts_when_all_its_instructions_do_and_instructions_are_avera
     task = write(tmp_path, [three, row(("punctuation:no_comma", {})), row(("detectable_format:title", {}))])
     scores = task.score_all(task.test_examples(), ["<<T>> a, b *The end.*", "fine", "<<T>>"])
     assert scores[0] == {"score": 0.0, "prompt_loose": 0.0, "instructions": 3, "followed_strict": 1, "followed_loose": 2}
-    summary = task.summary(scores)
+    summary = task.summary(task.test_examples(), scores)
     assert summary["score"] == summary["prompt_loose"] == pytest.approx(2 / 3)
     assert summary["instruction_strict"] == pytest.approx(3 / 5)  # not the mean of 1/3, 1 and 1
     assert summary["instruction_loose"] == pytest.approx(4 / 5)
     assert summary["n"] == 3 and set(summary) == {
         "score",
         "n",
+        "groups",  # of one prompt, so one problem
         "stderr",
         "prompt_loose",
         "instruction_strict",
         "instruction_loose",
     }
-    assert task.summary([{"score": 0.0}] * 3)["score"] == 0.0  # a diverged run
+    assert task.summary(task.test_examples(), [{"score": 0.0}] * 3)["score"] == 0.0  # a diverged run
 
 
 def test_summary_is_that_of_lm_eval_on_the_real_prompts(checked, shared_data):
@@ -183,7 +184,7 @@ def test_summary_is_that_of_lm_eval_on_the_real_prompts(checked, shared_data):
 
     rows = [json.loads(line) for line in (shared_data / "ifeval" / "input_data.jsonl").read_text().splitlines()]
     reference = [process_results(row, [completion]) for row, completion in zip(rows, completions, strict=True)]
-    summary = task.summary(scores[0])
+    summary = task.summary(examples, scores[0])
     assert summary["score"] == pytest.approx(sum(verdict["prompt_level_strict_acc"] for verdict in reference) / 541)
     assert summary["prompt_loose"] == pytest.approx(sum(verdict["prompt_level_loose_acc"] for verdict in reference) / 541)
     assert summary["instruction_strict"] == pytest.approx(
@@ -223,13 +224,47 @@ def test_the_yaml_pins_source_and_rows():
 @pytest.mark.parametrize(
     ("test", "train", "message"),
     [
-        ([{"prompt": "a"}], [], "row ifeval/0 has the columns prompt; wanted key, prompt, instruction_id_list, kwargs"),
-        ([{**row(("punctuation:no_comma", {})), "kwargs": []}], [], "row ifeval/0 needs two lists of one length"),
-        ([{**row(("punctuation:no_comma", {})), "kwargs": None}], [], "row ifeval/0 needs two lists of one length"),
-        ([row(("punctuation:no_coma", {}))], [], "row ifeval/0 has the instruction punctuation:no_coma, which"),
-        ([{**row(("punctuation:no_comma", {})), "prompt": None}], [], "row ifeval/0 has prompt='None'; wanted a text"),
-        ([], [{"instruction": "a", "output": "b", "input": 3}], "row train/0 has input='3'; wanted a text"),
-        ([], [{"instruction": "a"}], "row train/0 has the columns instruction; wanted instruction, output"),
+        (
+            [{"prompt": "a"}],
+            [],
+            r"row ifeval/0 \(.*, line 1\) has the columns prompt; wanted key, prompt, instruction_id_list, kwargs",
+        ),
+        (
+            [{**row(("punctuation:no_comma", {})), "kwargs": []}],
+            [],
+            r"row ifeval/0 \(.*, line 1\) needs two lists of one length",
+        ),
+        (
+            [{**row(("punctuation:no_comma", {})), "kwargs": None}],
+            [],
+            r"row ifeval/0 \(.*, line 1\) needs two lists of one length",
+        ),
+        ([row(("punctuation:no_coma", {}))], [], r"row ifeval/0 \(.*, line 1\) has the instruction punctuation:no_coma, which"),
+        (
+            [{**row(("punctuation:no_comma", {})), "prompt": None}],
+            [],
+            r"row ifeval/0 \(.*, line 1\) has prompt=null; wanted a text",
+        ),
+        (
+            [{**row(("punctuation:no_comma", {})), "kwargs": [None]}],
+            [],
+            r"ifeval/0 \(.*, line 1\) has null in kwargs; wanted objects",
+        ),
+        (
+            [{**row(("punctuation:no_comma", {})), "instruction_id_list": [["a"]]}],
+            [],
+            r'has \["a"\] in instruction_id_list; wanted',
+        ),
+        ([row()], [], "needs two lists of one length"),
+        (
+            [row(("length_constraints:number_words", {"relation": "at least", "num_words": "x"}))],
+            [],
+            "has kwargs that lm-eval's",
+        ),
+        ([row(("punctuation:no_comma", {"colour": 1}))], [], "has kwargs that lm-eval's checker cannot use"),
+        ([row(("punctuation:no_comma", {}), prompt=" ")], [], 'has the blank text prompt=" "'),
+        ([], [{"instruction": "a", "output": "b", "input": 3}], r"row train/0 \(.*, index 0\) has input=3; wanted a text"),
+        ([], [{"instruction": "a"}], r"row train/0 \(.*, index 0\) has the columns instruction; wanted instruction, output"),
     ],
 )
 def test_broken_rows_are_named(checked, tmp_path, test, train, message):

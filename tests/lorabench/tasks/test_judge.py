@@ -53,6 +53,13 @@ def test_a_judgement_without_rating_is_asked_for_once_more(server):
     assert server.users == ["one", "one", "two", "two", "three"]
 
 
+def test_half_a_character_of_a_judge_can_be_kept(server):
+    server.replies = [(200, {"model": ["j"], "choices": [{"message": {"content": "\ud83d\ude00 \ud800 [[3]]"}}]})]
+    [judgement] = make_judge(server).judgements(prompts_of("one"))
+    assert (judgement["judgement"], judgement["served_model"]) == ("\U0001f600 \ufffd [[3]]", None)
+    assert judgement["judgement"].encode()
+
+
 def test_passing_trouble_is_waited_out(server):
     server.replies = [(500, "oops"), (429, {"error": {"message": "slow down"}}), (200, b"<html>"), (200, {"choices": []})]
     assert ratings(make_judge(server), prompts_of("one")) == [7]

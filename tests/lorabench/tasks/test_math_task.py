@@ -67,6 +67,81 @@ def test_gsm8k_answers_in_metamath_form():
     assert gold == "2000"
 
 
+@pytest.mark.parametrize(
+    ("answer", "target", "gold"),
+    [
+        ("51", "The answer is: 51", "51"),
+        (51, "The answer is: 51", "51"),
+        (1e20, "The answer is: 100000000000000000000", "100000000000000000000"),
+        (-0.5, "The answer is: -0.5", "-0.5"),
+        ("$1,234.", "The answer is: $1234.", "$1234."),
+        ("####51", "The answer is: 51", "51"),
+        ("So.\n####51", "So.\nThe answer is: 51", "51"),
+        ("So. #### 51", "So.\nThe answer is: 51", "51"),
+        ("So.\r\n#### 51\r\n", "So.\r\nThe answer is: 51", "51"),
+        ("So.\n#### 1,234", "So.\nThe answer is: 1234", "1234"),
+        ("So.\n#### $5", "So.\nThe answer is: $5", "$5"),
+        ("So.\n#### 5 apples", "So.\nThe answer is: 5 apples", "5 apples"),
+    ],
+)
+def test_a_plain_number_is_a_gold_answer(tmp_path, answer, target, gold):
+    for name in ("train", "test"):
+        write(tmp_path, f"{name}.jsonl", [{"question": "Q", "answer": answer}])
+    task = make_math(tmp_path)
+    for example in (task.source_examples()[0], task.all_test_examples()[0]):
+        assert (example.target, example.answer) == (target, gold)
+        assert task.score(example, f"So.\n{example.target}") == 1
+        assert task.score(example, "The answer is: 52") == 0
+
+
+@pytest.mark.parametrize("answer", ["It is 51", "So.\n#### five", "So.\n#### ", "####", "4/0", "So.\n#### 4/0", "5 or 6"])
+def test_a_row_without_a_gold_answer_is_named(tmp_path, answer):
+    for name in ("train", "test"):
+        write(tmp_path, f"{name}.jsonl", [{"question": "Q", "answer": "#### 1"}, {"question": "R", "answer": answer}])
+    task = make_math(tmp_path)
+    for name, load in (("train", task.source_examples), ("gsm8k", task.all_test_examples)):
+        with pytest.raises(
+            UserError, match=rf"^task=math: row {name}/1 \(.*jsonl, line 2\) has no gold answer in answer="
+        ) as caught:
+            load()
+        assert "\n" not in str(caught.value)
+
+
+def test_golds_of_the_combined_file(lm_eval, tmp_path):
+    head, tail = PROMPT.split("{instruction}")
+    row = {"instruction": head + "Q" + tail + STEPS, "output": 7, "type": "gsm8k"}
+    write(tmp_path, "both.jsonl", [row, {**row, "output": r"\pi", "type": "math"}])
+    sets = {name: {"files": ["both"]} for name in ("gsm8k", "math")}
+    assert [example.answer for example in make_math(tmp_path, test=sets).test_examples()] == ["7", r"\pi"]
+    for changed, message in (
+        ({"output": "none"}, r"row gsm8k/0 \(.*, line 1\) has no gold answer in output=\"none\"; wanted a number"),
+        ({"output": " "}, r"row gsm8k/0 \(.*, line 1\) has the blank text output="),
+        ({"type": None}, r"row gsm8k/0 \(.*, line 1\) has type=null; wanted a text"),
+        ({"type": "GSM8K"}, r"both\.jsonl has no row of type gsm8k; it has GSM8K$"),
+    ):
+        write(tmp_path, "both.jsonl", [{**row, **changed}])
+        with pytest.raises(UserError, match=message):
+            make_math(tmp_path, test={"gsm8k": {"files": ["both"]}}).test_examples()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"solution": r"It is \boxed{ }."}, r"has no \\boxed answer"),
+        ({"solution": r"It is \boxed{5."}, r"has no \\boxed answer"),
+        ({"answer": ""}, r'has the blank text answer=""'),
+        ({"answer": None}, "has answer=null; wanted a text"),
+        ({"answer": ["5"]}, r'has answer=\["5"\]; wanted a text'),
+    ],
+)
+def test_golds_of_math(lm_eval, tmp_path, row, message):
+    write(tmp_path, "math.jsonl", [{"problem": "c", **row}])
+    with pytest.raises(UserError, match=rf"row math/0 \(.*, line 1\) {message}"):
+        make_both(tmp_path, sets=["math"]).test_examples()
+    write(tmp_path, "math.jsonl", [{"problem": "c", "answer": 5}])
+    assert make_both(tmp_path, sets=["math"]).test_examples()[0].answer == "5"
+
+
 def test_own_solutions_of_the_real_gsm8k_score_full_marks(shared_data):
     task = make_math(shared_data / "gsm8k", validation_samples=500)
     assert (len(task.train_examples()), len(task.validation_examples()), len(task.test_examples())) == (6973, 500, 1319)
@@ -117,7 +192,7 @@ def test_validation_has_only_answers_that_can_be_scored(tmp_path):
     task = make_math(tmp_path, validation_samples=9)
     assert len(task.validation_examples()) == 9
     assert all(e.question.startswith("Q") for e in task.validation_examples())
-    assert len(task.train_examples()) + 9 == 70
+    assert len(task.train_examples()) == 70 - 9 * 3
     example = Example("x", "", answer="3")
     assert task.score(example, r"The answer is: \sqrt{2}") == 0
 
@@ -127,8 +202,8 @@ def test_validation_has_only_answers_that_can_be_scored(tmp_path):
     [
         ('{"question": "a"}\n', "has the columns question; wanted"),
         ("not json\n", "is not valid JSON"),
-        ('{"question": "a", "answer": "b"}\n{"question": \n', "is not valid JSON .*line 2"),
-        ("[1, 2]\n", "must hold a list of objects"),
+        ('{"question": "a", "answer": "b"}\n{"question": \n', "line 2, is not valid JSON"),
+        ("[1, 2]\n", r"line 1, holds a list|index 0, holds a number"),
     ],
 )
 def test_broken_data_is_named(tmp_path, content, message):
@@ -268,7 +343,7 @@ def test_rows_of_the_hub(lm_eval, tmp_path):
         ("math/1", "Which?", r"\frac12"),
     ]
     write(tmp_path, "math.jsonl", [{**row, "solution": "It is one half."}])
-    with pytest.raises(UserError, match=r"row math/0 has no \\boxed answer"):
+    with pytest.raises(UserError, match=r"row math/0 \(.*, line 1\) has no \\boxed answer"):
         make_math(tmp_path, test={"math": {}}).test_examples()
 
 
@@ -324,10 +399,18 @@ def test_without_lm_eval_only_gsm8k_works(tmp_path, monkeypatch):
         (
             "math",
             {"question": "a", "answer": "b"},
-            "row math/0 has the columns answer, question; wanted problem and solution or answer",
+            r"row math/0 \(.*, line 1\) has the columns answer, question; wanted problem and solution or answer",
         ),
-        ("gsm8k", {"problem": "a", "answer": "b"}, "row gsm8k/0 has the columns answer, problem; wanted question and answer"),
-        ("math", {"instruction": "a", "output": "b", "type": "math"}, "row math/0 has an instruction that is not the prompt"),
+        (
+            "gsm8k",
+            {"problem": "a", "answer": "b"},
+            r"row gsm8k/0 \(.*, line 1\) has the columns answer, problem; wanted question and answer",
+        ),
+        (
+            "math",
+            {"instruction": "a", "output": "b", "type": "math"},
+            r"row math/0 \(.*, line 1\) has an instruction that is not the prompt",
+        ),
     ],
 )
 def test_broken_test_rows_are_named(lm_eval, tmp_path, name, row, message):

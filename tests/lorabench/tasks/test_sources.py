@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -147,31 +148,43 @@ def test_the_sources_of_every_yaml_are_checked_and_complete(name):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"country": "C"}, "row train/0 has the columns country; wanted country, capital"),
-        ({}, "row train/0 has the columns none; wanted country, capital"),
-        ({"country": "C", "capital": None}, "row train/0 has capital='None'; wanted a text"),
-        ({"country": 5, "capital": "K"}, "row train/0 has country='5'; wanted a text"),
-        ({"country": "C", "capital": "K", "hint": [1]}, r"row train/0 has hint='\[1\]'; wanted a text"),
+        ({"country": "C"}, "has the columns country; wanted country, capital"),
+        ({}, "has the columns none; wanted country, capital"),
+        ({"country": "C", "capital": None}, "has capital=null; wanted a text"),
+        ({"country": 5, "capital": "K"}, "has country=5; wanted a text"),
+        ({"country": True, "capital": "K"}, "has country=true; wanted a text"),
+        ({"country": "C", "capital": {"name": "K"}}, r'has capital=\{"name": "K"\}; wanted a text'),
+        ({"country": "C", "capital": float("nan")}, "has capital=NaN; wanted a text"),
+        ({"country": "C", "capital": "K", "hint": [1]}, r"has hint=\[1\]; wanted a text"),
+        ({"country": "C", "capital": " \n"}, r'has the blank text capital=" \\n"'),
+        (
+            {"country": "\ud800", "capital": "K"},
+            r"has a half of a surrogate pair \(\\ud800\) at character 0 of country, which is",
+        ),
     ],
 )
 def test_a_row_that_the_task_cannot_read_is_named(tmp_path, row, message):
-    write(tmp_path / "train.jsonl", [row])
-    with pytest.raises(UserError, match=f"^task=capitals: {message}$"):
-        make(path=str(tmp_path)).train_examples()
+    for name, load in (("train", Capitals.train_examples), ("europe", Capitals.test_examples)):
+        file = write(tmp_path / f"{name}.jsonl", [row])
+        with pytest.raises(UserError) as caught:
+            load(make(path=str(tmp_path), test={"europe": None}))
+        assert re.match(rf"task=capitals: row {name}/0 \({file}, line 1\) {message}", str(caught.value))
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("form", "row", "message"),
     [
-        ("train", {"query": "Q", "response": None}, "row train/0 has response='None'"),
-        ("train", {"query": "Q", "response": "R", "original_question": 3}, "row train/0 has original_question='3'"),
-        ("train", {"question": "Q", "answer": 5}, "row train/0 has answer='5'"),
-        ("gsm8k", {"question": "Q", "answer": 5}, "row gsm8k/0 has answer='5'"),
-        ("svamp", {"problem": "Q", "answer": "5"}, r"row svamp/0 has the columns answer, problem; wanted question and answer \(GSM8K\)"),
-        ("gsm8k", {"instruction": None, "output": "5"}, "row gsm8k/0 has instruction='None'"),
+        ("train", {"query": "Q", "response": None}, r"row train/0 \(.*, line 1\) has response=null"),
+        ("train", {"query": "Q", "response": "R", "original_question": 3}, r"row train/0 \(.*, line 1\) has original_question=3"),
+        ("train", {"query": "Q", "response": "R", "type": ["MATH"]}, r'has type=\["MATH"\]'),
+        ("train", {"question": "Q", "answer": True}, "has answer=true"),
+        ("gsm8k", {"question": "Q", "answer": float("nan")}, "has answer=NaN"),
+        ("svamp", {"problem": "Q", "answer": "5"}, r"row svamp/0 \(.*, line 1\) has the columns answer, problem; wanted question and answer \(GSM8K\)"),
+        ("gsm8k", {"instruction": None, "output": "5"}, r"row gsm8k/0 \(.*, line 1\) has instruction=null"),
     ],
 )  # fmt: skip
-def test_a_number_where_math_wants_a_text_is_named(tmp_path, form, row, message):
+def test_what_is_no_text_is_named_by_math(tmp_path, form, row, message):
     write(tmp_path / f"{form}.jsonl", [row])
     task = Math(name="math", max_new_tokens=4, validation_samples=1, path=str(tmp_path), test={form: {}})
     with pytest.raises(UserError, match=message):
@@ -181,20 +194,71 @@ def test_a_number_where_math_wants_a_text_is_named(tmp_path, form, row, message)
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("train.json", b'{"a": 1}', "must hold a list of objects"),
-        ("train.json", b"[1]", "must hold a list of objects"),
-        ("train.json", b"", "is not valid JSON"),
-        ("train.jsonl", b"\xff\xfe", "is not valid JSON"),
-        ("train.jsonl.gz", b"plain", "is not valid JSON"),
-        ("train.jsonl.gz", gzip.compress(b'{"a": 1}', mtime=0)[:-9], "is not valid JSON"),
-        ("train.jsonl.gz", gzip.compress(b'{"a": 1}' * 99, mtime=0)[:12] + b"\xff" * 9, "is not valid JSON"),
+        ("train.json", b'{"a": 1}', "holds one object; it must hold a list of objects or one object a line"),
+        ("train.json", b'{"rows":\n[{"a": 1}]}', "holds one object; it must hold"),
+        ("train.jsonl", b'{\n"a": 1\n}', "holds one object; it must hold"),
+        ("train.json", b"[1]", r", index 0, holds a number \(1\); it must hold an object for each example$"),
+        ("train.jsonl", b'{"a": 1}\n\n["x"]\n', r", line 3, holds a list \(\[\"x\"\]\); it must hold"),
+        ("train.json", b"", "is empty; it must hold"),
+        ("train.jsonl", b"\n \r\n", "is empty; it must hold"),
+        ("train.json", b"[ ]", "holds an empty list"),
+        ("train.json", b'\n[{"a": 1},\n{"a": }]', r", line 3, is not valid JSON \(Expecting value at column 7: '}\]'\)"),
+        ("train.jsonl", b'{"a": 1}\n\n{"a": 2\n{"a": 3}', r", line 3, is not valid JSON \(.* at column 8, the line's end\)"),
+        ("train.jsonl", b'{"a": 1}\n' + b"\0" * 9, r", line 2, is not valid JSON \(NUL bytes at column 1\)"),
+        ("train.jsonl", b'{"a": 1}\r\n{"a": "caf\xe9"}', ", line 2: the byte 0xe9 is not UTF-8; save the file as UTF-8"),
+        ("train.jsonl", '{"a": 1}'.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        ("train.jsonl", b'{"a": 1}\n{"a": 1, "a": 2}', ", line 2: an object has the key 'a' twice"),
+        ("train.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
+        ("train.jsonl", b"PAR1\x15\x04", "is a Parquet file"),
+        (
+            "train.jsonl",
+            b"question,answer\na,b\n",
+            r", line 1, is not valid JSON \(Expecting value at column 1: 'question,answer'\)",
+        ),
+        ("train.jsonl.gz", b"plain", r", line 1, is not valid JSON"),
+        ("train.jsonl.gz", gzip.compress(b'{"a": 1}', mtime=0)[:-9], "is a damaged or incomplete gzip file"),
+        ("train.jsonl.gz", gzip.compress(b'{"a": 1}' * 99, mtime=0)[:12] + b"\xff" * 9, "is a damaged or incomplete gzip file"),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path, file, content, message):
+def test_a_damaged_file_is_named_with_its_row(tmp_path, file, content, message):
     (tmp_path / file).write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
         LocalSource(str(tmp_path), ["train"]).load("task.path")
     assert str(tmp_path / file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+TWO = [{"a": "x"}, {"a": "y\u2028z"}]
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in TWO).encode()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "numbers"),
+    [
+        ("train.jsonl", b"\xef\xbb\xbf" + LINES, "line 1, line 2"),
+        ("train.json", b"\xef\xbb\xbf" + json.dumps(TWO).encode(), "index 0, index 1"),
+        ("train.jsonl", LINES + b"\n\n", "line 1, line 2"),
+        ("train.jsonl", b"\n" + LINES.replace(b"\n", b"\r\n\r\n \t\r\n"), "line 2, line 5"),
+        ("train.jsonl", LINES.replace(b"\n", b"\r"), "line 1, line 2"),
+        ("train.jsonl", LINES.replace(b"}\n{", b"}\n\xef\xbb\xbf{"), "line 1, line 2"),
+        ("train.jsonl", LINES.rstrip(), "line 1, line 2"),
+        ("train.jsonl", json.dumps(TWO, indent=1).encode(), "index 0, index 1"),
+        ("train.json", LINES, "line 1, line 2"),
+        ("train.jsonl", gzip.compress(LINES, mtime=0), "line 1, line 2"),
+        ("train.jsonl.gz", LINES, "line 1, line 2"),
+        ("train.jsonl.gz", gzip.compress(LINES[:12], mtime=0) + gzip.compress(LINES[12:], mtime=0), "line 1, line 2"),
+    ],
+)
+def test_what_is_unambiguous_is_read(tmp_path, file, content, numbers):
+    (tmp_path / file).write_bytes(content)
+    read = LocalSource(str(tmp_path), ["train"]).load("task.path")
+    assert read == TWO
+    assert ", ".join(row.number for row in read) == numbers
+
+
+def test_a_number_outside_json_and_a_zero_character_are_read_where_no_task_minds(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"country": "C\\u0000", "capital": "K", "area": NaN}\n' * 2)
+    [example] = make(path=str(tmp_path)).source_examples()[:1]
+    assert example.question == "C\0"
 
 
 def test_where_a_copy_lies_and_how_many_rows_to_expect_decide_nothing():

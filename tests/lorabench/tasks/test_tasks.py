@@ -55,8 +55,8 @@ def test_a_task_scores_one_completion_or_many_and_has_both():
 
 
 def test_texts_beside_a_score_have_no_mean():
-    task = Together()
-    assert task.summary(task.score_all([Example("a", "")] * 2, ["yes", "no"])) == {
+    task, two = Together(), [Example("a", ""), Example("b", "")]
+    assert task.summary(two, task.score_all(two, ["yes", "no"])) == {
         "score": 0.5,
         "n": 2,
         "stderr": 0.5,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from lorabench.schema import CONF
+from lorabench.schema import CONF, ModelConfig
 from lorabench.variants import __main__ as table
 from lorabench.variants.base import Variant
 
@@ -58,6 +58,20 @@ def test_a_variant_of_ones_own_has_its_row(tmp_path, capsys):
     assert any(line.split(maxsplit=1)[1:] == ["y = (W + s·BA)x of half the rank."] for line in lines)
 
 
+def test_a_variant_that_says_what_it_trains_is_counted_by_that(tmp_path, capsys):
+    (tmp_path / "variant").mkdir()
+    (tmp_path / "only_b.py").write_text(
+        '"""Only B: A stays."""\n\nfrom lorabench.variants.lora import LoRA\n\n\nclass OnlyB(LoRA):\n    """y = (W + s·BA)x."""\n\n'
+        "    def trained(self, model):\n        named = super().trained(model)\n"
+        '        return {name: p for name, p in named.items() if "lora_B" in name}\n'
+    )
+    (tmp_path / "variant" / "only_b.yaml").write_text("defaults: [lora]\n_target_: only_b.OnlyB\nname: only_b\n")
+    table.main(["--config-dir", str(tmp_path)])
+    [row] = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("only_b") and "A stays" in line]
+    of_b = 8 * 4 * (4 * 128 + 2 * 352 + 128)
+    assert row[1:4] == [f"{of_b:,}", f"{of_b / (8 * (SQUARE + MLP)):.3f}", f"{8 * of_b / 1e6:.2f}"]
+
+
 def test_a_larger_model_needs_no_weights(capsys):
     table.main(["--model", "llama-2-7b", "--rank", "16"])
     lines = capsys.readouterr().out.splitlines()
@@ -97,5 +111,5 @@ def test_a_variant_without_words_still_has_a_row():
             raise NotImplementedError
 
     silent = Silent(name="silent", rank=2, alpha=2.0, dropout=0.0, target_modules=["q_proj"])
-    row = table.row(silent, {"layers.0.q_proj": (8, 8)})
-    assert (row.formula, row.trained, row.optimizer_bytes) == ("", 32, 256)
+    row = table.row(silent, ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint"))
+    assert (row.formula, row.trained, row.optimizer_bytes) == ("", 4 * 2 * 256, 8 * 4 * 2 * 256)

@@ -63,6 +63,6 @@ def test_a_relation_with_the_name_of_a_searched_key_is_refused():
 def test_a_text_with_a_wrong_relation_is_one_line(tmp_path, relations, reason):
     file = tmp_path / "mine.yaml"
     file.write_text(f"axes: {{lr: heat, rank: size}}\nrelations: {relations}\n")
-    with pytest.raises(SweepError, match="neither one of lora, mlp nor a yaml") as caught:
+    with pytest.raises(SweepError, match="neither one of lora, lora_paper, mlp nor a yaml") as caught:
         Text.read(str(file))
     assert reason in str(caught.value) and "\n" not in str(caught.value)

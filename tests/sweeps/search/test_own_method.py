@@ -71,3 +71,33 @@ def test_another_source_is_another_search(own):
     (own.folder / "neighbours.py").write_text(CODE.replace("argmin", "argmax").replace('float("inf")', "-1.0"))
     done = own(*OWN, "hydra.sweeper.budget=6")
     assert done.returncode != 0 and "code" in done.stderr and len(own.calls()) == 6
+
+
+def test_another_version_of_a_shipped_method_is_another_search(app):
+    """Its code may change with the checkout; a journal goes on with the version that it was begun with."""
+    assert app("hydra.sweeper.budget=2").returncode == 0
+    [journal] = (app.folder / "out" / "search").glob("*.jsonl")
+    header, rest = journal.read_text().split("\n", 1)
+    assert json.loads(header)["search"]["version"] == {"Random": 1, "Search": 1}
+    for of_before, line in {
+        header.replace('"Random": 1', '"Random": 2'): "is of another search (version.Random 2 instead of 1)",
+        header.replace('"Search": 1', '"Search": 0'): "is of another search (version.Search 0 instead of 1)",
+        header.replace('"version": {"Random": 1, "Search": 1}, ', ""): "version.Random None instead of 1, version.Search None",
+    }.items():
+        assert of_before != header
+        journal.write_text(f"{of_before}\n{rest}")
+        done = app("hydra.sweeper.budget=3")
+        assert done.returncode != 0 and line in done.stderr.splitlines()[-1], done.stderr
+        assert len(app.calls()) == 2
+
+
+def test_a_shipped_class_without_a_version_is_told_by_its_source(monkeypatch):
+    from sweeps.search.base import Search
+    from sweeps.search.gp import GP
+    from sweeps.sweepers.search import _own_code, _versions
+
+    assert _versions(GP) == {"GP": 1, "Search": 1} and _own_code(GP) == {}
+    monkeypatch.delattr(GP, "version")
+    assert _versions(GP) == {"Search": 1} and _own_code(GP) != {}
+    own = type("Own", (GP,), {"__module__": "sweeps.search.gp"})  # a subclass does not vouch by what it inherits
+    assert _versions(own) == {"Search": 1} and GP in own.__mro__ and Search in own.__mro__

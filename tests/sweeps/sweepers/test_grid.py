@@ -11,6 +11,7 @@ from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from lorabench import schema
+from sweeps.errors import SweepError
 from sweeps.sweepers.composition import Composition
 from sweeps.sweepers.grid import GridSweeper
 
@@ -23,7 +24,7 @@ def sweeper():
     schema.register()
     GlobalHydra.instance().clear()
     hydra = Hydra.create_main_hydra2("test", create_config_search_path(str(CONF)))
-    grid = GridSweeper(params={"lr": "1e-3,2e-3"}, preflight=lambda configs: True, first_pass=[])
+    grid = GridSweeper(params={"lr": "1e-3,2e-3"}, preflight=lambda configs, elsewhere: True, first_pass=[])
     grid.job_config = hydra.compose_config("config", [], run_mode=RunMode.MULTIRUN)
     grid.composition = Composition(hydra.config_loader, grid.job_config)
     yield grid, hydra.config_loader
@@ -39,6 +40,51 @@ def test_the_command_line_wins_over_the_experiment_and_the_last_axis_varies_fast
         ["lr=0.002", "variant=pissa"],
     ]
     assert grid.expand(["lr=5e-3", "seed=range(0,3)"]) == [["lr=0.005", f"seed={s}"] for s in range(3)]
+
+
+LISTED = [
+    "a,b",
+    "[q_proj",
+    'say "x"',
+    "it's",
+    "a=b",
+    "Größe (1)",
+    "plain",
+    "a\\b",
+    'c\\"d',
+    "",
+    "range(1,3)",
+    ["q_proj", "a,b", 'x"]'],
+    [],
+    {"a": "x,y", "b": [1, "z=1"]},
+    None,
+    True,
+    3,
+    1e-5,
+]
+
+
+@pytest.mark.parametrize("items", [LISTED, OmegaConf.create(LISTED)], ids=["list", "OmegaConf"])
+def test_items_of_a_list_of_an_experiment_stay_whole(sweeper, items):
+    grid, _ = sweeper
+    grid.params = {"+variant.extra": items}
+    configs = grid.composition.configs(grid.expand([]))
+    assert [OmegaConf.to_container(config)["variant"]["extra"] for config in configs] == LISTED
+
+
+def test_a_text_of_an_experiment_is_in_hydras_syntax_and_so_is_an_item_that_is_one_value(sweeper):
+    grid, _ = sweeper
+    grid.params = {"lr": "1e-3,2e-3", "variant.target_modules": ["[q_proj]", "[q_proj,v_proj]"], "seed": "range(0,2)"}
+    cells = grid.composition.configs(grid.expand([]))
+    assert [cell.variant.target_modules for cell in cells[::2]] == [["q_proj"], ["q_proj", "v_proj"]] * 2
+    assert [cell.seed for cell in cells] == [0, 1] * 4
+
+
+def test_a_list_without_items_has_no_values(sweeper):
+    grid, _ = sweeper
+    grid.params = {"lr": []}
+    with pytest.raises(SweepError, match="lr has no values to choose from"):
+        grid.expand([])
 
 
 def test_fast_composition_equals_hydras(sweeper):

@@ -1,0 +1,76 @@
+"""The entry to every command: what it prints, and how it ends where something is wrong."""
+
+import argparse
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import NoReturn
+
+from lorabench.contributed import own_frames, reason
+from lorabench.errors import UserError
+from lorabench.schema import CONF, Config
+
+FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
+"""Whether the user wants each traceback; the variable itself is set later, to let Hydra raise instead of printing."""
+
+
+def one_line(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser, whose mistakes are raised for ``command`` to print in a line; the usage is what --help is for."""
+
+    def error(message: str) -> NoReturn:
+        raise UserError(f"{message} (see --help)")
+
+    parser.error = error  # type: ignore[method-assign]
+    return parser
+
+
+@contextlib.contextmanager
+def command(config: str = "config", schema: type = Config) -> Iterator[None]:
+    """The body of a command.
+
+    A user's mistake ends in one line and exit code 2, an exception out of a contributor's own file in one line, the frames of
+    that file, and exit code 1. Of any other exception, a bug, the traceback is wanted; HYDRA_FULL_ERROR=1 shows each.
+
+    Args:
+        config: the primary config of the command, whose keys are the valid ones.
+        schema: the dataclass of that config.
+    """
+    show_anything()
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        say(str(stop) or "interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
+    except Exception as error:
+        leave(error, config, schema)
+        raise
+
+
+def leave(error: Exception, config: str = "config", schema: type = Config) -> None:
+    """End the process as ``command`` says; return where the traceback is wanted."""
+    if FULL_ERROR:
+        return
+    from lorabench.terminal.mistakes import explain
+
+    if line := explain(error, CONF, config, schema):
+        say(line)
+        sys.exit(2)
+    if frames := own_frames(error):
+        say(reason(error))
+        print("".join(traceback.format_list(frames)), end="", file=sys.stderr)
+        sys.exit(1)
+
+
+def say(line: str) -> None:
+    """Print what is wrong."""
+    print(f"lorabench: {line}", file=sys.stderr)
+
+
+def show_anything() -> None:
+    """Let standard output take every character: what its encoding lacks is a question mark (an escape on standard error)."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")

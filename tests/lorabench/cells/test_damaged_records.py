@@ -1,0 +1,111 @@
+"""What stands in a cell's folder and is no record; what a killed process leaves; what an interruption says."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from lorabench.cells.cell import RECORDED, read_record
+from lorabench.cells.rescore import Rescoring
+from lorabench.cells.run import run
+from lorabench.errors import UserError
+from lorabench.files import read_json
+from lorabench.models.fingerprint import fingerprint_of_schema_1
+from lorabench.records.legacy import legacy_id
+
+SMALL = ["train_samples=16", "task.test_samples=4", "task.validation_samples=4"]
+DAMAGED = {
+    "no UTF-8": b"\xff\xfe",
+    "empty": b"",
+    "a list": b"[]",
+    "a text": b'"complete"',
+    "no keys": b"{}",
+    "truncated": b'{"status": "complete", "metrics": {"te',
+    "another object": b'{"status": "complete", "metrics": {}}',
+    "nested too deeply": b"[" * 100000,
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_record_is_one_line_and_stays(cell, content):
+    made = cell(*SMALL)
+    made.folder.mkdir()
+    file = made.folder / "record.json"
+    file.write_bytes(content)
+    line = f"{file} is no record of a cell; delete it, and the same command trains the cell again"
+    for read in (made.record, lambda: run(made), lambda: Rescoring(made.session).rescore(made.folder)):
+        with pytest.raises(UserError) as caught:
+            read()
+        assert str(caught.value) == line
+    assert file.read_bytes() == content
+
+
+def test_a_record_that_is_there_has_its_keys(cell):
+    made = cell(*SMALL)
+    run(made)
+    record = made.record()
+    assert record.keys() >= RECORDED and read_record(made.folder) == record
+    assert read_record(made.folder / "nowhere") is None
+
+
+@pytest.mark.parametrize("content", [DAMAGED["no UTF-8"], DAMAGED["a list"], DAMAGED["empty"]])
+def test_another_file_that_is_none_counts_as_missing(tmp_path, content):
+    (tmp_path / "x.json").write_bytes(content)
+    assert read_json(tmp_path / "x.json") is None
+
+
+def test_an_unfinished_cell_of_schema_1_is_said_to_begin_anew(cell, tmp_path, capsys):
+    made = cell(*SMALL)
+    earlier = tmp_path / legacy_id(made.config, made.identity, fingerprint_of_schema_1(made.model))
+    earlier.mkdir()
+    (earlier / "checkpoint.pt").write_bytes(b"x")
+    (earlier / "pending.json").write_text("{}")
+    made.session._noted.clear()
+    assert made.folder == tmp_path / made.id
+    line = f"{earlier} is an unfinished cell of an earlier version: {made} begins anew, in {made.id}\n"
+    assert capsys.readouterr().err == line
+    (earlier / "record.json").write_text(json.dumps({"status": "failed"}))
+    made.session._noted.clear()
+    assert cell(*SMALL).folder == tmp_path / made.id
+    assert capsys.readouterr().err == line
+
+
+def test_what_a_killed_process_left_is_removed(cell):
+    made = cell(*SMALL)
+    made.folder.mkdir()
+    (made.folder.parent / "base").mkdir()
+    left = [made.folder / f"{name}.{2**22 + 1}.tmp" for name in ("checkpoint.pt", "record.json", "completions.jsonl.gz")]
+    for file in left:
+        file.write_bytes(b"x")
+    run(made)
+    assert not list(made.folder.glob("*.tmp"))
+
+
+def test_a_full_disk_leaves_no_scratch_files(tmp_path):
+    code = "import resource, sys; from lorabench.__main__ import main; import lorabench.cells.run\n"
+    code += f"resource.setrlimit(resource.RLIMIT_FSIZE, (20000, {resource.RLIM_INFINITY})); main()"
+    words = [*SMALL, f"output_dir={tmp_path}", "trainer.checkpoint_minutes=0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode != 0
+    assert list(tmp_path.rglob("record.json")) and not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "what"), [(0, "goes on from {}/checkpoint.pt"), (10, "begins {} anew, which has no checkpoint yet")]
+)
+def test_an_interruption_says_what_the_same_command_does(cell, following_steps, minutes, what):
+    made = cell(*SMALL, f"trainer.checkpoint_minutes={minutes}")
+
+    def stop(training):
+        if training.steps == 2:
+            raise KeyboardInterrupt
+
+    with following_steps(stop), pytest.raises(KeyboardInterrupt) as caught:
+        run(made)
+    made.session.forget_base()
+    place = made.folder if minutes == 0 else made
+    assert str(caught.value).startswith(f"interrupted; the same command {what.format(place)}")
