@@ -10,7 +10,7 @@ from small_models import CONF, study_of
 from hessian import __main__ as command_line
 from hessian.study import schema
 from hessian.study.run import run
-from lorabench.cells.cell import Cell
+from lorabench.cells.cell import RECORDED, Cell
 from lorabench.cells.run import run as train_cell
 from lorabench.cells.session import current
 from lorabench.errors import UserError
@@ -52,7 +52,8 @@ def finished(folder, *overrides):
     """The folder of a cell that looks trained."""
     config = cell(folder, *overrides).config
     folder.mkdir(exist_ok=True)
-    (folder / "record.json").write_text(json.dumps({"config": config}))
+    record = dict.fromkeys(RECORDED) | {"status": "complete", "config": config}
+    (folder / "record.json").write_text(json.dumps(record))
     (folder / "trained.safetensors").touch()
     return f"hessian.checkpoint={folder}"
 
