@@ -133,7 +133,6 @@ def test_it_finds_a_ridge_sooner_than_chance(language_bo):
 
 def test_without_any_model_a_candidate_is_drawn(language_bo, monkeypatch):
     def broken(*_):
-
         raise torch.linalg.LinAlgError("not positive definite")
 
     history = [Observation(i, -abs(i - 20) / 20) for i in (0, 9, 17)]
