@@ -58,8 +58,8 @@ class Chat(InstructionTask):
     validation: ClassVar[str] = "likelihood"
     set_names: ClassVar[tuple[str, ...]] = (SET,)
 
-    judge_prompts: dict[str, Any] = field(default_factory=dict, metadata=decides_by(decisive_keys))
-    references: dict[str, Any] = field(default_factory=dict, metadata=decides_by(decisive_keys))
+    judge_prompts: Any = field(default_factory=dict, metadata=decides_by(decisive_keys))
+    references: Any = field(default_factory=dict, metadata=decides_by(decisive_keys))
     judge_url: str = field(metadata=KNOB)
     judge_model: str
     judge_key_env: str = field(metadata=KNOB)

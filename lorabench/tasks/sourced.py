@@ -41,7 +41,7 @@ class SourcedTask(Task):
     Attributes:
         set_names: the test sets that the task can read; empty for any.
         path: folder of local files instead of all of these.
-        train: where training rows come from.
+        train: where training rows come from; checked by ``sources.node``, which knows of local files.
         test: where test rows come from, by set.
         sets: the test sets to use; None for all.
     """
@@ -50,14 +50,12 @@ class SourcedTask(Task):
     set_names: ClassVar[tuple[str, ...]] = ()
 
     path: str | None = field(default=None, metadata=KNOB)
-    train: dict[str, Any] = field(default_factory=dict, metadata=decides_by(decisive_keys))
-    test: dict[str, dict[str, Any]] = field(default_factory=dict, metadata=decides_by(decisive_keys))
+    train: Any = field(default_factory=dict, metadata=decides_by(decisive_keys))
+    test: Any = field(default_factory=dict, metadata=decides_by(decisive_keys))
     sets: list[str] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.path is not None and not isinstance(self.path, str):
-            raise UserError(f"task.path={self.path} must be a folder")
         if not isinstance(self.test, dict):
             raise UserError(
                 f"task.test={self.test} must hold test sets by name; for a local file write task.test.NAME.path=FILE"
@@ -71,8 +69,6 @@ class SourcedTask(Task):
         if self.sets is None:
             return
         available = ", ".join(map(str, self.test))
-        if not isinstance(self.sets, list | tuple):
-            raise UserError(f"task.sets must be a list; write task.sets=[{self.sets}]")
         for name in self.sets:
             if name not in self.test:
                 raise UserError(f"task.sets={name}: task={self.name} has no such test set; available: {available}")
