@@ -2,13 +2,14 @@
 
 import json
 import pickle
+import shlex
 import sys
 
 import pytest
 
 from lorabench.__main__ import main
 from lorabench.cells.run import Failed
-from lorabench.contributed import own_frames, reason
+from lorabench.contributed import config_dir_flag, let_import, own_frames, reason
 from sweeps.sweepers import jobs
 
 SMALL = ["train_samples=16", "task.test_samples=2", "task.validation_samples=2"]
@@ -136,3 +137,15 @@ def test_what_fails_elsewhere_has_no_place():
 def test_the_line_reaches_a_sweep_through_another_process():
     job = type("Job", (), {"_return_value": pickle.loads(pickle.dumps(Failed("mine.py:1: KeyError: 'x'")))})
     assert jobs.reason(job) == "mine.py:1: KeyError: 'x'"
+
+
+def test_a_command_to_type_ends_in_the_folder_that_was_given(tmp_path, monkeypatch):
+    folder = tmp_path / "my own (1)"
+    folder.mkdir()
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in ("PYTHONPATH", "LORABENCH_CONFIG_DIR"):  # which it sets
+        monkeypatch.setenv(name, "")
+    let_import(["--config-dir", str(folder)])
+    assert shlex.split(config_dir_flag()) == ["--config-dir", str(folder)]
+    let_import([])
+    assert config_dir_flag() == ""

@@ -43,6 +43,12 @@ def test_a_single_learning_rate_is_an_edge_on_both_sides(runs, write):
     assert len(lrs) == 9 and lrs[4] == 1e-3
 
 
+def test_a_variant_of_ones_own_needs_its_folder(runs, write):
+    write("lora", 1e-3, 0, 0.9)
+    write("mine", 1e-3, 0, 0.9)
+    assert of(runs)["mine"][1].endswith(" --config-dir DIR") and "--config-dir" not in of(runs)["lora"][1]
+
+
 def test_the_edge_is_that_of_the_best_setting(runs, write):
     """Another batch size was tried at a higher learning rate."""
     for batch, lr, score in [(8, 1e-4, 0.1), (8, 1e-3, 0.2), (8, 1e-2, 0.1), (16, 1e-4, 0.5), (16, 1e-3, 0.9)]:
