@@ -17,6 +17,13 @@ def pytest_collection_modifyitems(items):
     assert not unstable, f"ids with addresses; give the values names: {unstable}"
 
 
+@pytest.fixture(autouse=True)
+def no_folder_of_the_test_before():
+    """A command notes its ``--config-dir`` for what it starts, and so for the next test of this process."""
+    yield
+    os.environ.pop("LORABENCH_CONFIG_DIR", None)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public data sets beside the project, where there is one."""

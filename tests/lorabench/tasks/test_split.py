@@ -13,6 +13,7 @@ from lorabench.cells.checks import check
 from lorabench.cells.scores import score
 from lorabench.errors import PromptTooLong, UserError
 from lorabench.generation.hf import HFGenerator
+from lorabench.tasks.arithmetic import Arithmetic
 from lorabench.tasks.base import Example, Task, summarize
 from lorabench.tasks.math import Math
 
@@ -112,10 +113,10 @@ def test_two_test_problems_of_one_id_are_refused():
         task.test_examples()
 
 
-def test_arithmetic_does_not_shorten_its_validation(arithmetic):
-    arithmetic.validation_samples = 1001
+def test_arithmetic_does_not_shorten_its_validation():
+    task = Arithmetic(name="arithmetic", max_new_tokens=40, validation_samples=1001)
     with pytest.raises(UserError, match=r"task\.validation_samples=1001 is more than the 1000 stories"):
-        arithmetic.validation_examples()
+        task.validation_examples()
 
 
 def test_the_error_counts_problems():
