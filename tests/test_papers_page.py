@@ -60,10 +60,3 @@ def test_the_scale_of_the_papers_randlora_is_320():
 def test_code_is_trained_on_all_rows_as_in_paper_1(name):
     cfg = composed("config", [f"+experiment={name}"])
     assert cfg.train_samples is None and cfg.task.train.rows == 104_848
-
-
-def test_the_pages_are_short_and_the_readme_links_them():
-    readme = (DOCS.parent / "README.md").read_text()
-    for page in ("papers.md", "language_bo.md"):
-        assert len((DOCS / page).read_text().splitlines()) <= 300
-        assert f"(docs/{page})" in readme
