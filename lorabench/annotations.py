@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import json
 import math
 import sys
 import types
@@ -62,8 +63,9 @@ def target_of(node: Mapping[str, Any], place: str) -> Any:
 def check_fields(values: Mapping[str, Any], target: Any, place: str) -> None:
     """Check the settings of a class, and of the parts inside them.
 
-    A number is finite, and a whole one is written without a point; ``true`` is no number, and ``"5"`` is a text. What an
-    annotation says that is no type of a config (a protocol, a callable) is not checked.
+    A number is finite, and a whole one is written without a point; ``true`` is no number, and ``"5"`` is a text. A blank text
+    names nothing and is no value, but where a field's own default is one. What an annotation says that is no type of a config
+    (a protocol, a callable) is not checked.
 
     Args:
         values: by the names of its fields, or of its constructor's parameters.
@@ -78,6 +80,7 @@ def check_fields(values: Mapping[str, Any], target: Any, place: str) -> None:
     for key, value in settings.items():
         if key in parameters:
             check(value, parameters[key].annotation, f"{place}{key}")
+            _refuse_blank(value, parameters[key], f"{place}{key}")
         elif not takes_all:
             raise UserError(f"unknown key '{place}{key}'; {nearest(key, parameters)}")
     if values.get("_partial_") or "_args_" in values:
@@ -95,6 +98,18 @@ def check(value: Any, annotation: Any, key: str) -> None:
     """
     if mismatch := _mismatch(value, annotation, key):
         raise UserError(f"{mismatch.key}={text_of(mismatch.value)} must be {mismatch.requirement}{mismatch.hint}")
+
+
+def _refuse_blank(value: Any, parameter: inspect.Parameter, key: str) -> None:
+    """Raise UserError for a text without a character, which code that asks ``if path`` would take for none."""
+    if is_blank(value) and not is_blank(parameter.default):
+        null = ", or null" if _mismatch(None, parameter.annotation, key) is None else ""
+        raise UserError(f"{key}={text_of(value)} is blank; give a text{null}")
+
+
+def is_blank(value: Any) -> bool:
+    """Whether it is a text without a visible character."""
+    return isinstance(value, str) and not value.strip()
 
 
 def requirement_at(key: str, cls: type) -> str | None:
@@ -125,7 +140,7 @@ def text_of(value: Any, most: int = 80) -> str:
     elif isinstance(value, int) and abs(value) >= WHOLE:
         text = "<many digits>"  # Python itself writes no more than 4,300
     elif isinstance(value, str):
-        text = f'"{value}"' if _reads_as_another_type(value) else " ".join(value.split())
+        text = json.dumps(value, ensure_ascii=False) if _reads_as_another_type(value) else " ".join(value.split())
     elif isinstance(value, list | tuple):
         text = f"[{','.join(text_of(item, most) for item in value)}]"
     elif isinstance(value, dict):
@@ -136,7 +151,7 @@ def text_of(value: Any, most: int = 80) -> str:
 
 
 def _reads_as_another_type(text: str) -> bool:
-    if text.lower() in ("", "null", "true", "false"):
+    if is_blank(text) or text.lower() in ("null", "true", "false"):
         return True
     try:
         float(text)

@@ -203,3 +203,23 @@ def test_the_defaults_of_every_class_have_the_types_that_it_says(file):
     if "_target_" in node and "defaults" not in node:
         values = {key: value for key, value in node.items() if "${" not in str(value) and "???" not in str(value)}
         check_fields({**values, "_partial_": True}, target_of(node, "a yaml"), "")
+
+
+@dataclass
+class Texts:
+    """Fields that a blank text may reach."""
+
+    path: str | None = None
+    name: str = "given"
+    either: str | list[str] = "x"
+    separator: str = " "
+    stop: list[str] = field(default_factory=list)
+
+
+@pytest.mark.parametrize("blank", ["", "  ", "\n\t"])
+def test_a_blank_text_is_no_value_but_where_the_default_is_one(blank):
+    check_fields({"separator": blank, "stop": [blank], "path": None}, Texts, "task.")
+    for key, rest in (("path", ", or null"), ("name", ""), ("either", "")):
+        with pytest.raises(UserError) as refusal:
+            check_fields({key: blank}, Texts, "task.")
+        assert str(refusal.value) == f'task.{key}="{blank}" is blank; give a text{rest}'.replace("\n\t", "\\n\\t")

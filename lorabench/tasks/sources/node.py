@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lorabench.annotations import is_blank, text_of
 from lorabench.errors import UserError, nearest
 from lorabench.tasks.sources.base import Source
 
@@ -48,6 +49,8 @@ def check_node(node: dict[str, Any], kind: type[Source], key: str) -> None:
     for name, value in node.items():
         if name not in keys:
             raise UserError(f"unknown key '{key}.{name}'; {nearest(str(name), keys)}")
+        if is_blank(value):
+            raise UserError(f"{key}.{name}={text_of(value)} is blank; give a text, or null")
         if value is not None and not _fits(name, value):
             raise UserError(f"{key}.{name}={value} must be {_type_of(name)}")
 

@@ -38,7 +38,7 @@ from lorabench.errors import UserError
         (["device=tpu9"], "device=tpu9 is not supported; use auto, cpu, cuda"),
         (["variant.target_modules=[]"], "variant.target_modules is empty"),
         (["model.weights=random", "model.architecture.vocab_size=100"], "vocab_size must be at least 512"),
-        (["output_dir="], "output_dir is empty"),
+        (["output_dir="], r'output_dir="" is blank; give a text$'),
         (["when_busy=never"], "when_busy=never is unknown"),
         (["task=math", "task.sets=[gsm]"], "task.sets=gsm: task=math has no such test set; available: gsm8k, math"),
         (["task=math", "task.sets=gsm8k"], r"task.sets=gsm8k must be a list of texts or null; write task.sets=\[gsm8k\]"),
