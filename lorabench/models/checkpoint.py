@@ -163,18 +163,28 @@ def end_ids(folder: Path) -> list[int]:
     """Ids of the tokens that end an answer, as ``generation_config.json`` states them, or else ``config.json``.
 
     Raises:
-        UserError: they are no whole numbers.
+        UserError: they are no whole numbers from 0 on, or an empty list.
     """
     stated = None
     for name in ("generation_config.json", "config.json"):
         if stated is None and (folder / name).is_file():
             stated = read_json(folder / name).get("eos_token_id")
     ids = [] if stated is None else stated if isinstance(stated, list) else [stated]
-    if not all(isinstance(token, int) and token >= 0 for token in ids):
+    if stated == [] or not all(type(token) is int and token >= 0 for token in ids):  # true would count as 1
         raise UserError(
-            f"{folder}: eos_token_id={stated} in generation_config.json or config.json is no token's id, nor a list"
+            f"{folder}: eos_token_id={json.dumps(stated)} in generation_config.json or config.json is no token's id, nor a "
+            "list of some; give the ids that end an answer, or leave the key out for the tokenizer's own"
         )
     return sorted(set(ids))
+
+
+def check_ends(folder: Path, rows: int) -> None:
+    """Raise UserError unless each end token of a checkpoint is one of the ``rows`` that its model can give."""
+    if (worst := max(end_ids(folder), default=0)) >= rows:
+        raise UserError(
+            f"{folder}: eos_token_id={worst} in generation_config.json or config.json ends no answer: the model has tokens "
+            f"0 to {rows - 1}; give the ids that end one, or leave the key out for the tokenizer's own"
+        )
 
 
 def _check_here(file: Path) -> None:

@@ -12,13 +12,14 @@ from transformers.utils import logging
 from lorabench.errors import UserError
 from lorabench.models import attention
 from lorabench.models.base import Base
-from lorabench.models.checkpoint import check_causal, check_files, end_ids, in_one_line
+from lorabench.models.checkpoint import check_causal, check_ends, check_files, end_ids, in_one_line
 from lorabench.models.fingerprint import TOKENIZER_OF_RANDOM
 from lorabench.models.gguf import folder_of
 from lorabench.models.locate import locate
 from lorabench.models.names import check_name
 from lorabench.models.shapes import architecture_config, folder_config, in_float32, skeleton
 from lorabench.models.text import prompt_ids
+from lorabench.models.weights import check_finite, check_tied
 from lorabench.schema import ModelConfig
 
 QUANTISED = ("qweight", "qzeros", "scales", "weight_scale", "weight_scale_inv", "absmax", "SCB", "quant_map")
@@ -35,7 +36,9 @@ def check_checkpoint(spec: ModelConfig) -> Path:
     config = folder_config(folder)
     check_causal(config, folder)
     check_name(spec, config)
-    check_files(folder, {name: tuple(p.shape) for name, p in skeleton(spec).named_parameters()})
+    model = skeleton(spec)
+    check_files(folder, {name: tuple(p.shape) for name, p in model.named_parameters()})
+    check_ends(folder, len(model.get_input_embeddings().weight))
     return folder
 
 
@@ -96,6 +99,8 @@ def _weights(source: Path, dtype: torch.dtype, kernel: str) -> Any:
         raise UserError(
             f"{source}: {problem}; nothing is drawn at random in their place: give the whole checkpoint of this model"
         )
+    check_tied(model, source)
+    check_finite(model, source)
     return model
 
 

@@ -22,6 +22,8 @@ CHECKPOINT = PACKAGE / "tiny" / "checkpoint"
 CPU = torch.device("cpu")
 LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3482056\n"
 DOWN = "model.layers.1.mlp.down_proj.weight"
+QUERY = "model.layers.1.self_attn.q_proj.weight"
+EMBED = "model.embed_tokens.weight"
 SIZES = {"vocab_size": 512, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
@@ -86,6 +88,12 @@ def scaled(state):
     return state | {DOWN: state[DOWN].to(torch.int8), DOWN.replace(".weight", ".scales"): torch.ones(128)}
 
 
+def one_infinite(state):
+    weight = state[QUERY].clone()
+    weight[3, 5] = float("-inf")
+    return state | {QUERY: weight}
+
+
 def no_tokenizer(folder):
     for file in folder.glob("tokenizer*"):
         file.unlink()
@@ -146,11 +154,27 @@ SPOILED = {
     "broken config": (lambda d: (d / "config.json").write_text('{"model_type": "llama",'), "config.json is no JSON"),
     "list for a config": (lambda d: (d / "config.json").write_text("[]"), "config.json holds a list instead of an object"),
     "odd config": (set_key("config.json", num_attention_heads=5), "makes no model|makes it|cannot be loaded"),
-    "ends that are no ids": (set_key("generation_config.json", eos_token_id="</s>"), "eos_token_id=</s> .* no token's id"),
+    "ends that are no ids": (set_key("generation_config.json", eos_token_id="</s>"), "eos_token_id=.</s>. .* no token's id"),
+    "an end that is true": (set_key("generation_config.json", eos_token_id=True), "eos_token_id=true .* no token's id"),
+    "an end below 0": (set_key("generation_config.json", eos_token_id=[1, -1]), r"eos_token_id=\[1, -1\] .* no token's id"),
+    "no end at all": (set_key("generation_config.json", eos_token_id=[]), r"eos_token_id=\[\] .* no token's id"),
+    "an end without a token": (
+        set_key("generation_config.json", eos_token_id=[1, 512]),
+        "eos_token_id=512 .* ends no answer: the model has tokens 0 to 511",
+    ),
     "no end token": (set_key("tokenizer_config.json", eos_token=None), "its tokenizer has no end token"),
     "weights that are no numbers": (
         lambda d: weights(d, lambda s: s | {DOWN: s[DOWN] * float("nan")}),
-        "logits for two tokens are not finite",
+        f"model.safetensors: {DOWN} has 45056 of 45056 values that are not finite in float32; get the file again",
+    ),
+    "weights that attention hides": (
+        lambda d: weights(d, lambda s: s | {QUERY: s[QUERY] * float("nan")}),
+        f"model.safetensors: {QUERY} has 16384 of 16384 values that are not finite",
+    ),
+    "one value that is none": (lambda d: weights(d, one_infinite), f"{QUERY} has 1 of 16384 values that are not finite"),
+    "a head that is tied and not": (
+        lambda d: weights(d, lambda s: s | {"lm_head.weight": s[EMBED] * 1.01}),
+        f"model.safetensors: lm_head.weight differs from {EMBED}, which config.json says it is .tie_word_embeddings=true.",
     ),
     "encoder and decoder": (
         lambda d: saved(d, T5Config(vocab_size=512, d_model=32, d_ff=48, num_layers=2, num_heads=4), AutoModelForSeq2SeqLM),
@@ -188,10 +212,39 @@ def test_what_cannot_be_loaded_is_one_line_before_anything_is_trained(cell, fold
     assert len(capsys.readouterr().err.splitlines()) <= 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_are_finite_in_the_precision_in_which_they_run(folder, dtype):
+    """A value above bfloat16's largest, and a NaN in one of several files."""
+    largest = torch.finfo(torch.float32).max
+
+    def at_the_end(weight, entry):
+        return torch.cat([weight.flatten()[:-1], torch.tensor([entry])]).view_as(weight)
+
+    weights(folder, lambda s: s | {QUERY: at_the_end(s[QUERY], largest)})
+    spec = ModelConfig(name="copy", path=str(folder))
+    if dtype == torch.bfloat16:
+        with pytest.raises(UserError, match=f"{QUERY} has 1 of 16384 values that are not finite in bfloat16; .* model.dtype"):
+            load(spec, CPU, dtype)
+    weights(folder, lambda s: s | {QUERY: at_the_end(s[QUERY], float("nan"))})
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="1MB")
+    shard = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"][QUERY]
+    with pytest.raises(UserError, match=f"{shard}: {QUERY} has 1 of 16384"):
+        load(spec, CPU, dtype)
+
+
+def test_a_head_of_its_own_is_used_where_the_config_says_so(folder):
+    weights(folder, lambda s: s | {"lm_head.weight": s[EMBED] * 2})
+    edit(folder / "config.json", tie_word_embeddings=False)
+    model = load(ModelConfig(name="copy", path=str(folder)), CPU, torch.float32).model
+    assert torch.equal(model.lm_head.weight, 2 * model.model.embed_tokens.weight)
+
+
 def test_of_a_grid_each_model_is_tried_first_and_the_first_cells_is_kept(cell, folder):
     weights(folder, lambda state: state | {DOWN: state[DOWN] * float("nan")})
     configs = [OmegaConf.create(cell(*words).config) for words in ([], [f"model.path={folder}"])]
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match=f"{DOWN} has .* not finite"):
         preflight(configs)
     session = cell().session
     assert preflight([configs[0], OmegaConf.create(cell("lr=1e-4").config)])
@@ -205,7 +258,8 @@ def test_tied_heads_computed_buffers_and_stored_copies_of_heads_are_accepted(fol
     weights(folder, lambda s: s | {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(16)})
     spec = ModelConfig(name="copy", path=str(folder))
     load(spec, CPU, torch.float32)
-    saved(folder, GPT2Config(vocab_size=512, n_embd=32, n_layer=2, n_head=4, n_positions=64))
+    ends = {"bos_token_id": None, "eos_token_id": 1}
+    saved(folder, GPT2Config(vocab_size=512, n_embd=32, n_layer=2, n_head=4, n_positions=64, **ends))
     weights(folder, lambda s: s | {"transformer.h.0.attn.bias": torch.ones(1, 1, 64, 64, dtype=torch.uint8)})
     base = load(spec, CPU, torch.float32)
     assert max_length(base.model.config, base.tokenizer) == 64
