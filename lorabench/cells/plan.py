@@ -12,11 +12,10 @@ from omegaconf import DictConfig
 from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
 from lorabench.cells.forecast import as_text, main_memory
-from lorabench.cells.session import current
+from lorabench.cells.session import base_key, current
 from lorabench.errors import UserError
 from lorabench.files import digest
 from lorabench.models.devices import resolve_device, resolve_dtype
-from lorabench.models.fingerprint import fingerprint
 from lorabench.models.shapes import linear_shapes
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_lr
@@ -82,13 +81,18 @@ def preflight(
 
 
 def _load_each_model(cells: Sequence[Cell]) -> None:
-    """Load and try the models of those cells that are still to be trained, the first one's last: it is kept.
+    """Load and try the models of those cells that are still to be trained, in each precision and on each device of theirs.
+
+    The first cell's comes last: it is kept.
 
     Raises:
         UserError: one cannot be loaded.
     """
-    models = {fingerprint(cell.model): cell for cell in reversed(cells) if cell.record() is None}
-    for cell in models.values():
+    models: dict[str, Cell] = {}
+    for cell in cells:
+        if cell.record() is None:
+            models.setdefault(base_key(cell.model, resolve_device(cell.settings.device)), cell)
+    for cell in reversed(models.values()):
         cell.base()
 
 

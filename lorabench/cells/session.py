@@ -70,7 +70,7 @@ class Session:
 
     def base(self, spec: "ModelConfig", device: "torch.device") -> "Base":
         """The loaded base model. Where it replaces another one, generators let that one go first."""
-        key = f"{fingerprint(spec)} {spec.path} {device} {resolve_dtype(spec.dtype, device)}"
+        key = base_key(spec, device)
         if self._base is None or self._base[0] != key:
             self.forget_base()
             self._base = key, load(spec, device, resolve_dtype(spec.dtype, device))
@@ -100,6 +100,11 @@ class Session:
                 part.close()
         self._base = None
         gc.collect()  # the first load in a process leaves a cycle of frames, which would keep its model beside the new one
+
+
+def base_key(spec: "ModelConfig", device: "torch.device") -> str:
+    """What tells one loaded model from another; device and kind decide its attention, too, see ``models.attention.choose``."""
+    return f"{fingerprint(spec)} {spec.path} {device} {resolve_dtype(spec.dtype, device)}"
 
 
 @cache

@@ -159,7 +159,9 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
 def _merge(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
     """The merged weights in main memory; with ``save_adapter`` the cell's folder gets the adapter, or them in its place."""
     outside = changes.outside_adapters()
-    merged = outside | cell.variant.merged(adapted)
+    fresh = outside | cell.variant.merged(adapted)
+    # One by one, so that on a CPU there are not two of each: what is copied may be the model's own, which is restored.
+    merged = {name: fresh.pop(name).detach().to("cpu", copy=True) for name in list(fresh)}
     if cell.settings.save_adapter:
         folder = cell.folder / "adapter"
         if outside:
@@ -167,7 +169,7 @@ def _merge(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.
         else:
             cell.variant.save(adapted, folder)
         save_trained(trained, cell.folder / "trained.safetensors")
-    return {name: weight.detach().to("cpu", copy=True) for name, weight in merged.items()}
+    return merged
 
 
 def _probe_file(cell: Cell) -> Path:

@@ -252,6 +252,22 @@ def test_of_a_grid_each_model_is_tried_first_and_the_first_cells_is_kept(cell, f
     assert session.base(cell().model, CPU) is session._base[1]
 
 
+def test_a_model_is_tried_in_each_precision_of_a_grid(cell, folder):
+    """In float32 the first cell's, which is kept; in bfloat16 a value of it is infinite."""
+    large = torch.finfo(torch.float32).max
+    weights(folder, lambda s: s | {QUERY: torch.where(torch.arange(128) == 7, large, s[QUERY])})
+    words = [[f"model.path={folder}", f"model.dtype={dtype}", f"lr={lr}"] for lr in (1e-3, 2e-3) for dtype in ("float32", "bfloat16")]
+    with pytest.raises(UserError, match="not finite in bfloat16"):
+        preflight([OmegaConf.create(cell(*each).config) for each in words])
+
+
+def test_the_first_cells_model_is_kept_whatever_comes_last(cell):
+    grid = [cell(f"model.dtype={dtype}") for dtype in ("float32", "bfloat16", "float32")]
+    assert preflight([OmegaConf.create(each.config) for each in grid])
+    assert grid[0].session._base is not None
+    assert grid[0].session._base[1].model.dtype == torch.float32
+
+
 def test_tied_heads_computed_buffers_and_stored_copies_of_heads_are_accepted(folder):
     """What is no missing weight: GPT-2's masks, a head that is the embedding, also where it is stored twice."""
     weights(folder, lambda s: s | {"lm_head.weight": s["model.embed_tokens.weight"].clone()})
