@@ -12,7 +12,8 @@ def main_memory(cell: Cell, device_type: str, dtype: torch.dtype) -> dict[str, i
     """Bytes at the most, by what they hold, while the cell is evaluated: the moment at which the most is held at once.
 
     The untouched weights that the variant changes are kept, and its merged weights until the next cell; both in main memory
-    on every device. A base on a CPU is there, too, and what the generator takes.
+    on every device; merging copies them one by one, so that no moment before has more. A base on a CPU is there, too, and what
+    the generator takes. Not counted is what does not grow with the model: the process itself, about half a GB.
 
     Args:
         cell: to be run.

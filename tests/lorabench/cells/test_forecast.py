@@ -1,5 +1,6 @@
 """The main memory that a cell takes: by names, against what is really loaded, and what is refused."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from lorabench.training import memory
 
 BF16 = torch.bfloat16
 SHAPE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 3, "num_attention_heads": 8, "num_key_value_heads": 8}
-"""33 M values in linear layers, and half a million in the embedding."""
+"""38 M values in linear layers, and half a million in the embedding."""
 
 
 def tensors(mapping):
@@ -98,15 +99,16 @@ print(memory.peak(torch.device("cpu")) - held, sum(main_memory(measured, "cpu", 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux resets a process's peak of memory")
 @pytest.mark.parametrize("variant", ["lora", "pissa"])
 def test_a_process_takes_what_was_counted(tmp_path, variant):
-    """A model of 135 MB from end to end; a second copy of the merged weights would be 134 MB more."""
+    """Three times 155 MB and the larger matrices' working copies; a second copy of the merged weights would be a third more."""
     small = f"output_dir={tmp_path} variant={variant} rank=2 batch_size=2 train_samples=4 device=cpu trainer.max_length=64 "
     small += "task.validation_samples=2 task.test_samples=2 task.max_new_tokens=2"
     large = " ".join(["model.weights=random", *(f"model.architecture.{key}={size}" for key, size in SHAPE.items())])
-    done = subprocess.run([sys.executable, "-c", MEASURED, small, large], capture_output=True, text=True, check=False)
+    at_once = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc gives back what is freed, as it does of larger matrices
+    command = [sys.executable, "-c", MEASURED, small, large]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=at_once)
     assert done.returncode == 0, done.stderr
     taken, counted = map(int, done.stdout.split())
-    print(taken/1e6, counted/1e6)
-    assert 0.85 * counted < taken < 1.15 * counted
+    assert 0.95 * counted < taken < 1.15 * counted
 
 
 @pytest.mark.parametrize("room", [1.01, 0.99])
