@@ -168,13 +168,9 @@ def _try(base: Base, source: Path) -> None:
 @contextlib.contextmanager
 def _of(source: Path, what: str) -> Iterator[None]:
     """Turn the errors of transformers, tokenizers and safetensors into one line; lack of memory is not of the checkpoint."""
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()  # its report of names fills a screen
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # each library raises kinds of its own
         raise UserError(f"{source} {what} ({in_one_line(error)})") from error
-    finally:
-        logging.set_verbosity(level)

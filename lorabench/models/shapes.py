@@ -9,6 +9,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 
 from lorabench.errors import UserError
+from lorabench.models.answered import install
 from lorabench.models.checkpoint import check_causal, check_config, in_one_line
 from lorabench.models.gguf import folder_of
 from lorabench.schema import ModelConfig
@@ -39,6 +40,7 @@ def folder_config(folder: Path) -> Any:
         UserError: it cannot be one of a plain model, see ``checkpoint.check_config``.
     """
     check_config(folder)
+    install()
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # each kind of model checks its own values

@@ -25,7 +25,7 @@ def check_finite(model: PreTrainedModel, source: Path) -> None:
             wrong = int((~weight.isfinite()).sum())
             raise UserError(
                 f"{_file_of(name, source)}: {name} has {wrong} of {weight.numel()} values that are not finite in "
-                f"{str(weight.dtype).removeprefix('torch.')}; get the file again, or give another model.dtype where it overflows"
+                f"{str(weight.dtype).removeprefix('torch.')}; get the file again, or another model.dtype where it overflows"
             )
 
 

@@ -16,7 +16,13 @@ from lorabench.models.shapes import weight_bytes
 from lorabench.training import memory
 
 BF16 = torch.bfloat16
-SHAPE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 3, "num_attention_heads": 8, "num_key_value_heads": 8}
+SHAPE = {
+    "hidden_size": 1024,
+    "intermediate_size": 2816,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 8,
+}
 """38 M values in linear layers, and half a million in the embedding."""
 
 
@@ -120,7 +126,9 @@ def test_a_preflight_stops_before_it_is_too_much(cell, monkeypatch, room):
     if room > 1:
         check(made)
         return
-    with pytest.raises(UserError, match=r"model=llama-2-13b needs 154 GB of main memory \(the base 52.1, its untouched weights 50"):
+    with pytest.raises(
+        UserError, match=r"model=llama-2-13b needs 154 GB of main memory \(the base 52.1, its untouched weights 50"
+    ):
         check(made)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -241,6 +243,43 @@ def test_a_head_of_its_own_is_used_where_the_config_says_so(folder):
     assert torch.equal(model.lm_head.weight, 2 * model.model.embed_tokens.weight)
 
 
+QUIET = {
+    "flags": lambda d: edit(d / "generation_config.json", do_sample=False, temperature=0.6, top_p=0.9),
+    "a start token that is not used": lambda d: edit(d / "config.json", bos_token_id=9999),
+    "an end token that is not used": lambda d: edit(d / "config.json", eos_token_id=9999),
+    "names": SPOILED["a weight too many"][0],
+    "two heads": SPOILED["a head that is tied and not"][0],
+}
+
+
+@pytest.mark.parametrize("case", QUIET)
+def test_what_is_answered_here_is_no_warning(folder, case):
+    """In a process of its own: a handler of a test's would stand in the place of transformers'."""
+    QUIET[case](folder)
+    assert printed(folder) == []
+
+
+def test_another_warning_is_shown_once(folder):
+    edit(folder / "config.json", rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "odd": 3})
+    assert printed(folder) == ["[transformers] Unrecognized keys in `rope_parameters` for 'rope_type'='default': {'odd'}"]
+
+
+def printed(folder):
+    """What a process prints while it looks through a checkpoint and loads it."""
+    code = f"""
+import contextlib, torch
+from lorabench.errors import UserError
+from lorabench.models.load import load
+from lorabench.models.shapes import linear_shapes
+from lorabench.schema import ModelConfig
+spec = ModelConfig(name="copy", path={str(folder)!r})
+with contextlib.suppress(UserError):
+    linear_shapes(spec), load(spec, torch.device("cpu"), torch.float32)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return (done.stdout + done.stderr).splitlines()
+
+
 def test_of_a_grid_each_model_is_tried_first_and_the_first_cells_is_kept(cell, folder):
     weights(folder, lambda state: state | {DOWN: state[DOWN] * float("nan")})
     configs = [OmegaConf.create(cell(*words).config) for words in ([], [f"model.path={folder}"])]
@@ -256,7 +295,9 @@ def test_a_model_is_tried_in_each_precision_of_a_grid(cell, folder):
     """In float32 the first cell's, which is kept; in bfloat16 a value of it is infinite."""
     large = torch.finfo(torch.float32).max
     weights(folder, lambda s: s | {QUERY: torch.where(torch.arange(128) == 7, large, s[QUERY])})
-    words = [[f"model.path={folder}", f"model.dtype={dtype}", f"lr={lr}"] for lr in (1e-3, 2e-3) for dtype in ("float32", "bfloat16")]
+    words = [
+        [f"model.path={folder}", f"model.dtype={dtype}", f"lr={lr}"] for lr in (1e-3, 2e-3) for dtype in ("float32", "bfloat16")
+    ]
     with pytest.raises(UserError, match="not finite in bfloat16"):
         preflight([OmegaConf.create(cell(*each).config) for each in words])
 
