@@ -153,22 +153,27 @@ class Cell:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the cell lives: under its id, or under that of schema 1 where it was trained then.
+        """Where the cell lives: under its id, or under one of before where it was trained then.
 
+        These are that of schema 1, and the one with a data_seed stated that is the seed, which had an id of its own.
         A line says so where a finished cell of the same settings has another id and is not used.
         """
         output = Path(self.settings.output_dir)
         own, of_schema_1 = output / self.id, self._identity_of_schema_1
         if own.exists():
             return own
-        earlier = output / digest(of_schema_1)
-        if _unfinished(read_record(earlier)):
-            if earlier.exists():
+        names = {digest(of_schema_1): legacy.changed_part(self.identity) is None}
+        if self.data_seed == self.settings.seed:
+            names[digest(self.identity | {"data_seed": self.data_seed})] = True
+        for name, usable in names.items():
+            earlier = output / name
+            if not _unfinished(read_record(earlier)):
+                if usable:
+                    return earlier
+            elif earlier.exists():
                 self.session.note_once(
                     f"{earlier} is an unfinished cell of an earlier version: {self} begins anew, in {self.id}"
                 )
-        elif legacy.changed_part(self.identity) is None:
-            return earlier
         if found := same_settings(output, self.config, self.identity, of_schema_1):
             folder, changes = found
             what = "; ".join(changes)

@@ -69,6 +69,8 @@ def settings(identity: dict[str, Any]) -> str:
     told = {"model": VERSIONS, "trainer": VERSIONS, "task": ("version",) if "code" not in identity["task"] else ()}
     for part, names in told.items():
         kept[part] = {key: value for key, value in kept[part].items() if key not in (*names, "fingerprint")}
+    if kept.get("data_seed") == kept["seed"]:  # which had another id before
+        del kept["data_seed"]
     return digest(kept)
 
 

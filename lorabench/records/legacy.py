@@ -27,7 +27,7 @@ def legacy_identity(config: dict[str, Any], identity: dict[str, Any], model_fing
         model_fingerprint: see ``models.fingerprint.fingerprint_of_schema_1``.
     """
     old = {key: value for key, value in config.items() if key in Config.__dataclass_fields__ and key not in KNOBS}
-    if old["data_seed"] is None:
+    if "data_seed" not in identity:
         del old["data_seed"]
     old["model"] = {"fingerprint": model_fingerprint, "dtype": config["model"]["dtype"]}
     old["task"] = legacy_task(config["task"], identity["task"]["fingerprint"])
