@@ -45,4 +45,5 @@ def _setting(row: Row) -> Hashable:
 def _regrouped(row: Row, data_seed: str | None) -> Row:
     options = {key: value for key, value in row["setting_options"].items() if key != "data_seed"}
     options |= {} if data_seed is None else {"data_seed": data_seed}
-    return row | {"setting_options": options, "variant_options": dict(row["variant_options"]), "regrouped": data_seed or "unset"}
+    changed = {"setting_options": options, "regrouped": data_seed or "unset"}
+    return row | changed | {"variant_options": dict(row["variant_options"])}

@@ -180,7 +180,7 @@ def _new_record(cell: Cell) -> Record:
         "error": None,
         "versions": versions(),
         "git": git_state(),
-        "data": {"fingerprint": cell.task.fingerprint()},
+        "data": {"fingerprint": cell.task.fingerprint(), "blank_rows": cell.task.blank_rows},
         "started": now(),
     }
 

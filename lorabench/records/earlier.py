@@ -59,7 +59,8 @@ def same_settings(
         others = [part for part in THINGS if _fingerprint(earlier.identity, part) != _fingerprint(wanted[earlier.schema], part)]
         if all(_source(earlier.sources[part]) == _source(config[part]) for part in others):
             then = legacy.versions_of_then(identity) if earlier.schema == 1 else versions(earlier.identity)
-            return earlier.folder, [*_differences(then, versions(identity)), *(f"another {part}.fingerprint" for part in others)]
+            changes = _differences(then, versions(identity))
+            return earlier.folder, changes + [f"another {part}.fingerprint" for part in others]
     return None
 
 
@@ -77,7 +78,8 @@ def settings(identity: dict[str, Any]) -> str:
 def versions(identity: dict[str, Any]) -> dict[str, int | str]:
     """Of all code in an identity of schema 2: by the full names of classes, and of ``model`` and ``trainer``."""
     stated = {"model.version": 1}  # before it was told
-    stated |= {f"{part}.{key}": identity[part][key] for part in ("model", "trainer") for key in VERSIONS if key in identity[part]}
+    for part in ("model", "trainer"):
+        stated |= {f"{part}.{key}": identity[part][key] for key in VERSIONS if key in identity[part]}
     return stated | {name: version for part in legacy.parts(identity) for name, version in part["code"].items()}
 
 
@@ -96,7 +98,7 @@ def _differences(then: dict[str, int | str], now: dict[str, int | str]) -> list[
 
 @lru_cache(maxsize=4096)
 def _read(file: Path, size: int, modified: int) -> Earlier | None:
-    """What the record of a finished cell says, None of others and of what is no record; once a process for an unchanged file."""
+    """What the record of a finished cell says, None of others and of what is no record; once for an unchanged file."""
     record = read_json(file) or {}
     identity, config = record.get("identity"), record.get("config")
     if record.get("status") not in ("complete", "diverged") or record.get("schema_version") not in (1, 2):

@@ -13,8 +13,8 @@ STREAMS = ("init", "order", "subset", "part", "dropout")
 def stream_seed(seed: int, stream: str) -> int:
     """Derive the seed of a named stream: the first 63 bits of SHA-256(``seed/stream``).
 
-    A CPU generator of torch keeps the low 32 bits of a seed (MT19937), one of CUDA all. Of n streams on a CPU two are alike with
-    a chance of about n²/2³³ (a third of a percent for 1000 seeds, and none is among the first 1000), any given two with 2⁻³².
+    A CPU generator of torch keeps the low 32 bits of a seed (MT19937), one of CUDA all. On a CPU two given streams are alike
+    with a chance of 2⁻³², some two of n with about n²/2³³: a third of a percent for 1000 seeds, of the first 1000 none are.
     """
     if stream not in STREAMS:
         raise ValueError(f"unknown stream {stream!r}, one of {STREAMS}")

@@ -203,3 +203,26 @@ def test_the_defaults_of_every_class_have_the_types_that_it_says(file):
     if "_target_" in node and "defaults" not in node:
         values = {key: value for key, value in node.items() if "${" not in str(value) and "???" not in str(value)}
         check_fields({**values, "_partial_": True}, target_of(node, "a yaml"), "")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ("int |", "SyntaxError"),
+        ("list[1 / 0]", "ZeroDivisionError"),
+        ("Literal", None),
+        ("Decimal.nowhere", None),
+        ("Unknown", None),
+    ],
+)
+def test_an_annotation_that_is_no_type_is_named_and_one_for_type_checkers_is_passed_over(annotation, reason):
+    class Part:
+        def __init__(self, size):
+            self.size = size
+
+    Part.__init__.__annotations__["size"] = annotation
+    if reason is None:
+        check_fields({"size": "x"}, Part, "part.")
+        return
+    with pytest.raises(UserError, match=rf"Part.__init__: size is annotated with .*, which is no type \({reason}"):
+        check_fields({"size": "x"}, Part, "part.")

@@ -80,6 +80,7 @@ def test_files_that_changed_in_their_place_are_named_and_other_ones_are_not(cell
         (tmp_path / folder).mkdir()
         for split in ("train", "test"):
             rows = [{"question": f"{folder} {split} {i}", "answer": f"a\n#### {i}"} for i in range(20)]
+            rows += [{"question": " ", "answer": "#### 1"}] * (split == "train")
             (tmp_path / folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = ["train_samples=8", "batch_size=8", "task=math", "task.sets=[gsm8k]", "task.validation_samples=2"]
     words += ["task.max_new_tokens=4", f"output_dir={tmp_path / 'runs'}"]
@@ -89,6 +90,7 @@ def test_files_that_changed_in_their_place_are_named_and_other_ones_are_not(cell
     with (tmp_path / "here" / "train.jsonl").open("a") as file:
         file.write(json.dumps({"question": "one more", "answer": "#### 1"}) + "\n")
     [line] = lines_of(capsys, Cell(made.config, Session()))
+    assert made.record()["data"]["blank_rows"] == 1
     assert line.startswith(f"{made.folder} has") and "(another task.fingerprint)" in line
 
 
