@@ -93,7 +93,8 @@ def _line(row: dict[str, Any], lrs: Sequence[float], seeds: Sequence[int], confi
 def _recorded(frame: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
     """A row with a record of each cell; published cells have none."""
     own = frame[(frame["source"] == "") & (frame["status"] != "failed")]
-    return {_cell(row): row for row in own.to_dict("records")}
+    rows: list[dict[Any, Any]] = own.to_dict("records")
+    return {_cell(row): row for row in rows}
 
 
 def _config(row: dict[str, Any] | None) -> dict[str, Any] | None:

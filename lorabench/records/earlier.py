@@ -100,7 +100,8 @@ def _differences(then: dict[str, int | str], now: dict[str, int | str]) -> list[
 def _read(file: Path, size: int, modified: int) -> Earlier | None:
     """What the record of a finished cell says, None of others and of what is no record; once for an unchanged file."""
     record = read_json(file) or {}
-    identity, config = record.get("identity"), record.get("config")
+    identity: Any = record.get("identity")
+    config: Any = record.get("config")
     if record.get("status") not in ("complete", "diverged") or record.get("schema_version") not in (1, 2):
         return None
     if not all(isinstance(tree, dict) and isinstance(tree.get(part), dict) for tree in (identity, config) for part in THINGS):
