@@ -174,8 +174,8 @@ class Cell:
                 self.session.note_once(
                     f"{earlier} is an unfinished cell of an earlier version: {self} begins anew, in {self.id}"
                 )
-        if found := same_settings(output, self.config, self.identity, of_schema_1):
-            folder, changes = found
+        if other := same_settings(output, self.config, self.identity, of_schema_1):
+            folder, changes = other
             what = "; ".join(changes)
             self.session.note_once(
                 f"{folder} has the same settings, but not the same code or files ({what}): {self} is trained anew, in {self.id}"

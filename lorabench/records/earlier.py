@@ -67,8 +67,8 @@ def same_settings(
 def settings(identity: dict[str, Any]) -> str:
     """Digest of an identity, of either schema, without code and fingerprints."""
     kept = legacy.without(identity, {"code"})
-    told = {"model": VERSIONS, "trainer": VERSIONS, "task": ("version",) if "code" not in identity["task"] else ()}
-    for part, names in told.items():
+    of_code = {"model": VERSIONS, "trainer": VERSIONS, "task": ("version",) if "code" not in identity["task"] else ()}
+    for part, names in of_code.items():
         kept[part] = {key: value for key, value in kept[part].items() if key not in (*names, "fingerprint")}
     if kept.get("data_seed") == kept["seed"]:  # which had another id before
         del kept["data_seed"]
