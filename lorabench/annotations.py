@@ -293,6 +293,9 @@ def _annotations(target: Any) -> dict[str, Any]:
         for name, annotation in inspect.get_annotations(holder).items():
             try:
                 resolved[name] = eval(annotation, dict(vars(module))) if isinstance(annotation, str) else annotation
-            except Exception:
+            except (NameError, AttributeError):
                 resolved[name] = Any
+            except Exception as error:  # whatever a contributor's annotation raises
+                place = f"{holder.__module__}.{holder.__qualname__}: {name}"
+                raise UserError(f"{place} is annotated with {annotation}, which is no type ({reason(error)})") from error
     return resolved

@@ -92,7 +92,7 @@ class Config:
     batch_size: int = MISSING
     rank: int = MISSING
     seed: int = MISSING  # of everything that is drawn, or with a data_seed of initialisation and dropout
-    data_seed: int | None = None  # of subset and order; null: the seed
+    data_seed: int | None = None  # of subset and order; null: the seed, and the same cell
     train_samples: int | None = MISSING
     train_fraction: float = MISSING
     subset: Any = MISSING

@@ -42,7 +42,7 @@ def suggestions(frame: pd.DataFrame) -> list[Suggestion]:
         chosen = candidates[highest([cell[score] for cell in candidates])]
         curve = sorted(cell["lr"] for cell in cells if setting_key(cell) == setting_key(chosen))
         best[chosen["model"], chosen["task"], chosen["variant"]] = chosen, edge(curve.index(chosen["lr"]), len(curve))
-    files = _files(frame)
+    recorded = _recorded(frame)
     sweeps = []
     for model, task in dict.fromkeys((model, task) for model, task, _ in best):
         of_task = (frame["model"] == model) & (frame["task"] == task)
@@ -54,7 +54,7 @@ def suggestions(frame: pd.DataFrame) -> list[Suggestion]:
             curve = of_task & (frame["variant"] == variant) & (frame["status"] != "failed")
             seeds = sorted({cell["seed"] for cell in frame[curve].to_dict("records") if setting_key(cell) == setting_key(row)})
             try:
-                sweeps.append(Suggestion(f"{model} · {task}", lrs, _line(row, lrs, seeds, files.get(_cell(row)))))
+                sweeps.append(Suggestion(f"{model} · {task}", lrs, _line(row, lrs, seeds, _config(recorded.get(_cell(row))))))
             except (ValueError, OmegaConfBaseException) as error:
                 log.warning("no sweep suggested for %r of %r · %r: %s", variant, model, task, str(error).partition("\n")[0])
     return sweeps
@@ -72,7 +72,7 @@ def _exact(lr: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
-def _line(row: dict[str, Any], lrs: Sequence[float], seeds: Sequence[int], file: str | None) -> str:
+def _line(row: dict[str, Any], lrs: Sequence[float], seeds: Sequence[int], config: dict[str, Any] | None) -> str:
     """Raises ValueError where no override can say it."""
     names = {key: row[key] for key in ("model", "task")} | {"variant": row["variant"].split()[0]}
     if strange := [name for name in names.values() if not NAME.fullmatch(name)]:
@@ -83,17 +83,28 @@ def _line(row: dict[str, Any], lrs: Sequence[float], seeds: Sequence[int], file:
     of_seeds = {} if list(seeds) in ([0], [-1]) else {"seed": ",".join(map(str, seeds))}
     epochs = {} if row["epochs"] == 1 else {"epochs": f"{row['epochs']:g}"}
     words = [shlex.quote(f"{key}={value}") for key, value in (names | axes | of_seeds | samples | epochs).items()]
-    options = overrides(json.loads(Path(file).read_text(encoding="utf-8"))["config"]) if file else []
+    options = [] if config is None else overrides(config)
     own = [] if all(is_shipped(group, name) for group, name in names.items()) else ["--config-dir", "DIR"]
     line = " ".join([*words, *options, *own])
     line.encode()  # raises for what no terminal can show
     return line
 
 
-def _files(frame: pd.DataFrame) -> dict[tuple[Any, ...], str]:
-    """A record of each cell; published cells have none."""
+def _recorded(frame: pd.DataFrame) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """A row with a record of each cell; published cells have none."""
     own = frame[(frame["source"] == "") & (frame["status"] != "failed")]
-    return {_cell(row): row["path"] for row in own.to_dict("records")}
+    rows: list[dict[Any, Any]] = own.to_dict("records")
+    return {_cell(row): row for row in rows}
+
+
+def _config(row: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The config of a row's record, with the data_seed of the group that the row stands in (`read.data_seeds`)."""
+    if row is None:
+        return None
+    config: dict[str, Any] = json.loads(Path(row["path"]).read_text(encoding="utf-8"))["config"]
+    if isinstance(data_seed := row.get("regrouped"), str):
+        config["data_seed"] = None if data_seed == "unset" else int(data_seed)
+    return config
 
 
 def _cell(row: Any) -> tuple[Any, ...]:

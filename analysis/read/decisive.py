@@ -34,6 +34,8 @@ def options(record: dict[str, Any]) -> dict[str, dict[str, str]]:
         setting["task"] = {"version": 1} | _with_version(get(record, "identity.task", dict))
         trainer = get(record, "identity.trainer", dict)
         setting["trainer"] = {key: value for key, value in trainer.items() if (key, value) != ("version", 1)}
+    if (stated := (record.get("config") or {}).get("data_seed")) is not None:  # the identity of seed=0 data_seed=0 has none
+        setting["data_seed"] = stated
     setting["model"] = {"dtype": "auto"} | get(record, "identity.model", dict)
     flat = flat_options(setting, leave_out=(*AXES, "variant", *PART)) | _evaluator(evaluator, "evaluator")
     if isinstance(sampling, dict):  # of the samples, which are drawn at random by default

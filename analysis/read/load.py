@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.read.data_seeds import beside_fellows
 from analysis.read.decisive import PART
 from analysis.read.metrics import TEST, VALIDATION, label, show
 from analysis.read.options import SETTING, separate
@@ -99,10 +100,10 @@ def _read(directory: Path, proxies: bool, wide: bool) -> tuple[list[dict[str, An
             raise AnalysisError(f"{directory} holds proxies only (train_fraction < 1): see `python -m analysis proxy`")
         log.warning("left out proxies (train_fraction < 1): %d; `python -m analysis proxy` compares them", count)
         rows = [row for row in rows if row["train_fraction"] == 1]
+    scored = beside_fellows([row for row in rows if row["status"] != "failed"])
     if wide:
-        for row in rows:
+        for row in scored:
             row |= _columns(row)
-    scored = [row for row in rows if row["status"] != "failed"]
     if not scored:
         raise AnalysisError(
             f"no score in {directory}, cells that failed: {len(rows)}; see the error in {rows[0]['path']} and rerun"

@@ -19,6 +19,7 @@ from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
 from lorabench.models.names import named
 from lorabench.probes.base import Probe
 from lorabench.records import legacy
+from lorabench.records.earlier import same_settings
 from lorabench.records.identity import identity
 from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded_fields
 from lorabench.subsets.base import Subset
@@ -152,22 +153,38 @@ class Cell:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the cell lives: under its id, or under that of schema 1 where it was trained then."""
+        """Where the cell lives: under its id, or under one of before where it was trained then.
+
+        These are that of schema 1, and the one with a data_seed stated that is the seed, which had an id of its own.
+        A line says so where a finished cell of the same settings has another id and is not used.
+        """
         output = Path(self.settings.output_dir)
-        earlier = output / legacy.legacy_id(self.config, self.identity, fingerprint_of_schema_1(self.model))
-        if (output / self.id).exists():
-            return output / self.id
-        if _unfinished(read_record(earlier)):
-            if earlier.exists():
+        own, of_schema_1 = output / self.id, self._identity_of_schema_1
+        if own.exists():
+            return own
+        names = {digest(of_schema_1): legacy.changed_part(self.identity) is None}
+        if self.data_seed == self.settings.seed:
+            names[digest(self.identity | {"data_seed": self.data_seed})] = True
+        for name, usable in names.items():
+            earlier = output / name
+            if not _unfinished(read_record(earlier)):
+                if usable:
+                    return earlier
+            elif earlier.exists():
                 self.session.note_once(
                     f"{earlier} is an unfinished cell of an earlier version: {self} begins anew, in {self.id}"
                 )
-            return output / self.id
-        if changed := legacy.changed_part(self.identity):
-            why = f"{earlier} is of a version that did not tell the code of {changed}"
-            self.session.note_once(f"{why}: {self} is trained anew, in {self.id}")
-            return output / self.id
-        return earlier
+        if other := same_settings(output, self.config, self.identity, of_schema_1):
+            folder, changes = other
+            what = "; ".join(changes)
+            self.session.note_once(
+                f"{folder} has the same settings, but not the same code or files ({what}): {self} is trained anew, in {self.id}"
+            )
+        return own
+
+    @property
+    def _identity_of_schema_1(self) -> dict[str, Any]:
+        return legacy.legacy_identity(self.config, self.identity, fingerprint_of_schema_1(self.model))
 
     def record(self) -> dict[str, Any] | None:
         """The record of an earlier run, None while there is none; a failed run is tried again."""

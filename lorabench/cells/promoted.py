@@ -34,7 +34,7 @@ def table(cells: Sequence[Cell], proxies: Sequence[float]) -> str:
     """The scores in percent, a line a cell; marked is what one would report: the best by mean validation over its seeds."""
     rows: list[list[str]] = []
     validation: dict[str, list[float]] = {}
-    configurations = [digest(cell.identity | {"seed": None}) for cell in cells]
+    configurations = [digest(cell.identity | {"seed": None, "data_seed": cell.settings.data_seed}) for cell in cells]
     for cell, proxy, configuration in zip(cells, proxies, configurations, strict=True):
         metrics = (cell.record() or {}).get("metrics") or {}
         scores = [metrics[split]["mean"] if split in metrics else None for split in SPLITS]

@@ -163,7 +163,7 @@ class Finish:
 def score_cell(cell: Cell, record: Record, rows: list[Row]) -> None:
     """Score the completions of a cell into ``rows`` and its record."""
     started = time.perf_counter()
-    record["metrics"] = score(cell.task, rows, record["validation_loss"], cell.splits)
+    record["metrics"] = score(cell.task, rows, record["validation_loss"], cell.splits, record.get("validation_loss_stderr"))
     record["evaluation"]["scoring_seconds"] = round(time.perf_counter() - started, 3)
     record["validation_metric"] = validation_metric(cell.task, record["metrics"])
     record["status"] = "complete"
@@ -180,7 +180,7 @@ def _new_record(cell: Cell) -> Record:
         "error": None,
         "versions": versions(),
         "git": git_state(),
-        "data": {"fingerprint": cell.task.fingerprint()},
+        "data": {"fingerprint": cell.task.fingerprint(), "blank_rows": cell.task.blank_rows},
         "started": now(),
     }
 

@@ -12,18 +12,24 @@ Metrics = dict[str, Any]
 """``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1."""
 
 
-def score(task: Task, rows: Sequence[Row], validation_loss: float | None, splits: Sequence[str] = SPLITS) -> Metrics:
+def score(
+    task: Task,
+    rows: Sequence[Row],
+    validation_loss: float | None,
+    splits: Sequence[str] = SPLITS,
+    loss_stderr: float | None = None,
+) -> Metrics:
     """Score rows of ``answers.answer`` to the same splits in place and return the metrics.
 
     For a task whose validation split cannot be scored, its score is exp(−``validation_loss``), the geometric mean of its target
-    tokens' probabilities.
+    tokens' probabilities, and its standard error is that score · ``loss_stderr`` (delta method), or null.
 
     A row gets its ``group`` where others of its set are of the same problem: such rows are not independent.
 
     Raises:
         UserError: a problem has no row, or the scorer cannot work now.
     """
-    metrics = {"validation": _likelihood(task, validation_loss)} if task.validation == "likelihood" else {}
+    metrics = {"validation": _likelihood(task, validation_loss, loss_stderr)} if task.validation == "likelihood" else {}
     for split, examples in generated_splits(task, splits).items():
         by_id = {row["id"]: row for row in rows if row["split"] == split}
         missing = [example.id for example in examples if example.id not in by_id]
@@ -57,6 +63,7 @@ def validation_metric(task: Task, metrics: Metrics) -> dict[str, Any]:
     return {"name": f"{task.name}/{kind}", "value": metrics["validation"]["mean"]}
 
 
-def _likelihood(task: Task, loss: float | None) -> dict[str, Any]:
+def _likelihood(task: Task, loss: float | None, loss_stderr: float | None = None) -> dict[str, Any]:
     value = 0.0 if loss is None or math.isnan(loss) else math.exp(-loss)  # None: not finite, read back from JSON
-    return {"mean": value, "sets": {"likelihood": {"score": value, "n": len(task.validation_examples()), "stderr": None}}}
+    stderr = None if loss_stderr is None else value * loss_stderr
+    return {"mean": value, "sets": {"likelihood": {"score": value, "n": len(task.validation_examples()), "stderr": stderr}}}

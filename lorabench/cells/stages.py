@@ -25,7 +25,7 @@ from lorabench.training.checkpoint import Checkpoint, fingerprint, save_trained
 from lorabench.training.data import Corpora, batches
 from lorabench.training.dropout import base_rates
 from lorabench.training.loop import OnStep, Training, train
-from lorabench.training.loss import mean_loss
+from lorabench.training.loss import example_losses, mean_loss, mean_loss_stderr
 from lorabench.variants.base import save_merged
 
 
@@ -54,6 +54,7 @@ class Trained:
         peak_memory: bytes.
         merged: plain weights in main memory by their names in the base; None of a diverged run.
         validation_loss: mean over the target tokens; None of a diverged run.
+        validation_loss_stderr: of it, where it is the validation score.
         probed: what the probe measured; None without one.
     """
 
@@ -62,6 +63,7 @@ class Trained:
     peak_memory: int
     merged: dict[str, torch.Tensor] | None
     validation_loss: float | None
+    validation_loss_stderr: float | None
     probed: list[dict[str, Any]] | None
 
     def entries(self) -> dict[str, Any]:
@@ -84,6 +86,8 @@ class Trained:
             },
             "validation_loss": self.validation_loss,
         }
+        if self.validation_loss_stderr is not None:
+            entries["validation_loss_stderr"] = self.validation_loss_stderr
         return entries if self.probed is None else entries | {"sharpness": self.probed}
 
 
@@ -147,13 +151,14 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
             on_step=_probed(cell, base, adapted, data, follower.on_step(draw)),
         )
         loss = None if training.diverged else validation_loss(cell, base, adapted)
+        stderr = None if training.diverged else validation_loss_stderr(cell, base, adapted)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
     merged = None if training.diverged else _merge(cell, adapted, changes, trained)
     parameters = sum(p.numel() for p in trained.values())
     variant.detach(adapted)
     base.restore()
     probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
-    return Trained(training, parameters, memory.peak(base.device), merged, loss, probed)
+    return Trained(training, parameters, memory.peak(base.device), merged, loss, stderr, probed)
 
 
 def _merge(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
@@ -208,6 +213,17 @@ def validation_loss(cell: Cell, base: Base, model: Any) -> float:
     """Mean loss over the target tokens of the validation split."""
     corpus = cell.corpora(base).validation
     return mean_loss(model, corpus.encode(range(len(corpus))), cell.trainer, base.tokenizer.pad_token_id)
+
+
+def validation_loss_stderr(cell: Cell, base: Base, model: Any) -> float | None:
+    """Its standard error over other problems, where it is the validation score of the task; else None."""
+    if cell.task.validation != "likelihood":
+        return None
+    corpus = cell.corpora(base).validation
+    examples = corpus.encode(range(len(corpus)))
+    losses = example_losses(model, examples, cell.trainer, base.tokenizer.pad_token_id)
+    problems = [example.problem for example in cell.task.validation_examples()]
+    return mean_loss_stderr(losses, [example.target_tokens for example in examples], problems)
 
 
 def answer_cell(cell: Cell, base: Base, merged: Any, splits: Sequence[str] = SPLITS, rows: list[Row] | None = None) -> Answered:

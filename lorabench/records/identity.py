@@ -22,6 +22,8 @@ def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: s
         data_fingerprint: see ``Task.fingerprint``.
     """
     kept = decisive(config, Config)
+    if kept.get("data_seed") == kept["seed"]:  # as unset
+        del kept["data_seed"]
     kept["model"] |= {"fingerprint": model_fingerprint, "version": ModelConfig.version}
     kept["trainer"]["version"] = TrainerConfig.version
     if drops(config["variant"]):

@@ -18,8 +18,8 @@ SAME = {"lorabench.tasks.base.Task": 2}
 """Later versions that change nothing by themselves: tasks that it splits otherwise have later versions, too."""
 
 
-def legacy_id(config: dict[str, Any], identity: dict[str, Any], model_fingerprint: str) -> str:
-    """The id that schema 1 gave to a cell.
+def legacy_identity(config: dict[str, Any], identity: dict[str, Any], model_fingerprint: str) -> dict[str, Any]:
+    """What schema 1 took for the identity of a cell; its digest was the id.
 
     Args:
         config: of the cell, with every key.
@@ -27,7 +27,7 @@ def legacy_id(config: dict[str, Any], identity: dict[str, Any], model_fingerprin
         model_fingerprint: see ``models.fingerprint.fingerprint_of_schema_1``.
     """
     old = {key: value for key, value in config.items() if key in Config.__dataclass_fields__ and key not in KNOBS}
-    if old["data_seed"] is None:
+    if "data_seed" not in identity:
         del old["data_seed"]
     old["model"] = {"fingerprint": model_fingerprint, "dtype": config["model"]["dtype"]}
     old["task"] = legacy_task(config["task"], identity["task"]["fingerprint"])
@@ -37,12 +37,17 @@ def legacy_id(config: dict[str, Any], identity: dict[str, Any], model_fingerprin
         del old["train_fraction"]
         if "sampling" not in identity:
             del old["subset"]
-    return digest(old)
+    return old
+
+
+def legacy_id(config: dict[str, Any], identity: dict[str, Any], model_fingerprint: str) -> str:
+    """The id that schema 1 gave to a cell; for the arguments see ``legacy_identity``."""
+    return digest(legacy_identity(config, identity, model_fingerprint))
 
 
 def legacy_task(node: dict[str, Any], fingerprint: str) -> dict[str, Any]:
     """What schema 1 took of a task into the identity."""
-    return _without(node, TASK_KNOBS) | {"fingerprint": fingerprint, "version": TASK_VERSIONS.get(node["name"], 1)}
+    return without(node, TASK_KNOBS) | {"fingerprint": fingerprint, "version": TASK_VERSIONS.get(node["name"], 1)}
 
 
 def changed_part(identity: dict[str, Any]) -> str | None:
@@ -55,6 +60,20 @@ def changed_part(identity: dict[str, Any]) -> str | None:
     return next((name for name in ("trainer", "model") if identity.get(name, {}).get("version", 1) != 1), None)
 
 
+def versions_of_then(identity: dict[str, Any]) -> dict[str, int | str]:
+    """The versions that the code of a cell had when schema 2 came, as ``earlier.versions`` has those of now.
+
+    What is told by its source, which schema 1 did not look at, has "untold".
+    """
+    then: dict[str, int | str] = {"model.version": 1, "trainer.version": 1}
+    if "dropout_version" in identity["trainer"]:
+        then["trainer.dropout_version"] = 1
+    for part in parts(identity):
+        for name, version in part["code"].items():
+            then[name] = _versions(part)[name] if isinstance(version, int) else "untold"
+    return then
+
+
 def present_config(config: dict[str, Any]) -> dict[str, Any]:
     """The config of a record of schema 1 in today's words: tasks state their version in their class, probes are a group."""
     kept = {key: value for key, value in config.items() if key != "hessian"}
@@ -63,17 +82,22 @@ def present_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unchanged(part: dict[str, Any]) -> bool:
-    target = part["_target_"]
+    return all(each["code"] == _versions(each) for each in (part, *parts(part)))
+
+
+def _versions(part: dict[str, Any]) -> dict[str, int]:
+    """Of the code of a part when schema 2 came, or later ones that change nothing."""
     versions = {name: SAME.get(name, 1) for name in part["code"]}
-    versions[target] = TASK_VERSIONS.get(part.get("name", ""), 1)
-    return part["code"] == versions and all(map(_unchanged, _parts(part)))
+    return versions | {part["_target_"]: TASK_VERSIONS.get(part.get("name", ""), 1)}
 
 
-def _parts(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The parts inside a part, at every depth."""
+def parts(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The parts inside an identity or a part, at every depth."""
     for item in value.values():
         if isinstance(item, dict):
-            yield from [item] if "code" in item else _parts(item)
+            if "code" in item:
+                yield item
+            yield from parts(item)
 
 
 def _evaluator(node: dict[str, Any]) -> Any:
@@ -85,8 +109,8 @@ def _evaluator(node: dict[str, Any]) -> Any:
     return measures | {"name": node["name"], "engine": _evaluator(node["engine"])}
 
 
-def _without(value: Any, names: set[str]) -> Any:
+def without(value: Any, names: set[str]) -> Any:
     """The value without the entries of these names, at every depth."""
     if isinstance(value, dict):
-        return {key: _without(item, names) for key, item in value.items() if key not in names}
+        return {key: without(item, names) for key, item in value.items() if key not in names}
     return value

@@ -80,6 +80,11 @@ class Task(ABC):
         if type(self).score is Task.score and type(self).score_all is Task.score_all:
             raise TypeError(f"{type(self).__name__} implements neither score nor score_all")
 
+    @property
+    def blank_rows(self) -> int:
+        """How many rows of the training source were left out for a blank text, as far as it has been read."""
+        return 0
+
     @abstractmethod
     def source_examples(self) -> Sequence[Example]:
         """The training source, before the validation split is taken out; asked once, the split is kept."""

@@ -56,6 +56,7 @@ class SourcedTask(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._blank_rows = 0
         if not isinstance(self.test, dict):
             raise UserError(
                 f"task.test={self.test} must hold test sets by name; for a local file write task.test.NAME.path=FILE"
@@ -116,9 +117,16 @@ class SourcedTask(Task):
                 blank.append(str(error))
         if len(blank) == len(rows):
             raise UserError(blank[0])
+        if name == "train":
+            self._blank_rows = len(blank)
         if blank:
             note(f"{blank[0]}; {len(blank)} of the {len(rows)} training rows are left out for a blank text")
         return [example for example in examples if example is not None]
+
+    @property
+    def blank_rows(self) -> int:
+        """Of the last time that ``train`` was read."""
+        return self._blank_rows
 
     def require(
         self,

@@ -16,6 +16,8 @@ from lorabench.errors import UserError
 class Masks:
     """What is kept of each example of a step: decided by seed, step, place in the global batch, layer and length alone.
 
+    On a CPU, whose generators keep 32 bits of a seed (``seed.stream_seed``), any two masks are alike with a chance of 2⁻³².
+
     Attributes:
         seed: of all masks of a run.
         step: optimizer steps taken.

@@ -1,6 +1,7 @@
 """The loss of fine-tuning: cross entropy over the target tokens of a whole batch, whatever its micro-batches."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -23,12 +24,21 @@ def head_at(model: torch.nn.Module, predict: torch.Tensor) -> Iterator[None]:
 
 def summed_loss(model: torch.nn.Module, examples: Sequence[Encoded], pad: int, device: torch.device) -> torch.Tensor:
     """Cross entropy summed over the target tokens of one micro-batch, logits in float32."""
+    logits, targets, _ = _predictions(model, examples, pad, device)
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+
+
+def _predictions(
+    model: torch.nn.Module, examples: Sequence[Encoded], pad: int, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """Logits in float32 [targets, vocab], the target tokens [targets], example by example, and how many each example has."""
     ids, attention, predict = collate(examples, pad, device)
     # bfloat16 products over float32 adapters, as paper 1 writes; its code casts these, too (docs/papers.md).
     half = model.dtype == torch.bfloat16
     with head_at(model, predict), torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
         logits = model(input_ids=ids, attention_mask=attention, use_cache=False).logits
-    return torch.nn.functional.cross_entropy(logits.float(), ids[:, 1:][predict[:, :-1]], reduction="sum")
+    predicted = predict[:, :-1]
+    return logits.float(), ids[:, 1:][predicted], predicted.sum(1).tolist()
 
 
 def backward(
@@ -65,6 +75,37 @@ def mean_loss(model: torch.nn.Module, examples: Sequence[Encoded], settings: Tra
         groups = [[examples[i] for i in places] for places in micro_batches_of(examples, settings)]
         total = sum(summed_loss(model, group, pad, device).item() for group in groups)
     return total / max(1, sum(e.target_tokens for e in examples))
+
+
+def example_losses(model: torch.nn.Module, examples: Sequence[Encoded], settings: TrainerConfig, pad: int) -> list[float]:
+    """The loss of each example, summed over its target tokens, without gradients."""
+    device, losses = next(model.parameters()).device, [0.0] * len(examples)
+    for places in micro_batches_of(examples, settings):
+        with torch.no_grad():
+            logits, targets, counts = _predictions(model, [examples[i] for i in places], pad, device)
+            each = torch.nn.functional.cross_entropy(logits, targets, reduction="none").double().cpu().split(counts)
+        for i, of_example in zip(places, each, strict=True):
+            losses[i] = float(of_example.sum())
+    return losses
+
+
+def mean_loss_stderr(losses: Sequence[float], tokens: Sequence[int], groups: Sequence[str]) -> float | None:
+    """Standard error of L = Σl / Σt, the mean loss over target tokens; None of a single group.
+
+    The cluster-robust one of a ratio, √(G / (G − 1) · Σ_g (Σ_{i ∈ g} (l_i − L t_i))²) / Σt (Cochran 1977, chapter 6, with
+    groups as in ``Task.summary``).
+
+    Args:
+        losses: l of each example, summed over its tokens.
+        tokens: t, the number of them.
+        groups: of each example; those of one group are not independent.
+    """
+    total, mean = sum(tokens), sum(losses) / max(1, sum(tokens))
+    deviations: dict[str, float] = {}
+    for loss, count, group in zip(losses, tokens, groups, strict=True):
+        deviations[group] = deviations.get(group, 0.0) + (loss - mean * count)
+    size, squares = len(deviations), sum(deviation**2 for deviation in deviations.values())
+    return math.sqrt(size / (size - 1) * squares) / total if size > 1 and total else None
 
 
 def micro_batches_of(examples: Sequence[Encoded], settings: TrainerConfig) -> list[list[int]]:

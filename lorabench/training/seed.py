@@ -11,7 +11,11 @@ STREAMS = ("init", "order", "subset", "part", "dropout")
 
 
 def stream_seed(seed: int, stream: str) -> int:
-    """Derive the 63-bit seed of a named stream: the head of SHA-256(``seed/stream``)."""
+    """Derive the seed of a named stream: the first 63 bits of SHA-256(``seed/stream``).
+
+    A CPU generator of torch keeps the low 32 bits of a seed (MT19937), one of CUDA all. On a CPU two given streams are alike
+    with a chance of 2⁻³², some two of n with about n²/2³³: a third of a percent for 1000 seeds, of the first 1000 none are.
+    """
     if stream not in STREAMS:
         raise ValueError(f"unknown stream {stream!r}, one of {STREAMS}")
     return int.from_bytes(hashlib.sha256(f"{seed}/{stream}".encode()).digest()[:8], "big") >> 1

@@ -223,3 +223,26 @@ def test_a_blank_text_is_no_value_but_where_the_default_is_one(blank):
         with pytest.raises(UserError) as refusal:
             check_fields({key: blank}, Texts, "task.")
         assert str(refusal.value) == f'task.{key}="{blank}" is blank; give a text{rest}'.replace("\n\t", "\\n\\t")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "reason"),
+    [
+        ("int |", "SyntaxError"),
+        ("list[1 / 0]", "ZeroDivisionError"),
+        ("Literal", None),
+        ("Decimal.nowhere", None),
+        ("Unknown", None),
+    ],
+)
+def test_an_annotation_that_is_no_type_is_named_and_one_for_type_checkers_is_passed_over(annotation, reason):
+    class Part:
+        def __init__(self, size):
+            self.size = size
+
+    Part.__init__.__annotations__["size"] = annotation
+    if reason is None:
+        check_fields({"size": "x"}, Part, "part.")
+        return
+    with pytest.raises(UserError, match=rf"Part.__init__: size is annotated with .*, which is no type \({reason}"):
+        check_fields({"size": "x"}, Part, "part.")

@@ -22,7 +22,7 @@ def cell(write):
         config |= {"data_seed": data_seed} | ({"subset": FIRST} if first else {})
         path = write("lora", lr, seed, test, config=config)
         record = json.loads(path.read_text())
-        record["identity"] |= {} if data_seed is None else {"data_seed": data_seed}
+        record["identity"] |= {} if data_seed in (None, seed) else {"data_seed": data_seed}
         record["identity"] |= {"sampling": FIRST | {"code": {}}} if first else {}
         path.write_text(json.dumps(record))
         return path
@@ -79,3 +79,39 @@ def test_compare_says_which_noise_each_side_holds(runs, cell, data_seeds, line):
 def test_own_seeds_alone_have_no_such_line(runs, cell, tmp_path):
     cell()
     assert "± over seeds" not in text(compare(*load_together([runs, runs], wide=True)), ("A", "B"))
+
+
+def counts(runs):
+    means = seed_means(load_records(runs))
+    return dict(zip(means["options"], zip(means["n"], means["test_mean"], strict=True), strict=True))
+
+
+@pytest.mark.parametrize("stated", [None, 0])
+def test_the_cell_whose_data_seed_is_its_seed_stands_with_the_others_of_it(runs, cell, stated):
+    """Whether `seed=0` or `seed=0,1,2 data_seed=0` left its record."""
+    for seed, data_seed in ((0, stated), (1, 0), (2, 0)):
+        cell(seed=seed, test=0.3 + seed / 10, data_seed=data_seed)
+    assert counts(runs) == {"": (3, pytest.approx(0.4))}
+    cell(8e-3, seed=1, test=0.9, data_seed=0)
+    (sweep,) = suggestions(load_records(runs))
+    assert "data_seed=0" in sweep.line.split()
+
+
+@pytest.mark.parametrize("stated", [None, 0])
+def test_it_stands_with_both_where_there_are_both(runs, cell, stated):
+    cell(seed=0, test=0.3, data_seed=stated)
+    for seed in (1, 2):
+        cell(seed=seed, test=0.3 + seed / 10, data_seed=0)
+        cell(seed=seed, test=0.3 + seed / 5)
+    assert counts(runs) == {
+        "data_seed=0": (3, pytest.approx(0.4)),
+        "data_seed=unset": (3, pytest.approx(0.5)),
+    }
+
+
+def test_a_best_cell_that_either_grid_left_is_suggested_with_the_data_seed_of_its_group(runs, cell):
+    cell(4e-3, seed=0, test=0.9)
+    for seed in (1, 2):
+        cell(2e-3, seed=seed, data_seed=0)
+    (sweep,) = suggestions(load_records(runs))
+    assert "data_seed=0" in sweep.line.split()

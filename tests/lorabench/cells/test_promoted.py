@@ -34,7 +34,8 @@ def test_promotion_prints_the_test_scores_of_the_best(tmp_path):
     assert line.split()[1:4] == scores and line.split()[-1] == full["id"]
 
 
-def test_the_best_is_marked_by_the_mean_over_its_seeds(cell, monkeypatch):
+@pytest.mark.parametrize("words", [[], ["data_seed=0"]], ids=str)
+def test_the_best_is_marked_by_the_mean_over_its_seeds(cell, monkeypatch, words):
     scores = {(2e-3, 0): 0.5, (2e-3, 1): 0.6, (6e-3, 0): 0.9, (6e-3, 1): 0.1, (2e-2, 0): None}
 
     def record(self):
@@ -42,7 +43,7 @@ def test_the_best_is_marked_by_the_mean_over_its_seeds(cell, monkeypatch):
         return None if score is None else {"metrics": {"validation": {"mean": score}, "test": {"mean": score}}}
 
     monkeypatch.setattr(Cell, "record", record)
-    cells = [cell(f"lr={lr}", f"seed={seed}") for lr, seed in scores]
+    cells = [cell(f"lr={lr}", f"seed={seed}", *words) for lr, seed in scores]
     lines = promoted.table(cells, [0.1] * 5).splitlines()[2:]
     assert [line[0] for line in lines] == ["*", "*", " ", " ", " "]
     assert lines[-1].split()[:3] == ["10.00", "-", "-"]

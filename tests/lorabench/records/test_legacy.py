@@ -144,24 +144,27 @@ def test_a_cell_of_schema_1_is_trained_anew_where_loading_changed(of_schema_1, c
     capsys.readouterr()
     again = cell(*SMALL)
     assert again.folder.name == again.id
-    assert capsys.readouterr().err.startswith(f"{folder} is of a version that did not tell the code of model: ")
+    assert capsys.readouterr().err == (
+        f"{folder} has the same settings, but not the same code or files (model.version 1, now 2): "
+        f"{again} is trained anew, in {again.id}\n"
+    )
 
 
 @pytest.mark.parametrize("changed", ["version", "trainer", "own"])
-def test_code_that_schema_1_could_not_tell_is_said_in_one_line(of_schema_1, cell, monkeypatch, capsys, changed):
+def test_code_that_changed_since_schema_1_is_said_in_one_line(of_schema_1, cell, monkeypatch, capsys, changed):
     folder = of_schema_1()
-    again, part = cell(*SMALL), "trainer"
+    again, what = cell(*SMALL), "trainer.version 1, now 2"
     if changed == "trainer":
         monkeypatch.setattr(TrainerConfig, "version", 2)
     else:
-        part = "variant=lora"
+        what = "the source of own.LoRA" if changed == "own" else "lorabench.variants.lora.LoRA 1, now 2"
         code = {"own.LoRA": "sha256:0123"} if changed == "own" else {"lorabench.variants.lora.LoRA": 2}
         monkeypatch.setattr("lorabench.records.identity.code_of", lambda cls: code if cls is LoRA else legacy_versions(cls))
     capsys.readouterr()
     trained_anew = [cell(*SMALL), cell(*SMALL)]
     for made in trained_anew:
         assert made.folder.name == made.id != folder.name
-    line = f"{folder} is of a version that did not tell the code of {part}: {again} is trained anew, in {trained_anew[0].id}"
+    line = f"{folder} has the same settings, but not the same code or files ({what}): {again} is trained anew, in {trained_anew[0].id}"
     assert capsys.readouterr().err.splitlines() == [line]
     run.run(trained_anew[0])
     assert trained_anew[0].record()["schema_version"] == 2

@@ -224,6 +224,7 @@ def test_training_rows_without_a_response_are_left_out_with_a_line(tmp_path, cap
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = make(path=str(tmp_path))
     assert [e.id for e in task.source_examples()] == [f"train/{i}" for i in range(9) if i % 3]
+    assert task.blank_rows == 3
     assert capsys.readouterr().err.splitlines()[-1] == (
         f'task=code: row train/0 ({file}, line 1) has the blank text output=" \\n"; '
         "3 of the 9 training rows are left out for a blank text"

@@ -4,6 +4,7 @@ import pytest
 
 from lorabench.cells.run import run
 from lorabench.cells.stages import prepare_data
+from lorabench.files import digest
 from lorabench.models.fingerprint import fingerprint_of_schema_1
 from lorabench.records.legacy import legacy_id
 
@@ -46,10 +47,45 @@ def test_the_start_still_follows_the_seed(cell):
     assert str(cells[0]).endswith("seed=1 data_seed=0")
 
 
-def test_it_is_part_of_a_cells_name_only_where_it_is_given(cell):
-    plain, given = cell(*SMALL), cell(*SMALL, "data_seed=0")
-    assert "data_seed" not in plain.identity and given.identity["data_seed"] == 0
-    assert plain.id != given.id and str(plain).endswith("seed=0")
+def test_it_is_part_of_a_cells_name_only_where_it_is_another_number(cell):
+    plain, same, other = cell(*SMALL), cell(*SMALL, "data_seed=0"), cell(*SMALL, "data_seed=1")
+    assert "data_seed" not in plain.identity and other.identity["data_seed"] == 1
+    assert plain.id == same.id != other.id and str(plain).endswith("seed=0")
+    assert cell(*SMALL, "seed=1", "data_seed=1").id == cell(*SMALL, "seed=1").id != cell(*SMALL, "seed=1", "data_seed=0").id
+    of_model = fingerprint_of_schema_1(plain.model)
+    assert legacy_id(plain.config, plain.identity, of_model) == legacy_id(same.config, same.identity, of_model)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["variant.dropout=0.1"],
+        ["subset=first", "variant=lora_ga"],
+        ["subset=tsds", "subset.neighbours=10", "train_fraction=0.5", "variant=pissa"],
+        ["variant=randlora"],
+    ],
+    ids=" ".join,
+)
+def test_the_same_number_gives_the_same_bits(cell, tmp_path, words):
+    """So that one id is right."""
+    bits = []
+    for place, stated in enumerate((["data_seed=1"], [])):
+        made = cell(*SMALL, "seed=1", "save_adapter=true", *words, *stated, f"output_dir={tmp_path / str(place)}")
+        run(made)
+        record = made.record()
+        trained = (made.folder / "trained.safetensors").read_bytes()
+        bits.append((record["training"]["loss"], record["training"]["grad_norm"], record["metrics"], trained))
+    assert bits[0] == bits[1]
+
+
+def test_a_cell_that_had_an_id_of_its_own_is_not_trained_again(cell):
+    made = cell(*SMALL, "data_seed=0")
+    score = run(made)
+    before = made.folder.with_name(digest(made.identity | {"data_seed": 0}))
+    made.folder.rename(before)
+    for again in (cell(*SMALL, "data_seed=0"), cell(*SMALL)):
+        assert again.folder == before and run(again) == score
+    assert not made.folder.exists()
 
 
 def test_the_first_rows_are_the_same_for_every_seed(data):

@@ -1,9 +1,10 @@
 """The loss and its gradient against the definition, whatever the micro-batches."""
 
+import numpy as np
 import pytest
 import torch
 
-from lorabench.training.loss import backward, mean_loss, padding
+from lorabench.training.loss import backward, example_losses, mean_loss, mean_loss_stderr, padding
 
 
 def gradients(model):
@@ -35,3 +36,34 @@ def test_padding_counts_what_the_micro_batches_hold_beside_the_tokens(corpus, se
     assert padding(examples, settings(max_padding=0)) == 0
     assert padding(examples, settings(max_padding=0.999)) == max(lengths) * 16 - sum(lengths)
     assert 0 < padding(examples, settings()) <= 0.1 / 0.9 * sum(lengths)
+
+
+def test_losses_of_examples_make_up_the_mean(adapted, corpus, settings):
+    examples, pad = corpus.encode(range(12)), corpus.tokenizer.pad_token_id
+    alone = [example_losses(adapted, [example], settings(), pad)[0] for example in examples]
+    tokens = sum(e.target_tokens for e in examples)
+    for budget in (60, 8192):
+        trainer = settings(micro_batch_tokens=budget)
+        losses = example_losses(adapted, examples, trainer, pad)
+        assert losses == pytest.approx(alone, rel=1e-4)
+        assert sum(losses) / tokens == pytest.approx(mean_loss(adapted, examples, trainer, pad), rel=1e-6)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_the_error_of_a_mean_loss_is_its_spread_over_other_problems(copies):
+    """400 draws of 300 groups of like examples: the mean of what is claimed against the spread of the means."""
+    draw = np.random.default_rng(0)
+    means, claimed = [], []
+    for _ in range(400):
+        tokens = draw.integers(5, 60, 300)
+        losses = tokens * draw.gamma(4, 0.2, 300) + draw.normal(0, 2, 300)
+        means.append(losses.sum() / tokens.sum())
+        groups = [str(i) for i in range(300)] * copies
+        claimed.append(mean_loss_stderr(losses.tolist() * copies, tokens.tolist() * copies, groups))
+    assert np.mean(claimed) == pytest.approx(np.std(means), rel=0.1)  # 3 σ of a spread of 400
+
+
+def test_the_error_of_tokens_of_equal_number_is_that_of_a_mean():
+    losses = [1.0, 4.0, 2.5, 7.0]
+    assert mean_loss_stderr(losses, [2] * 4, "abcd") == pytest.approx(np.std(losses, ddof=1) / 2 / 2)
+    assert mean_loss_stderr(losses, [2] * 4, "aaaa") is None
