@@ -6,7 +6,7 @@ import pytest
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import PROMPT
 from lorabench.tasks.base import Example, summarize
-from lorabench.tasks.math import STEPS, Math, final_number, gsm8k_solution
+from lorabench.tasks.math import STEPS, Math, gsm8k_solution
 
 
 def make_math(path, **changed):
@@ -20,39 +20,6 @@ def make_math(path, **changed):
             **changed,
         }
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("The answer is: 72", 72),
-        ("The answer is: 1,234.", 1234),
-        ("The answer is: -5", -5),
-        ("The answer is: $18", 18),
-        ("The answer is: 7/2", 4),
-        ("The answer is: 2.6", 3),
-        ("The answer is: 1. No. The answer is: 2", 2),
-        ("The answer is: 3\nMore 9", 3),
-        ("The answer is: .5", 0),
-        ("The answer is: -.5", 0),
-        ("The answer is: $.75 each", 1),
-        ("The answer is: -.75", -1),
-        ("The answer is: 3/.5", 6),
-        ("The answer is: 4/0", None),
-        ("The answer is: none", None),
-        ("72", None),
-        ("the answer is: 72", None),
-        ("", None),
-    ],
-)
-def test_final_number(text, number):
-    assert final_number(text) == number
-
-
-def test_a_number_may_have_more_digits_than_int_takes_from_a_text():
-    assert final_number(f"The answer is: {'7' * 5000}") == 7 * (10**5000 // 9)
-    assert final_number(f"The answer is: 2.{'6' * 5000}") == 3
-    assert final_number(f"The answer is: 1/{'3' * 5000}") == 0
 
 
 def test_a_fraction_without_its_zero_is_not_the_whole_number(tmp_path):
@@ -81,7 +48,10 @@ def test_gsm8k_answers_in_metamath_form():
         ("So.\r\n#### 51\r\n", "So.\r\nThe answer is: 51", "51"),
         ("So.\n#### 1,234", "So.\nThe answer is: 1234", "1234"),
         ("So.\n#### $5", "So.\nThe answer is: $5", "$5"),
-        ("So.\n#### 5 apples", "So.\nThe answer is: 5 apples", "5 apples"),
+        ("So.\n#### -$5", "So.\nThe answer is: -$5", "-$5"),
+        ("So.\n#### $-1,234.5", "So.\nThe answer is: $-1234.5", "$-1234.5"),
+        ("So.\n#### −5", "So.\nThe answer is: −5", "−5"),
+        ("So.\n#### 5%", "So.\nThe answer is: 5%", "5%"),
     ],
 )
 def test_a_plain_number_is_a_gold_answer(tmp_path, answer, target, gold):
@@ -94,16 +64,27 @@ def test_a_plain_number_is_a_gold_answer(tmp_path, answer, target, gold):
         assert task.score(example, "The answer is: 52") == 0
 
 
-@pytest.mark.parametrize("answer", ["It is 51", "So.\n#### five", "So.\n#### ", "####", "4/0", "So.\n#### 4/0", "5 or 6"])
-def test_a_row_without_a_gold_answer_is_named(tmp_path, answer):
+NO_GOLD = "has no gold answer in answer="
+NO_NUMBER = 'has the gold answer "{}" in answer; wanted one number alone, such as 5'
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [(answer, NO_GOLD) for answer in ("It is 51", "So.\n#### ", "####", "5 or 6")]
+    + [("4/0", NO_NUMBER.format("4/0"))]
+    + [
+        (f"So.\n#### {gold}", NO_NUMBER.format(gold))
+        for gold in ("five", "4/0", "1e3", "3 1/2", "1 000", "2:30", "12 or 13", "12, 13", "1,2", "5 apples", "5 million", "--5", "-$-5", "5\n#### 6")
+    ],
+)  # fmt: skip
+def test_a_row_without_one_number_for_gold_is_named(tmp_path, answer, message):
     for name in ("train", "test"):
         write(tmp_path, f"{name}.jsonl", [{"question": "Q", "answer": "#### 1"}, {"question": "R", "answer": answer}])
     task = make_math(tmp_path)
     for name, load in (("train", task.source_examples), ("gsm8k", task.all_test_examples)):
-        with pytest.raises(
-            UserError, match=rf"^task=math: row {name}/1 \(.*jsonl, line 2\) has no gold answer in answer="
-        ) as caught:
+        with pytest.raises(UserError, match=rf"^task=math: row {name}/1 \(.*jsonl, line 2\) ") as caught:
             load()
+        assert message.replace("\n", "\\n") in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
@@ -114,7 +95,7 @@ def test_golds_of_the_combined_file(lm_eval, tmp_path):
     sets = {name: {"files": ["both"]} for name in ("gsm8k", "math")}
     assert [example.answer for example in make_math(tmp_path, test=sets).test_examples()] == ["7", r"\pi"]
     for changed, message in (
-        ({"output": "none"}, r"row gsm8k/0 \(.*, line 1\) has no gold answer in output=\"none\"; wanted a number"),
+        ({"output": "none"}, r"row gsm8k/0 \(.*, line 1\) has the gold answer \"none\" in output; wanted one number"),
         ({"output": " "}, r"row gsm8k/0 \(.*, line 1\) has the blank text output="),
         ({"type": None}, r"row gsm8k/0 \(.*, line 1\) has type=null; wanted a text"),
         ({"type": "GSM8K"}, r"both\.jsonl has no row of type gsm8k; it has GSM8K$"),
