@@ -153,6 +153,10 @@ class Math(InstructionTask):
         """The prompt with `` Let's think step by step.`` at its end, in evaluation only, as in paper 1's runs."""
         return self.prompt(example) + STEPS
 
+    def reference(self, example: Example) -> str:
+        """The target, or of a test problem without a solution the gold alone behind ``The answer is: ``."""
+        return super().reference(example) or MARKER + example.answer
+
     def score(self, example: Example, completion: str) -> float:
         """1.0 when the final answers agree, as numbers (``agrees``) or by ``is_equiv``; without ``The answer is: `` it is wrong."""
         if example.set == "math":

@@ -268,7 +268,7 @@ def test_other_answers_of_math_are_wrong(lm_eval, tmp_path, gold, answer):
     assert make_both(tmp_path).score(example, f"So.\nThe answer is: {answer}") == 0
 
 
-def test_gold_answers_of_the_real_math_score_full_marks(lm_eval, shared_data):
+def test_gold_answers_of_the_real_math_score_full_marks(lm_eval, shared_data, capsys):
     folder = shared_data / "pissa_eval"
     task = make_math(folder, test={"math": {"files": ["math500"]}})
     assert len(task.test_examples()) == 500
@@ -277,7 +277,9 @@ def test_gold_answers_of_the_real_math_score_full_marks(lm_eval, shared_data):
             assert task.score(example, f"So.\nThe answer is: {example.answer}{end}") == 1, example.id
         assert task.score(example, f"So $\\boxed{{{example.answer}}}$.") == 0
         assert task.score(example, f"The answer is: 1+{example.answer}") == 0
-    everything = make_math(folder, test={"math": {"path": str(folder / "metamath_test.json")}}).test_examples()
+    everything = make_math(folder, test={"math": {"path": str(folder / "metamath_test.json"), "rows": 5000}}).test_examples()
+    [line] = capsys.readouterr().err.splitlines()
+    assert "1 of 5000 golds of math can be met by no answer, such as math/4365 (" in line
     wrong = [example for example in everything if not task.score(example, f"The answer is: {example.answer}")]
     assert len(everything) == 5000
     # The reference drops a final dot from the completion, and this one gold answer of 5,000 ends with one.
@@ -289,7 +291,8 @@ def test_one_file_of_the_reference_serves_both_sets(lm_eval, shared_data):
     task = make_both(folder)
     rows = json.loads((folder / "metamath_test.json").read_text())
     expected = [row for kind in ("gsm8k", "math") for row in rows if row["type"] == kind]
-    combined = make_math(folder, test={name: {"path": str(folder / "metamath_test.json")} for name in ("gsm8k", "math")})
+    file, sizes = str(folder / "metamath_test.json"), {"gsm8k": 1319, "math": 5000}
+    combined = make_math(folder, test={name: {"path": file, "rows": rows} for name, rows in sizes.items()})
     assert [combined.evaluation_prompt(e) for e in combined.test_examples()] == [row["instruction"] for row in expected]
     assert [e.answer for e in combined.test_examples()] == [row["output"] for row in expected]
     assert [len([e for e in combined.test_examples() if e.set == name]) for name in ("gsm8k", "math")] == [1319, 5000]
