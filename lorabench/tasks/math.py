@@ -48,7 +48,8 @@ def gsm8k_solution(answer: str) -> tuple[str, str]:
 def _with_text(row: Row, column: str) -> Row:
     """The row with a number of JSON in the column written as text: ``51`` says what ``"51"`` does."""
     value = row.get(column)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    finite = math.isfinite(value) if isinstance(value, float) else isinstance(value, int) and not isinstance(value, bool)
+    if not finite:
         return row
     return row.part({**row, column: format(Decimal(str(value)), "f")})
 

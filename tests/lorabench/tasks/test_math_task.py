@@ -41,6 +41,7 @@ def test_gsm8k_answers_in_metamath_form():
         (51, "The answer is: 51", "51"),
         (1e20, "The answer is: 100000000000000000000", "100000000000000000000"),
         (-0.5, "The answer is: -0.5", "-0.5"),
+        pytest.param(10**400, f"The answer is: 1{'0' * 400}", f"1{'0' * 400}", id="beyond-floats"),
         ("$1,234.", "The answer is: $1234.", "$1234."),
         ("####51", "The answer is: 51", "51"),
         ("So.\n####51", "So.\nThe answer is: 51", "51"),
