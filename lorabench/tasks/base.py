@@ -3,7 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -124,10 +125,10 @@ class Task(ABC):
         return example.target
 
     def reference(self, example: Example) -> str | None:
-        """A completion that the example's own gold makes right; None where there is none, or where scoring it is no matter of course.
+        """A completion that the example's own gold makes right; None where there is none, or where it costs much to score.
 
-        Of a task that scores by ``score``, unless it says otherwise, the target up to a stop text. What is scored, and does not
-        get 1 for this, could never be answered: such a row is kept out of validation, and is an error in a test set.
+        Unless a task says otherwise: of one that implements ``score``, the target up to a stop text. A row whose reference does
+        not score 1 could never be answered: it is left out of validation, and is an error in a test set.
         """
         if not example.target or type(self).score is Task.score:
             return None
@@ -151,8 +152,10 @@ class Task(ABC):
         source, wanted = self.source_examples(), self.validation_samples
         check_ids(self.name, source)
         scorable = self.validates(source)
-        places, chosen, held_out, wrong = clusters(source), [], set(), []
-        for members in places:
+        chosen: list[int] = []
+        held_out: set[int] = set()
+        wrong: list[Example] = []
+        for members in clusters(source):
             if len(chosen) == wanted:
                 break
             for i in sorted(scorable.intersection(members), key=lambda i: content_hash(source[i])):
@@ -239,8 +242,15 @@ def completions(examples: Sequence[Example], prompts: Sequence[str], generate: G
     Raises:
         UserError: a prompt leaves no room for an answer.
     """
-    try:
+    with naming(examples):
         return generate(prompts)
+
+
+@contextmanager
+def naming(examples: Sequence[Example]) -> Iterator[None]:
+    """Name the example of a prompt that is too long, by its place among these."""
+    try:
+        yield
     except PromptTooLong as error:
         example = examples[error.place]
         raise UserError(f"problem {example.id} of {example.set or 'validation'}: {error}") from error

@@ -57,11 +57,11 @@ def faults(task: Scorer, examples: Sequence[Example]) -> list[str]:
 
 def _repetitions(task: Scorer, name: str, members: Sequence[Example], published: bool) -> list[str]:
     """A line where a set asks a question of a group more than once."""
-    asked: dict[tuple[str, str], list[Example]] = {}
+    rows_of: dict[tuple[str, str], list[Example]] = {}
     for example in members:
         if example.question:
-            asked.setdefault((example.group, example.question), []).append(example)
-    repeated = [same for same in asked.values() if len(same) > 1]
+            rows_of.setdefault((example.group, example.question), []).append(example)
+    repeated = [same for same in rows_of.values() if len(same) > 1]
     if not repeated:
         return []
     against = [pair for same in repeated if (pair := _contradiction(task, same))]
@@ -71,8 +71,8 @@ def _repetitions(task: Scorer, name: str, members: Sequence[Example], published:
     contrary = f", {len(against)} of them with golds that contradict each other" if against else ""
     first, second = (task.place(example) for example in (against or repeated)[0][:2])
     return [
-        f"task={task.name}: {name or 'the test set'} asks {len(repeated)} of its {len(asked)} questions more than once{contrary}, "
-        f"such as in {first} and {second}; each row counts in the mean, each question once in the standard error"
+        f"task={task.name}: {name or 'the test set'} asks {len(repeated)} of its {len(rows_of)} questions more than once"
+        f"{contrary}, such as in {first} and {second}; each row counts in the mean, each question once in the standard error"
     ]
 
 

@@ -63,8 +63,8 @@ class Math(InstructionTask):
     has the kinds of problem that the test sets in use have, each scored as there.
 
     A gold answer may be a number of JSON. A row without one, or with something else than one number in the place of a number,
-    is an error in a test set, and in GSM8K's columns, where training would end in it. A row in MetaMathQA's whose response names
-    none is trained on, as in the papers, and never scored.
+    is an error in a test set, and in GSM8K's columns, where training would end in it. A row in MetaMathQA's whose response
+    names none is trained on, as in the papers, and never scored.
     """
 
     version: ClassVar[int] = 5
@@ -159,7 +159,7 @@ class Math(InstructionTask):
         return super().reference(example) or MARKER + example.answer
 
     def score(self, example: Example, completion: str) -> float:
-        """1.0 when the final answers agree, as numbers (``agrees``) or by ``is_equiv``; without ``The answer is: `` it is wrong."""
+        """1.0 when the final answers agree, by ``agrees`` or ``is_equiv``; without ``The answer is: `` it is wrong."""
         if example.set == "math":
             answer = final_answer(completion)
             return float(answer is not None and equivalence()(answer, example.answer))

@@ -73,7 +73,8 @@ class SourcedTask(Task):
             if name not in self.test:
                 raise UserError(f"task.sets={name}: task={self.name} has no such test set; available: {available}")
         if twice := [name for name in self.sets if self.sets.count(name) > 1]:
-            raise UserError(f"task.sets has {twice[0]} twice; a set counts once: task.sets=[{','.join(dict.fromkeys(self.sets))}]")
+            once = ",".join(dict.fromkeys(self.sets))
+            raise UserError(f"task.sets has {twice[0]} twice; a set counts once: task.sets=[{once}]")
         if not self.sets:
             raise UserError(f"task.sets is empty; give some of {available}, or null for all")
 

@@ -66,7 +66,9 @@ def test_two_golds_of_one_question_are_named(tmp_path, capsys):
 
 @pytest.mark.parametrize("other", ["#### 1,000", "So.\n#### 1000.00"])
 def test_a_row_that_stands_there_twice_is_one_line(tmp_path, capsys, other):
-    rows = [{"question": question, "answer": answer} for question, answer in (("a", "#### 1000"), ("b", "#### 1"), ("a", other))]
+    rows = [
+        {"question": question, "answer": answer} for question, answer in (("a", "#### 1000"), ("b", "#### 1"), ("a", other))
+    ]
     [line] = told(make(tmp_path, rows), capsys)
     assert re.search(r"asks 1 of its 2 questions more than once, such as in gsm8k/0 \(.*, line 1\) and gsm8k/2 \(", line)
     assert told(make(tmp_path, rows[:2]), capsys) == []
@@ -109,6 +111,8 @@ def test_a_set_is_named_once(tmp_path):
 
 def test_every_sourced_task_says_which_of_its_sets_are_published(tmp_path):
     write(tmp_path, "own.jsonl", [{"question": "a", "answer": "#### 1"}])
-    task = Math(name="math", max_new_tokens=9, validation_samples=1, test={"own": {"path": str(tmp_path / "own.jsonl")}, "hub": {}})
+    task = Math(
+        name="math", max_new_tokens=9, validation_samples=1, test={"own": {"path": str(tmp_path / "own.jsonl")}, "hub": {}}
+    )
     assert isinstance(task, SourcedTask)
     assert (task.published("own"), task.published("hub")) == (False, True)

@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 import pytest
 
 from lorabench.cells.checks import check
+from lorabench.cells.run import run
 from lorabench.cells.scores import score
 from lorabench.errors import PromptTooLong, UserError
 from lorabench.generation.hf import HFGenerator
@@ -256,3 +257,18 @@ def test_a_prompt_that_is_too_long_is_named(cell):
     with pytest.raises(PromptTooLong) as caught:
         generator.answer_limits([3, 99, 98], 4, 50)
     assert caught.value.place == 1
+
+
+@pytest.mark.parametrize(("split", "problem"), [("gsm8k", r"gsm8k/3 of gsm8k"), ("train", r"train/\d of gsm8k")])
+def test_a_prompt_that_is_too_long_is_seen_before_anything_is_trained(tmp_path, cell, split, problem):
+    """The long row is the last one of the test set, or each that validation may choose."""
+    rows = {"train": gsm8k(range(9)), "gsm8k": gsm8k(range(20, 24))}
+    for row in rows[split][3:] if split == "gsm8k" else rows[split]:
+        row["question"] += " Why?" * 400
+    for name, members in rows.items():
+        write(tmp_path, f"{name}.jsonl", members)
+    settings = ["task=math", f"task.path={tmp_path}", "task.sets=[gsm8k]", "task.validation_samples=2", "task.max_new_tokens=8"]
+    made = cell(*settings, "train_samples=4")
+    with pytest.raises(UserError, match=rf"^problem {problem}: a prompt of \d+ tokens leaves no room for an answer in the \d+"):
+        run(made)
+    assert not made.folder.exists()
