@@ -13,7 +13,7 @@ NUMBER = re.compile(f"({SIGN}?)(?:{CURRENCY}({SIGN}?))?({UNSIGNED})(?:/({UNSIGNE
 GROUPED = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 WHOLE = rf"(?:{GROUPED}(?:\.\d+)?|\.\d+)"
 GOLD = re.compile(rf"(?:{SIGN}{CURRENCY}?|{CURRENCY}{SIGN}?)?{WHOLE}(?:/{WHOLE})?%?\.?")
-TOLERANCE = Fraction(1, 10**9)
+PRECISION = 10**9
 
 
 def first_number(text: str) -> Fraction | None:
@@ -56,4 +56,4 @@ def agrees(answer: Fraction | None, gold: Fraction | None) -> bool:
     """Whether an answer is the gold: rounded where that is whole, as in PiSSA's code, else |answer − gold| ≤ 1e-9 · |gold|."""
     if answer is None or gold is None:
         return False
-    return round(answer) == gold if gold.denominator == 1 else abs(answer - gold) <= TOLERANCE * abs(gold)
+    return round(answer) == gold if gold.denominator == 1 else PRECISION * abs(answer - gold) <= abs(gold)
