@@ -4,15 +4,19 @@ import math
 import tempfile
 from pathlib import Path
 
+from lorabench.cells.answers import generated_splits
 from lorabench.cells.cell import Cell
 from lorabench.cells.forecast import check_main_memory
 from lorabench.errors import UserError
+from lorabench.files import digest
 from lorabench.models import locate
 from lorabench.models.base import stated_length
 from lorabench.models.devices import resolve_device, resolve_dtype
-from lorabench.models.load import check_checkpoint
+from lorabench.models.load import check_checkpoint, tokenizer_and_length
 from lorabench.models.shapes import architecture_config, linear_shapes
+from lorabench.models.text import prompt_ids
 from lorabench.schema import TrainerConfig
+from lorabench.tasks.base import naming
 
 
 def check(cell: Cell, resources: bool = True) -> None:
@@ -49,6 +53,8 @@ def check(cell: Cell, resources: bool = True) -> None:
         raise UserError(f"task={cell.task.name} has no test problem")
     if cell.task.contamination:
         cell.session.note_once(cell.task.contamination)
+    key = digest(["prompts", *(cell.identity[part] for part in ("model", "task", "evaluator"))])
+    cell.session.kept(key, lambda: _check_prompts(cell))
 
 
 def _check_axes(cell: Cell) -> None:
@@ -97,6 +103,15 @@ def _check_probe(cell: Cell, resources: bool) -> None:
     if resources and dtype == "auto":
         dtype = str(resolve_dtype(dtype, resolve_device(cell.settings.device))).removeprefix("torch.")
     cell.probe.check(cell.variant, list(linear_shapes(cell.model)), dtype)
+
+
+def _check_prompts(cell: Cell) -> None:
+    """Each prompt must leave room for an answer; a second turn's is taken without the first answer, which will stand in it."""
+    examples = [example for members in generated_splits(cell.task).values() for example in members]
+    prompts = [cell.task.evaluation_prompt(example) for example in examples]
+    tokenizer, length = tokenizer_and_length(cell.model)
+    with naming(examples):
+        cell.generator.answer_limits(list(map(len, prompt_ids(tokenizer, prompts))), cell.task.max_new_tokens, length)
 
 
 def check_output(folder: str) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from lorabench.cells.answers import ANSWER, SPLITS, Row, generated_splits
 from lorabench.errors import UserError
-from lorabench.tasks.base import Task, repeated, summarize
+from lorabench.tasks.base import Task, summarize
+from lorabench.tasks.example import repeated
 
 Metrics = dict[str, Any]
 """``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1."""

@@ -107,6 +107,10 @@ class LMEvalGenerator(Generator):
         """The engine's."""
         return self.engine.max_length
 
+    def answer_limits(self, lengths: Sequence[int], max_new_tokens: int, max_length: int) -> list[int]:
+        """The engine's."""
+        return self.engine.answer_limits(lengths, max_new_tokens, max_length)
+
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """The engine's completions."""
         return self.engine.generate(prompts, max_new_tokens, stop)

@@ -103,14 +103,6 @@ class VLLMGenerator(Generator):
         tokenizer, ends = self._base.tokenizer, self._base.ends
         encoded = self._base.prompt_ids(prompts)
         limits = self.answer_limits([len(ids) for ids in encoded], max_new_tokens, self._base.max_length)
-        wholes = [len(ids) + limit for ids, limit in zip(encoded, limits, strict=True)]
-        longest = max(wholes, default=0)
-        if longest > self._limit:  # cut answers would be other results than those of another generator
-            raise PromptTooLong(
-                f"a prompt and {max_new_tokens} new tokens do not fit: {longest} together; "
-                f"raise {self.key}.max_model_len={self.max_model_len}",
-                wholes.index(longest),
-            )
 
         def ask(engine: Engine) -> list[list[int]]:
             with answers_bar(len(prompts)) as finished:
@@ -119,6 +111,19 @@ class VLLMGenerator(Generator):
         # The engine only ends at stop texts: what is decoded and cut here is so as with transformers.
         answers = self._with_weights(ask)
         return [cut(completion(tokenizer, ids, new, ends), stop) for ids, new in zip(encoded, answers, strict=True)]
+
+    def answer_limits(self, lengths: Sequence[int], max_new_tokens: int, max_length: int) -> list[int]:
+        """As of every generator, within ``max_model_len``: cut answers would be other results than those of another one."""
+        limits = super().answer_limits(lengths, max_new_tokens, max_length)
+        wholes = [length + limit for length, limit in zip(lengths, limits, strict=True)]
+        longest = max(wholes, default=0)
+        if longest > self.max_model_len:
+            raise PromptTooLong(
+                f"a prompt and {max_new_tokens} new tokens do not fit: {longest} together; "
+                f"raise {self.key}.max_model_len={self.max_model_len}",
+                wholes.index(longest),
+            )
+        return limits
 
     @property
     def max_length(self) -> int:

@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from lorabench.errors import UserError
 from lorabench.models import attention
-from lorabench.models.base import Base
+from lorabench.models.base import Base, max_length
 from lorabench.models.checkpoint import check_causal, check_ends, check_files, end_ids, in_one_line
 from lorabench.models.fingerprint import TOKENIZER_OF_RANDOM
 from lorabench.models.gguf import folder_of
@@ -40,6 +40,20 @@ def check_checkpoint(spec: ModelConfig) -> Path:
     check_files(folder, {name: tuple(p.shape) for name, p in model.named_parameters()})
     check_ends(folder, len(model.get_input_embeddings().weight))
     return folder
+
+
+def tokenizer_and_length(spec: ModelConfig) -> tuple[Any, int]:
+    """A model's tokenizer and how many tokens the model takes, without its weights.
+
+    Raises:
+        UserError: the files are not there, or cannot be used.
+    """
+    if spec.weights == "random":
+        tokenizer, config = _tokenizer(locate(TOKENIZER_OF_RANDOM)), architecture_config(spec)
+    else:
+        folder = folder_of(spec)
+        tokenizer, config = _tokenizer(folder), folder_config(folder)
+    return tokenizer, max_length(config, tokenizer)
 
 
 def load(spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Base:

@@ -1,48 +1,25 @@
 """What a task is: examples in three splits that share nothing, one prompt function, one scorer."""
 
-import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
 from lorabench.errors import PromptTooLong, UserError
 from lorabench.schema import KNOB
+from lorabench.tasks.example import Example, check_ids, clusters, content_hash
+from lorabench.tasks.faults import faults
+from lorabench.terminal.bars import note
 
 Generate = Callable[[Sequence[str]], list[str]]
 """Prompts to completions, with the model under evaluation and the task's own limits."""
 
 Score = dict[str, Any]
 """What a scorer says of one completion: ``score`` in 0 … 1 counts, other numbers are reported too, texts kept beside it."""
-
-
-@dataclass(frozen=True)
-class Example:
-    """One problem.
-
-    Attributes:
-        id: stable name within its set.
-        question: what the prompt is made of.
-        target: the text to learn, without the end token (empty for test problems).
-        answer: the gold answer that the scorer compares with.
-        set: the test set it belongs to; a task's score is the mean over its sets.
-        group: examples of one group are never divided between training and validation, and count once in a standard error.
-    """
-
-    id: str
-    question: str
-    target: str = ""
-    answer: str = ""
-    set: str = ""
-    group: str = ""
-
-    @property
-    def problem(self) -> str:
-        """What is asked, the same for examples that are not independent: the group, else the question, else the id."""
-        return self.group or self.question or self.id
 
 
 @dataclass(kw_only=True)
@@ -152,36 +129,60 @@ class Task(ABC):
         """The text after the prompt that training teaches; the end token follows it."""
         return example.target
 
+    def reference(self, example: Example) -> str | None:
+        """A completion that the example's own gold makes right; None where there is none, or where it costs much to score.
+
+        Unless a task says otherwise: of one that implements ``score``, the target up to a stop text. A row whose reference does
+        not score 1 could never be answered: it is left out of validation, and is an error in a test set.
+        """
+        if not example.target or type(self).score is Task.score:
+            return None
+        text = self.target(example)
+        for end in self.stop:
+            text = text.partition(end)[0]
+        return text
+
+    def proves_itself(self, example: Example) -> bool:
+        """Whether its reference, where there is one, scores 1 (to 1e-6)."""
+        text = self.reference(example)
+        return text is None or self.score(example, text) > 1 - 1e-6
+
     @cached_property
     def _split(self) -> tuple[list[Example], list[Example]]:
         """Training and validation: of the problems with the smallest hashes one example each, chosen by its hash.
 
-        So the choice depends on neither the rows' order nor any seed. All other examples of such a problem, and those of
-        another group that ask the same question, are neither trained on nor scored.
+        So the choice depends on neither the rows' order nor any seed. Problems that share a question, be it through others, are
+        one. All other examples of such a problem are neither trained on nor scored.
         """
         source, wanted = self.source_examples(), self.validation_samples
-        _check_ids(self.name, source)
+        check_ids(self.name, source)
         scorable = self.validates(source)
-        groups: dict[str, list[int]] = {}
-        for i, example in enumerate(source):
-            groups.setdefault(example.problem, []).append(i)
-        candidates = {problem: [i for i in places if i in scorable] for problem, places in groups.items()}
-        problems = sorted((problem for problem in candidates if candidates[problem]), key=_hash)
-        if len(problems) < wanted:
+        chosen: list[int] = []
+        held_out: set[int] = set()
+        wrong: list[Example] = []
+        for members in clusters(source):
+            if len(chosen) == wanted:
+                break
+            for i in sorted(scorable.intersection(members), key=lambda i: content_hash(source[i])):
+                if self.validation != "score" or self.proves_itself(source[i]):
+                    chosen.append(i)
+                    held_out.update(members)
+                    break
+                wrong.append(source[i])
+        passed_over = _passed_over(self.name, wrong)
+        if len(chosen) < wanted:
             raise UserError(
-                f"task.validation_samples={wanted} is more than the {len(problems)} problems of the {len(source)} training "
-                "examples that can be scored (one example of a problem is); give fewer, or more data"
+                f"task.validation_samples={wanted} is more than the {len(chosen)} problems of the {len(source)} training "
+                "examples that can be scored (one example of a problem is); give fewer, or more data" + passed_over
             )
-        held_out = {i for problem in problems[:wanted] for i in groups[problem]}
-        chosen = sorted(min(candidates[problem], key=lambda i: _content_hash(source[i])) for problem in problems[:wanted])
-        validation = [source[i] for i in chosen]
-        questions = {example.question for example in validation} - {""}
-        train = [e for i, e in enumerate(source) if i not in held_out and e.question not in questions]
+        train = [example for i, example in enumerate(source) if i not in held_out]
         if not train:
             raise UserError(
                 f"task.validation_samples={wanted} leaves nothing of {len(source)} training examples to train on; give fewer"
             )
-        return train, validation
+        if passed_over:
+            note(passed_over.removeprefix("; "))
+        return train, [source[i] for i in sorted(chosen)]
 
     def train_examples(self) -> list[Example]:
         """Examples to train on."""
@@ -191,15 +192,30 @@ class Task(ABC):
         """Examples to choose settings by; out of the training source, disjoint from the training examples."""
         return self._split[1]
 
+    def place(self, example: Example) -> str:
+        """Where a user finds the row of a test example: its id, and what more is known."""
+        return example.id
+
+    def published(self, name: str) -> bool:
+        """Whether others know a test set as it is: its faults are told then, and not refused."""
+        return False
+
     @cached_property
     def _test(self) -> list[Example]:
-        sizes: dict[str, int] = {}
-        examples = []
+        sizes: Counter[str] = Counter()
+        examples, limit = [], self.test_samples
         for example in self.all_test_examples():
-            sizes[example.set] = sizes.get(example.set, 0) + 1
-            if self.test_samples is None or sizes[example.set] <= self.test_samples:
+            sizes[example.set] += 1
+            if limit is None or sizes[example.set] <= limit:
                 examples.append(example)
-        _check_ids(self.name, examples)
+        check_ids(self.name, examples)
+        short = [f"{name or 'the test set'} has {size}" for name, size in sizes.items() if limit is not None and size < limit]
+        if short and len(short) == len(sizes):
+            raise UserError(
+                f"task.test_samples={limit} is more than there are ({', '.join(short)}); use task.test_samples=null for all"
+            )
+        for line in [f"task.test_samples={limit}: {fewer}, all of which are used" for fewer in short] + faults(self, examples):
+            note(line)
         return examples
 
     def test_examples(self) -> list[Example]:
@@ -231,8 +247,15 @@ def completions(examples: Sequence[Example], prompts: Sequence[str], generate: G
     Raises:
         UserError: a prompt leaves no room for an answer.
     """
-    try:
+    with naming(examples):
         return generate(prompts)
+
+
+@contextmanager
+def naming(examples: Sequence[Example]) -> Iterator[None]:
+    """Name the example of a prompt that is too long, by its place among these."""
+    try:
+        yield
     except PromptTooLong as error:
         example = examples[error.place]
         raise UserError(f"problem {example.id} of {example.set or 'validation'}: {error}") from error
@@ -249,23 +272,10 @@ def summarize(task: Task, examples: Sequence[Example], scores: Sequence[Score]) 
     return {"mean": sum(summary["score"] for summary in summaries.values()) / len(summaries), "sets": summaries}
 
 
-def repeated(examples: Sequence[Example]) -> dict[str, str]:
-    """``problem`` by id, for the examples that share theirs with another one of their set."""
-    counts = Counter((example.set, example.problem) for example in examples)
-    return {example.id: example.problem for example in examples if counts[example.set, example.problem] > 1}
-
-
-def _check_ids(task: str, examples: Sequence[Example]) -> None:
-    """Raise UserError where an id names two examples: completions are found by it."""
-    ids = Counter(example.id for example in examples)
-    if len(ids) < len(examples):
-        twice = next(name for name, count in ids.items() if count > 1)
-        raise UserError(f"task={task}: the id {twice} names {ids[twice]} examples; give each its own")
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
-
-
-def _content_hash(example: Example) -> bytes:
-    return _hash(f"{example.question}\0{example.target}\0{example.answer}")
+def _passed_over(task: str, wrong: Sequence[Example]) -> str:
+    """A clause on the rows whose own answer is wrong by the task's scorer; empty without."""
+    if not wrong:
+        return ""
+    count = f"{len(wrong)} training rows are" if len(wrong) > 1 else "a training row is"
+    first = f"{wrong[0].id} with the gold {(wrong[0].answer or wrong[0].target)[:80]!r}"
+    return f"; task={task}: {count} passed over for validation, because the scorer finds their own answer wrong ({first})"

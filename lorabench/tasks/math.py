@@ -1,7 +1,7 @@
 """Mathematics in words: trained on MetaMathQA (or GSM8K's own solutions), tested on GSM8K and MATH.
 
 Prompt, target and scoring follow PiSSA's evaluation, which paper 1 (arXiv 2602.04998) uses, but that numbers are read whole
-(``final_number``).
+(``numbers.final_number``) and compared exactly where the gold is not whole (``numbers.agrees``).
 """
 
 import math
@@ -9,20 +9,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from typing import ClassVar
 
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import PROMPT, InstructionTask
 from lorabench.tasks.base import Example, Score
 from lorabench.tasks.latex import MARKER, boxed_answer, equivalence, final_answer
+from lorabench.tasks.numbers import GOLD, agrees, final_number, gold_number
 from lorabench.tasks.second_opinion import opinions_on
 from lorabench.tasks.sourced import shown
 from lorabench.tasks.sources.base import Row
 
-UNSIGNED = r"(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
-NUMBER = re.compile(f"-?{UNSIGNED}(?:/{UNSIGNED})?")
-PLAIN = re.compile(rf"[$€£]?{NUMBER.pattern}%?\.?")
 STEPS = " Let's think step by step."
 FORMS = {"gsm8k": "question and answer (GSM8K)", "math": "problem and solution or answer (MATH)"}
 
@@ -30,43 +27,29 @@ FORMS = {"gsm8k": "question and answer (GSM8K)", "math": "problem and solution o
 def gsm8k_solution(answer: str) -> tuple[str, str]:
     """Rewrite a GSM8K answer into MetaMathQA's form.
 
-    The gold answer follows ``#### `` on the last line, or ``####`` anywhere, or is all there is, where that is a plain number.
+    The gold answer follows ``#### `` on the last line, or ``####`` anywhere, or is all there is, where that is one number.
 
     Returns:
-        The solution without calculator marks, ending in ``The answer is: X``, and the gold ``X`` without commas; empty without.
+        The solution without calculator marks, ending in ``The answer is: X``, and the gold ``X``, a number's without commas;
+        empty without.
     """
     steps, mark, gold = answer.partition("\n#### ")
     if not mark:
         steps, mark, gold = answer.rpartition("####")
         steps = steps.rstrip()
-    if not mark and not PLAIN.fullmatch(gold.strip()):
+    gold = gold.strip()
+    if not mark and not GOLD.fullmatch(gold):
         steps, gold = answer, ""
-    gold = gold.strip().replace(",", "")
+    if GOLD.fullmatch(gold):
+        gold = gold.replace(",", "")
     return re.sub(r"<<.*?>>", "", steps) + "\n" * bool(steps) + MARKER + gold, gold
-
-
-def final_number(text: str) -> int | None:
-    """The first number after the last ``The answer is: ``, commas removed, a fraction evaluated, rounded; else None.
-
-    A division by zero is no number here; PiSSA's code takes the numerator. Its pattern has one comma or point at most: it reads
-    1,450,000 as 1450, 12,345.50 as 12345 and 1,000/3 as 1000.
-    """
-    _, marker, tail = text.rpartition(MARKER)
-    number = NUMBER.search(tail) if marker else None
-    if not number:
-        return None
-    numerator, _, denominator = number.group().replace(",", "").partition("/")
-    try:
-        # Through Decimal: Fraction and int refuse texts of more than 4,300 digits, which a model may well repeat.
-        return round(Fraction(Decimal(numerator)) / Fraction(Decimal(denominator or "1")))
-    except ZeroDivisionError:
-        return None
 
 
 def _with_text(row: Row, column: str) -> Row:
     """The row with a number of JSON in the column written as text: ``51`` says what ``"51"`` does."""
     value = row.get(column)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    finite = math.isfinite(value) if isinstance(value, float) else isinstance(value, int) and not isinstance(value, bool)
+    if not finite:
         return row
     return row.part({**row, column: format(Decimal(str(value)), "f")})
 
@@ -79,19 +62,19 @@ class Math(InstructionTask):
     (``instruction`` with the whole prompt, ``output`` with the gold answer, ``type`` with the set's name). The validation split
     has the kinds of problem that the test sets in use have, each scored as there.
 
-    A gold answer may be a number of JSON. A row without one is an error in a test set, and in GSM8K's columns, where training
-    would end in an empty answer. A row in MetaMathQA's whose response names none is trained on, as in the papers, and never
-    scored.
+    A gold answer may be a number of JSON. A row without one, or with something else than one number in the place of a number,
+    is an error in a test set, and in GSM8K's columns, where training would end in it. A row in MetaMathQA's whose response
+    names none is trained on, as in the papers, and never scored.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def _train_example(self, row: Row, name: str) -> Example:
         if {"query", "response"} <= row.keys():
             self.require(row, name, "query", "response", optional=("original_question", "type"))
             kind = "math" if (row.get("type") or "").startswith("MATH") else "gsm8k"
             answer = final_answer(row["response"]) or ""
-            if kind == "gsm8k" and not NUMBER.fullmatch(answer):
+            if kind == "gsm8k" and gold_number(answer) is None:
                 answer = ""
             group = row.get("original_question") or row["query"]
             return Example(name, row["query"], row["response"], answer, set=kind, group=group)
@@ -125,10 +108,15 @@ class Math(InstructionTask):
         return Example(name, row["question"], target, self._number(row, name, "answer", gold), set=kind, group=row["question"])
 
     def _number(self, row: Row, name: str, column: str, gold: str) -> str:
-        """The gold answer, which must hold a number: any completion would be wrong else."""
-        if final_number(MARKER + gold) is None:
+        """The gold answer, which must be one number: a wrong answer could be right, or a right one wrong, else."""
+        gold = gold.strip()
+        if not gold:
             raise self.mistake(
                 row, name, f"has no gold answer in {column}={shown(row[column])}; wanted a number, or one after ####"
+            )
+        if gold_number(gold) is None:
+            raise self.mistake(
+                row, name, f"has the gold answer {shown(gold)} in {column}; wanted one number alone, such as 5, -1,234.5 or 1/2"
             )
         return gold
 
@@ -166,13 +154,16 @@ class Math(InstructionTask):
         """The prompt with `` Let's think step by step.`` at its end, in evaluation only, as in paper 1's runs."""
         return self.prompt(example) + STEPS
 
+    def reference(self, example: Example) -> str:
+        """The target, or of a test problem without a solution the gold alone behind ``The answer is: ``."""
+        return super().reference(example) or MARKER + example.answer
+
     def score(self, example: Example, completion: str) -> float:
-        """1.0 when the final answers agree, as numbers or by ``is_equiv``; without ``The answer is: `` it is wrong."""
+        """1.0 when the final answers agree, by ``agrees`` or ``is_equiv``; without ``The answer is: `` it is wrong."""
         if example.set == "math":
             answer = final_answer(completion)
             return float(answer is not None and equivalence()(answer, example.answer))
-        gold = final_number(MARKER + example.answer)
-        return float(gold is not None and final_number(completion) == gold)
+        return float(agrees(final_number(completion), gold_number(example.answer)))
 
     def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
         """Scores, and for MATH also ``verified``: Math-Verify's verdict on the same answers, where it is installed."""

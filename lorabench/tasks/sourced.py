@@ -73,6 +73,9 @@ class SourcedTask(Task):
         for name in self.sets:
             if name not in self.test:
                 raise UserError(f"task.sets={name}: task={self.name} has no such test set; available: {available}")
+        if twice := [name for name in self.sets if self.sets.count(name) > 1]:
+            once = ",".join(dict.fromkeys(self.sets))
+            raise UserError(f"task.sets has {twice[0]} twice; a set counts once: task.sets=[{once}]")
         if not self.sets:
             raise UserError(f"task.sets is empty; give some of {available}, or null for all")
 
@@ -91,6 +94,7 @@ class SourcedTask(Task):
             if name not in self.used_sets or not rest:
                 raise
             raise UserError(f"{error}; or leave {name} out with task.sets=[{','.join(rest)}]") from error
+        self._sizes[name] = len(rows)
         if isinstance(source, LocalSource) and source.rows not in (None, len(rows)):
             note(
                 f"task={self.name}: {name} has {len(rows)} rows in {source.file(key)}, and {source.rows} as published; "
@@ -110,7 +114,9 @@ class SourcedTask(Task):
         rows, examples, blank = self.rows(name), [], []
         for i, row in enumerate(rows):
             try:
-                examples.append(make(row, f"{name}/{i}"))
+                examples.append(example := make(row, f"{name}/{i}"))
+                if name != "train" and example is not None:
+                    self._places[example.id] = row.place
             except Blank as error:
                 if name != "train":
                     raise
@@ -164,6 +170,26 @@ class SourcedTask(Task):
                 raise self.mistake(row, name, f"has {what} of {column}, which is no character; mend the row")
             if column in texts and not value.strip():
                 raise Blank(str(self.mistake(row, name, f"has the blank text {column}={shown(value)}")))
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """File and line of test rows by the id of their example, as they are read."""
+        return {}
+
+    def place(self, example: Example) -> str:
+        """Its id, and its place in the source."""
+        place = self._places.get(example.id)
+        return f"{example.id} ({place})" if place else example.id
+
+    def published(self, name: str) -> bool:
+        """Whether it comes from a pinned place, or from a file with as many rows as the published data."""
+        local = self._local(name)
+        return local is None or (local.rows is not None and local.rows == self._sizes.get(name))
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Numbers of rows by set, as they are read."""
+        return {}
 
     def mistake(self, row: Row, name: str, what: str) -> UserError:
         """The error that says what is wrong with a row, by its id, and by its place in the source."""

@@ -72,7 +72,7 @@ def _array(text: str, file: str, line: int) -> list[Row]:
         place = f"line {line + _lines_in(text[: error.pos])}"
         raise UserError(f"{file}, {place}, is not valid JSON ({_reason(error)}); mend or replace it") from error
     except ValueError as error:
-        raise UserError(f"{file}: {error}") from error
+        raise UserError(f"{file} {error}") from error
     return [_row(value, file, f"index {i}") for i, value in enumerate(content)]
 
 
@@ -91,7 +91,7 @@ def _lines(text: str, file: str) -> list[Row]:
                 f"{file}, line {number}, is not valid JSON ({_reason(error)}); mend the line or take it out"
             ) from error
         except ValueError as error:
-            raise UserError(f"{file}, line {number}: {error}") from error
+            raise UserError(f"{file}, line {number}, {error}") from error
         rows.append(_row(value, file, f"line {number}"))
     if len(rows) == 1 and file.removesuffix(".gz").endswith(".json"):  # a table with rows inside, more likely than one row
         raise UserError(f"{file} {ONE_OBJECT}")
@@ -99,7 +99,19 @@ def _lines(text: str, file: str) -> list[Row]:
 
 
 def _parse(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_object)
+    """JSON's value; ValueError where Python cannot hold it."""
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_int=_whole)
+    except RecursionError:
+        raise ValueError("holds lists or objects nested too deep to be read; mend or take it out") from None
+
+
+def _whole(digits: str) -> int:
+    """A whole number; int refuses texts of more than 4,300 digits."""
+    try:
+        return int(digits)
+    except ValueError:
+        raise ValueError(f"has a number of {len(digits.lstrip('-'))} digits; write it as a text, in quotes") from None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -108,7 +120,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"an object has the key {twice!r} twice; leave one of them")
+        raise ValueError(f"has an object with the key {twice!r} twice; leave one of them")
     return values
 
 

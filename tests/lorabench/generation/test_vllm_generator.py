@@ -13,7 +13,7 @@ import torch
 from tokenizers import decoders
 from transformers import GenerationConfig
 
-from lorabench.errors import UserError
+from lorabench.errors import PromptTooLong, UserError
 from lorabench.generation.canary import CanaryError
 from lorabench.generation.vllm import VLLMGenerator
 from lorabench.generation.vllm_engine import Engine
@@ -201,3 +201,11 @@ def test_answers_are_decoded_behind_their_prompts_and_end_where_any_end_stands(m
     assert generator.generate(["Q:", "A:"], 15) == [" 12 = 3. Then"] * 2
     assert generator.generate(["Q:", "A:"], 15, ["."]) == [" 12 = 3"] * 2
     assert [words[2:] for words in requests] == [((), [1, 9]), (["."], [1, 9])]
+
+
+def test_what_does_not_fit_an_engine_is_seen_without_one(stand_in):
+    generator = VLLMGenerator(**FIELDS | {"max_model_len": 40})
+    assert generator.answer_limits([10, 30], 10, 1024) == [10, 10]
+    with pytest.raises(PromptTooLong, match=r"new tokens do not fit: 41 together; raise evaluator\.max_model_len=40") as caught:
+        generator.answer_limits([10, 31], 10, 1024)
+    assert caught.value.place == 1

@@ -191,6 +191,9 @@ def test_what_is_no_text_is_named_by_math(tmp_path, form, row, message):
         _ = task.train_examples() if form == "train" else task.test_examples()
 
 
+DEEP = b"[" * 9999 + b"]" * 9999
+
+
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
@@ -207,7 +210,12 @@ def test_what_is_no_text_is_named_by_math(tmp_path, form, row, message):
         ("train.jsonl", b'{"a": 1}\n' + b"\0" * 9, r", line 2, is not valid JSON \(NUL bytes at column 1\)"),
         ("train.jsonl", b'{"a": 1}\r\n{"a": "caf\xe9"}', ", line 2: the byte 0xe9 is not UTF-8; save the file as UTF-8"),
         ("train.jsonl", '{"a": 1}'.encode("utf-16"), "is UTF-16; save it as UTF-8"),
-        ("train.jsonl", b'{"a": 1}\n{"a": 1, "a": 2}', ", line 2: an object has the key 'a' twice"),
+        ("train.jsonl", b'{"a": 1}\n{"a": 1, "a": 2}', ", line 2, has an object with the key 'a' twice"),
+        ("train.jsonl", b'{"a": 1}\n{"a": ' + DEEP + b"}", ", line 2, holds lists or objects nested too deep to be read"),
+        ("train.jsonl", b'{"a": ' * 9999 + b"1" + b"}" * 9999, ", line 1, holds lists or objects nested too deep to be read"),
+        ("train.json", b'[{"a": ' + DEEP + b"}]", r"train\.json holds lists or objects nested too deep to be read"),
+        ("train.jsonl", b'{"a": 1}\n{"a": -' + b"7" * 5000 + b"}", ", line 2, has a number of 5000 digits; write it as a text"),
+        ("train.json", b'[{"a": ' + b"7" * 5000 + b"}]", r"train\.json has a number of 5000 digits; write it as a text"),
         ("train.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
         ("train.jsonl", b"PAR1\x15\x04", "is a Parquet file"),
         (

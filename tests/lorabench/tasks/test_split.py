@@ -2,14 +2,16 @@
 
 import json
 import random
+import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import sqrt
 from statistics import fmean, stdev
 
 import pytest
 
 from lorabench.cells.checks import check
+from lorabench.cells.run import run
 from lorabench.cells.scores import score
 from lorabench.errors import PromptTooLong, UserError
 from lorabench.generation.hf import HFGenerator
@@ -48,11 +50,15 @@ class Rephrased(Task):
         return ""
 
 
+class Unscored(Rephrased):
+    validation = "likelihood"
+
+
 def metamath(problems=120, seed=0):
     """Rephrasings of problems, 14 to 38 of each as in MetaMathQA."""
     draw = random.Random(seed)
     return [
-        Example(f"train/{problem}.{i}", f"P{problem} said {i}", f"So {problem}", str(problem), group=f"P{problem}")
+        Example(f"train/{problem}.{i}", f"P{problem} said {i}", str(problem), str(problem), group=f"P{problem}")
         for problem in range(problems)
         for i in range(draw.randint(14, 38))
     ]
@@ -90,6 +96,45 @@ def test_a_question_of_validation_is_trained_on_in_no_group():
     questions = {example.question for example in task.validation_examples()}
     assert not questions & {example.question for example in task.train_examples()}
     assert len(task.train_examples()) == 40 - 2 * len(questions)
+
+
+@pytest.mark.parametrize("length", [2, 3, 7])
+def test_groups_that_share_questions_are_one_problem_through_others_too(length):
+    """Chains of groups: each asks a question of its own, one that the group before asks, and one that the next asks."""
+    source = [
+        Example(f"{chain}.{link}.{i}", f"{chain} asks {2 * link + i}", group=f"{chain}.{link}")
+        for chain in range(12)
+        for link in range(length)
+        for i in range(3)
+    ]
+    task = Rephrased(source=random.Random(0).sample(source, len(source)), validation_samples=5)
+    sides = [{example.id.split(".")[0] for example in split} for split in (task.validation_examples(), task.train_examples())]
+    assert len(sides[0]) == len(task.validation_examples()) == 5
+    assert not sides[0] & sides[1]
+    assert len(task.train_examples()) == 7 * 3 * length
+    with pytest.raises(UserError, match=r"validation_samples=13 is more than the 12 problems of"):
+        Rephrased(source=source, validation_samples=13).train_examples()
+
+
+def test_a_row_whose_own_answer_is_wrong_is_not_scored(capsys):
+    source = metamath(60)
+    wrong = {example.id for example in source if example.group in ("P1", "P2") or example.id.endswith(".3")}
+    marked = [replace(example, target="nothing") if example.id in wrong else example for example in source]
+    task = Rephrased(source=marked, validation_samples=58)
+    validation = task.validation_examples()
+    assert not wrong & {example.id for example in validation}
+    assert {example.group for example in task.train_examples()} == {"P1", "P2"}
+    [line] = capsys.readouterr().err.splitlines()
+    count, first = re.search(r"^task=rephrased: (\d+) training rows are passed over for validation, because the scorer finds their own answer wrong \((.*) with the gold '\d+'\)$", line).groups()  # fmt: skip
+    assert first in wrong and 2 < int(count) <= len(wrong)
+    with pytest.raises(UserError, match=r"=59 is more than the 58 problems of .*, or more data; task=rephrased: \d+ training rows are passed") as caught:  # fmt: skip
+        Rephrased(source=marked, validation_samples=59).train_examples()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_validation_that_is_not_scored_needs_no_right_answer():
+    source = [replace(example, target="nothing") for example in metamath(60)]
+    assert len(Unscored(source=source).validation_examples()) == 50
 
 
 @pytest.mark.parametrize(
@@ -212,3 +257,18 @@ def test_a_prompt_that_is_too_long_is_named(cell):
     with pytest.raises(PromptTooLong) as caught:
         generator.answer_limits([3, 99, 98], 4, 50)
     assert caught.value.place == 1
+
+
+@pytest.mark.parametrize(("split", "problem"), [("gsm8k", r"gsm8k/3 of gsm8k"), ("train", r"train/\d of gsm8k")])
+def test_a_prompt_that_is_too_long_is_seen_before_anything_is_trained(tmp_path, cell, split, problem):
+    """The long row is the last one of the test set, or each that validation may choose."""
+    rows = {"train": gsm8k(range(9)), "gsm8k": gsm8k(range(20, 24))}
+    for row in rows[split][3:] if split == "gsm8k" else rows[split]:
+        row["question"] += " Why?" * 400
+    for name, members in rows.items():
+        write(tmp_path, f"{name}.jsonl", members)
+    settings = ["task=math", f"task.path={tmp_path}", "task.sets=[gsm8k]", "task.validation_samples=2", "task.max_new_tokens=8"]
+    made = cell(*settings, "train_samples=4")
+    with pytest.raises(UserError, match=rf"^problem {problem}: a prompt of \d+ tokens leaves no room for an answer in the \d+"):
+        run(made)
+    assert not made.folder.exists()
