@@ -26,7 +26,7 @@ from lorabench.training.data import Corpora, batches
 from lorabench.training.dropout import base_rates
 from lorabench.training.loop import OnStep, Training, train
 from lorabench.training.loss import mean_loss
-from lorabench.variants.base import save_merged
+from lorabench.variants.base import Adapted, save_merged
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Trained:
         training: what the run did.
         parameters: number of values that were trained.
         peak_memory: bytes.
-        merged: plain weights in main memory by their names in the base; None of a diverged run.
+        merged: plain weights in main memory by their names in the base; None of a diverged run, or where ``adapted`` is needed.
+        adapted: the base with the variant still attached, of one that no plain weights hold, until ``release``.
         validation_loss: mean over the target tokens; None of a diverged run.
         probed: what the probe measured; None without one.
     """
@@ -63,6 +64,7 @@ class Trained:
     merged: dict[str, torch.Tensor] | None
     validation_loss: float | None
     probed: list[dict[str, Any]] | None
+    adapted: Adapted | None = None
 
     def entries(self) -> dict[str, Any]:
         """Its part of the record."""
@@ -148,18 +150,27 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
         )
         loss = None if training.diverged else validation_loss(cell, base, adapted)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
-    merged = None if training.diverged else _merge(cell, adapted, changes, trained)
+    merged = None if training.diverged else _kept(cell, adapted, changes, trained)
     parameters = sum(p.numel() for p in trained.values())
-    variant.detach(adapted)
-    base.restore()
+    answers_itself = merged is None and not training.diverged
+    if not answers_itself:
+        release(cell, base, adapted)
     probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
-    return Trained(training, parameters, memory.peak(base.device), merged, loss, probed)
+    return Trained(training, parameters, memory.peak(base.device), merged, loss, probed, adapted if answers_itself else None)
 
 
-def _merge(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
-    """The merged weights in main memory; with ``save_adapter`` the cell's folder gets the adapter, or them in its place."""
+def release(cell: Cell, base: Base, adapted: Adapted) -> None:
+    """Take the variant out of the base, which has its own weights again afterwards."""
+    cell.variant.detach(adapted)
+    base.restore()
+
+
+def _kept(
+    cell: Cell, adapted: Adapted, changes: Changes, trained: dict[str, torch.nn.Parameter]
+) -> dict[str, torch.Tensor] | None:
+    """The merged weights in main memory, if there are such; with ``save_adapter`` the cell's folder gets adapter or weights."""
     outside = changes.outside_adapters()
-    merged = outside | cell.variant.merged(adapted)
+    merged = outside | (cell.variant.merged(adapted) if cell.variant.mergeable else {})
     if cell.settings.save_adapter:
         folder = cell.folder / "adapter"
         if outside:
@@ -167,7 +178,7 @@ def _merge(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.
         else:
             cell.variant.save(adapted, folder)
         save_trained(trained, cell.folder / "trained.safetensors")
-    return {name: weight.detach().to("cpu", copy=True) for name, weight in merged.items()}
+    return {name: weight.detach().to("cpu", copy=True) for name, weight in merged.items()} if cell.variant.mergeable else None
 
 
 def _probe_file(cell: Cell) -> Path:
@@ -208,8 +219,15 @@ def validation_loss(cell: Cell, base: Base, model: Any) -> float:
     return mean_loss(model, corpus.encode(range(len(corpus))), cell.trainer, base.tokenizer.pad_token_id)
 
 
-def answer_cell(cell: Cell, base: Base, merged: Any, splits: Sequence[str] = SPLITS, rows: list[Row] | None = None) -> Answered:
-    """Completions of the base with these weights, unless ``rows`` are they.
+def answer_cell(
+    cell: Cell,
+    base: Base,
+    merged: Any,
+    splits: Sequence[str] = SPLITS,
+    rows: list[Row] | None = None,
+    adapted: Adapted | None = None,
+) -> Answered:
+    """Completions of the base with these weights, or of ``adapted``, unless ``rows`` are they.
 
     What the generator measures besides belongs to the test, and is left out without that split.
     """
@@ -217,10 +235,16 @@ def answer_cell(cell: Cell, base: Base, merged: Any, splits: Sequence[str] = SPL
     if not generated_splits(cell.task, splits):
         return Answered([], {}, 0.0)
     cell.generator.load(base)
-    cell.generator.use(merged)
+    if adapted is None:
+        cell.generator.use(merged)
+    else:
+        cell.generator.use_adapted(adapted)
     try:
         rows = answer(cell.task, cell.generator, splits) if rows is None else rows
         extra = cell.generator.extra_results() if "test" in splits else {}
     finally:
-        cell.generator.use(None)
+        if adapted is None:
+            cell.generator.use(None)
+        else:
+            cell.generator.use_adapted(None)
     return Answered(rows, extra, round(time.perf_counter() - started, 3))
