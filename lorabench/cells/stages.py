@@ -26,6 +26,7 @@ from lorabench.training.data import Corpora, batches
 from lorabench.training.dropout import base_rates
 from lorabench.training.loop import OnStep, Training, train
 from lorabench.training.loss import mean_loss
+from lorabench.variants.adapter import Adapter
 from lorabench.variants.base import Adapted, save_merged
 
 
@@ -150,7 +151,7 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
         )
         loss = None if training.diverged else validation_loss(cell, base, adapted)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
-    merged = None if training.diverged else _kept(cell, adapted, changes, trained)
+    merged = None if training.diverged else _kept(cell, base, adapted, changes, trained)
     parameters = sum(p.numel() for p in trained.values())
     answers_itself = merged is None and not training.diverged
     if not answers_itself:
@@ -166,17 +167,19 @@ def release(cell: Cell, base: Base, adapted: Adapted) -> None:
 
 
 def _kept(
-    cell: Cell, adapted: Adapted, changes: Changes, trained: dict[str, torch.nn.Parameter]
+    cell: Cell, base: Base, adapted: Adapted, changes: Changes, trained: dict[str, torch.nn.Parameter]
 ) -> dict[str, torch.Tensor] | None:
     """The merged weights in main memory, if there are such; with ``save_adapter`` the cell's folder gets adapter or weights."""
     outside = changes.outside_adapters()
     merged = outside | (cell.variant.merged(adapted) if cell.variant.mergeable else {})
     if cell.settings.save_adapter:
         folder = cell.folder / "adapter"
-        if outside:
+        if outside and isinstance(cell.variant, Adapter):
             save_merged(merged, folder, f"variant={cell.variant.name} changes {next(iter(outside))} of the base")
         else:
             cell.variant.save(adapted, folder)
+            if not isinstance(cell.variant, Adapter):  # a checkpoint of its own
+                base.tokenizer.save_pretrained(folder)
         save_trained(trained, cell.folder / "trained.safetensors")
     return {name: weight.detach().to("cpu", copy=True) for name, weight in merged.items()} if cell.variant.mergeable else None
 

@@ -48,7 +48,9 @@ class Full(Variant):
             if module not in leaves:
                 raise UserError(f"variant.target_modules: the model has no linear layer '{module}'; {nearest(module, leaves)}")
         if not self.touched(shapes):
-            raise UserError("variant.target_modules is empty; name the linear layers that are trained, or use variant.weights=all")
+            raise UserError(
+                "variant.target_modules is empty; name the linear layers that are trained, or use variant.weights=all"
+            )
 
     def targets(self, names: Iterable[str]) -> list[str]:
         """The linear layers whose matrices are trained."""
@@ -80,8 +82,10 @@ class Full(Variant):
 
     def save(self, model: Adapted, path: Path) -> None:
         """Write a checkpoint that transformers loads, in the base's precision."""
-        weights = {name: weight.detach().to(self._precisions.get(name)) for name, weight in model.state_dict().items()}
-        model.save_pretrained(str(path), state_dict=weights)
+        tied = model.state_dict().keys() - dict(model.named_parameters()).keys() - dict(model.named_buffers()).keys()
+        kept = {name: weight for name, weight in model.state_dict().items() if name not in tied}
+        kept = {name: weight.to(self._precisions.get(name, weight.dtype)) for name, weight in kept.items()}
+        model.save_pretrained(str(path), state_dict=kept)
 
     def detach(self, model: Adapted) -> None:
         """Give the weights the base's precision again, and freeze them."""
