@@ -36,7 +36,7 @@ class Changes:
         named = base_parameters(adapted, dict(adapted.named_parameters()))
         self.weights = {name: weight for name, weight in named.items() if name in before}
         self.declared = {name: weight for name, weight in self.weights.items() if name in self._names}
-        self._matrices = {f"{name}.weight" for name, _ in adapter_layers(adapted)}
+        self._matrices = {f"{name}.weight" for name, _ in adapter_layers(adapted)} & before.keys()
         self._start = bit_sums(self.weights)
         trained = base_parameters(adapted, variant.trained(adapted)).keys() & before.keys()
         self._refuse(trained - self._names, "trains")
