@@ -112,7 +112,7 @@ def unrecorded_fields(cls: type) -> set[str]:
 
 
 def register() -> None:
-    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolver of conf/variant/peft."""
+    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolver of variant=peft."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 

@@ -1,6 +1,5 @@
 """PEFT: any method of PEFT by its configuration, tuned and measured as the others."""
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +25,7 @@ DRAWS_FOR_NOTHING = ("LOHA", "LOKR")
 
 @dataclass(kw_only=True)
 class PEFT(Adapter):
-    """The method ``peft_type`` of PEFT with its layers, its start and its merging (Mangrulkar et al. 2022, github.com/huggingface/peft).
+    """The method ``peft_type``: PEFT's layers, start and merging (Mangrulkar et al. 2022, github.com/huggingface/peft).
 
     ``rank``, ``alpha``, ``dropout`` and ``target_modules`` reach the types that have them, as ``r`` and under their own names;
     what ``config`` gives goes before. A method whose update is no plain weights answers through the adapted model itself.
@@ -94,7 +93,7 @@ class PEFT(Adapter):
         if reason := peft_types.LACKS.get(self._kind.value):
             raise UserError(f"variant.peft_type={self._kind.value} cannot be trained here: {reason}")
         if (tried := self._tried(shapes)) is not None and not count(tried):
-            raise UserError(f"variant.peft_type={self._kind.value} trains nothing on this model; see its settings in variant.config")
+            raise UserError(f"variant.peft_type={self._kind.value} trains nothing on this model; see its settings")
 
     def _tried(self, shapes: Shapes) -> PeftModel | None:
         """The method on the model without weights; None of one that needs them for its start.
@@ -159,8 +158,10 @@ class PEFT(Adapter):
 
     def detach(self, model: PeftModel) -> None:
         """As every adapter; prompts stand beside the base and leave nothing in it."""
-        with contextlib.suppress(AttributeError):
+        if isinstance(model.base_model, BaseTuner):
             model.unload()
+        elif self._kind.value == "ADAPTION_PROMPT":  # no tuner by PEFT's classes: it wraps attention, and unwraps it when disabled
+            model.base_model.disable_adapter_layers()
 
 
 def count(model: torch.nn.Module) -> int:

@@ -44,6 +44,9 @@ ALPHAS = ("lora_alpha", "alpha", "psoft_alpha")
 """Fields that are the numerator of LoRA's scale."""
 
 
+AS_WRITTEN = "an adapter_config.json as PEFT writes it"
+
+
 def known(name: str | None) -> PeftType:
     """A type by its name.
 
@@ -70,9 +73,9 @@ def stated(config: Mapping[str, Any] | str) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise UserError(f"variant.config={config} cannot be read ({error}); give an adapter_config.json as PEFT writes it") from error
+        raise UserError(f"variant.config={config} cannot be read ({error}); give {AS_WRITTEN}") from error
     if not isinstance(content, dict) or "peft_type" not in content:
-        raise UserError(f"variant.config={config} has no peft_type; give an adapter_config.json as PEFT writes it")
+        raise UserError(f"variant.config={config} has no peft_type; give {AS_WRITTEN}")
     ours = {field.name for field in dataclasses.fields(PeftConfig)} - {"peft_type"}
     return {key: value for key, value in content.items() if value is not None and key not in ours}
 
