@@ -15,7 +15,7 @@ from lorabench.errors import UserError
 from lorabench.probes.base import Probe
 from lorabench.schema import KNOB, TrainerConfig
 from lorabench.training.data import Encoded
-from lorabench.variants.base import Variant, adapter_layers
+from lorabench.variants.base import Variant
 
 
 @dataclass(kw_only=True)
@@ -74,7 +74,7 @@ class Along(Probe):
             self._noted = True
         model.eval()
         rows = []
-        adapted = [name for name, _ in adapter_layers(model)]
+        adapted = starts.matrices(model, variant)
         for layer, names in self._chosen(adapted, adapted).items():
             passes = Passes(model, examples, layer, pad, self.attention)
             blocks = [starts.parameters(model, variant, name, [name]) for name in names]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
 
@@ -19,7 +20,7 @@ from lorabench.terminal.bars import note
 from lorabench.training import seed
 from lorabench.training.calibration import Calibration
 from lorabench.training.checkpoint import load_trained
-from lorabench.variants.base import Variant, adapter_layers
+from lorabench.variants.base import Variant, adapter_layers, base_of
 
 
 def generator(number: int, name: str) -> torch.Generator:
@@ -86,17 +87,23 @@ def parameters(adapted: Any, variant: Variant, name: str, members: Sequence[str]
     Raises:
         UserError: it trains nothing there.
     """
-    layers = dict(adapter_layers(adapted))
     trained = {id(p) for p in variant.trained(adapted).values()}
-    tensors = {id(p): p for member in members for p in layers[member].parameters() if id(p) in trained}
+    tensors = {id(p): p for member in members for p in base_of(adapted).get_submodule(member).parameters() if id(p) in trained}
     if not tensors:
         raise UserError(f"variant={variant.name} trains nothing in {name}: there is no block to measure")
     return Parameters(name, tuple(tensors.values()))
 
 
+def matrices(adapted: Any, variant: Variant) -> list[str]:
+    """Names of the linear layers in which the variant trains something."""
+    head = adapted.get_output_embeddings()
+    modules = ((name, module) for name, module in base_of(adapted).named_modules() if module is not head)
+    return variant.targets(name for name, module in modules if isinstance(module, torch.nn.Linear | BaseTunerLayer))
+
+
 def note_outside(adapted: Any, variant: Variant) -> None:
     """Say so in one line where the variant trains parameters outside the matrices that it adapts, which no block has."""
-    inside = {id(p) for _, layer in adapter_layers(adapted) for p in layer.parameters()}
+    inside = {id(p) for name in matrices(adapted, variant) for p in base_of(adapted).get_submodule(name).parameters()}
     outside = [name for name, p in variant.trained(adapted).items() if id(p) not in inside]
     if outside:
         note(f"variant={variant.name}: {len(outside)} parameters outside its matrices are in no block, such as {outside[0]}")

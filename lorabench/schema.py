@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
+from lorabench.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
 """The folder of configs: of an installed package, or of a checkout."""
@@ -110,7 +112,19 @@ def unrecorded_fields(cls: type) -> set[str]:
 
 
 def register() -> None:
-    """Put the schema into Hydra's store under the name that conf/config.yaml lists first."""
+    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolver of variant=peft."""
     from hydra.core.config_store import ConfigStore
+    from omegaconf import OmegaConf
 
     ConfigStore.instance().store(name="schema", node=Config)
+    OmegaConf.register_new_resolver("peft_name", _peft_name, replace=True)
+
+
+def _peft_name(peft_type: str | None, config: Any) -> str:
+    """What a method of PEFT is called; wrong ones are refused where the variant is built."""
+    from lorabench.variants import peft_types  # PEFT's import takes seconds, and only this variant needs it here
+
+    try:
+        return f"peft-{peft_types.type_of(peft_type, config).value.lower()}"
+    except UserError:
+        return "peft"

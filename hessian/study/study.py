@@ -263,10 +263,8 @@ class Study:
         shapes = linear_shapes(self.model)
         for name, method in self.methods.items():
             method.variant.check(shapes)
-            if method.variant.dropout and self.trained is None:
-                raise UserError(
-                    f"variant={name} has dropout={method.variant.dropout}, which makes the loss random; use dropout 0"
-                )
+            if (dropout := getattr(method.variant, "dropout", 0)) and self.trained is None:
+                raise UserError(f"variant={name} has dropout={dropout}, which makes the loss random; use dropout 0")
         assert self.places
 
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 import torch
-from peft import PeftModel
 
 from lorabench.errors import UserError
 from lorabench.models.base import bit_sum
-from lorabench.variants.base import Variant, adapter_layers, base_parameters
+from lorabench.variants.base import Adapted, Variant, adapter_layers, base_parameters
 
 
 def bit_sums(weights: Mapping[str, torch.Tensor]) -> dict[str, int]:
@@ -32,13 +31,14 @@ class Changes:
         UserError: a weight that is not declared is changed or trained, or other matrices are adapted than ``targets`` names.
     """
 
-    def __init__(self, variant: Variant, adapted: PeftModel, declared: Iterable[str], before: Mapping[str, int]):
+    def __init__(self, variant: Variant, adapted: Adapted, declared: Iterable[str], before: Mapping[str, int]):
         self._variant, self._names, self._before = variant, set(declared), before
-        self.weights = base_parameters(adapted, dict(adapted.named_parameters()))
+        named = base_parameters(adapted, dict(adapted.named_parameters()))
+        self.weights = {name: weight for name, weight in named.items() if name in before}
         self.declared = {name: weight for name, weight in self.weights.items() if name in self._names}
-        self._matrices = {f"{name}.weight" for name, _ in adapter_layers(adapted)}
+        self._matrices = {f"{name}.weight" for name, _ in adapter_layers(adapted)} & before.keys()
         self._start = bit_sums(self.weights)
-        trained = base_parameters(adapted, variant.trained(adapted)).keys()
+        trained = base_parameters(adapted, variant.trained(adapted)).keys() & before.keys()
         self._refuse(trained - self._names, "trains")
         self._refuse(self._differing(before), "changes")
         targets = {f"{name}.weight" for name in variant.targets(name.removesuffix(".weight") for name in before)}

@@ -36,6 +36,10 @@ def check(cell: Cell, resources: bool = True) -> None:
     locate.check(cell.model)
     shapes = linear_shapes(cell.model)
     cell.variant.check(shapes)
+    if not cell.variant.mergeable and not cell.generator.serves_adapted:
+        raise UserError(
+            f"variant={cell.variant.name} cannot be merged into plain weights, all that this evaluator serves; use evaluator=hf"
+        )
     _check_length(cell)
     _check_probe(cell, resources)
     if not resources:
@@ -49,6 +53,8 @@ def check(cell: Cell, resources: bool = True) -> None:
     samples, available = cell.settings.train_samples, len(cell.task.train_examples())
     if samples is not None and samples > available:
         raise UserError(f"train_samples={samples} is more than the {available} that task={cell.task.name} has")
+    used = max(1, round((samples or available) * cell.settings.train_fraction))
+    cell.variant.check_steps(cell.settings.epochs * math.ceil(used / cell.settings.batch_size))
     if not cell.task.test_examples():
         raise UserError(f"task={cell.task.name} has no test problem")
     if cell.task.contamination:

@@ -10,7 +10,7 @@ from lorabench.cells.answers import Row, read_completions, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
 from lorabench.cells.scores import score, validation_metric, zero
-from lorabench.cells.stages import answer_cell, prepare_data, train_cell
+from lorabench.cells.stages import answer_cell, prepare_data, release, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.contributed import config_dir_flag, reason
 from lorabench.errors import UserError
@@ -145,7 +145,9 @@ class Finish:
             record |= {"status": "diverged", "metrics": metrics, "evaluation": {"seconds": 0.0}}
             record["validation_metric"] = validation_metric(cell.task, metrics)
             return None
-        answered = answer_cell(cell, base, trained.merged, cell.splits)
+        answered = answer_cell(cell, base, trained.merged, cell.splits, adapted=trained.adapted)
+        if trained.adapted is not None:
+            release(cell, base, trained.adapted)
         record |= answered.extra | {"evaluation": {"seconds": answered.seconds}}
         write_completions(self.completions, answered.rows)
         write_json(self.pending, record)

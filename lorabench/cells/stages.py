@@ -26,7 +26,8 @@ from lorabench.training.data import Corpora, batches
 from lorabench.training.dropout import base_rates
 from lorabench.training.loop import OnStep, Training, train
 from lorabench.training.loss import example_losses, mean_loss, mean_loss_stderr
-from lorabench.variants.base import save_merged
+from lorabench.variants.adapter import Adapter
+from lorabench.variants.base import Adapted, save_merged
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Trained:
         training: what the run did.
         parameters: number of values that were trained.
         peak_memory: bytes.
-        merged: plain weights in main memory by their names in the base; None of a diverged run.
+        merged: plain weights in main memory by their names in the base; None of a diverged run, or where ``adapted`` is needed.
+        adapted: the base with the variant still attached, of one that no plain weights hold, until ``release``.
         validation_loss: mean over the target tokens; None of a diverged run.
         validation_loss_stderr: of it, where it is the validation score.
         probed: what the probe measured; None without one.
@@ -65,6 +67,7 @@ class Trained:
     validation_loss: float | None
     validation_loss_stderr: float | None
     probed: list[dict[str, Any]] | None
+    adapted: Adapted | None = None
 
     def entries(self) -> dict[str, Any]:
         """Its part of the record."""
@@ -153,28 +156,40 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
         loss = None if training.diverged else validation_loss(cell, base, adapted)
         stderr = None if training.diverged else validation_loss_stderr(cell, base, adapted)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
-    merged = None if training.diverged else _merge(cell, adapted, changes, trained)
+    merged = None if training.diverged else _kept(cell, base, adapted, changes, trained)
     parameters = sum(p.numel() for p in trained.values())
-    variant.detach(adapted)
-    base.restore()
+    answers_itself = merged is None and not training.diverged
+    if not answers_itself:
+        release(cell, base, adapted)
     probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
-    return Trained(training, parameters, memory.peak(base.device), merged, loss, stderr, probed)
+    kept = adapted if answers_itself else None
+    return Trained(training, parameters, memory.peak(base.device), merged, loss, stderr, probed, kept)
 
 
-def _merge(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.nn.Parameter]) -> dict[str, torch.Tensor]:
-    """The merged weights in main memory; with ``save_adapter`` the cell's folder gets the adapter, or them in its place."""
+def release(cell: Cell, base: Base, adapted: Adapted) -> None:
+    """Take the variant out of the base, which has its own weights again afterwards."""
+    cell.variant.detach(adapted)
+    base.restore()
+
+
+def _kept(
+    cell: Cell, base: Base, adapted: Adapted, changes: Changes, trained: dict[str, torch.nn.Parameter]
+) -> dict[str, torch.Tensor] | None:
+    """The merged weights in main memory, if there are such; with ``save_adapter`` the cell's folder gets adapter or weights."""
     outside = changes.outside_adapters()
-    fresh = outside | cell.variant.merged(adapted)
+    fresh = outside | (cell.variant.merged(adapted) if cell.variant.mergeable else {})
     # One by one, so that on a CPU there are not two of each: what is copied may be the model's own, which is restored.
     merged = {name: fresh.pop(name).detach().to("cpu", copy=True) for name in list(fresh)}
     if cell.settings.save_adapter:
         folder = cell.folder / "adapter"
-        if outside:
+        if outside and isinstance(cell.variant, Adapter):
             save_merged(merged, folder, f"variant={cell.variant.name} changes {next(iter(outside))} of the base")
         else:
             cell.variant.save(adapted, folder)
+            if not isinstance(cell.variant, Adapter):  # a checkpoint of its own
+                base.tokenizer.save_pretrained(folder)
         save_trained(trained, cell.folder / "trained.safetensors")
-    return merged
+    return merged if cell.variant.mergeable else None
 
 
 def _probe_file(cell: Cell) -> Path:
@@ -226,8 +241,15 @@ def validation_loss_stderr(cell: Cell, base: Base, model: Any) -> float | None:
     return mean_loss_stderr(losses, [example.target_tokens for example in examples], problems)
 
 
-def answer_cell(cell: Cell, base: Base, merged: Any, splits: Sequence[str] = SPLITS, rows: list[Row] | None = None) -> Answered:
-    """Completions of the base with these weights, unless ``rows`` are they.
+def answer_cell(
+    cell: Cell,
+    base: Base,
+    merged: Any,
+    splits: Sequence[str] = SPLITS,
+    rows: list[Row] | None = None,
+    adapted: Adapted | None = None,
+) -> Answered:
+    """Completions of the base with these weights, or of ``adapted``, unless ``rows`` are they.
 
     What the generator measures besides belongs to the test, and is left out without that split.
     """
@@ -235,10 +257,16 @@ def answer_cell(cell: Cell, base: Base, merged: Any, splits: Sequence[str] = SPL
     if not generated_splits(cell.task, splits):
         return Answered([], {}, 0.0)
     cell.generator.load(base)
-    cell.generator.use(merged)
+    if adapted is None:
+        cell.generator.use(merged)
+    else:
+        cell.generator.use_adapted(adapted)
     try:
         rows = answer(cell.task, cell.generator, splits) if rows is None else rows
         extra = cell.generator.extra_results() if "test" in splits else {}
     finally:
-        cell.generator.use(None)
+        if adapted is None:
+            cell.generator.use(None)
+        else:
+            cell.generator.use_adapted(None)
     return Answered(rows, extra, round(time.perf_counter() - started, 3))

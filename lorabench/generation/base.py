@@ -20,10 +20,12 @@ class Generator(ABC):
     Sums in another order then choose the other token, and the rest of that text may be another one; neither is the right one.
 
     Attributes:
+        serves_adapted: whether it takes a model that PEFT has adapted, for what no plain weights hold.
         key: where the generator's settings are on the command line.
     """
 
     version: ClassVar[int] = 1
+    serves_adapted: ClassVar[bool] = False
     key: str = "evaluator"
 
     @cached_property
@@ -45,6 +47,10 @@ class Generator(ABC):
     @abstractmethod
     def use(self, merged: dict[str, torch.Tensor] | None) -> None:
         """Serve the base with these weights replaced (names as in the base model), or the base itself for None."""
+
+    def use_adapted(self, model: Any) -> None:
+        """Serve this model, the loaded base with a variant attached, until None is given; of those with ``serves_adapted``."""
+        raise NotImplementedError(f"{type(self).__name__} serves merged weights alone")
 
     @abstractmethod
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:

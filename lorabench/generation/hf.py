@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -27,10 +27,12 @@ class HFGenerator(Generator):
     """
 
     version: ClassVar[int] = 2
+    serves_adapted: ClassVar[bool] = True
 
     name: str
     batch_tokens: int = field(metadata=KNOB)
     _base: Base | None = field(default=None, init=False, repr=False)
+    _adapted: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch_tokens < 1:
@@ -42,7 +44,7 @@ class HFGenerator(Generator):
 
     def close(self) -> None:
         """Let the model go."""
-        self._base = None
+        self._base = self._adapted = None
 
     def use(self, merged: dict[str, torch.Tensor] | None) -> None:
         """Copy the weights into the loaded model, whose pristine ones come back first."""
@@ -52,10 +54,19 @@ class HFGenerator(Generator):
             self._base.remember(list(merged))
             self._base.assign(merged)
 
+    def use_adapted(self, model: Any) -> None:
+        """Answer through this model instead of the base."""
+        self._adapted = model
+
+    @property
+    def _model(self) -> Any:
+        assert self._base is not None
+        return self._base.model if self._adapted is None else self._adapted
+
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Greedy completions, in the prompts' order."""
         assert self._base is not None
-        model, tokenizer = self._base.model, self._base.tokenizer
+        model, tokenizer = self._model, self._base.tokenizer
         encoded = self._base.prompt_ids(prompts)
         lengths = [len(ids) for ids in encoded]
         limits = self.answer_limits(lengths, max_new_tokens, self._base.max_length)
@@ -72,7 +83,7 @@ class HFGenerator(Generator):
                 stops = [Stops(tokenizer, rows, longest, stop, self._base.ends)] if stop else None
                 half = model.dtype == torch.bfloat16  # some layers of such a base are float32, see models.load
                 with torch.inference_mode(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
-                    out = model.generate(  # type: ignore[operator]
+                    out = model.generate(
                         input_ids=ids.to(self._base.device),
                         attention_mask=mask.to(self._base.device),
                         max_new_tokens=limits[group[0]],
@@ -94,7 +105,7 @@ class HFGenerator(Generator):
     def loglikelihoods(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
         """Scores of continuations; pairs that differ in their last token alone share one row of a batch."""
         assert self._base is not None
-        model, pad = self._base.model, self._base.tokenizer.pad_token_id
+        model, pad = self._model, self._base.tokenizer.pad_token_id
         shared: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
         for i, (context, continuation) in enumerate(pairs):
             shared.setdefault((tuple(context), tuple(continuation[:-1])), []).append(i)

@@ -97,6 +97,15 @@ class LMEvalGenerator(Generator):
         """Let the engine serve these weights."""
         self.engine.use(merged)
 
+    @property
+    def serves_adapted(self) -> bool:  # type: ignore[override]
+        """As the engine."""
+        return self.engine.serves_adapted
+
+    def use_adapted(self, model: Any) -> None:
+        """Let the engine answer through this model."""
+        self.engine.use_adapted(model)
+
     def close(self) -> None:
         """Let the engine and the base go."""
         self.engine.close()

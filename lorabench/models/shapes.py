@@ -1,7 +1,9 @@
 """A model's config and the shapes of its layers, known without its weights."""
 
+import copy
 import json
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +72,31 @@ def _skeleton(key: int, spec_json: str) -> Any:
         raise UserError(f"{spec.path or spec.name}: its config makes no model ({in_one_line(error)})") from error
 
 
-def linear_shapes(spec: ModelConfig) -> dict[str, tuple[int, int]]:
-    """Shapes (out, in) of all linear layers but the output head by module name, without loading any weight."""
+class Shapes(dict[str, tuple[int, int]]):
+    """Shapes (out, in) of a model's linear layers but the output head, by module name."""
+
+    def __init__(self, linear: Mapping[str, tuple[int, int]], model: torch.nn.Module | None = None):
+        super().__init__(linear)
+        self._model = model
+
+    @cached_property
+    def weights(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all the model's parameters by name, tied ones once."""
+        if self._model is None:
+            return {f"{name}.weight": shape for name, shape in self.items()}
+        return {name: tuple(p.shape) for name, p in self._model.named_parameters()}
+
+    def skeleton(self) -> Any:
+        """A copy of the model on the ``meta`` device, for what must be tried on one."""
+        return copy.deepcopy(self._model)
+
+
+def linear_shapes(spec: ModelConfig) -> Shapes:
+    """The shapes of a model, without loading any weight."""
     model = skeleton(spec)
     head = model.get_output_embeddings()  # often tied to the input embeddings, so no layer to adapt
     linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
-    return {name: (m.out_features, m.in_features) for name, m in linear.items()}
+    return Shapes({name: (m.out_features, m.in_features) for name, m in linear.items()}, model)
 
 
 def weight_bytes(spec: ModelConfig, dtype: torch.dtype) -> dict[str, int]:

@@ -21,7 +21,8 @@ def code_of(cls: Any) -> dict[str, int | str]:
     A class of this package vouches by the ``version`` in its own body, raised whenever the same settings would give other
     results, a changed default included. One that states none is told by the hash of its sources, and one from elsewhere always:
     its own file and those that it imports from beside it. Installed packages count by the record's versions, not here, but for
-    the one that holds the class itself.
+    the one that holds the class itself. Version 0 is of a class here that was parted from
+    another one, whose version tells of it.
 
     >>> from lorabench.subsets.random import Random
     >>> code_of(Random)
@@ -29,6 +30,7 @@ def code_of(cls: Any) -> dict[str, int | str]:
     """
     bases = inspect.getmro(cls) if inspect.isclass(cls) else (cls,)
     counted = [base for base in bases if _top(base) in (_top(cls), *OURS) or not _is_installed(base)]
+    counted = [base for base in counted if not (_top(base) in OURS and vars(base).get("version") == 0)]
     return {f"{base.__module__}.{base.__qualname__}": _version(base) for base in counted}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 
 from lorabench.errors import UserError
@@ -101,7 +102,7 @@ def training_mode(model: Any, masks: Masks) -> Iterator[None]:
 
 def _of_base(model: Any) -> Iterator[torch.nn.Module]:
     """The modules that the base had before the adapters came: PEFT puts a layer's own parts beside ``base_layer``."""
-    base = model.get_base_model()
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
     beside = set()
     layers: list[Any] = [module for module in base.modules() if isinstance(module, BaseTunerLayer)]
     for layer in layers:

@@ -32,6 +32,8 @@ class Method(Protocol):
 
     def after_step(self, model: Any, optimizer: torch.optim.Optimizer, step: int, total: int) -> None: ...  # noqa: D102
 
+    def penalty(self, model: Any) -> torch.Tensor | None: ...  # noqa: D102
+
     def state(self, model: Any) -> dict[str, Any]: ...  # noqa: D102
 
     def load_state(self, model: Any, state: dict[str, Any]) -> None: ...  # noqa: D102
@@ -126,6 +128,8 @@ def train(
             states = random_states(device)
             loss = backward(model, examples, settings, pad, masks)
             _check_draws(variant.name, states, random_states(device))
+            if (penalty := variant.penalty(model)) is not None:
+                penalty.backward()
             norm = variant.clip(model, optimizer, settings.max_grad_norm)
             training.tokens += sum(len(example.ids) for example in examples)
             training.target_tokens += sum(example.target_tokens for example in examples)

@@ -13,9 +13,12 @@ from lorabench.training.dropout import Masks
 
 @contextlib.contextmanager
 def head_at(model: torch.nn.Module, predict: torch.Tensor) -> Iterator[None]:
-    """Let the output head see only the positions where ``predict`` [batch, time] is true: logits become [positions, vocab]."""
+    """Let the output head see only the positions where ``predict`` [batch, time] is true: logits become [positions, vocab].
+
+    Positions before them, of a prompt that PEFT trains, are left out, too.
+    """
     head: torch.nn.Module = model.get_output_embeddings()  # type: ignore[operator]
-    handle = head.register_forward_pre_hook(lambda _, args: (args[0][predict],))
+    handle = head.register_forward_pre_hook(lambda _, args: (args[0][:, -predict.shape[1] :][predict],))
     try:
         yield
     finally:

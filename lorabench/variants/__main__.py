@@ -1,7 +1,6 @@
 """``python -m lorabench.variants``: the table of variants for a model and a rank."""
 
 import argparse
-import copy
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from lorabench.cells.cell import Cell
 from lorabench.cells.session import current
 from lorabench.contributed import config_dirs, let_import
 from lorabench.errors import UserError
-from lorabench.models.shapes import linear_shapes, skeleton
+from lorabench.models.shapes import linear_shapes
 from lorabench.schema import CONF, ModelConfig, register
 from lorabench.terminal.entry import command, one_line
+from lorabench.variants.adapter import Adapter
 from lorabench.variants.base import Variant
 
 
@@ -49,8 +49,8 @@ def first_line(documented: object) -> str:
     return ((documented.__doc__ or "").strip().splitlines() or [""])[0]
 
 
-def row(variant: Variant, spec: ModelConfig) -> Row:
-    """Describe a variant on a model."""
+def row(variant: Variant, spec: ModelConfig, budget: int) -> Row:
+    """Describe a variant on a model where LoRA trains ``budget`` values."""
     shapes = linear_shapes(spec)
     formula = first_line(type(variant))
     change = first_line(sys.modules[type(variant).__module__]).partition(": ")[2].rstrip(".")
@@ -58,16 +58,17 @@ def row(variant: Variant, spec: ModelConfig) -> Row:
         variant.check(shapes)
     except UserError as error:
         return Row(variant.name, formula, change, refusal=str(error))
-    said = variant.trainable_parameters(shapes)
-    trained = said if _states(variant, "trainable_parameters") <= _states(variant, "trained") else count_trained(variant, spec)
+    trained = said = variant.trainable_parameters(shapes)
+    if isinstance(variant, Adapter) and _states(variant, "trainable_parameters") > _states(variant, "trained"):
+        trained = count_trained(variant, spec)
     size = variant.optimizer_bytes(shapes) * trained // said  # per trained value
-    return Row(variant.name, formula, change, trained, trained / Variant.trainable_parameters(variant, shapes), size)
+    return Row(variant.name, formula, change, trained, trained / budget, size)
 
 
-def count_trained(variant: Variant, spec: ModelConfig) -> int:
+def count_trained(variant: Adapter, spec: ModelConfig) -> int:
     """The number of values that the variant's ``trained`` gives, of a model without weights."""
     with torch.device("meta"):
-        adapted = get_peft_model(copy.deepcopy(skeleton(spec)), variant.peft_config())
+        adapted = get_peft_model(linear_shapes(spec).skeleton(), variant.peft_config())
     return sum(p.numel() for p in variant.trained(adapted).values())
 
 
@@ -86,12 +87,17 @@ def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
     register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         places = f"hydra.searchpath={[f'file://{folder}' for folder in own]}"
+        lora = _cell(model, rank, "lora", places)
+        budget = lora.variant.trainable_parameters(linear_shapes(lora.model))
         for file in sorted(file for folder in (CONF, *own) for file in (folder / "variant").glob("*.yaml")):
-            cell = Cell.of(compose("config", [f"model={model}", f"variant={file.stem}", f"rank={rank}", places]), current())
-            described.append(row(cell.variant, cell.model))
+            described.append(row(_cell(model, rank, file.stem, places).variant, lora.model, budget))
     if all(entry.refusal for entry in described):
         raise UserError(described[0].refusal)
     return described
+
+
+def _cell(model: str, rank: int, variant: str, places: str) -> Cell:
+    return Cell.of(compose("config", [f"model={model}", f"variant={variant}", f"rank={rank}", places]), current())
 
 
 def table(entries: Sequence[Row]) -> str:

@@ -7,6 +7,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel
 
+from lorabench.models.shapes import Shapes
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.layers.dora import Float32Magnitude
@@ -38,6 +39,6 @@ class DoRA(LoRA):
             layer.lora_magnitude_vector["default"] = Float32Magnitude(layer.get_base_layer().weight)
         return adapted
 
-    def trainable_parameters(self, shapes: dict[str, tuple[int, int]]) -> int:
+    def trainable_parameters(self, shapes: Shapes) -> int:
         """LoRA's, and g: Σ r(m + n) + m."""
         return super().trainable_parameters(shapes) + sum(shapes[name][0] for name in self.targets(shapes))

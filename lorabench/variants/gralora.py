@@ -8,14 +8,16 @@ from peft import GraloraConfig, PeftModel
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError
+from lorabench.models.shapes import Shapes
 from lorabench.training.calibration import Calibration
-from lorabench.variants.base import Variant, adapter_layers
+from lorabench.variants.adapter import Adapter
+from lorabench.variants.base import adapter_layers
 from lorabench.variants.layers.precision import keep_output_dtype
 from lorabench.variants.lora import uniform
 
 
 @dataclass(kw_only=True)
-class GraLoRA(Variant):
+class GraLoRA(Adapter):
     """Block (i, j) of W, i, j < k, gets s·B_ij·A_ij of rank r/k, s = alpha / rank (Jung et al. 2025, arXiv 2505.20355).
 
     A_ij is [r/k, n/k] and starts ~ U(±√(k/n)), as in the authors' PEFT layer; B_ij is [m/k, r/k] and starts at 0. All k²
@@ -29,7 +31,7 @@ class GraLoRA(Variant):
 
     k: int
 
-    def check(self, shapes: dict[str, tuple[int, int]]) -> None:
+    def check(self, shapes: Shapes) -> None:
         """As for every variant; k must divide r, m and n."""
         super().check(shapes)
         if self.k < 1:

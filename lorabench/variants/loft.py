@@ -7,6 +7,7 @@ import torch
 from peft import PeftModel
 
 from lorabench.errors import UserError
+from lorabench.models.shapes import Shapes
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.lora import LoRA
 from lorabench.variants.optimizers.loft import LoFTAdamW
@@ -29,7 +30,7 @@ class LoFT(LoRA):
     eps: float
     damping: float
 
-    def check(self, shapes: dict[str, tuple[int, int]]) -> None:
+    def check(self, shapes: Shapes) -> None:
         """As for LoRA, with alpha = rank."""
         super().check(shapes)
         if self.alpha != self.rank:
@@ -50,7 +51,7 @@ class LoFT(LoRA):
         torch.nn.utils.clip_grads_with_norm_([p for group in optimizer.param_groups for p in group["params"]], max_norm, norm)
         return float(norm)
 
-    def optimizer_bytes(self, shapes: dict[str, tuple[int, int]]) -> int:
+    def optimizer_bytes(self, shapes: Shapes) -> int:
         """Float32 state: m and the old factors as large as A and B, and P [n, r, r] for A, [m, r, r] for B."""
         factors = self.trainable_parameters(shapes)
         return 4 * (2 * factors + self.rank * factors)

@@ -14,11 +14,12 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from lorabench.training.calibration import Calibration
-from lorabench.variants.base import Variant, adapter_layers, base_parameters
+from lorabench.variants.adapter import Adapter
+from lorabench.variants.base import adapter_layers, base_parameters
 
 
 @dataclass(kw_only=True)
-class LoRA(Variant):
+class LoRA(Adapter):
     """y = (W + s·BA)x with s = alpha / rank, A ~ U(±1/√n), B = 0 (Hu et al. 2021, arXiv 2106.09685).
 
     Subclasses that differ only in the start override ``factors``. The bound 1/√n is the Kaiming uniform one with a = √5,

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError
+from lorabench.models.shapes import Shapes
 from lorabench.training import svd
 from lorabench.training.calibration import Calibration
 from lorabench.variants.lora import LoRA
@@ -38,7 +39,7 @@ class LoRAGA(LoRA):
     samples: int
     _starts: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def check(self, shapes: dict[str, tuple[int, int]]) -> None:
+    def check(self, shapes: Shapes) -> None:
         """As for LoRA; every gradient must have 2r singular triples."""
         super().check(shapes)
         if not 0 < self.gamma < math.inf:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 
 from lorabench.errors import UserError
+from lorabench.models.shapes import Shapes
 from lorabench.training import svd
 from lorabench.variants.lora import LoRA
 
@@ -31,7 +32,7 @@ class PiSSA(LoRA):
 
     iterations: int | None
 
-    def check(self, shapes: dict[str, tuple[int, int]]) -> None:
+    def check(self, shapes: Shapes) -> None:
         """As for LoRA; the iterations must not be negative."""
         super().check(shapes)
         if self.iterations is not None and self.iterations < 0:

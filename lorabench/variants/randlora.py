@@ -11,14 +11,16 @@ from peft import PeftModel, RandLoraConfig
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError
+from lorabench.models.shapes import Shapes
 from lorabench.terminal.bars import note
 from lorabench.training.calibration import Calibration
-from lorabench.variants.base import Variant, adapter_layers
+from lorabench.variants.adapter import Adapter
+from lorabench.variants.base import adapter_layers
 from lorabench.variants.layers.precision import keep_output_dtype
 
 
 @dataclass(kw_only=True)
-class RandLoRA(Variant):
+class RandLoRA(Adapter):
     """y = (W + s·Σ_j B_j Λ_j A Γ_j)x: random fixed A, B_j, trained diagonal Λ_j, Γ_j (Albert et al. 2025, arXiv 2502.00987).
 
     For d = min(m, n), D = max(m, n) and a basis rank b: A [b, d] is one for the model, B_j [D, b] for j < N = ⌈d/b⌉ too,
@@ -46,7 +48,7 @@ class RandLoRA(Variant):
     basis_scale: float
     _bases: tuple[int, int] | None = field(init=False, default=None, repr=False, compare=False)
 
-    def check(self, shapes: dict[str, tuple[int, int]]) -> None:
+    def check(self, shapes: Shapes) -> None:
         """As for every variant; the basis rank must not exceed the largest min(m, n)."""
         super().check(shapes)
         if self.basis_scale <= 0:
@@ -55,17 +57,17 @@ class RandLoRA(Variant):
         if self.basis_rank is not None and not 1 <= self.basis_rank <= largest:
             raise UserError(f"variant.basis_rank={self.basis_rank} must lie in 1 … {largest} for this model, or be null")
 
-    def _sides(self, shapes: dict[str, tuple[int, int]]) -> Counter[int]:
+    def _sides(self, shapes: Shapes) -> Counter[int]:
         """How many adapted matrices have which d = min(m, n)."""
         return Counter(min(shapes[name]) for name in self.targets(shapes))
 
-    def matched_rank(self, shapes: dict[str, tuple[int, int]]) -> int:
+    def matched_rank(self, shapes: Shapes) -> int:
         """The basis rank whose trainable count is nearest LoRA's at ``rank``; of two equally near ones, the smaller rank."""
         sides = self._sides(shapes)
         budget = super().trainable_parameters(shapes)
         return min(range(1, max(sides) + 1), key=lambda b: (abs(trained(sides, b) - budget), b))
 
-    def trainable_parameters(self, shapes: dict[str, tuple[int, int]]) -> int:
+    def trainable_parameters(self, shapes: Shapes) -> int:
         """Σ N(b + d) over the adapted matrices."""
         return trained(self._sides(shapes), self.basis_rank or self.matched_rank(shapes))
 
@@ -85,7 +87,7 @@ class RandLoRA(Variant):
     def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> PeftModel:
         """Choose the basis rank for this model, print both counts, and add PEFT's layers over bases from ``generator``."""
         linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-        shapes = {name: (module.out_features, module.in_features) for name, module in linear.items()}
+        shapes = Shapes({name: (module.out_features, module.in_features) for name, module in linear.items()})
         basis_rank = self.basis_rank or self.matched_rank(shapes)
         self._bases = basis_rank, int(torch.randint(2**62, (), generator=generator))
         note(

@@ -41,10 +41,16 @@ def cache(tmp_path_factory):
 
 
 @lru_cache
-def node(name, rank):
+def node(name, *overrides):
     """A variant's part of the config."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose("config", [f"variant={name}", f"rank={rank}"]), resolve=True)["variant"]
+        return OmegaConf.to_container(compose("config", [f"variant={name}", *overrides]), resolve=True)["variant"]
+
+
+@pytest.fixture(scope="session")
+def composed():
+    """A function from a variant's name and overrides to its part of the config."""
+    return node
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +58,7 @@ def build():
     """A function from a variant's name and its fields to the variant; rank 8 unless given."""
 
     def make(name, rank=8, **fields):
-        return instantiate(node(name, rank) | fields, _convert_="all")
+        return instantiate(node(name, f"rank={rank}") | fields, _convert_="all")
 
     return make
 

@@ -1,0 +1,96 @@
+"""Full fine-tuning: the weights themselves are trained, without any adapter."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from transformers import PreTrainedModel
+
+from lorabench.errors import UserError, nearest
+from lorabench.models.shapes import Shapes
+from lorabench.training.calibration import Calibration
+from lorabench.variants.base import Adapted, Variant
+
+CHOICES = ("matrices", "all")
+
+
+@dataclass(kw_only=True)
+class Full(Variant):
+    """W ← W + ΔW: each weight moves by AdamW's step; no rank (the baseline of Hu et al. 2021, arXiv 2106.09685, section 5.1).
+
+    AdamW moves float32 copies of a bfloat16 base's weights (Micikevicius et al. 2018, arXiv 1710.03740): a step of less than
+    1/256 of a weight would be lost in bfloat16. The trained model has the base's precision again.
+
+    >>> full = Full(name="full", weights="matrices", target_modules=["q_proj"])
+    >>> full.trainable_parameters(Shapes({"layers.0.q_proj": (8, 6), "layers.0.up_proj": (32, 8)}))
+    48
+
+    Attributes:
+        weights: ``all`` of the model, embeddings and norms included, or ``matrices``: the linear layers of ``target_modules``.
+        target_modules: names of the linear layers that are trained with ``matrices``, in every block; an adapter's.
+    """
+
+    version: ClassVar[int] = 1
+
+    weights: str
+    target_modules: list[str]
+    _precisions: dict[str, torch.dtype] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def check(self, shapes: Shapes) -> None:
+        """Raise UserError unless ``weights`` is a choice and the model has the layers."""
+        if self.weights not in CHOICES:
+            raise UserError(f"variant.weights={self.weights} is unknown; available: {', '.join(CHOICES)}")
+        leaves = {name.rsplit(".", 1)[-1] for name in shapes}
+        for module in self.target_modules if self.weights == "matrices" else ():
+            if module not in leaves:
+                raise UserError(f"variant.target_modules: the model has no linear layer '{module}'; {nearest(module, leaves)}")
+        if not self.touched(shapes):
+            raise UserError(
+                "variant.target_modules is empty; name the linear layers that are trained, or use variant.weights=all"
+            )
+
+    def targets(self, names: Iterable[str]) -> list[str]:
+        """The linear layers whose matrices are trained."""
+        return [name for name in names if self.weights == "all" or name.rsplit(".", 1)[-1] in self.target_modules]
+
+    def touched(self, shapes: Shapes) -> list[str]:
+        """All weights, or the matrices'."""
+        return list(shapes.weights) if self.weights == "all" else super().touched(shapes)
+
+    def trainable_parameters(self, shapes: Shapes) -> int:
+        """The values of these weights."""
+        return sum(prod(shapes.weights[name]) for name in self.touched(shapes))
+
+    def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> Adapted:
+        """Let the weights be trained, in float32."""
+        head = model.get_output_embeddings()
+        linear = [n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head]
+        chosen = None if self.weights == "all" else {f"{name}.weight" for name in self.targets(linear)}
+        for name, weight in model.named_parameters():
+            if chosen is None or name in chosen:
+                self._precisions[name] = weight.dtype
+                weight.data = weight.data.float()
+                weight.requires_grad_(True)
+        return model
+
+    def merged(self, model: Adapted) -> dict[str, torch.Tensor]:
+        """The trained weights in the base's precision."""
+        return {name: weight.detach().to(self._precisions[name], copy=True) for name, weight in self.trained(model).items()}
+
+    def save(self, model: Adapted, path: Path) -> None:
+        """Write a checkpoint that transformers loads, in the base's precision."""
+        tied = model.state_dict().keys() - dict(model.named_parameters()).keys() - dict(model.named_buffers()).keys()
+        kept = {name: weight for name, weight in model.state_dict().items() if name not in tied}
+        kept = {name: weight.to(self._precisions.get(name, weight.dtype)) for name, weight in kept.items()}
+        model.save_pretrained(str(path), state_dict=kept)
+
+    def detach(self, model: Adapted) -> None:
+        """Give the weights the base's precision again, and freeze them."""
+        weights = dict(model.named_parameters())
+        for name, precision in self._precisions.items():
+            weights[name].data = weights[name].data.to(precision)
+            weights[name].requires_grad_(False).grad = None
+        self._precisions.clear()

@@ -1,0 +1,180 @@
+"""PEFT: any method of PEFT by its configuration, tuned and measured as the others."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from peft import PeftConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTuner, check_target_module_exists
+from transformers import PreTrainedModel
+
+from lorabench.errors import UserError
+from lorabench.models.shapes import Shapes
+from lorabench.schema import decides_by
+from lorabench.training.calibration import Calibration
+from lorabench.variants import peft_types
+from lorabench.variants.adapter import Adapter
+from lorabench.variants.base import adapter_layers, base_parameters
+
+DRAWS_FOR_NOTHING = ("LOHA", "LOKR")
+"""Types whose layers draw a random number in each pass of training, also where nothing is dropped."""
+
+
+@dataclass(kw_only=True)
+class PEFT(Adapter):
+    """The method ``peft_type``: PEFT's layers, start and merging (Mangrulkar et al. 2022, github.com/huggingface/peft).
+
+    ``rank``, ``alpha``, ``dropout`` and ``target_modules`` reach the types that have them, as ``r`` and under their own names;
+    what ``config`` gives goes before. A method whose update is no plain weights answers through the adapted model itself.
+
+    Attributes:
+        peft_type: one of ``peft.PeftType``; None where ``config`` is a file.
+        config: settings of the type, or an ``adapter_config.json``.
+        target_modules: names of the modules that it adapts; None for its own, or the seven linear matrices of a block.
+    """
+
+    version: ClassVar[int] = 1
+
+    peft_type: str | None
+    config: dict[str, Any] | str = field(metadata=decides_by(peft_types.stated))
+    target_modules: list[str] | None  # type: ignore[assignment]
+    linear_modules: list[str]
+
+    @cached_property
+    def _kind(self) -> Any:
+        return peft_types.type_of(self.peft_type, self.config)
+
+    @cached_property
+    def _config(self) -> PeftConfig:
+        kind, given = self._kind, {key: value for key, value in peft_types.stated(self.config).items() if key != "peft_type"}
+        names = peft_types.fields_of(kind)
+        common: dict[str, Any] = dict.fromkeys(peft_types.ALPHAS, self.alpha)
+        if kind.value not in peft_types.OWN_SIZE:
+            common["r"] = self.rank
+        if kind.value not in peft_types.NO_TARGETS:
+            common["target_modules"] = self.linear_modules
+        if self.target_modules is not None:
+            given = {"target_modules": self.target_modules} | given
+        if self.dropout:
+            drops = [name for name in names if name.endswith("_dropout") and name not in ("module_dropout", "rank_dropout")]
+            if not drops:
+                raise UserError(f"variant.dropout={self.dropout}: {kind.value} drops no input; leave it 0")
+            common |= dict.fromkeys(drops, self.dropout)
+        return peft_types.make(kind, given, common)
+
+    def peft_config(self) -> PeftConfig:
+        """The configuration of the type."""
+        return self._config
+
+    def targets(self, names: Iterable[str]) -> list[str]:
+        """Those that PEFT would adapt."""
+        chosen = getattr(self._config, "target_modules", None)
+        if not chosen or not self._layered:
+            return []
+        names = list(names)
+        return names if chosen == "all-linear" else [name for name in names if check_target_module_exists(self._config, name)]
+
+    @property
+    def _layered(self) -> bool:
+        """Whether it puts layers into the model, beside or in the place of its own."""
+        return hasattr(self._config, "target_modules") and self._kind.value != "ADAPTION_PROMPT"
+
+    def touched(self, shapes: Shapes) -> list[str]:
+        """All weights of the modules that it adapts."""
+        modules = {name.rpartition(".")[0] for name in shapes.weights}
+        chosen = set(self.targets(modules))
+        return [name for name in shapes.weights if name.rpartition(".")[0] in chosen]
+
+    def check(self, shapes: Shapes) -> None:
+        """Raise UserError unless PEFT makes trained parameters of it on this model."""
+        if reason := peft_types.LACKS.get(self._kind.value):
+            raise UserError(f"variant.peft_type={self._kind.value} cannot be trained here: {reason}")
+        if (tried := self._tried(shapes)) is not None and not count(tried):
+            raise UserError(f"variant.peft_type={self._kind.value} trains nothing on this model; see its settings")
+
+    def _tried(self, shapes: Shapes) -> PeftModel | None:
+        """The method on the model without weights; None of one that needs them for its start.
+
+        Raises:
+            UserError: PEFT refuses.
+        """
+        config = self._config
+        try:
+            with torch.device("meta"):
+                return get_peft_model(shapes.skeleton(), config)
+        except Exception as error:  # each type has its own
+            if "meta" in str(error).lower():
+                return None
+            raise UserError(f"variant.peft_type={self._kind.value}: {peft_types.first_sentence(error)}") from error
+
+    def trainable_parameters(self, shapes: Shapes) -> int:
+        """Counted on the model without weights; 0 of a method that needs them for its start."""
+        tried = self._tried(shapes)
+        return 0 if tried is None else count(tried)
+
+    def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> PeftModel:
+        """As every adapter; what is drawn for nothing leaves the random numbers of training alone."""
+        try:
+            adapted = super().attach(model, generator, calibration)
+        except (ValueError, TypeError, KeyError, ImportError) as error:
+            raise UserError(f"variant.peft_type={self._kind.value}: {peft_types.first_sentence(error)}") from error
+        if self._kind.value in DRAWS_FOR_NOTHING and not (self._config.rank_dropout or self._config.module_dropout):
+            for _, layer in adapter_layers(adapted):
+                keep_generator(layer)
+        return adapted
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether PEFT merges the type into weights that the base has."""
+        return self._kind.value not in peft_types.NOT_MERGED
+
+    def merged(self, model: PeftModel) -> dict[str, torch.Tensor]:
+        """What PEFT's merging makes of the weights that it may change."""
+        weights = base_parameters(model, dict(model.named_parameters()))
+        inside = [f"{name}." for name, _ in adapter_layers(model)]
+        before = {name: w.detach().clone() for name, w in weights.items() if name.startswith(tuple(inside))}
+        tuner = model.base_model
+        assert isinstance(tuner, BaseTuner)
+        tuner.merge_adapter()
+        now = base_parameters(model, dict(model.named_parameters()))
+        merged = {name: now[name].detach().clone() for name in before}
+        try:
+            tuner.unmerge_adapter()
+        except NotImplementedError:  # OSF: the values below are all that merging has changed
+            for _, layer in adapter_layers(model):
+                layer.merged_adapters.clear()
+        now = base_parameters(model, dict(model.named_parameters()))
+        with torch.no_grad():
+            for name, weight in before.items():
+                now[name].copy_(weight)  # exact, as unmerging is not
+        return merged
+
+    def save(self, model: PeftModel, path: Path) -> None:
+        """As PEFT does."""
+        model.save_pretrained(str(path), save_embedding_layers=False)
+
+    def detach(self, model: PeftModel) -> None:
+        """As every adapter; prompts stand beside the base and leave nothing in it."""
+        if isinstance(model.base_model, BaseTuner):
+            model.unload()
+        elif self._kind.value == "ADAPTION_PROMPT":  # no tuner by PEFT's classes: it wraps attention, and unwraps it when disabled
+            model.base_model.disable_adapter_layers()
+
+
+def count(model: torch.nn.Module) -> int:
+    """Number of values that PEFT trains."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def keep_generator(layer: torch.nn.Module) -> None:
+    """Let a layer's passes leave torch's global generators as they find them."""
+    forward = layer.forward
+
+    def kept(*args: Any, **kwargs: Any) -> Any:
+        with torch.random.fork_rng():
+            return forward(*args, **kwargs)
+
+    layer.forward = kept  # type: ignore[method-assign]
