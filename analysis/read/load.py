@@ -9,10 +9,11 @@ import pandas as pd
 
 from analysis.errors import AnalysisError
 from analysis.read.decisive import PART
-from analysis.read.metrics import TEST, VALIDATION, label, show
+from analysis.read.metrics import TEST, VALIDATION
 from analysis.read.options import SETTING, separate
 from analysis.read.published import is_published, read_published
 from analysis.read.record import read_row
+from analysis.read.scores import label, show
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def load_records(
     and a setting is a column of its own, too: `variant.alpha`, `trainer.warmup_ratio`.
 
     Another `metric` than a cell's own test score takes the place of it, and `select_by` that of the validation score
-    (`read.metrics.show`); settings are written with both, and `frame.attrs["scores"]` has what a reader is told.
+    (`read.scores.show`); settings are written with both, and `frame.attrs["scores"]` has what a reader is told.
 
     Returns:
         One row a cell with the columns of `read.record.read_row`, except that `options` (text, see

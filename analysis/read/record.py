@@ -146,7 +146,7 @@ def _problems(record: dict[str, Any]) -> float:
         return math.nan
     if not isinstance(sets, dict):
         raise ValueError(f"metrics.test.sets is {short(sets)}")
-    counts = [of_set.get("n") if isinstance(of_set, dict) else None for of_set in sets.values()]
+    counts = [of_set.get("groups", of_set.get("n")) if isinstance(of_set, dict) else None for of_set in sets.values()]
     counted = [n for n in counts if isinstance(n, int) and 0 < n <= INT64]
     return float(sum(counted)) if len(counted) == len(counts) else math.nan
 

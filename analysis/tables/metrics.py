@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.read.options import SETTING
 from analysis.stats.curves import by_setting, peaks, setting_of
-from analysis.style.numbers import format_lr
+from analysis.style.numbers import format_lr, number
 from analysis.style.palette import in_order
 from analysis.style.rendering import Best, Block
 from analysis.style.settings import hyperparameters, model_and_task
@@ -28,7 +28,8 @@ def frame(cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         `SETTING`, `metric`, `lower` (whether less is better), `variant`, `lr`, `chosen` ("validation" or "test"), `mean`, `std`
-        (NaN of one seed), `n`, `missing` (seeds there without it), `problems` and `base`, both NaN where not known.
+        (NaN of one seed), `n`, `missing` (seeds there without it), `problems` and `base`, both NaN where not known, and `count`
+        (`read.metrics.Metric`).
     """
     rows: list[dict[str, Any]] = []
     scored = cells[cells["status"] != "failed"]
@@ -51,9 +52,9 @@ def frame(cells: pd.DataFrame) -> pd.DataFrame:
                         "n": len(values),
                         "missing": len(at) - len(values),
                     }
-                    | {"problems": values[0].problems, "base": values[0].base}
+                    | {"problems": values[0].problems, "base": values[0].base, "count": values[0].count}
                 )
-    columns = [*SETTING, "metric", "lower", "variant", "lr", "chosen", "mean", "std", "n", "missing", "problems", "base"]
+    columns = [*SETTING, "metric", "lower", "variant", "lr", "chosen", "mean", "std", "n", "missing", "problems", "base", "count"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -66,7 +67,7 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
         for name in sorted({row["metric"] for row in rows}):
             of_metric = {row["variant"]: row for row in rows if row["metric"] == name}
             lower = any(row["lower"] for row in of_metric.values())
-            best = (min if lower else max)(row["mean"] for row in of_metric.values())
+            best = (min if lower else max)([row["mean"] for row in of_metric.values() if not row["count"]], default=None)
             lines += [
                 _line(f"{name} {LOWER}" if lower else name, of_metric[variant], of_metric[variant]["mean"] == best)
                 for variant in in_order(of_metric)
@@ -80,9 +81,10 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
 
 
 def _line(name: str, row: dict[str, Any], best: bool) -> list[str]:
-    value = _write_value(row["mean"]) + ("" if math.isnan(row["std"]) else f" ± {_write_value(row['std'])}")
+    write = number if row["count"] else _write_value
+    value = write(row["mean"]) + ("" if math.isnan(row["std"]) else f" ± {write(row['std'])}")
     problems = "-" if math.isnan(row["problems"]) else f"{row['problems']:.0f}"
-    base = "-" if math.isnan(row["base"]) else _write_value(row["base"])
+    base = "-" if math.isnan(row["base"]) else write(row["base"])
     return [name, row["variant"], format_lr(row["lr"]), Best(value) if best else value, str(row["n"]), problems, base]
 
 

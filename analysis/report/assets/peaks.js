@@ -201,7 +201,8 @@ function costBlock(setting) {
 // Values as the records have them: no percent.
 function metricBlock(setting) {
   if (!setting.metrics.length) return [gap("No cell of this setting has a metric beside its scores.")];
-  const value = (v) => (isNumber(v) ? (Math.abs(v) < 10 ? v.toFixed(4) : String(Number(v.toPrecision(5)))) : DASH);
+  const value = (v, row) =>
+    !isNumber(v) ? DASH : Math.abs(v) < 10 && !row.count ? v.toFixed(4) : String(Number(v.toPrecision(5)));
   const columns = [
     { title: "metric", left: true, value: (row) => row.metric, cell: (row) => row.metric + (row.lower ? " ↓" : "") },
     variantColumn,
@@ -209,11 +210,11 @@ function metricBlock(setting) {
     {
       title: "value",
       value: (row) => row.mean,
-      cell: (row) => value(row.mean) + (isNumber(row.std) ? ` ± ${value(row.std)}` : ""),
+      cell: (row) => value(row.mean, row) + (isNumber(row.std) ? ` ± ${value(row.std, row)}` : ""),
     },
     { title: "seeds", value: (row) => row.n },
     { title: "problems", value: (row) => row.problems, cell: (row) => (isNumber(row.problems) ? whole(row.problems) : DASH) },
-    { title: "untouched base", value: (row) => row.base, cell: (row) => value(row.base) },
+    { title: "untouched base", value: (row) => row.base, cell: (row) => value(row.base, row) },
   ];
   return [table(columns, setting.metrics, { label: "metrics", page: 50 }).node];
 }
