@@ -15,6 +15,7 @@ from analysis.stats import LEVEL
 from analysis.stats.correlation import EXACT, RankCorrelation, rank_correlation, slope
 from analysis.stats.curves import edge, learning_rates, peaks, seed_means, settings
 from analysis.stats.student import Estimate
+from analysis.style.notes import ON_VALIDATION, Choice, choice
 from analysis.style.numbers import format_estimate, format_lr, number
 from analysis.style.palette import in_order
 from analysis.style.rendering import Block, render
@@ -30,7 +31,7 @@ OWN_OPTIMIZER = ("loft",)
 
 HEADER = ["variant", "median λmax", "of LoRA's", "best lr", "of LoRA's", "edge"]
 NOTES = (
-    "best lr: that of the best validation score, averaged over seeds; as exact as the learning rates tried are dense. edge: "
+    "best lr: that of the {best}, averaged over seeds; as exact as the learning rates tried are dense. edge: "
     "it is the lowest or highest tried, so the true one may lie outside.",
     "median λmax: over the blocks (one a matrix and layer) that all variants of the table share, at the start.",
     f"[ ]: {LEVEL:.0%}; of the rank correlation the bootstrap's over variants, of the slope Student's t. Variants are few and "
@@ -52,6 +53,7 @@ class Comparison(NamedTuple):
         rank_alike: `rank` without them.
         slope_alike: `slope` without them.
         remarks: what was left out.
+        chosen: by what a best learning rate is.
     """
 
     title: str
@@ -64,6 +66,7 @@ class Comparison(NamedTuple):
     rank_alike: RankCorrelation
     slope_alike: Estimate
     remarks: list[str]
+    chosen: Choice = ON_VALIDATION
 
 
 def compare(cells: pd.DataFrame, blocks: pd.DataFrame) -> list[Comparison]:
@@ -85,7 +88,7 @@ def compare(cells: pd.DataFrame, blocks: pd.DataFrame) -> list[Comparison]:
             if all(setting[key] == of_blocks[key] for key in MATCH) and len(files) == 1:
                 comparison = _comparison(setting, of_setting, of_blocks, measured)
                 if len(comparison.points) > 1:
-                    comparisons.append(comparison)
+                    comparisons.append(comparison._replace(chosen=choice(cells)))
                 else:
                     dropped.append(f"{comparison.title} · {comparison.subtitle}: {' '.join(comparison.remarks)}")
     if start.empty:
@@ -163,7 +166,8 @@ def text(comparisons: list[Comparison]) -> str:
             rows.append([variant, number(sharpness), ratios[0], format_lr(lr), ratios[1], end or "-"])
         subtitle = f"{comparison.subtitle} · {comparison.measured}"
         blocks.append(Block(comparison.title, subtitle, HEADER, "<>>>><", rows, [*results(comparison), *comparison.remarks]))
-    return render(blocks, NOTES, "text")
+    best, *others = NOTES
+    return render(blocks, [best.format(best=comparisons[0].chosen.best), *others], "text")
 
 
 def results(comparison: Comparison) -> list[str]:

@@ -105,7 +105,10 @@ def _proportions(of_a: Sequence[Row], of_b: Sequence[Row]) -> Row:
 
 
 def _of_sets(rows: Sequence[Row]) -> dict[str, tuple[float, float]] | None:
-    """Mean score over seeds and problems of each test set, and its independent rows; empty if all seeds diverged, None where a record does not tell."""
+    """Mean score over seeds and problems of each test set, and its independent rows.
+
+    Empty if all seeds diverged, None where a record does not tell.
+    """
     of_seeds = [_sets(row) for row in rows if row["status"] == "complete"]
     if any(not sets or sets.keys() != of_seeds[0].keys() for sets in of_seeds):
         return None

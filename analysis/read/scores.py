@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from analysis.errors import AnalysisError
 from analysis.read.metrics import TEST, VALIDATION, Metric, words
+from analysis.style.notes import Choice
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ def show(
         if missing := sum(row["status"] != "failed" for row in rows) - len(chosen):
             log.warning("cells without %s, which cannot be selected by it: %d", select_by, missing)
         scores = {id(of_cell.row): of_cell.score for of_cell in chosen}
-        same = "; chosen and shown by the same scores, so optimistic" if select_by == metric else ""
+        chosen_by = choice(metric, select_by)
+        same = f"; {chosen_by.verdict}" if chosen_by.on_test else ""
         notes.append(f"Selected by {select_by}{how}, in the place of the validation score{same}.")
     if metric != TEST:
         shown, how = _take(rows, metric, "--metric", lambda name: not name.startswith(VALIDATION))
@@ -84,9 +86,17 @@ def label(metric: str, select_by: str) -> str:
     return ", ".join([*parts, *([f"selected by {select_by}"] if select_by != VALIDATION else [])])
 
 
-def _take(
-    rows: Sequence[dict[str, Any]], name: str, option: str, allowed: Callable[[str], bool]
-) -> tuple[list[Scored], str]:
+def choice(metric: str, select_by: str) -> Choice:
+    """What a choice by one metric is to scores of another: optimistic where both are of the same test problems."""
+    return Choice(select_by, on_test=_problems_of(select_by) == _problems_of(metric))
+
+
+def _problems_of(name: str) -> str:
+    """`test`, `validation`, or a task of lm-eval."""
+    return VALIDATION if name.startswith(VALIDATION) else name.partition("/")[0]
+
+
+def _take(rows: Sequence[dict[str, Any]], name: str, option: str, allowed: Callable[[str], bool]) -> tuple[list[Scored], str]:
     """The cells with the metric, and how scores were made of its values."""
     scored = [row for row in rows if row["status"] != "failed"]
     if name == TEST:
@@ -153,7 +163,9 @@ def as_scores(name: str, lower: bool, unit: str, values: Sequence[float]) -> tup
         )
     largest = UNITS[unit]
     if min(values) < 0 or max(values) > largest:
-        other = f", or write {name}:percent if that is what it is in" if unit == FRACTION and max(values) <= UNITS[PERCENT] else ""
+        other = (
+            f", or write {name}:percent if that is what it is in" if unit == FRACTION and max(values) <= UNITS[PERCENT] else ""
+        )
         raise AnalysisError(f"{name} is from {span}, and a score in its unit from 0 to {largest}: {elsewhere}{other}")
     by = f" / {largest}" if largest > 1 else ""
     if lower:

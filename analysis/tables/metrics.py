@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.read.options import SETTING
 from analysis.stats.curves import by_setting, peaks, setting_of
+from analysis.style.notes import choice
 from analysis.style.numbers import format_lr, number
 from analysis.style.palette import in_order
 from analysis.style.rendering import Best, Block
@@ -16,28 +17,28 @@ from analysis.style.settings import hyperparameters, model_and_task
 HEADER = ["metric", "variant", "at lr", "value", "seeds", "problems", "untouched base"]
 ALIGN = "<<<>>>>"
 LOWER = "↓"
-NOTES = [
+NOTES = (
     "Values as the records have them (fractions of 1, perplexities, losses), mean ± standard deviation over seeds. "
-    f"{LOWER}: less is better. Marked: the best of a metric. Each variant at the learning rate of its best validation score "
-    "(test score, where there is none), whatever the metric: with --metric NAME other tables are of one of these.",
-]
+    f"{LOWER}: less is better. Marked: the best of a metric. Each variant at the learning rate of its {{best}} "
+    "(test score, where there is none), whatever the metric: with --metric NAME other tables are of one of these."
+)
 
 
 def frame(cells: pd.DataFrame) -> pd.DataFrame:
     """One row a setting, metric and variant.
 
     Returns:
-        `SETTING`, `metric`, `lower` (whether less is better), `variant`, `lr`, `chosen` ("validation" or "test"), `mean`, `std`
-        (NaN of one seed), `n`, `missing` (seeds there without it), `problems` and `base`, both NaN where not known, and `count`
-        (`read.metrics.Metric`).
+        `SETTING`, `metric`, `lower` (whether less is better), `variant`, `lr`, `chosen` (by "validation", what else selects, or
+        "test"), `mean`, `std` (NaN of one seed), `n`, `missing` (seeds there without it), `problems` and `base`, both NaN where
+        not known, and `count` (`read.metrics.Metric`).
     """
     rows: list[dict[str, Any]] = []
     scored = cells[cells["status"] != "failed"]
     of_settings = by_setting(scored)
     for key, best in by_setting(peaks(scored)).items():
         for peak in best:
-            chosen = "test" if math.isnan(peak["selected_lr"]) else "validation"
-            lr = peak["peak_lr" if chosen == "test" else "selected_lr"]
+            kind = "peak" if math.isnan(peak["selected_lr"]) else "selected"
+            lr, chosen = peak[f"{kind}_lr"], "test" if kind == "peak" else choice(cells).by
             at = [cell for cell in of_settings[key] if (cell["variant"], cell["lr"]) == (peak["variant"], lr)]
             metrics = [cell["metrics"] for cell in at if isinstance(cell.get("metrics"), dict) and cell["status"] == "complete"]
             for name in sorted({name for of_cell in metrics for name in of_cell}):
@@ -54,7 +55,21 @@ def frame(cells: pd.DataFrame) -> pd.DataFrame:
                     }
                     | {"problems": values[0].problems, "base": values[0].base, "count": values[0].count}
                 )
-    columns = [*SETTING, "metric", "lower", "variant", "lr", "chosen", "mean", "std", "n", "missing", "problems", "base", "count"]
+    columns = [
+        *SETTING,
+        "metric",
+        "lower",
+        "variant",
+        "lr",
+        "chosen",
+        "mean",
+        "std",
+        "n",
+        "missing",
+        "problems",
+        "base",
+        "count",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -77,7 +92,7 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
             [f"Metrics that a seed lacks or, diverged, has not: {missing}; the means are of the others."] if missing else []
         )
         tables.append(Block(model_and_task(setting), hyperparameters(setting), HEADER, ALIGN, lines, remarks))
-    return tables, NOTES if tables else ["No record has a metric beside its scores."]
+    return tables, [NOTES.format(best=choice(cells).best)] if tables else ["No record has a metric beside its scores."]
 
 
 def _line(name: str, row: dict[str, Any], best: bool) -> list[str]:

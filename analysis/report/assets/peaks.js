@@ -35,7 +35,7 @@ function peakBlock(setting) {
       title: "selected %",
       value: (row) => row.selected_mean,
       cell: (row) => [score(row.selected_mean, row.selected_std), dagger(row.selected_few_seeds)],
-      help: "test score at the learning rate of the best validation score",
+      help: `test score at the learning rate of the ${DATA.choice.best}; ${DATA.choice.verdict}`,
     },
     fair && { title: "95 %", value: (row) => row[two][0], cell: (row) => interval(row[two][0], row[two][1], percent) },
     fair && { title: "at lr", value: (row) => row.selected_lr, cell: (row) => formatLr(row.selected_lr) },
@@ -170,7 +170,7 @@ function differenceBlock(setting) {
     means ? el("p", { class: "note" }, `${means} by Welch's test of means over seeds, without completions.`) : null,
     single ? gap(`†, ${single}: one seed, so interval and verdict are of these trained models alone.`) : null,
     left.length ? gap(`Seeds that one of both has alone, left out: ${left.join(", ")}.`) : null,
-    rows.some((row) => row.chosen === "test")
+    DATA.choice.on_test || rows.some((row) => row.chosen !== DATA.choice.by)
       ? gap("Learning rates chosen by test score: who tried more of them has an advantage that p does not know of.")
       : null,
     none ? gap(`${none} untested: no completions, and not several seeds that vary.`) : null,

@@ -7,11 +7,13 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.errors import AnalysisError
+from analysis.figures.pareto import draw as draw_pareto
 from analysis.published import FOLDER as PUBLISHED
 from analysis.questions.compare import compare, text
 from analysis.questions.suggestions import suggestions
 from analysis.read.load import load_beside, load_records, load_together
 from analysis.read.scores import as_scores
+from analysis.report.data import tree
 from analysis.stats.curves import peaks
 from analysis.tables import table
 
@@ -84,6 +86,37 @@ def test_another_metric_selects(sweep):
     assert "so optimistic" in " ".join(same.attrs["scores"])
     _, line = (sweep.line for sweep in suggestions(load_records(sweep, select_by="arc_easy/acc")))
     assert "lr=6.325e-3,1.125e-2,0.02,".replace("0.02", "2e-2") in line
+
+
+@pytest.mark.parametrize(
+    ("metric", "select_by", "words"),
+    [
+        ("test", "test", "best test score; chosen on the same test problems, so optimistic"),
+        ("test", "test/arithmetic", "best test/arithmetic; chosen on the same test problems, so optimistic"),
+        ("arc_easy/acc", "arc_easy/acc_norm", "best arc_easy/acc_norm; chosen on the same test problems, so optimistic"),
+        ("arc_easy/acc", "test", "best test score; the fair one to compare"),
+        ("test", "validation_loss", "best validation_loss; the fair one to compare"),
+        ("test", "validation", "best validation score; the fair one to compare"),
+    ],
+)
+def test_what_is_selected_says_by_what(sweep, capsys, tmp_path, metric, select_by, words):
+    """In every table, figure and section that has it."""
+    best, _, verdict = words.partition("; ")
+    options = ["--metric", metric, "--select-by", select_by]
+    for kind in ("peaks", "difference", "metrics"):
+        assert main(["table", str(sweep), "--kind", kind, *options]) == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert best in shown and (kind != "peaks" or f"with the {words}." in shown)
+        assert select_by == "validation" or "best validation score" not in shown
+        assert (kind != "difference") or ("Learning rates chosen by test score" in shown) == ("optimistic" in words)
+    assert main(["plot", str(sweep), "--kind", "pareto", "--out", str(tmp_path / "pareto.svg"), *options]) == 0
+    frame = load_records(sweep, metric=metric, select_by=select_by)
+    captions = " ".join(draw_pareto(frame).get_supxlabel().split())
+    assert f"learning rate of the {best}" in captions and ("optimistic" in captions) == ("optimistic" in words)
+    data = tree(frame)
+    assert data["choice"] == {"by": select_by, "best": best, "verdict": verdict, "on_test": "optimistic" in words}
+    assert {row["chosen"] for setting in data["settings"] for row in setting["differences"]["rows"]} == {select_by}
+    assert f"learning rates of the {best} they" in " ".join(data["summary"])
 
 
 def test_diverged_cells_score_zero_and_those_without_the_metric_are_counted(sweep, write, caplog):
@@ -221,7 +254,9 @@ def test_a_unit_that_nothing_tells_is_asked_for(runs, write, capsys, option, val
     ],
 )
 def test_values_out_of_the_unit_are_no_scores(name, lower, unit, values):
-    with pytest.raises(AnalysisError, match=f"{name} is from .*, and a score in its unit from 0 to (1|2|100): .* as recorded") as error:
+    with pytest.raises(
+        AnalysisError, match=f"{name} is from .*, and a score in its unit from 0 to (1|2|100): .* as recorded"
+    ) as error:
         as_scores(name, lower, unit, values)
     assert ("write a/acc:percent if that" in str(error.value)) == (name == "a/acc")
 
@@ -253,8 +288,6 @@ def test_export_has_each_metric_as_recorded(sweep, tmp_path):
 
 
 def test_the_report_has_a_section_and_the_cells_own_view(sweep):
-    from analysis.report.data import tree
-
     data = tree(load_records(sweep))
     [setting] = data["settings"]
     of_lora = {row["metric"]: row["mean"] for row in setting["metrics"] if row["variant"] == 0}
