@@ -90,11 +90,11 @@ def draw(cells: pd.DataFrame) -> Figure:
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
+    optimistic = f", {chosen.verdict}" if chosen.on_test else ""
     caption(
         figure,
-        f"Score: at the learning rate of the {chosen.best}{'' if chosen.by == 'test' else OTHERWISE}"
-        f"{', ' + chosen.verdict if chosen.on_test else ''}.  Cost: median over finished cells.  Grey: the best score for this "
-        "cost or less.  Hollow: at the edge of the learning rates tried.  Bars: ± standard deviation over seeds.  Times of cells that ran beside others, or on other devices, do not "
-        "compare.",
+        f"Score: at the learning rate of the {chosen.best}{'' if chosen.by == 'test' else OTHERWISE}{optimistic}.  Cost: median "
+        "over finished cells.  Grey: the best score for this cost or less.  Hollow: at the edge of the learning rates tried.  "
+        "Bars: ± standard deviation over seeds.  Times of cells that ran beside others, or on other devices, do not compare.",
     )
     return figure

@@ -16,6 +16,7 @@ from analysis.style.settings import hyperparameters, model_and_task
 
 HEADER = ["metric", "variant", "at lr", "value", "seeds", "problems", "untouched base"]
 ALIGN = "<<<>>>>"
+COLUMNS = "metric lower variant lr chosen mean std n missing problems base count".split()
 LOWER = "↓"
 NOTES = (
     "Values as the records have them (fractions of 1, perplexities, losses), mean ± standard deviation over seeds. "
@@ -55,22 +56,7 @@ def frame(cells: pd.DataFrame) -> pd.DataFrame:
                     }
                     | {"problems": values[0].problems, "base": values[0].base, "count": values[0].count}
                 )
-    columns = [
-        *SETTING,
-        "metric",
-        "lower",
-        "variant",
-        "lr",
-        "chosen",
-        "mean",
-        "std",
-        "n",
-        "missing",
-        "problems",
-        "base",
-        "count",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*SETTING, *COLUMNS])
 
 
 def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
