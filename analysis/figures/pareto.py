@@ -93,8 +93,8 @@ def draw(cells: pd.DataFrame) -> Figure:
     optimistic = f", {chosen.verdict}" if chosen.on_test else ""
     caption(
         figure,
-        f"Score: at the learning rate of the {chosen.best}{'' if chosen.by == 'test' else OTHERWISE}{optimistic}.  Cost: median "
-        "over finished cells.  Grey: the best score for this cost or less.  Hollow: at the edge of the learning rates tried.  "
-        "Bars: ± standard deviation over seeds.  Times of cells that ran beside others, or on other devices, do not compare.",
+        f"Score: at the learning rate of the {chosen.best}{'' if chosen.by == 'test' else OTHERWISE}{optimistic}.  Cost: "
+        "median over finished cells.  Grey: the best score for this cost or less.  Hollow: at the edge of the learning rates "
+        "tried.  Bars: ± standard deviation over seeds.  Times of cells that ran beside others, or on other devices, do not compare.",
     )
     return figure

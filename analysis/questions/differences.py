@@ -39,9 +39,9 @@ def differences(frame: pd.DataFrame, margin: float = MARGIN, reference: str = RE
 
     Returns:
         One row a setting and variant: `SETTING`, `variant`, `lr`, `reference`, `reference_lr`, `chosen` (by what the learning
-        rates were: "validation", what else selects, or "test"), `how` ("paired", "means" or ""), `value`, `low`, `high` (95 %; of
-        these trained models where "paired" has one seed, for new seeds alone by "means"), `runs_low`, `runs_high` (95 % of these
-        trained models on new problems), `p_different` and `p_equivalent` (each after Holm over the setting's variants),
+        rates were: "validation", what else selects, or "test"), `how` ("paired", "means" or ""), `value`, `low`, `high` (95 %;
+        of these trained models where "paired" has one seed, for new seeds alone by "means"), `runs_low`, `runs_high` (95 % of
+        these trained models on new problems), `p_different` and `p_equivalent` (each after Holm over the setting's variants),
         `verdict`, `seeds`, `left_out` (seeds that one of both has alone), `problems`, `seeds_needed` (of each variant, to tell
         a difference of the margin apart with these problems), `problems_needed` (with these seeds).
 

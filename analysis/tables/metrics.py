@@ -16,7 +16,7 @@ from analysis.style.settings import hyperparameters, model_and_task
 
 HEADER = ["metric", "variant", "at lr", "value", "seeds", "problems", "untouched base"]
 ALIGN = "<<<>>>>"
-COLUMNS = "metric lower variant lr chosen mean std n missing problems base count".split()
+COLUMNS = ["metric", "lower", "variant", "lr", "chosen", "mean", "std", "n", "missing", "problems", "base", "count"]
 LOWER = "↓"
 NOTES = (
     "Values as the records have them (fractions of 1, perplexities, losses), mean ± standard deviation over seeds. "
