@@ -95,6 +95,7 @@ def draw(cells: pd.DataFrame) -> Figure:
         figure,
         f"Score: at the learning rate of the {chosen.best}{'' if chosen.by == 'test' else OTHERWISE}{optimistic}.  Cost: "
         "median over finished cells.  Grey: the best score for this cost or less.  Hollow: at the edge of the learning rates "
-        "tried.  Bars: ± standard deviation over seeds.  Times of cells that ran beside others, or on other devices, do not compare.",
+        "tried.  Bars: ± standard deviation over seeds.  Times of cells that ran beside others, or on other devices, do not "
+        "compare.",
     )
     return figure

@@ -26,9 +26,6 @@ log = logging.getLogger(__name__)
 MATCH = ("model", "weights", "task", "rank")
 """Columns that a setting of the sweep and one of the blocks must have in common, besides the `fingerprint` of the weights."""
 
-OWN_OPTIMIZER = ("loft",)
-"""Variants that no AdamW trains: their learning rates obey another rule."""
-
 HEADER = ["variant", "median λmax", "of LoRA's", "best lr", "of LoRA's", "edge"]
 NOTES = (
     "best lr: that of the {best}, averaged over seeds; as exact as the learning rates tried are dense. edge: "
@@ -49,7 +46,8 @@ class Comparison(NamedTuple):
         points: a row a variant, in order: `sharpness`, the median λmax; `lr`, the best; `edge`, "low", "high", "both" or "".
         rank: Spearman's correlation of the two.
         slope: of log lr over log λmax.
-        unlike: variants whose λmax or learning rate is of another kind: other parameters than LoRA's, or another optimiser.
+        unlike: variants whose λmax or learning rate is of another kind: of other parameters than LoRA's, of another optimiser,
+            or of parameter groups with rates of their own.
         rank_alike: `rank` without them.
         slope_alike: `slope` without them.
         remarks: what was left out.
@@ -141,9 +139,10 @@ def _comparison(setting: dict[str, Any], cells: pd.DataFrame, of_blocks: dict[st
     counted = f"{len(table)} block{'' if len(table) == 1 else 's'}"
     measured = f"λmax: {counted}, {block_hyperparameters(of_blocks).partition(' · ')[2]}"
     general = set(blocks.loc[blocks["general"], "variant"])
-    unlike = [name for name in used if name in general or name.split()[0] in OWN_OPTIMIZER]
+    own_step = set(cells.loc[cells["own_step"].eq(True), "variant"]) if "own_step" in cells else set()
+    unlike = [name for name in used if name in general or name in own_step]
     if unlike:
-        remarks.append(f"Of other parameters than LoRA's, or trained by another optimiser: {', '.join(unlike)}.")
+        remarks.append(f"Of other parameters than LoRA's, another optimiser or rates of its own groups: {', '.join(unlike)}.")
     title, subtitle = model_and_task(setting), hyperparameters(setting)
     alike = points[~points["variant"].isin(unlike)]
     return Comparison(title, subtitle, measured, points, *_relations(points), unlike, *_relations(alike), remarks)
