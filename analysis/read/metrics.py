@@ -25,7 +25,7 @@ class Metric(NamedTuple):
         problems: behind it, those that a set has several rows of once; NaN where the record does not say.
         independent: as many independent rows tell as much (`independent_rows`).
         lower: whether less is better.
-        count: whether it counts something, such as answers without a rating: shown, but no score.
+        counting: whether it counts something, such as answers without a rating: shown, but no score.
     """
 
     value: float
@@ -33,7 +33,7 @@ class Metric(NamedTuple):
     problems: float
     independent: float
     lower: bool
-    count: bool
+    counting: bool
 
 
 def read_metrics(record: dict[str, Any]) -> dict[str, Metric]:
@@ -52,11 +52,11 @@ def read_metrics(record: dict[str, Any]) -> dict[str, Metric]:
             if not isinstance(of_set, dict):
                 continue  # `read.record` says what of this it needs, and the report that it is damaged
             of_score = _metric(of_set, "score")
-            metrics[f"{split}/{name}"] = of_score._replace(count=False, lower=False)
+            metrics[f"{split}/{name}"] = of_score._replace(counting=False, lower=False)
             further = {key: _metric(of_set, key) for key in of_set if key not in NO_METRICS}
             metrics |= {f"{split}/{name}/{key}": metric for key, metric in further.items()}
     loss = _number(record.get("validation_loss"))
-    metrics["validation_loss"] = Metric(loss, math.nan, math.nan, math.nan, lower=True, count=False)
+    metrics["validation_loss"] = Metric(loss, math.nan, math.nan, math.nan, lower=True, counting=False)
     base = dict(_objects((record.get("base") or {}).get("lm_eval"), "base.lm_eval"))
     for task, scores in _objects(record.get("lm_eval"), "lm_eval"):
         for key in scores:
@@ -80,7 +80,7 @@ def independent_rows(of_set: dict[str, Any]) -> float:
 def _metric(of_set: dict[str, Any], key: str) -> Metric:
     value = of_set.get(key)
     rows = _problems(of_set), independent_rows(of_set)
-    return Metric(_number(value), math.nan, *rows, lower=_lower(of_set, key), count=isinstance(value, int))
+    return Metric(_number(value), math.nan, *rows, lower=_lower(of_set, key), counting=isinstance(value, int))
 
 
 def _problems(of_set: dict[str, Any]) -> float:

@@ -123,7 +123,7 @@ def _take(rows: Sequence[dict[str, Any]], name: str, option: str, allowed: Calla
 
 def _metrics(row: dict[str, Any], allowed: Callable[[str], bool]) -> dict[str, Metric]:
     metrics: dict[str, Metric] = row.get("metrics") or {}
-    return {name: metric for name, metric in metrics.items() if allowed(name) and not metric.count}
+    return {name: metric for name, metric in metrics.items() if allowed(name) and not metric.counting}
 
 
 def _unit(name: str, names: set[str]) -> tuple[str, str]:

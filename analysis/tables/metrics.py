@@ -16,7 +16,7 @@ from analysis.style.settings import hyperparameters, model_and_task
 
 HEADER = ["metric", "variant", "at lr", "value", "seeds", "problems", "untouched base"]
 ALIGN = "<<<>>>>"
-COLUMNS = ["metric", "lower", "variant", "lr", "chosen", "mean", "std", "n", "missing", "problems", "base", "count"]
+COLUMNS = ["metric", "lower", "variant", "lr", "chosen", "mean", "std", "n", "missing", "problems", "base", "counting"]
 LOWER = "↓"
 NOTES = (
     "Values as the records have them (fractions of 1, perplexities, losses), mean ± standard deviation over seeds. "
@@ -31,7 +31,7 @@ def frame(cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `SETTING`, `metric`, `lower` (whether less is better), `variant`, `lr`, `chosen` (by "validation", what else selects, or
         "test"), `mean`, `std` (NaN of one seed), `n`, `missing` (seeds there without it), `problems` and `base`, both NaN where
-        not known, and `count` (`read.metrics.Metric`).
+        not known, and `counting` (`read.metrics.Metric`).
     """
     rows: list[dict[str, Any]] = []
     scored = cells[cells["status"] != "failed"]
@@ -54,7 +54,7 @@ def frame(cells: pd.DataFrame) -> pd.DataFrame:
                         "n": len(values),
                         "missing": len(at) - len(values),
                     }
-                    | {"problems": values[0].problems, "base": values[0].base, "count": values[0].count}
+                    | {"problems": values[0].problems, "base": values[0].base, "counting": values[0].counting}
                 )
     return pd.DataFrame(rows, columns=[*SETTING, *COLUMNS])
 
@@ -68,7 +68,7 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
         for name in sorted({row["metric"] for row in rows}):
             of_metric = {row["variant"]: row for row in rows if row["metric"] == name}
             lower = any(row["lower"] for row in of_metric.values())
-            best = (min if lower else max)([row["mean"] for row in of_metric.values() if not row["count"]], default=None)
+            best = (min if lower else max)([row["mean"] for row in of_metric.values() if not row["counting"]], default=None)
             lines += [
                 _line(f"{name} {LOWER}" if lower else name, of_metric[variant], of_metric[variant]["mean"] == best)
                 for variant in in_order(of_metric)
@@ -82,7 +82,7 @@ def blocks(cells: pd.DataFrame) -> tuple[list[Block], list[str]]:
 
 
 def _line(name: str, row: dict[str, Any], best: bool) -> list[str]:
-    write = number if row["count"] else _write_value
+    write = number if row["counting"] else _write_value
     value = write(row["mean"]) + ("" if math.isnan(row["std"]) else f" ± {write(row['std'])}")
     problems = "-" if math.isnan(row["problems"]) else f"{row['problems']:.0f}"
     base = "-" if math.isnan(row["base"]) else write(row["base"])

@@ -83,7 +83,7 @@ function scores(row, detail) {
   };
   from(DATA.metric, row[COLUMN.test]);
   if (isNumber(row[COLUMN.std])) facts.push(["std over seeds", percent(row[COLUMN.std])]);
-  if (isNumber(row[COLUMN.validation])) from(DATA.choice.by, row[COLUMN.validation]);
+  if (isNumber(row[COLUMN.validation]) && DATA.choice.by !== DATA.metric) from(DATA.choice.by, row[COLUMN.validation]);
   if (detail && isNumber(detail.base)) facts.push(["untouched base", `${percent(detail.base)} %`]);
   for (const [name, value] of Object.entries(detail?.further || {})) facts.push([name, String(Number(value.toPrecision(5)))]);
   const training = detail?.training || {};

@@ -48,7 +48,7 @@ function cellTable() {
       cell: (i) => el("span", { class: `status ${of(i, "status")}` }, of(i, "status")),
     },
     { title: `${DATA.metric} %`, value: (i) => of(i, "test"), cell: (i) => score(of(i, "test"), of(i, "std")) },
-    measured("validation") && {
+    measured("validation") && DATA.choice.by !== DATA.metric && {
       title: `${DATA.choice.by} %`,
       value: (i) => of(i, "validation"),
       cell: (i) => percent(of(i, "validation")),

@@ -202,7 +202,7 @@ function costBlock(setting) {
 function metricBlock(setting) {
   if (!setting.metrics.length) return [gap("No cell of this setting has a metric beside its scores.")];
   const value = (v, row) =>
-    !isNumber(v) ? DASH : Math.abs(v) < 10 && !row.count ? v.toFixed(4) : String(Number(v.toPrecision(5)));
+    !isNumber(v) ? DASH : Math.abs(v) < 10 && !row.counting ? v.toFixed(4) : String(Number(v.toPrecision(5)));
   const columns = [
     { title: "metric", left: true, value: (row) => row.metric, cell: (row) => row.metric + (row.lower ? " ↓" : "") },
     variantColumn,
