@@ -58,7 +58,8 @@ def _parser(words: list[str]) -> Parser:
         metavar="NAME",
         default=TEST,
         help="show this instead of the cells' own test score: TASK/METRIC of lm-eval's tasks, as arc_easy/acc, or test/SET of "
-        "one test set; a wrong name lists all. Peaks are the best of it. Of what is better when lower, perplexities are shown "
+        "one test set; a wrong name lists all. NAME:percent or NAME:fraction states a unit that the name does not tell, as of "
+        "F1. Peaks are the best of it. Of what is better when lower, perplexities are shown "
         "as the probabilities that they are of, other numbers as 1 less them",
     )
     scored.add_argument(

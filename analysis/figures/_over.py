@@ -23,6 +23,9 @@ WIDTH, WIDEST, SIDES, HEIGHTS = 5.2, 8.0, 0.8, (3.4, 2.6)
 MARKER, SLOT = 6, 8.0
 """Points: size of a marker; from one variant to the next where they stand side by side at their value of the axis."""
 
+GAP = 0.18
+"""Inches between the two parts: the layout takes it as a part of the whole figure, however many rows that has."""
+
 SHARE = 0.4
 """Of the way to the next value, how far variants may stand from their own."""
 
@@ -61,10 +64,11 @@ def draw(axis: str, cells: pd.DataFrame) -> Figure:
     rows = math.ceil(len(panels) / columns)
     style_of = styles(variant for _, cells, _ in panels for variant in cells["variant"])
     width = max(_width(cells) for _, cells, _ in panels)
-    figure = Figure(figsize=(width * columns + 1.3, sum(HEIGHTS) * rows), layout="constrained")
+    height = sum(HEIGHTS) * rows
+    figure = Figure(figsize=(width * columns + 1.3, height), layout="constrained")
     grid = figure.add_gridspec(rows, columns)
     for index, (setting, cells, lrs) in enumerate(panels):
-        cell = grid[divmod(index, columns)].subgridspec(2, 1, height_ratios=HEIGHTS, hspace=0.03)
+        cell = grid[divmod(index, columns)].subgridspec(2, 1, height_ratios=HEIGHTS, hspace=GAP / height)
         upper = figure.add_subplot(cell[0])
         lower = figure.add_subplot(cell[1], sharex=upper)
         _draw(upper, lower, cells, style_of, width)

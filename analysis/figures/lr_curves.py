@@ -19,6 +19,8 @@ from analysis.style.settings import hyperparameters, model_and_task
 
 WIDTH, CURVES, BAR, MARGIN = 6.4, 3.8, 0.16, 1.2
 """Inches: width of a panel; heights of its curves, of one variant's bar, and of its title and axis labels."""
+GAP = 0.1
+"""Inches between curves and bars: the layout takes it as a part of the whole figure, however many rows that has."""
 LINE_WIDTH = 1.8
 CHARACTERS, LONGEST = 76, 40
 """Of learning rates below a panel, of a variant's name beside its bar."""
@@ -38,10 +40,11 @@ def draw(frame: pd.DataFrame) -> Figure:
     rows = math.ceil(len(panels) / columns)
     style_of = styles(variant for _, cells in panels for variant in cells["variant"])
     strip = BAR * (max(cells["variant"].nunique() for _, cells in panels) + 1)
-    figure = Figure(figsize=(WIDTH * columns + 1.3, (CURVES + strip + MARGIN) * rows), layout="constrained")
+    height = (CURVES + strip + MARGIN) * rows
+    figure = Figure(figsize=(WIDTH * columns + 1.3, height), layout="constrained")
     grid = figure.add_gridspec(rows, columns)
     for index, (setting, cells) in enumerate(panels):
-        cell = grid[divmod(index, columns)].subgridspec(2, 1, height_ratios=[CURVES, strip], hspace=0.02)
+        cell = grid[divmod(index, columns)].subgridspec(2, 1, height_ratios=[CURVES, strip], hspace=GAP / height)
         curves = figure.add_subplot(cell[0])
         bars = figure.add_subplot(cell[1], sharex=curves)
         _draw_curves(curves, cells, style_of)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.errors import AnalysisError
 from analysis.stats.curves import peaks, settings
 from analysis.style.drawing import COLUMNS, GREY, caption, casing, legend, marker, title
+from analysis.style.notes import OTHERWISE, choice
 from analysis.style.palette import in_order, styles
 from analysis.style.settings import hyperparameters, model_and_task
 
@@ -38,7 +39,7 @@ def front(points: Sequence[Point]) -> list[Point]:
 
 
 def points(cells: pd.DataFrame) -> list[Point]:
-    """Of one setting: the median seconds of training, and the test score selected on validation (the peak without one)."""
+    """Of one setting: the median seconds of training, and the score selected as `style.notes.choice` says (else the peak)."""
     best = peaks(cells).set_index("variant")
     finished = cells[cells["status"] == "complete"]  # a diverged cell stopped early
     seconds, lrs = finished.groupby("variant")["seconds"].median().dropna(), cells.groupby("variant")["lr"]
@@ -66,7 +67,7 @@ def draw(cells: pd.DataFrame) -> Figure:
     panels = [(setting, of_setting) for setting, scored in settings(cells) if (of_setting := points(scored))]
     if not panels:
         raise AnalysisError("no cell has a measured cost")
-    columns = min(COLUMNS, len(panels))
+    columns, chosen = min(COLUMNS, len(panels)), choice(cells)
     rows = math.ceil(len(panels) / columns)
     style_of = styles(point.variant for _, of_setting in panels for point in of_setting)
     figure = Figure(figsize=(WIDTH * columns + 1.3, 4.2 * rows), layout="constrained")
@@ -89,9 +90,11 @@ def draw(cells: pd.DataFrame) -> Figure:
         axes.grid(color="#E5E5E5", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
     figure.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
+    optimistic = f", {chosen.verdict}" if chosen.on_test else ""
     caption(
         figure,
-        "Median over finished cells.  Grey: the best score for this cost or less.  Hollow: at the edge of the learning rates "
+        f"Score: at the learning rate of the {chosen.best}{'' if chosen.by == 'test' else OTHERWISE}{optimistic}.  Cost: "
+        "median over finished cells.  Grey: the best score for this cost or less.  Hollow: at the edge of the learning rates "
         "tried.  Bars: ± standard deviation over seeds.  Times of cells that ran beside others, or on other devices, do not "
         "compare.",
     )

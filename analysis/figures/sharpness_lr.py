@@ -20,7 +20,7 @@ COLUMNS, PANEL = 2, (5.6, 4.8)
 """Panels side by side; inches of one."""
 
 CAPTION = (
-    "λmax: median over the blocks that all variants share, at the start of training. lr: best validation score (hollow: at the "
+    "λmax: median over the blocks that all variants share, at the start of training. lr: {best} (hollow: at the "
     "edge of those tried). Line: least squares; dashed: slope -1, lr ∝ 1/λ; dotted: slope -1/2. Markers that would hide each "
     "other are moved up and down."
 )
@@ -51,7 +51,7 @@ def draw(comparisons: list[Comparison]) -> Figure:
         _lines(axes, comparison)
         title(axes, comparison.title, below[index], PANEL[0], most)
     drawn.legend(handles=legend(style_of), loc="outside right upper", frameon=False, fontsize=9, handlelength=3.2)
-    caption(drawn, CAPTION)
+    caption(drawn, CAPTION.format(best=comparisons[0].chosen.best))
     # Which markers hide each other is known once everything has its place.
     drawn.draw_without_rendering()
     drawn.set_layout_engine("none")

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.questions.spread import MEANS, spread
 from analysis.questions.two_cells import by_means, by_problems
 from analysis.read.options import SETTING, short
 from analysis.stats import ALPHA
@@ -19,9 +20,6 @@ from analysis.style.settings import model_and_task
 
 CELL = [key for key in SETTING if key not in ("source", "options")] + ["options", "variant"]
 """Columns that the same cell has in both, besides the learning rate."""
-
-MEANS = -1
-"""Seed of a row that is a mean over seeds."""
 
 OF_DATA = ("data_seed", "sampling")
 """Columns that say which data a cell's seeds share, where they do."""
@@ -54,12 +52,15 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
         alike[key].append((lr, seeds))
     options = sorted({name for frame in (a, b) for name in map(str, frame.columns) if "." in name or name in OF_DATA})
     rows, unlike, matched, unshared = [], set(), 0, set[int]()
+    cells_a, cells_b = set[Any](), set[Any]()
     for (key, lr), seeds_a in left.items():
-        seeds_b = next((seeds for rate, seeds in alike[key] if same_lr(lr, rate)), {})
+        lr_b, seeds_b = next(((rate, seeds) for rate, seeds in alike[key] if same_lr(lr, rate)), (lr, {}))
         unshared |= seeds_a.keys() ^ seeds_b.keys() if seeds_b else set()
         if shared := sorted(seeds_a.keys() & seeds_b.keys()):
             pairs = [(seeds_a[seed], seeds_b[seed]) for seed in shared]
             matched += len(pairs)
+            cells_a.add((key, lr))
+            cells_b.add((key, lr_b))
             unlike |= {f"{name} {values}" for name in options for values in _differing(name, pairs)}
             rows.append(dict(zip([*CELL, "lr"], [*key, lr], strict=True)) | (_of_means if means else _test_pairs)(pairs))
     if not rows:
@@ -70,20 +71,14 @@ def compare(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     cells.attrs["alone"] = tuple(sum(map(len, of_side.values())) - matched for of_side in (left, right))
     cells.attrs["unlike"] = sorted(unlike)
     cells.attrs["notes"] = [*a.attrs.get("scores", []), *published([*a["source"], *b["source"]])]
-    cells.attrs["spreads"] = (_spread(a), _spread(b)) if means else ()
+    cells.attrs["spreads"] = (_spread(a, cells_a), _spread(b, cells_b)) if means else ()
     return cells
 
 
-def _spread(frame: pd.DataFrame) -> str:
-    """What differs between the seeds of these cells, and so what noise their ± holds."""
-    drawn = "initialisation and dropout"
-    if (frame["seed"] == MEANS).any():
-        return "initialisation alone, if the variant draws one (the paper's seeds share samples and order)"
-    fixed = frame["data_seed"].notna() if "data_seed" in frame else pd.Series(False, frame.index)
-    if fixed.all():
-        return f"{drawn} (data_seed is one for all seeds)"
-    everything = f"{drawn}, samples and order"
-    return f"{everything}, or the first two alone where data_seed is given" if fixed.any() else everything
+def _spread(frame: pd.DataFrame, matched: set[tuple[Any, float]]) -> str:
+    """What the ± of the matched cells holds (`questions.spread`)."""
+    rows = frame[frame["status"] != "failed"].to_dict("records")
+    return spread(row for row in rows if (_key(row), row["lr"]) in matched)
 
 
 def _key(row: Any) -> tuple[Any, ...]:
@@ -158,7 +153,7 @@ def text(cells: pd.DataFrame, names: tuple[str, str]) -> str:
     notes = [f"p is corrected for {len(cells) - untested} cells; listed below {ALPHA:g}.", *_noise(cells)]
     notes += cells.attrs["notes"]
     if spreads := cells.attrs["spreads"]:
-        notes.append(f"± over seeds is noise of, A: {spreads[0]}; B: {spreads[1]}.")
+        notes.append(f"± over seeds is noise of, A: {spreads[0]} | B: {spreads[1]}.")
     rows = rows or [["none", "", "", "", "", "", "", ""]]
     return render([Block("Cells that differ", "test scores in percent", header, "<<>>>>><", rows, remarks)], notes, "text")
 

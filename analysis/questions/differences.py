@@ -16,6 +16,7 @@ from analysis.stats import MARGIN, equivalence, power
 from analysis.stats.curves import by_setting, peaks
 from analysis.stats.paired import Difference, difference
 from analysis.stats.welch import Side, welch
+from analysis.style.notes import choice
 from analysis.style.palette import in_order
 
 COLUMNS = [
@@ -37,10 +38,10 @@ def differences(frame: pd.DataFrame, margin: float = MARGIN, reference: str = RE
     without, and where they share one seed at most and both have several, by Welch's t-test of the means over seeds.
 
     Returns:
-        One row a setting and variant: `SETTING`, `variant`, `lr`, `reference`, `reference_lr`, `chosen` ("validation" or
-        "test", by which the learning rates were), `how` ("paired", "means" or ""), `value`, `low`, `high` (95 %; of these
-        trained models where "paired" has one seed, for new seeds alone by "means"), `runs_low`, `runs_high` (95 % of these
-        trained models on new problems), `p_different` and `p_equivalent` (each after Holm over the setting's variants),
+        One row a setting and variant: `SETTING`, `variant`, `lr`, `reference`, `reference_lr`, `chosen` (by what the learning
+        rates were: "validation", what else selects, or "test"), `how` ("paired", "means" or ""), `value`, `low`, `high` (95 %;
+        of these trained models where "paired" has one seed, for new seeds alone by "means"), `runs_low`, `runs_high` (95 % of
+        these trained models on new problems), `p_different` and `p_equivalent` (each after Holm over the setting's variants),
         `verdict`, `seeds`, `left_out` (seeds that one of both has alone), `problems`, `seeds_needed` (of each variant, to tell
         a difference of the margin apart with these problems), `problems_needed` (with these seeds).
 
@@ -59,7 +60,7 @@ def differences(frame: pd.DataFrame, margin: float = MARGIN, reference: str = RE
         compared = [
             {key: of_setting[0][key] for key in SETTING}
             | {"variant": name, "reference": base}
-            | _comparison(cells[setting], best, name, base, margin)
+            | _comparison(cells[setting], best, name, base, margin, choice(frame).by)
             for name in in_order(best)
             if name != base
         ]
@@ -84,11 +85,11 @@ def _reference(cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]],
 
 
 def _comparison(
-    cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]], name: str, reference: str, margin: float
+    cells: Sequence[dict[str, Any]], best: dict[str, dict[str, Any]], name: str, reference: str, margin: float, by: str
 ) -> dict[str, Any]:
     kind = "peak" if any(math.isnan(best[variant]["selected_lr"]) for variant in (name, reference)) else "selected"
     lrs = {variant: float(best[variant][f"{kind}_lr"]) for variant in (name, reference)}
-    chosen = "test" if kind == "peak" else "validation"
+    chosen = "test" if kind == "peak" else by
     row: dict[str, Any] = {"lr": lrs[name], "reference_lr": lrs[reference], "chosen": chosen, "left_out": 0}
     by_seed = [
         {cell["seed"]: cell for cell in cells if (cell["variant"], cell["lr"]) == (variant, lr)} for variant, lr in lrs.items()

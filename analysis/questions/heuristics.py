@@ -197,8 +197,8 @@ def text(findings: Sequence[Finding], next_sweep: Sequence[Suggestion], about_sc
         "fewer than "
         f"{LEAST} tasks there is none: [-]. λmax of one comparison: over its variants. Curves whose best learning rate "
         "is at the edge of those tried have no exponent.",
-        "The commands are a next sweep, by factors of 10^(1/4) around the best learning rate of each variant: on validation, "
-        "where there is one.",
+        "The commands are a next sweep, by factors of 10^(1/4) around the best learning rate of each variant: by validation "
+        "score, or what --select-by names, where there is one, else by test score.",
         *about_scores,
     ]
     return render(

@@ -15,6 +15,7 @@ from analysis.stats import LEVEL
 from analysis.stats.correlation import EXACT, RankCorrelation, rank_correlation, slope
 from analysis.stats.curves import edge, learning_rates, peaks, seed_means, settings
 from analysis.stats.student import Estimate
+from analysis.style.notes import ON_VALIDATION, Choice, choice
 from analysis.style.numbers import format_estimate, format_lr, number
 from analysis.style.palette import in_order
 from analysis.style.rendering import Block, render
@@ -25,12 +26,9 @@ log = logging.getLogger(__name__)
 MATCH = ("model", "weights", "task", "rank")
 """Columns that a setting of the sweep and one of the blocks must have in common, besides the `fingerprint` of the weights."""
 
-OWN_OPTIMIZER = ("loft",)
-"""Variants that no AdamW trains: their learning rates obey another rule."""
-
 HEADER = ["variant", "median λmax", "of LoRA's", "best lr", "of LoRA's", "edge"]
 NOTES = (
-    "best lr: that of the best validation score, averaged over seeds; as exact as the learning rates tried are dense. edge: "
+    "best lr: that of the {best}, averaged over seeds; as exact as the learning rates tried are dense. edge: "
     "it is the lowest or highest tried, so the true one may lie outside.",
     "median λmax: over the blocks (one a matrix and layer) that all variants of the table share, at the start.",
     f"[ ]: {LEVEL:.0%}; of the rank correlation the bootstrap's over variants, of the slope Student's t. Variants are few and "
@@ -48,10 +46,12 @@ class Comparison(NamedTuple):
         points: a row a variant, in order: `sharpness`, the median λmax; `lr`, the best; `edge`, "low", "high", "both" or "".
         rank: Spearman's correlation of the two.
         slope: of log lr over log λmax.
-        unlike: variants whose λmax or learning rate is of another kind: other parameters than LoRA's, or another optimiser.
+        unlike: variants whose λmax or learning rate is of another kind: of other parameters than LoRA's, of another optimiser,
+            or of parameter groups with rates of their own.
         rank_alike: `rank` without them.
         slope_alike: `slope` without them.
         remarks: what was left out.
+        chosen: by what a best learning rate is.
     """
 
     title: str
@@ -64,6 +64,7 @@ class Comparison(NamedTuple):
     rank_alike: RankCorrelation
     slope_alike: Estimate
     remarks: list[str]
+    chosen: Choice = ON_VALIDATION
 
 
 def compare(cells: pd.DataFrame, blocks: pd.DataFrame) -> list[Comparison]:
@@ -85,7 +86,7 @@ def compare(cells: pd.DataFrame, blocks: pd.DataFrame) -> list[Comparison]:
             if all(setting[key] == of_blocks[key] for key in MATCH) and len(files) == 1:
                 comparison = _comparison(setting, of_setting, of_blocks, measured)
                 if len(comparison.points) > 1:
-                    comparisons.append(comparison)
+                    comparisons.append(comparison._replace(chosen=choice(cells)))
                 else:
                     dropped.append(f"{comparison.title} · {comparison.subtitle}: {' '.join(comparison.remarks)}")
     if start.empty:
@@ -138,9 +139,10 @@ def _comparison(setting: dict[str, Any], cells: pd.DataFrame, of_blocks: dict[st
     counted = f"{len(table)} block{'' if len(table) == 1 else 's'}"
     measured = f"λmax: {counted}, {block_hyperparameters(of_blocks).partition(' · ')[2]}"
     general = set(blocks.loc[blocks["general"], "variant"])
-    unlike = [name for name in used if name in general or name.split()[0] in OWN_OPTIMIZER]
+    own_step = set(cells.loc[cells["own_step"].eq(True), "variant"]) if "own_step" in cells else set()
+    unlike = [name for name in used if name in general or name in own_step]
     if unlike:
-        remarks.append(f"Of other parameters than LoRA's, or trained by another optimiser: {', '.join(unlike)}.")
+        remarks.append(f"Of other parameters than LoRA's, another optimiser or rates of its own groups: {', '.join(unlike)}.")
     title, subtitle = model_and_task(setting), hyperparameters(setting)
     alike = points[~points["variant"].isin(unlike)]
     return Comparison(title, subtitle, measured, points, *_relations(points), unlike, *_relations(alike), remarks)
@@ -163,7 +165,8 @@ def text(comparisons: list[Comparison]) -> str:
             rows.append([variant, number(sharpness), ratios[0], format_lr(lr), ratios[1], end or "-"])
         subtitle = f"{comparison.subtitle} · {comparison.measured}"
         blocks.append(Block(comparison.title, subtitle, HEADER, "<>>>><", rows, [*results(comparison), *comparison.remarks]))
-    return render(blocks, NOTES, "text")
+    best, *others = NOTES
+    return render(blocks, [best.format(best=comparisons[0].chosen.best), *others], "text")
 
 
 def results(comparison: Comparison) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import binomtest, t
 
 from analysis.read.completions import SAME, scores, verified_scores
+from analysis.read.metrics import independent_rows
 from analysis.stats import ZERO
 from analysis.stats.paired import difference
 from analysis.stats.welch import Side, welch
@@ -78,6 +79,8 @@ def _test_paired(of_a: Sequence[Row], of_b: Sequence[Row]) -> Row | None:
 def _proportions(of_a: Sequence[Row], of_b: Sequence[Row]) -> Row:
     """The mean over K test sets has the variance Σ_k p_k·(1 − p_k)·(1/n_k + 1/m_k)/K², where p_k is that of both together.
 
+    n_k and m_k count rows of one problem as what they tell (`read.metrics.independent_rows`).
+
     Of S > 1 seeds the variance of their differences over S is added, so that the noise of either is covered; the degrees of
     freedom are Satterthwaite's, of which those of the proportions are infinite.
     """
@@ -101,8 +104,11 @@ def _proportions(of_a: Sequence[Row], of_b: Sequence[Row]) -> Row:
     return {"how": "proportions", "p": 2 * float(t.sf(abs(mean(differences)) / stderr, df))}
 
 
-def _of_sets(rows: Sequence[Row]) -> dict[str, tuple[float, int]] | None:
-    """Mean score over seeds and problems of each test set; empty if all seeds diverged, None where a record does not tell."""
+def _of_sets(rows: Sequence[Row]) -> dict[str, tuple[float, float]] | None:
+    """Mean score over seeds and problems of each test set, and its independent rows.
+
+    Empty if all seeds diverged, None where a record does not tell.
+    """
     of_seeds = [_sets(row) for row in rows if row["status"] == "complete"]
     if any(not sets or sets.keys() != of_seeds[0].keys() for sets in of_seeds):
         return None
@@ -112,22 +118,22 @@ def _of_sets(rows: Sequence[Row]) -> dict[str, tuple[float, int]] | None:
     }
 
 
-def _sets(row: Row) -> dict[str, tuple[float, int]]:
-    """Score and problems of each test set of a record; empty where they do not make its score.
+def _sets(row: Row) -> dict[str, tuple[float, float]]:
+    """Score and independent rows of each test set of a record; empty where they do not make its score.
 
     Of another metric (`read.metrics`) itself, where it is a proportion of problems.
     """
     if "metric" in row:
         problems = row["problems"]
-        return {} if math.isnan(problems) else {str(row["metric"]): (float(row["test"]), int(problems))}
+        return {} if math.isnan(problems) else {str(row["metric"]): (float(row["test"]), float(problems))}
     metrics = json.loads(Path(row["path"]).read_text(encoding="utf-8"))["metrics"]
     try:
-        sets = {name: (float(of_set["score"]), int(of_set["n"])) for name, of_set in metrics["test"]["sets"].items()}
+        sets = {name: (float(of_set["score"]), independent_rows(of_set)) for name, of_set in metrics["test"]["sets"].items()}
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}
     valid = sets and all(0 <= score <= 1 and n > 0 for score, n in sets.values())
     return sets if valid and abs(mean(score for score, _ in sets.values()) - row["test"]) <= SAME else {}
 
 
-def _zeros(sets: dict[str, tuple[float, int]]) -> dict[str, tuple[float, int]]:
+def _zeros(sets: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     return {name: (0.0, n) for name, (_, n) in sets.items()}

@@ -10,10 +10,11 @@ import pandas as pd
 from analysis.errors import AnalysisError
 from analysis.read.data_seeds import beside_fellows
 from analysis.read.decisive import PART
-from analysis.read.metrics import TEST, VALIDATION, label, show
+from analysis.read.metrics import TEST, VALIDATION
 from analysis.read.options import SETTING, separate
 from analysis.read.published import is_published, read_published
 from analysis.read.record import read_row
+from analysis.read.scores import choice, label, show
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ def load_records(
     and a setting is a column of its own, too: `variant.alpha`, `trainer.warmup_ratio`.
 
     Another `metric` than a cell's own test score takes the place of it, and `select_by` that of the validation score
-    (`read.metrics.show`); settings are written with both, and `frame.attrs["scores"]` has what a reader is told.
+    (`read.scores.show`); settings are written with both, `frame.attrs["scores"]` has what a reader is told, and
+    `frame.attrs["choice"]` by what cells are selected (`style.notes.Choice`).
 
     Returns:
         One row a cell with the columns of `read.record.read_row`, except that `options` (text, see
@@ -59,11 +61,12 @@ def load_together(
         for row in scored:
             row["folder"] = number
     rows, notes = show([row for scored, _, _ in read for row in scored], metric, select_by)
+    attrs = {"scores": notes, "metric": metric, "choice": choice(metric, select_by)}
     both = separate(rows)
     if words := label(metric, select_by):
         both["options"] = [", ".join(filter(None, [options, words])) for options in both["options"]]
     return [
-        _frame(both[both["folder"] == number].drop(columns="folder"), failed, {"skipped": skipped, "scores": notes})
+        _frame(both[both["folder"] == number].drop(columns="folder"), failed, attrs | {"skipped": skipped})
         for number, (_, failed, skipped) in enumerate(read)
     ]
 

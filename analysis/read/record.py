@@ -11,6 +11,10 @@ from analysis.read.decisive import flat_options, options
 from analysis.read.metrics import read_metrics
 
 SCHEMA_VERSION = 2
+ADAMW = "torch.optim.adamw.AdamW"
+BEFORE = {"loft": "LoFTAdamW"}
+"""By variant the optimizer of records from before they said it, where it was not AdamW."""
+
 PARTS = ("training", "evaluation", "versions", "git", "metrics", "identity", "base")
 """What must be an object where it is there."""
 
@@ -28,7 +32,8 @@ def read_row(path: Path) -> dict[str, Any]:
         NaN scores only. `source` is "", which published cells have; `n`, the seeds behind the row, is 1 and `test_std` NaN.
         What it cost: `steps`, `tokens`, `peak_memory` (bytes), `parameters` (trainable), `evaluation_seconds`, and where:
         `device`, `versions` (text) and `commit`; `problems`, the test problems by which `test` was measured; `metrics`, all
-        that was measured (`read.metrics.Metric` by name).
+        that was measured (`read.metrics.Metric` by name). `own_step`: whether other learning rates than the cell's, or another
+        optimizer than AdamW, trained it.
 
     Raises:
         OSError: if the file cannot be read.
@@ -76,6 +81,7 @@ def _row(record: dict[str, Any], path: Path) -> dict[str, Any]:
             "evaluation_seconds": _cost(record, "evaluation", "seconds"),
             "problems": _problems(record),
             "metrics": read_metrics(record),
+            "own_step": _own_step(record),
             "device": _device(record),
             "versions": ", ".join(f"{name} {version}" for name, version in sorted((record.get("versions") or {}).items())),
             "commit": str((record.get("git") or {}).get("commit") or ""),
@@ -146,9 +152,17 @@ def _problems(record: dict[str, Any]) -> float:
         return math.nan
     if not isinstance(sets, dict):
         raise ValueError(f"metrics.test.sets is {short(sets)}")
-    counts = [of_set.get("n") if isinstance(of_set, dict) else None for of_set in sets.values()]
+    counts = [of_set.get("groups", of_set.get("n")) if isinstance(of_set, dict) else None for of_set in sets.values()]
     counted = [n for n in counts if isinstance(n, int) and 0 < n <= INT64]
     return float(sum(counted)) if len(counted) == len(counts) else math.nan
+
+
+def _own_step(record: dict[str, Any]) -> bool:
+    training = record.get("training") or {}
+    optimizer = training.get("optimizer") or BEFORE.get(record["config"]["variant"]["name"], ADAMW)
+    groups = training.get("groups") or []
+    rates = [group.get("lr") for group in groups if isinstance(group, dict)] if isinstance(groups, list) else []
+    return bool(optimizer != ADAMW or any(rate != record["config"]["lr"] for rate in rates))
 
 
 def _device(record: dict[str, Any]) -> str:

@@ -119,6 +119,7 @@ def _facts(record: dict[str, Any]) -> dict[str, str]:
         facts |= flat_options(value if isinstance(value, dict) else {"name": str(value)}, prefix=f"{part} · ")
     facts |= flat_options({key: record[key] for key in BESIDE if record.get(key) is not None})
     metric = record.get("validation_metric") or {}
+    facts |= {"optimizer": str(optimizer)} if (optimizer := (record.get("training") or {}).get("optimizer")) else {}
     return facts | ({"validation metric": str(metric["name"])} if "name" in metric else {})
 
 

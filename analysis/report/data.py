@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.read.journals import Search
+from analysis.read.metrics import TEST
 from analysis.report import further
 from analysis.report.cells import cells
 from analysis.report.panels import panels
@@ -13,7 +14,7 @@ from analysis.report.summary import gaps, summary
 from analysis.stats import ALPHA, MARGIN
 from analysis.stats.curves import BEST_RANGE
 from analysis.stats.power import POWER
-from analysis.style.notes import TUNED_ON_TEST
+from analysis.style.notes import TUNED_ON_TEST, choice
 from analysis.style.notes import published as published_line
 from analysis.style.palette import in_order
 
@@ -49,7 +50,7 @@ def tree(
     order = sorted(of_setting, key=lambda key: (of_setting[key]["group"], not of_setting[key]["own"]))
     number = {key: i for i, key in enumerate(order)}
     own = [of_setting[key] for key in order if of_setting[key]["own"]]
-    table = cells(shown, number, variants)
+    table, chosen_by = cells(shown, number, variants), choice(frame)
     sharpness = further.sharpness(frame, blocks, unread)
     if sharpness:
         sharpness["variants"] = [look for look in looks if look["name"] in measured]
@@ -57,8 +58,10 @@ def tree(
     return {
         "title": _title(titles, own),
         "facts": _facts(frame),
-        "summary": [*summary(own, variants, margin), *frame.attrs.get("scores", [])],
+        "summary": [*summary(own, variants, margin, chosen_by), *frame.attrs.get("scores", [])],
         "gaps": [*gaps(own, variants, table, counts), *published_line(shown["source"])],
+        "metric": frame.attrs.get("metric", TEST),
+        "choice": {"by": chosen_by.by, "best": chosen_by.best, "verdict": chosen_by.verdict, "on_test": chosen_by.on_test},
         "margin": margin,
         "alpha": ALPHA,
         "power": POWER,
@@ -77,7 +80,8 @@ def tree(
 def _together(frame: pd.DataFrame, published: pd.DataFrame | None) -> pd.DataFrame:
     """Own and published cells in order; a source that is among one's own is not shown twice."""
     beside = frame.iloc[:0] if published is None else published[~published["source"].isin(set(frame["source"]))]
-    both = pd.concat([frame, beside], ignore_index=True) if len(beside) else frame
+    both = pd.concat([frame, beside], ignore_index=True) if len(beside) else frame.copy()
+    both.attrs = dict(frame.attrs)
     return both.sort_values(["model", "task", "rank", "batch_size", "variant", "lr", "seed"], kind="stable")
 
 

@@ -23,7 +23,7 @@ Rows = Sequence[dict[str, Any]]
 PEAK = ["peak_lr", "peak_mean", "peak_std", "peak_n", "peak_few_seeds", "edge", "range_low", "range_high"]
 SELECTED = ["selected_lr", "selected_mean", "selected_std", "selected_n", "selected_few_seeds"]
 COST = ["cells", "parameters", "seconds_a_step", "tokens_a_second", "peak_memory", "evaluation_seconds", "hours"]
-METRIC = ["metric", "lower", "lr", "mean", "std", "n", "problems", "base"]
+METRIC = ["metric", "lower", "lr", "mean", "std", "n", "problems", "base", "counting"]
 HONEST = {"honest": "honest", "optimism": "optimism", "honest_low": "low", "honest_high": "high"}
 
 

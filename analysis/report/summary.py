@@ -9,15 +9,23 @@ from typing import Any
 from analysis.read import REFERENCE
 from analysis.stats import ALPHA, MARGIN
 from analysis.stats.curves import same_lr
+from analysis.style.notes import ON_VALIDATION, Choice
 from analysis.style.numbers import format_lr, in_points
 
 SHIFTED = "pissa"
 """Always named where it is there: the variant whose shifted learning rate paper 1 (arXiv 2602.04998) is about."""
 
 
-def summary(panels: Sequence[dict[str, Any]], variants: Sequence[str], margin: float = MARGIN) -> list[str]:
+def summary(
+    panels: Sequence[dict[str, Any]], variants: Sequence[str], margin: float = MARGIN, chosen_by: Choice = ON_VALIDATION
+) -> list[str]:
     """What a hurried reader takes home, each sentence with its numbers; `margin` is that of the equivalence tests."""
-    sentences = [_counts(panels), _peaks(panels, variants), _verdicts(panels, margin), _shift(panels, variants, margin)]
+    sentences = [
+        _counts(panels),
+        _peaks(panels, variants, chosen_by),
+        _verdicts(panels, margin),
+        _shift(panels, variants, margin),
+    ]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -31,14 +39,15 @@ def _counts(panels: Sequence[dict[str, Any]]) -> str:
     return f"{_many(cells, 'cell')} on {where}: {_many(len(names), 'variant')}, {_many(len(tried), 'learning rate')}, {seeds}."
 
 
-def _peaks(panels: Sequence[dict[str, Any]], variants: Sequence[str]) -> str:
+def _peaks(panels: Sequence[dict[str, Any]], variants: Sequence[str], chosen_by: Choice) -> str:
     several = [panel for panel in panels if len(panel["peaks"]) > 1]
     if not several:
         return ""
     best = [max(panel["peaks"], key=lambda peak: peak["peak_mean"]) for panel in several]
     spreads = [_spread(panel, "peak_mean") for panel in several]
     fair = [spread for panel in several if not math.isnan(spread := _spread(panel, "selected_mean"))]
-    chosen = f" With learning rates chosen on validation they {_within(fair)}." if fair else ""
+    caveat = f" ({chosen_by.verdict})" if chosen_by.on_test else ""
+    chosen = f" With learning rates of the {chosen_by.best} they {_within(fair)}{caveat}." if fair else ""
     if len(several) == 1:
         top = best[0]
         return (
@@ -120,7 +129,7 @@ def gaps(panels: Sequence[dict[str, Any]], variants: Sequence[str], cells: dict[
         lines.append(f"Unfinished grid: {_many(few, 'peak')} of fewer seeds than other points of the setting, marked †.")
     unvalidated = sum(all(math.isnan(peak["selected_mean"]) for peak in panel["peaks"]) for panel in panels)
     if unvalidated:
-        lines.append(f"No validation scores{_in(unvalidated, total)}: such peaks are chosen on test, which flatters them.")
+        lines.append(f"No scores to select by{_in(unvalidated, total)}: such peaks are chosen on test, which flatters them.")
     edges = [f"{variants[p['variant']]} ({p['edge']})" for panel in panels for p in panel["peaks"] if p["edge"]]
     if edges:
         named = ", ".join(edges) if len(edges) <= 12 else f"{len(edges)} of {sum(len(p['peaks']) for p in panels)}"

@@ -13,6 +13,7 @@ from analysis.read.options import SETTING
 from analysis.stats import ALPHA, MARGIN
 from analysis.stats.curves import settings
 from analysis.stats.power import POWER
+from analysis.style.notes import OTHERWISE, Choice, choice
 from analysis.style.numbers import format_lr, in_points, probability
 from analysis.style.rendering import Block
 from analysis.style.settings import hyperparameters, model_and_task
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def blocks(cells: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], list[str]]:
     """One block a setting with the reference."""
-    tables, compared = [], differences(cells, margin)
+    tables, compared, chosen = [], differences(cells, margin), choice(cells)
     for key, rows in compared.groupby(SETTING, dropna=False):
         setting: dict[str, Any] = dict(zip(SETTING, key, strict=True))
         subtitle = (
@@ -43,10 +44,10 @@ def blocks(cells: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], li
         lines = [_row(row) for row in rows.to_dict("records")]
         counts = rows["verdict"].value_counts()
         verdicts = [f"{counts[word]} {word}" for word in ("equivalent", "both", "different", "open") if word in counts]
-        remarks = [f"Verdicts: {', '.join(verdicts)}.", *_remarks(rows)]
+        remarks = [f"Verdicts: {', '.join(verdicts)}.", *_remarks(rows, chosen)]
         tables.append(Block(model_and_task(setting), subtitle, HEADER, ALIGN, lines, remarks))
     notes = [
-        "Points; each at the learning rate of its best validation score (of its best test score where there is none).",
+        f"Points; each at the learning rate of its {chosen.best}{'' if chosen.by == 'test' else OTHERWISE}.",
         "95 %, not corrected for the number of variants. From paired scores for new seeds and new problems (Student's t; where "
         "few problems differ, as wide as scores of 0 and 1 must vary); from means over seeds (Welch) for new seeds alone, where"
         " no completions reproduce the score. these runs: for these trained models on new problems (bootstrap).",
@@ -61,7 +62,7 @@ def blocks(cells: pd.DataFrame, margin: float = MARGIN) -> tuple[list[Block], li
     return tables, notes
 
 
-def _remarks(rows: pd.DataFrame) -> list[str]:
+def _remarks(rows: pd.DataFrame, chosen: Choice) -> list[str]:
     """What the verdicts of a setting do not cover."""
     remarks = []
     if single := rows[(rows["how"] == "paired") & (rows["seeds"] == 1)]["variant"].tolist():
@@ -70,7 +71,7 @@ def _remarks(rows: pd.DataFrame) -> list[str]:
         )
     if left := [f"{row['variant']} {row['left_out']}" for row in rows.to_dict("records") if row["left_out"]]:
         remarks.append(f"Seeds that one of both has alone, left out: {', '.join(left)}.")
-    if (rows["chosen"] == "test").any():
+    if chosen.on_test or (rows["chosen"] != chosen.by).any():
         remarks.append("Learning rates chosen by test score: who tried more of them has an advantage that p does not know of.")
     return remarks
 

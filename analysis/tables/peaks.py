@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.arguments import percent
 from analysis.errors import AnalysisError
 from analysis.stats.curves import BEST_RANGE, learning_rates, peaks, seed_means, settings
+from analysis.style.notes import choice
 from analysis.style.numbers import format_lr, format_score
 from analysis.style.palette import in_order
 from analysis.style.rendering import Block
@@ -106,7 +107,8 @@ def _footnotes(cells: pd.DataFrame, within: float) -> list[str]:
     best = peaks(cells)
     notes = ["test peak: best test score over the learning rates, as in the papers; chosen on test, so optimistic."]
     if best["selected_mean"].notna().any():
-        notes.append("selected: test score at the learning rate with the best validation score; the fair one to compare.")
+        chosen = choice(cells)
+        notes.append(f"selected: test score at the learning rate with the {chosen.best}; {chosen.verdict}.")
     notes += [
         f"best lr range: around the test peak, test score within {100 * within:g}% of it. ±: std over seeds.",
         "edge: test peak at the lowest (low) or highest (high) lr tried, or the only one (both): the true "

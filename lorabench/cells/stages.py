@@ -82,6 +82,7 @@ class Trained:
                 "tokens_per_second": round(t.tokens / t.seconds, 1) if t.seconds else None,
                 "peak_memory_bytes": self.peak_memory,
                 "trainable_parameters": self.parameters,
+                "optimizer": t.optimizer,
                 "groups": t.groups,
                 "loss": [[step, loss] for step, loss in enumerate(t.loss, 1)],
                 "grad_norm": [[step, norm] for step, norm in enumerate(t.grad_norm, 1)],

@@ -19,7 +19,9 @@ Generate = Callable[[Sequence[str]], list[str]]
 """Prompts to completions, with the model under evaluation and the task's own limits."""
 
 Score = dict[str, Any]
-"""What a scorer says of one completion: ``score`` in 0 … 1 counts, other numbers are reported too, texts kept beside it."""
+"""What a scorer says of one completion: ``score`` in 0 … 1 counts, other numbers (in 0 … 1) are reported too, texts kept.
+
+Whole numbers in a ``Task.summary`` are counts (``n``, ``groups``), which no analysis takes for a score."""
 
 
 @dataclass(kw_only=True)

@@ -52,6 +52,7 @@ class Training:
         loss: mean loss over the target tokens of each step's global batch.
         grad_norm: gradient norm of each step before clipping.
         lr: learning rates of each step, one a parameter group, as the optimizer used them.
+        optimizer: its class, with the module, as ``torch.optim.adamw.AdamW``.
         groups: ``name``, peak ``lr`` and number of ``parameters`` of each parameter group.
         diverged: the loss or the gradient was not finite, and the run stopped there.
     """
@@ -64,6 +65,7 @@ class Training:
     loss: list[float] = field(default_factory=list)
     grad_norm: list[float] = field(default_factory=list)
     lr: list[list[float]] = field(default_factory=list)
+    optimizer: str = ""
     groups: list[dict[str, Any]] = field(default_factory=list)
     diverged: bool = False
 
@@ -118,6 +120,7 @@ def train(
             checkpoint.begin(trained, base or {})
             if saved := checkpoint.restore(trained, optimizer, lambda state: variant.load_state(model, state)):
                 training = Training(**saved)
+        training.optimizer = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
         while training.steps < total and not training.diverged:
             started = time.perf_counter()
             set_rates(optimizer, lr_factor(training.steps, total, settings.warmup_ratio))

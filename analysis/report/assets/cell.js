@@ -72,18 +72,18 @@ function instant(text) {
 
 function scores(row, detail) {
   const facts = [["status", row[COLUMN.status]]];
-  const from = (split, total) => {
-    const sets = Object.entries(detail?.metrics?.[split] || {});
+  const from = (label, total) => {
+    const sets = Object.entries(detail?.metrics?.[label] || {}); // of the cells' own scores, not of a metric in their place
     const told = sets.map(
       ([name, one]) =>
         `${name} ${percent(one.score)} of ${one.n} problems` +
         (isNumber(one.stderr) ? `, standard error ${percent(one.stderr)}` : ""),
     );
-    facts.push([split, `${percent(total)} %`, told.join("; ")]);
+    facts.push([label, `${percent(total)} %`, told.join("; ")]);
   };
-  from("test", row[COLUMN.test]);
+  from(DATA.metric, row[COLUMN.test]);
   if (isNumber(row[COLUMN.std])) facts.push(["std over seeds", percent(row[COLUMN.std])]);
-  if (isNumber(row[COLUMN.validation])) from("validation", row[COLUMN.validation]);
+  if (isNumber(row[COLUMN.validation]) && DATA.choice.by !== DATA.metric) from(DATA.choice.by, row[COLUMN.validation]);
   if (detail && isNumber(detail.base)) facts.push(["untouched base", `${percent(detail.base)} %`]);
   for (const [name, value] of Object.entries(detail?.further || {})) facts.push([name, String(Number(value.toPrecision(5)))]);
   const training = detail?.training || {};

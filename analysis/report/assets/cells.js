@@ -47,9 +47,9 @@ function cellTable() {
       value: (i) => of(i, "status"),
       cell: (i) => el("span", { class: `status ${of(i, "status")}` }, of(i, "status")),
     },
-    { title: "test %", value: (i) => of(i, "test"), cell: (i) => score(of(i, "test"), of(i, "std")) },
-    measured("validation") && {
-      title: "validation %",
+    { title: `${DATA.metric} %`, value: (i) => of(i, "test"), cell: (i) => score(of(i, "test"), of(i, "std")) },
+    measured("validation") && DATA.choice.by !== DATA.metric && {
+      title: `${DATA.choice.by} %`,
       value: (i) => of(i, "validation"),
       cell: (i) => percent(of(i, "validation")),
     },

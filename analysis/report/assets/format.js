@@ -8,8 +8,16 @@ function formatLr(lr) {
   return `${mantissa.replace(/\.?0+$/, "")}e${Number(exponent)}`;
 }
 
-const percent = (value, digits = 2) => (isNumber(value) ? (100 * value).toFixed(digits) : DASH);
-const signed = (value) => (isNumber(value) ? `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(2)}` : DASH);
+// Half to even, as tables and sentences have it from Python: 2.125 is 2.12 in all of them.
+const fixed = (value, digits) =>
+  value.toLocaleString("en-US", {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+    roundingMode: "halfEven",
+    useGrouping: false,
+  });
+const percent = (value, digits = 2) => (isNumber(value) ? fixed(100 * value, digits) : DASH);
+const signed = (value) => (isNumber(value) ? `${value < 0 ? "−" : "+"}${fixed(Math.abs(100 * value), 2)}` : DASH);
 const score = (mean, std) => (isNumber(std) ? `${percent(mean)} ± ${percent(std)}` : percent(mean));
 const whole = (value) => (isNumber(value) ? value.toLocaleString("en-US") : DASH);
 

@@ -56,8 +56,8 @@ function build() {
       "peaks",
       "Peaks with intervals",
       "Filled: the best mean test score, chosen on test as papers do, hence flattering. Hollow, below it: the test " +
-        "score at the learning rate chosen on validation, the fair one. Upright line: the choice on test, scored on data " +
-        "it did not see (cross-fitted).",
+        `score at the learning rate of the ${DATA.choice.best}, ${DATA.choice.verdict}. Upright line: the choice on test, ` +
+        "scored on data it did not see (cross-fitted).",
       peakBlock,
     ),
     perSetting(
@@ -89,7 +89,7 @@ function build() {
         "metrics",
         "Further metrics",
         "What was measured beside the score, as the records have it (fractions of 1, perplexities, losses), mean ± standard " +
-          "deviation over seeds. ↓: less is better. Each variant at the learning rate of its best validation score. A " +
+          `deviation over seeds. ↓: less is better. Each variant at the learning rate of its ${DATA.choice.best}. A ` +
           "report whose curves and peaks are of one of these: python -m analysis report --metric NAME.",
         metricBlock,
       ),

@@ -35,7 +35,7 @@ function peakBlock(setting) {
       title: "selected %",
       value: (row) => row.selected_mean,
       cell: (row) => [score(row.selected_mean, row.selected_std), dagger(row.selected_few_seeds)],
-      help: "test score at the learning rate of the best validation score",
+      help: `test score at the learning rate of the ${DATA.choice.best}; ${DATA.choice.verdict}`,
     },
     fair && { title: "95 %", value: (row) => row[two][0], cell: (row) => interval(row[two][0], row[two][1], percent) },
     fair && { title: "at lr", value: (row) => row.selected_lr, cell: (row) => formatLr(row.selected_lr) },
@@ -170,7 +170,7 @@ function differenceBlock(setting) {
     means ? el("p", { class: "note" }, `${means} by Welch's test of means over seeds, without completions.`) : null,
     single ? gap(`†, ${single}: one seed, so interval and verdict are of these trained models alone.`) : null,
     left.length ? gap(`Seeds that one of both has alone, left out: ${left.join(", ")}.`) : null,
-    rows.some((row) => row.chosen === "test")
+    DATA.choice.on_test || rows.some((row) => row.chosen !== DATA.choice.by)
       ? gap("Learning rates chosen by test score: who tried more of them has an advantage that p does not know of.")
       : null,
     none ? gap(`${none} untested: no completions, and not several seeds that vary.`) : null,
@@ -201,7 +201,8 @@ function costBlock(setting) {
 // Values as the records have them: no percent.
 function metricBlock(setting) {
   if (!setting.metrics.length) return [gap("No cell of this setting has a metric beside its scores.")];
-  const value = (v) => (isNumber(v) ? (Math.abs(v) < 10 ? v.toFixed(4) : String(Number(v.toPrecision(5)))) : DASH);
+  const value = (v, row) =>
+    !isNumber(v) ? DASH : Math.abs(v) < 10 && !row.counting ? v.toFixed(4) : String(Number(v.toPrecision(5)));
   const columns = [
     { title: "metric", left: true, value: (row) => row.metric, cell: (row) => row.metric + (row.lower ? " ↓" : "") },
     variantColumn,
@@ -209,11 +210,11 @@ function metricBlock(setting) {
     {
       title: "value",
       value: (row) => row.mean,
-      cell: (row) => value(row.mean) + (isNumber(row.std) ? ` ± ${value(row.std)}` : ""),
+      cell: (row) => value(row.mean, row) + (isNumber(row.std) ? ` ± ${value(row.std, row)}` : ""),
     },
     { title: "seeds", value: (row) => row.n },
     { title: "problems", value: (row) => row.problems, cell: (row) => (isNumber(row.problems) ? whole(row.problems) : DASH) },
-    { title: "untouched base", value: (row) => row.base, cell: (row) => value(row.base) },
+    { title: "untouched base", value: (row) => row.base, cell: (row) => value(row.base, row) },
   ];
   return [table(columns, setting.metrics, { label: "metrics", page: 50 }).node];
 }

@@ -263,6 +263,27 @@ def test_a_front_of_one_variant_is_drawn_to_the_right_edge(runs, write):
     assert lora.get_markerfacecolor() == STYLES["lora"].color and pissa.get_markerfacecolor() == "white"
 
 
+@pytest.mark.parametrize("draw", [lr_curves, lambda frame: _over.draw("batch_size", frame)], ids=["lr_curves", "batch"])
+def test_the_parts_of_a_panel_stand_as_close_in_many_rows_as_in_one(runs, write, draw):
+    """The layout's gap is a part of the figure: of a high one it left nothing for the axes, and a warning."""
+
+    def inches(figure):
+        figure.draw_without_rendering()
+        upper, lower = figure.axes[:2]
+        return figure.get_figheight() * (upper.get_position().y0 - lower.get_position().y1)
+
+    def add(task):
+        for batch in (8, 16):
+            for lr in (2e-3, 6e-3):
+                write("lora", lr, 0, 100 * lr, config={"batch_size": batch, "task": {"name": task}})
+
+    add("first")
+    alone = inches(draw(load_records(runs)))
+    for number in range(23):
+        add(f"task {number}")
+    assert 0 < inches(draw(load_records(runs))) < alone + 0.05
+
+
 LONG = "a task of a long name " * 14
 
 

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from analysis.__main__ import main
-from analysis.published import FOLDER as PUBLISHED
 from analysis.questions.compare import compare, text
 from analysis.questions.suggestions import suggestions
 from analysis.read.load import load_records, load_together
@@ -57,23 +56,54 @@ def test_an_export_has_both_as_columns(runs, cell, tmp_path):
     assert (tmp_path / "cells.csv").read_text() == "seed,data_seed,sampling\n0,42,first\n"
 
 
-@pytest.mark.parametrize(
-    ("data_seeds", "line"),
-    [
-        ((None, None), "A: initialisation and dropout, samples and order; B:"),
-        ((42, 42), "A: initialisation and dropout (data_seed is one for all seeds); B:"),
-    ],
-)
-def test_compare_says_which_noise_each_side_holds(runs, cell, data_seeds, line):
-    published = load_together([PUBLISHED])[0]
-    row = published[(published["model"] == "gemma-3-1b") & (published["variant"] == "lora")].iloc[0]
-    names = {"model": {"name": row["model"]}, "task": {"name": row["task"]}}
-    sizes = {key: int(row[key]) for key in ("rank", "batch_size", "train_samples")}
-    for seed, data_seed in enumerate(data_seeds):
-        cell(row["lr"], seed, 0.3 + seed / 100, data_seed, **names, **sizes)
-    shown = text(compare(*load_together([runs, PUBLISHED], wide=True)), ("own", "paper"))
-    expected = f"± over seeds is noise of, {line} initialisation alone, if the variant draws one (the paper's seeds share samples and order)."
-    assert expected in " ".join(shown.split())
+DRAW = "initialisation, if the variant draws one"
+LINES = {
+    "drawn": ({}, f"{DRAW}; dropout; samples; and order"),
+    "unstated": ({"variant": {"name": "lora", "alpha": 8}}, f"{DRAW}; dropout, if any; samples; and order"),
+    "no dropout": ({"variant": {"name": "lora", "dropout": 0.0}}, f"{DRAW}; samples; and order"),
+    "data_seed": ({"data_seed": 42}, f"{DRAW}; and dropout (not of samples and order: data_seed is one for all seeds)"),
+    "first": ({"first": True}, f"{DRAW}; dropout; and order (not of samples: subset=first)"),
+    "both": (
+        {"data_seed": 42, "first": True, "variant": {"name": "lora", "dropout": 0}},
+        f"{DRAW} (not of samples and order: data_seed is one for all seeds)",
+    ),
+    "all": ({"train_samples": None}, f"{DRAW}; dropout; and order (not of samples: all are taken)"),
+}
+
+
+@pytest.fixture
+def cell_of_paper(runs, cell, tmp_path):
+    """Three seeds of a cell, also published by another name; the text of their comparison, without line breaks."""
+
+    def compared(source="arXiv 2602.04998", **more):
+        more = {"variant": {"name": "lora", "dropout": 0.1}, "train_samples": 100} | more
+        for seed in range(3):
+            cell(seed=seed, test=0.3 + seed / 100, rank=8, batch_size=16, **more)
+        samples = "" if more["train_samples"] is None else more["train_samples"]
+        paper = tmp_path / "paper"
+        paper.mkdir(exist_ok=True)
+        columns = "source,model,task,variant,rank,batch_size,train_samples,seeds,learning_rate,mean,std"
+        (paper / "cells.csv").write_text(f"{columns}\n{source},tiny,arithmetic,lora,8,16,{samples},3,2e-3,31,1\n")
+        shown = text(compare(*load_together([runs, paper], wide=True)), ("own", "paper"))
+        return " ".join(shown.split()).partition("± over seeds is noise of, ")[2]
+
+    return compared
+
+
+@pytest.mark.parametrize(("config", "line"), LINES.values(), ids=LINES.keys())
+def test_compare_says_which_noise_each_side_holds(cell_of_paper, config, line):
+    of_paper = f"{DRAW} (not of samples and order, the same in all of the paper's trials)"
+    assert f"A: {line} | B: {of_paper}." in cell_of_paper(**config)
+
+
+def test_of_another_paper_nothing_is_known(cell_of_paper):
+    assert "B: what differs between the seeds of Other 2025, which is not known here." in cell_of_paper("Other 2025")
+
+
+def test_only_cells_that_both_have_are_told_of(cell_of_paper, cell):
+    for seed in range(2):
+        cell(lr=9e-3, seed=seed, data_seed=7, rank=16, batch_size=16, train_samples=100)
+    assert f"A: {LINES['drawn'][1]} | B:" in cell_of_paper()
 
 
 def test_own_seeds_alone_have_no_such_line(runs, cell, tmp_path):

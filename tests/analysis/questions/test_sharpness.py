@@ -7,10 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from matplotlib.image import imread
 from matplotlib.text import Text
 from scipy import stats
@@ -18,15 +16,13 @@ from scipy import stats
 from analysis.__main__ import main
 from analysis.errors import AnalysisError
 from analysis.figures.sharpness_lr import draw
-from analysis.questions.sharpness import OWN_OPTIMIZER, compare, text
+from analysis.questions.sharpness import compare, text
 from analysis.read.blocks import load_blocks
 from analysis.read.load import load_records
 from analysis.stats.correlation import rank_correlation, slope
 from analysis.style.drawing import save
 from analysis.style.numbers import format_estimate
 from analysis.style.palette import STYLES
-from lorabench.schema import register
-from lorabench.variants.base import Variant
 
 ROOT = Path(__file__).resolve().parents[3]
 RATES = [2e-4, 6.3246e-4, 2e-3, 6.3246e-3, 2e-2]
@@ -228,21 +224,35 @@ def test_other_parameters_and_optimisers_are_told_and_taken_out(sweep, blocks, w
     lines = text(comparisons).splitlines()
     counts = [line.split(" variants")[0][-1] for line in lines if line.startswith(("Spearman", "Without"))]
     assert counts == ["6", ":", "4"] and "Without dora, loft:" in lines
-    assert "Of other parameters than LoRA's, or trained by another optimiser: dora, loft." in lines
+    assert "Of other parameters than LoRA's, another optimiser or rates of its own groups: dora, loft." in lines
     (axes,) = draw(comparisons).get_axes()
     assert any("without dora, loft: ρ = " in words.get_text() for words in axes.texts)
 
 
-def test_the_variants_of_another_optimiser_are_those_that_have_one():
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        register()
-        classes = {
-            file.stem: hydra.utils.get_class(compose("config", [f"variant={file.stem}"]).variant._target_)
-            for file in (ROOT / "conf" / "variant").glob("*.yaml")
-        }
-    assert len(classes) > 5
-    own = {name for name, cls in classes.items() if cls.optimizer is not Variant.optimizer}
-    assert own == set(OWN_OPTIMIZER)
+STEPS = {
+    "another optimizer": ("mine", {"optimizer": "mine.Sign", "groups": [{"name": "0", "lr": "lr", "parameters": 1}]}, True),
+    "rates of its own": (
+        "mine",
+        {"optimizer": "torch.optim.adamw.AdamW", "groups": [{"lr": "lr", "parameters": 1}, {"lr": 16.0, "parameters": 1}]},
+        True,
+    ),
+    "AdamW": ("mine", {"optimizer": "torch.optim.adamw.AdamW", "groups": [{"lr": "lr", "parameters": 1}]}, False),
+    "before records said it": ("mine", {}, False),
+    "LoFT before records said it": ("loft", {}, True),
+    "LoFT's name alone": ("loft", {"optimizer": "torch.optim.adamw.AdamW"}, False),
+}
+
+
+@pytest.mark.parametrize(("variant", "training", "unlike"), STEPS.values(), ids=STEPS.keys())
+def test_the_record_says_what_steps_of_a_variant_are(sweep, blocks, write, variant, training, unlike):
+    """Of a method that this package has never seen, too."""
+    for lr in RATES:
+        groups = [group | {"lr": lr if group["lr"] == "lr" else group["lr"]} for group in training.get("groups", [])]
+        write(variant, lr, 0, 0.9 - 0.2 * abs(math.log10(lr / 2e-2)), training=training | {"groups": groups})
+    for layer in range(3):
+        block(blocks, variant, layer, 0.1)
+    (comparison,) = compare(load_records(sweep), load_blocks(blocks))
+    assert comparison.unlike == ([variant] if unlike else [])
 
 
 def test_a_variant_without_any_score_has_no_best_learning_rate(sweep, blocks, write):

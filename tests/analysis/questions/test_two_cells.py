@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from analysis.questions.two_cells import by_means, by_problems
+from analysis.read.metrics import read_metrics
 
 
 @pytest.fixture
@@ -64,6 +65,28 @@ def test_the_mean_over_sets_has_the_variance_of_each(cell):
     row = by_problems([a], [b])
     variance = (0.75 * 0.25 * 2 / 50 + 0.325 * 0.675 * 2 / 1000) / 4
     assert row["p"] == pytest.approx(2 * stats.norm.sf(abs(row["difference"]) / np.sqrt(variance)))
+
+
+def in_clusters(row, groups, stderr):
+    """The row's record says that its problems are of so many groups, and what its clustered error is."""
+    record = json.loads(Path(row["path"]).read_text())
+    for of_set in record["metrics"]["test"]["sets"].values():
+        of_set |= {"groups": groups, "stderr": stderr}
+    Path(row["path"]).write_text(json.dumps(record))
+    return row
+
+
+@pytest.mark.parametrize(
+    ("stderr", "independent"), [(np.sqrt(0.25 / 50), 50), (0.05, 80), (None, 80)], ids=["uneven", "apart", "unknown"]
+)
+def test_rows_of_one_problem_count_as_what_they_tell(cell, stderr, independent):
+    """Never as more than their number of problems; as less where few problems have most of the rows."""
+    near = in_clusters(cell({"a": right(80, 160)}, False), 80, stderr)
+    far = in_clusters(cell({"a": right(104, 160)}, False), 80, None)
+    row = by_problems([near], [far])
+    pooled = (0.5 * independent + 0.65 * 80) / (independent + 80)
+    error = np.sqrt(pooled * (1 - pooled) * (1 / independent + 1 / 80))
+    assert row["how"] == "proportions" and row["p"] == pytest.approx(2 * stats.norm.sf(0.15 / error))
 
 
 def test_seeds_without_completions_add_their_own_noise(cell):
@@ -206,6 +229,24 @@ def test_the_size_of_the_test_of_proportions(cell, sets):
         return [cell({name: (generator.random(n) < p).astype(float) for name, (n, p) in sets.items()}, False)]
 
     assert 0.02 < rejected([(drawn(), drawn()) for _ in range(600)]) < 0.075
+
+
+@pytest.mark.parametrize("metric", [False, True], ids=["score", "--metric"])
+def test_the_size_of_the_test_of_proportions_where_rows_are_of_one_problem(cell, metric):
+    """A third of the problems have seven rows that are right or wrong together, the others one."""
+    generator, sizes = np.random.default_rng(3), [7] * 30 + [1] * 60
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+
+    def drawn():
+        problems = (generator.random(len(sizes)) < 0.5).astype(float)
+        scores = problems[labels]
+        sums = np.bincount(labels, weights=scores - scores.mean())
+        stderr = np.sqrt(len(sizes) / (len(sizes) - 1) * (sums**2).sum()) / len(labels)
+        row = in_clusters(cell({"a": scores}, False), len(sizes), stderr)
+        metrics = read_metrics(json.loads(Path(row["path"]).read_text()))
+        return [row | ({"metric": "test/a", "problems": metrics["test/a"].independent} if metric else {})]
+
+    assert 0.02 < rejected([(drawn(), drawn()) for _ in range(600)]) < 0.08
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])

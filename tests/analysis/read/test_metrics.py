@@ -7,11 +7,13 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.errors import AnalysisError
+from analysis.figures.pareto import draw as draw_pareto
 from analysis.published import FOLDER as PUBLISHED
 from analysis.questions.compare import compare, text
 from analysis.questions.suggestions import suggestions
 from analysis.read.load import load_beside, load_records, load_together
-from analysis.read.metrics import as_scores
+from analysis.read.scores import as_scores
+from analysis.report.data import tree
 from analysis.stats.curves import peaks
 from analysis.tables import table
 
@@ -86,6 +88,37 @@ def test_another_metric_selects(sweep):
     assert "lr=6.325e-3,1.125e-2,0.02,".replace("0.02", "2e-2") in line
 
 
+@pytest.mark.parametrize(
+    ("metric", "select_by", "words"),
+    [
+        ("test", "test", "best test score; chosen on the same test problems, so optimistic"),
+        ("test", "test/arithmetic", "best test/arithmetic; chosen on the same test problems, so optimistic"),
+        ("arc_easy/acc", "arc_easy/acc_norm", "best arc_easy/acc_norm; chosen on the same test problems, so optimistic"),
+        ("arc_easy/acc", "test", "best test score; the fair one to compare"),
+        ("test", "validation_loss", "best validation_loss; the fair one to compare"),
+        ("test", "validation", "best validation score; the fair one to compare"),
+    ],
+)
+def test_what_is_selected_says_by_what(sweep, capsys, tmp_path, metric, select_by, words):
+    """In every table, figure and section that has it."""
+    best, _, verdict = words.partition("; ")
+    options = ["--metric", metric, "--select-by", select_by]
+    for kind in ("peaks", "difference", "metrics"):
+        assert main(["table", str(sweep), "--kind", kind, *options]) == 0
+        shown = " ".join(capsys.readouterr().out.split())
+        assert best in shown and (kind != "peaks" or f"with the {words}." in shown)
+        assert select_by == "validation" or "best validation score" not in shown
+        assert (kind != "difference") or ("Learning rates chosen by test score" in shown) == ("optimistic" in words)
+    assert main(["plot", str(sweep), "--kind", "pareto", "--out", str(tmp_path / "pareto.svg"), *options]) == 0
+    frame = load_records(sweep, metric=metric, select_by=select_by)
+    captions = " ".join(draw_pareto(frame).get_supxlabel().split())
+    assert f"learning rate of the {best}" in captions and ("optimistic" in captions) == ("optimistic" in words)
+    data = tree(frame)
+    assert data["choice"] == {"by": select_by, "best": best, "verdict": verdict, "on_test": "optimistic" in words}
+    assert {row["chosen"] for setting in data["settings"] for row in setting["differences"]["rows"]} == {select_by}
+    assert f"learning rates of the {best} they" in " ".join(data["summary"])
+
+
 def test_diverged_cells_score_zero_and_those_without_the_metric_are_counted(sweep, write, caplog):
     write("lora", 6e-2, 0, 0.0, status="diverged", **LM_EVAL)
     write("dora", 2e-3, 0, 0.8)
@@ -103,12 +136,14 @@ def test_a_wrong_name_names_the_nearest_and_all(sweep, capsys):
     assert main(["table", str(sweep), "--metric", "arc_esy/acc"]) == 2
     line = capsys.readouterr().err
     assert line.startswith(
-        "lorabench: no cell has --metric arc_esy/acc; did you mean arc_easy/acc? There are arc_easy/acc, arc_"
+        "lorabench: no cell has --metric arc_esy/acc (did you mean arc_easy/acc?): there are arc_easy/acc, arc_"
     )
     assert line.count("\n") == 1 and "validation" not in line and "stderr" not in line and "version" not in line
     assert main(["table", str(sweep), "--metric", "validation_loss"]) == 2  # it is no test score
     assert main(["table", str(sweep), "--select-by", "loss"]) == 2
-    assert "did you mean validation_loss? " in capsys.readouterr().err
+    assert "(did you mean validation_loss?): there are" in capsys.readouterr().err
+    assert main(["table", str(sweep), "--metric", "xyz"]) == 2
+    assert capsys.readouterr().err.startswith("lorabench: no cell has --metric xyz: there are arc_easy/acc, ")
 
 
 def test_every_command_of_scores_takes_a_metric(sweep, capsys, tmp_path):
@@ -159,36 +194,77 @@ def test_what_holds_no_objects_is_refused_by_name(runs, write, caplog):
     assert list(max(frame["metrics"], key=len)) == ["test/arithmetic", "validation/arithmetic", "wikitext/bits_per_byte"]
 
 
+def test_what_counts_is_shown_and_is_no_score(runs, write, capsys):
+    of_set = {"score": 0.6, "n": 160, "groups": 80, "stderr": 0.04, "turn_1": 0.7, "turn_2": 0.5, "unrated": 3}
+    for seed, unrated in enumerate((3, 4)):
+        test = {"mean": 0.6, "sets": {"mt_bench": of_set | {"unrated": unrated}}}
+        write(seed=seed, metrics={"test": test, "validation": {"mean": 0.7, "sets": {}}})
+    for metric in ("groups", "unrated", "n", "stderr"):
+        assert main(["table", str(runs), "--metric", f"test/mt_bench/{metric}"]) == 2
+        offered = capsys.readouterr().err.partition("there are ")[2]
+        assert offered == "test, test/mt_bench, test/mt_bench/turn_1, test/mt_bench/turn_2\n"
+    shown = table(load_records(runs), "metrics")
+    assert "groups" not in shown and "3.5 ± 0.707" in shown and "0.707*" not in shown
+
+
+UNITS = [
+    ("a/acc_norm", [0.0, 0.5], [0.0, 0.5]),
+    ("a/exact_match,strict-match", [0.4], [0.4]),
+    ("a/bleu", [0.5, 50.0], [0.005, 0.5]),
+    ("a/bleu", [0.8], [0.008]),  # untrained models are below one percent
+    ("a/bleu_acc", [0.8], [0.8]),
+    ("a/f1:percent", [0.8], [0.008]),
+    ("a/f1:fraction", [0.8], [0.8]),
+    ("a/brier_score", [0.5], [0.75]),
+    ("a/ter", [0.5], [0.995]),
+    ("a/byte_perplexity", [2.0], [0.5]),
+    ("a/bits_per_byte", [2.0], [0.25]),
+    ("a/loss", [0.0], [1.0]),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "scores"), UNITS)
+def test_the_unit_is_that_of_the_metric_whatever_its_values(runs, write, name, values, scores):
+    metric = name.partition(":")[0].removeprefix("a/")
+    for seed, value in enumerate(values):
+        write(seed=seed, lm_eval={"a": {metric: value, "n": 100}})
+    for column, frame in (("test", load_records(runs, metric=name)), ("validation", load_records(runs, select_by=name))):
+        assert frame.sort_values("seed")[column].tolist() == pytest.approx(scores)
+
+
+@pytest.mark.parametrize("values", [(0.3, 0.8), (30.0, 80.0), (0.3, 80.0)])
+@pytest.mark.parametrize("option", ["--metric", "--select-by"])
+def test_a_unit_that_nothing_tells_is_asked_for(runs, write, capsys, option, values):
+    for seed, value in enumerate(values):
+        write(seed=seed, lm_eval={"squadv2": {"f1": value}})
+    assert main(["table", str(runs), option, "squadv2/f1"]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "write squadv2/f1:fraction or squadv2/f1:percent, if it is either;" in line
+    assert main(["table", str(runs), option, "squadv2/f1:percent"]) == 0
+
+
 @pytest.mark.parametrize(
-    ("name", "lower", "values", "scores"),
+    ("name", "lower", "unit", "values"),
     [
-        ("a/acc", False, [0.0, 0.5], [0.0, 0.5]),
-        ("a/bleu", False, [1.0, 50.0], [0.01, 0.5]),
-        ("a/brier_score", True, [0.5, 2.0], [0.75, 0.0]),
-        ("a/ter", True, [25.0], [0.75]),
-        ("a/byte_perplexity", True, [2.0], [0.5]),
-        ("a/bits_per_byte", True, [2.0], [0.25]),
-        ("a/loss", True, [0.0], [1.0]),
+        ("a/margin", False, "fraction", [-0.1, 0.5]),
+        ("a/margin", False, "percent", [0.5, 300.0]),
+        ("a/acc", False, "fraction", [0.5, 30.0]),
+        ("a/ter", True, "percent", [150.0]),
+        ("a/brier", True, "brier", [2.5]),
     ],
 )
-def test_scores_run_from_0_to_1_and_more_is_better(name, lower, values, scores):
-    convert, _ = as_scores(name, lower, values)
-    assert [convert(value) for value in values] == pytest.approx(scores)
-
-
-@pytest.mark.parametrize(
-    ("name", "lower", "values"),
-    [("a/margin", False, [-0.1, 0.5]), ("a/margin", False, [0.5, 300.0]), ("a/rmse", True, [1.5]), ("a/brier", True, [2.5])],
-)
-def test_other_values_are_no_scores(name, lower, values):
-    with pytest.raises(AnalysisError, match="which are no scores from 0 to 1 or 100"):
-        as_scores(name, lower, values)
+def test_values_out_of_the_unit_are_no_scores(name, lower, unit, values):
+    with pytest.raises(
+        AnalysisError, match=f"{name} is from .*, and a score in its unit from 0 to (1|2|100): .* as recorded"
+    ) as error:
+        as_scores(name, lower, unit, values)
+    assert ("write a/acc:percent if that" in str(error.value)) == (name == "a/acc")
 
 
 def test_a_record_says_itself_what_is_lower(runs, write):
     for lr, surprise in ((2e-4, 0.2), (2e-3, 0.6)):
         write(lr=lr, lm_eval={"own": {"surprise": surprise, "n": 10, "lower_is_better": ["surprise"]}})
-    assert best(load_records(runs, metric="own/surprise")) == [2e-4, pytest.approx(0.8)]
+    assert best(load_records(runs, metric="own/surprise:fraction")) == [2e-4, pytest.approx(0.8)]
 
 
 def test_all_metrics_in_one_table_as_they_are(sweep, write):
@@ -212,8 +288,6 @@ def test_export_has_each_metric_as_recorded(sweep, tmp_path):
 
 
 def test_the_report_has_a_section_and_the_cells_own_view(sweep):
-    from analysis.report.data import tree
-
     data = tree(load_records(sweep))
     [setting] = data["settings"]
     of_lora = {row["metric"]: row["mean"] for row in setting["metrics"] if row["variant"] == 0}

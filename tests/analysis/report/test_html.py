@@ -270,7 +270,7 @@ def test_published_cells_stand_beside_own_ones(runs, write):
     assert data["summary"][0].startswith("1 cell on qwen3-0.6b") and len(data["cells"]["rows"]) == 1000
     alone = tree(published, published)
     assert len(alone["cells"]["rows"]) == 999
-    assert "No validation scores: such peaks are chosen on test, which flatters them." in alone["gaps"]
+    assert "No scores to select by: such peaks are chosen on test, which flatters them." in alone["gaps"]
 
 
 def test_the_same_records_give_the_same_page(runs, sweep):

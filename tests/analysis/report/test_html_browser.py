@@ -265,6 +265,30 @@ def test_a_verdict_of_one_seed_says_so(browser, runs, answered, tmp_path):
     assert "With one seed, 1 of these hold for these trained models alone." in browser.find_element("tag name", "body").text
 
 
+def test_halves_are_rounded_as_in_the_tables(browser, runs, write, tmp_path):
+    """JavaScript's toFixed rounds 2.125 up, Python to the even digit."""
+    values = [0.02125, 0.02135, 0.00625, 0.5, 0.99995, 0.123456, 1.0]
+    for seed, value in enumerate(values):
+        write("lora", 2e-3, seed, value)
+    page = tmp_path / "halves.html"
+    write_page(tree(load_records(runs)), page)
+    browser.get(f"file://{page}")
+    assert {f"{100 * value:.2f}" for value in values} <= set(texts(browser, "#cells td"))
+
+
+def test_what_selects_stands_above_its_scores(browser, runs, write, tmp_path):
+    for seed in (0, 1):
+        for lr in (2e-3, 6e-3):
+            write("lora", lr, seed, 0.5, validation_loss=1.0)
+    for select_by, columns in (("validation", ["validation %"]), ("validation_loss", ["validation_loss %"]), ("test", [])):
+        page = tmp_path / f"{select_by}.html"
+        write_page(tree(load_records(runs, select_by=select_by)), page)
+        browser.get(f"file://{page}")
+        heads = [head.split()[0] + " %" for head in texts(browser, "#cells th") if "%" in head]
+        assert heads == ["test %", *columns]
+        assert ("so optimistic" in " ".join(texts(browser, "#peaks .how"))) == (select_by == "test")
+
+
 def test_a_cross_fitted_peak_has_its_interval(show):
     browser = show(failed=False)
     script = "return [...document.querySelectorAll('#peaks tbody abbr')].map((one) => one.title)"

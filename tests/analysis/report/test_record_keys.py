@@ -40,6 +40,7 @@ KEYS = {
     "training.tokens_per_second": FACTS,
     "training.peak_memory_bytes": "`--kind cost`; " + FACTS,
     "training.trainable_parameters": "`--kind cost`; " + FACTS,
+    "training.optimizer": "`sharpness`, which sets another than AdamW apart; " + FACTS,
     "training.groups": FACTS + ", of several groups",
     "training.loss": FACTS,
     "training.grad_norm": "none: trackers follow it; a curve that only explains a diverged run",
@@ -74,5 +75,6 @@ def test_the_cells_own_view_has_them(runs):
     assert facts["data · fingerprint"] == record["data"]["fingerprint"]
     assert detail["scoring"] == record["evaluation"]["scoring_seconds"]
     assert detail["further"] == {"validation_loss": record["validation_loss"]}
+    assert facts["optimizer"] == record["training"]["optimizer"] == "torch.optim.adamw.AdamW"
     for key in ("target_tokens", "padding_tokens", "tokens_per_second"):
         assert detail["training"][key] == record["training"][key]

@@ -53,6 +53,12 @@ def test_a_known_variant_looks_the_same_in_any_company():
     assert STYLES["lora"].color == "#000000"
 
 
+def test_variants_never_seen_are_told_apart_by_markers_alone():
+    names = [f"method_{number}" for number in range(40)]
+    looks = styles([*KNOWN, *names, *(f"{name} alpha=16" for name in names)])
+    assert len({(style.color, style.marker) for style in looks.values()}) == len(looks) == len(KNOWN) + 80
+
+
 def test_no_two_variants_share_a_color_or_a_marker():
     assert len({style.color for style in STYLES.values()}) == len(KNOWN)
     assert len({style.marker for style in STYLES.values()}) == len(KNOWN)

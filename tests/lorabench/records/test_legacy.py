@@ -94,7 +94,7 @@ def of_schema_1(cell):
         del config["probe"]
         if changed.pop("before_proxies", False):
             del config["train_fraction"], config["subset"]
-        training = {key: value for key, value in record["training"].items() if key not in ("lr", "groups")}
+        training = {key: value for key, value in record["training"].items() if key not in ("lr", "groups", "optimizer")}
         record |= {"schema_version": 1, "id": digest(identity), "config": config, "identity": identity, "training": training}
         folder = made.folder.rename(made.folder.with_name(digest(identity)))
         (folder / "record.json").write_text(json.dumps(record | changed))

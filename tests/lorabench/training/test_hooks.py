@@ -77,6 +77,7 @@ def test_a_rate_that_a_hook_changes_is_the_one_that_is_used_and_told(own, cell):
     assert [("before", step, STEPS, pytest.approx(scheduled[step])) for step in range(STEPS)] == SEEN  # nothing adds up
     used = [rate * (0.5 if step % 3 == 2 else 1) for step, rate in enumerate(scheduled)]
     assert [rates for _, rates in training["lr"]] == [[pytest.approx(rate)] for rate in used]
+    assert training["optimizer"] == "torch.optim.adamw.AdamW"
     assert training["groups"] == [{"name": "0", "lr": 3e-3, "parameters": training["trainable_parameters"]}]
     run(lora := cell(*SMALL))
     losses = [[loss for _, loss in c.record()["training"]["loss"]] for c in (made, lora)]
