@@ -7,14 +7,14 @@ result and is part of a cell's identity (``lorabench.records.identity``).
     include_path: str | None = field(default=None, metadata=decides_by(content))
 """
 
+import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 from omegaconf import MISSING
-
-from lorabench.errors import UserError
 
 PACKAGE = Path(__file__).resolve().parent
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
@@ -112,19 +112,22 @@ def unrecorded_fields(cls: type) -> set[str]:
 
 
 def register() -> None:
-    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolver of variant=peft."""
+    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolver ``typed``."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
     ConfigStore.instance().store(name="schema", node=Config)
-    OmegaConf.register_new_resolver("peft_name", _peft_name, replace=True)
+    OmegaConf.register_new_resolver("typed", typed, replace=True)
 
 
-def _peft_name(peft_type: str | None, config: Any) -> str:
-    """What a method of PEFT is called; wrong ones are refused where the variant is built."""
-    from lorabench.variants import peft_types  # PEFT's import takes seconds, and only this variant needs it here
+def typed(name: str, kind: str | None, file: Any) -> str:
+    """The resolver ``${typed:name,kind,file}``: a name with the kind of it, or else that which a JSON file states.
 
-    try:
-        return f"peft-{peft_types.type_of(peft_type, config).value.lower()}"
-    except UserError:
-        return "peft"
+    >>> typed("peft", "BOFT", {})
+    'peft-boft'
+    """
+    if not kind and isinstance(file, str):
+        with contextlib.suppress(OSError, ValueError):  # wrong files are refused where they are read
+            content = json.loads(Path(file).expanduser().read_text())
+            kind = content.get(f"{name}_type") if isinstance(content, dict) else None
+    return f"{name}-{kind.lower()}" if kind else name

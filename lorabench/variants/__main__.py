@@ -88,7 +88,9 @@ def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         places = f"hydra.searchpath={[f'file://{folder}' for folder in own]}"
         lora = _cell(model, rank, "lora", places)
-        budget = lora.variant.trainable_parameters(linear_shapes(lora.model))
+        shapes = linear_shapes(lora.model)
+        lora.variant.check(shapes)
+        budget = lora.variant.trainable_parameters(shapes)
         for file in sorted(file for folder in (CONF, *own) for file in (folder / "variant").glob("*.yaml")):
             described.append(row(_cell(model, rank, file.stem, places).variant, lora.model, budget))
     if all(entry.refusal for entry in described):

@@ -121,7 +121,8 @@ class PEFT(Adapter):
             adapted = super().attach(model, generator, calibration)
         except (ValueError, TypeError, KeyError, ImportError) as error:
             raise UserError(f"variant.peft_type={self._kind.value}: {peft_types.first_sentence(error)}") from error
-        if self._kind.value in DRAWS_FOR_NOTHING and not (self._config.rank_dropout or self._config.module_dropout):
+        drops: Any = self._config
+        if self._kind.value in DRAWS_FOR_NOTHING and not (drops.rank_dropout or drops.module_dropout):
             for _, layer in adapter_layers(adapted):
                 keep_generator(layer)
         return adapted
@@ -160,8 +161,8 @@ class PEFT(Adapter):
         """As every adapter; prompts stand beside the base and leave nothing in it."""
         if isinstance(model.base_model, BaseTuner):
             model.unload()
-        elif self._kind.value == "ADAPTION_PROMPT":  # no tuner by PEFT's classes: it wraps attention, and unwraps it when disabled
-            model.base_model.disable_adapter_layers()
+        elif self._kind.value == "ADAPTION_PROMPT":  # its attention is wrapped until it is disabled
+            model.base_model.disable_adapter_layers()  # type: ignore[operator]
 
 
 def count(model: torch.nn.Module) -> int:

@@ -69,7 +69,6 @@ def stated(config: Mapping[str, Any] | str) -> dict[str, Any]:
     if not isinstance(config, str):
         return dict(config)
     file = Path(config).expanduser()
-    file = file / "adapter_config.json" if file.is_dir() else file
     try:
         content = json.loads(file.read_text())
     except (OSError, ValueError) as error:

@@ -50,10 +50,14 @@ def changed(config: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
     for key in path[:-1]:
         node = node[key]
     value = node[path[-1]]
-    kind = type(value) if isinstance(value, bool | int | float | list) else str
-    node[path[-1]] = {bool: lambda: not value, list: lambda: [*value, "more"], str: lambda: f"{value} changed"}.get(
-        kind, lambda: value + 1
-    )()
+    kind = type(value) if isinstance(value, bool | int | float | list | dict) else str
+    others = {
+        bool: lambda: not value,
+        dict: lambda: value | {"more": 1},
+        list: lambda: [*value, "more"],
+        str: lambda: f"{value} changed",
+    }
+    node[path[-1]] = others.get(kind, lambda: value + 1)()
     return config
 
 

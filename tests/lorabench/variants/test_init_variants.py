@@ -1,5 +1,7 @@
 """Variants that are LoRA with another start: the start itself and one training step."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from peft import LoraConfig, get_peft_model
 from scipy import stats
 
 from lorabench.errors import UserError
+from lorabench.models.shapes import Shapes
 from lorabench.training import seed
 from lorabench.variants.base import adapter_layers
 
@@ -259,7 +262,8 @@ def test_trainable_parameters_are_counted_right(variant_name, fresh, build, atta
     base = fresh("qwen3")
     modules = {name: module for name, module in base.model.named_modules() if isinstance(module, torch.nn.Linear)}
     variant = build(variant_name)
-    expected = variant.trainable_parameters({name: (m.out_features, m.in_features) for name, m in modules.items()})
+    shapes = Shapes({name: (m.out_features, m.in_features) for name, m in modules.items()}, copy.deepcopy(base.model))
+    expected = variant.trainable_parameters(shapes)
     adapted = attach(variant, base)
     assert sum(p.numel() for p in adapted.parameters() if p.requires_grad) == expected
 

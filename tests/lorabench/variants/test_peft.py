@@ -175,7 +175,7 @@ def test_common_settings_reach_the_types_that_have_them(build):
 def test_what_is_drawn_for_nothing_leaves_the_masks_of_training_alone(trained, tiny):
     torch.manual_seed(3)
     before = torch.get_rng_state()
-    method, model, losses = trained("LOHA", steps=4)  # refused by the trainer, if its forward passes drew
+    _, model, _ = trained("LOHA", steps=4)  # refused by the trainer, if its forward passes drew
     assert torch.equal(torch.get_rng_state(), before)
     model.train()
     logits_of(model, tiny.tokenizer)

@@ -10,7 +10,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from lorabench.errors import UserError
 from lorabench.models.shapes import linear_shapes
-from lorabench.variants.base import Variant, adapter_layers
+from lorabench.variants.adapter import Adapter
+from lorabench.variants.base import adapter_layers
 from lorabench.variants.randlora import RandLoRA
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -132,7 +133,7 @@ def counted():
 @pytest.mark.parametrize("rank", [1, 2, 4, 8, 16])
 def test_the_basis_rank_comes_nearest_to_loras_count(rank, counted):
     shapes, method = shapes_of(llama()), variant(rank=rank)
-    budget = Variant.trainable_parameters(method, shapes)
+    budget = Adapter.trainable_parameters(method, shapes)
     model = method.attach(llama(), torch.Generator().manual_seed(1))
     assert model.peft_config["default"].r == method.matched_rank(shapes)
     assert trained(model) == method.trainable_parameters(shapes)
@@ -159,7 +160,7 @@ def test_counts_of_paper_1(cell):
     published = {1: 205_721_600, 2: 102_961_152, 3: 68_841_864, 4: 51_580_928}
     for basis_rank, count in published.items():
         assert variant(basis_rank=basis_rank).trainable_parameters(shapes) == count
-    assert Variant.trainable_parameters(method, shapes) == 80_740_352
+    assert Adapter.trainable_parameters(method, shapes) == 80_740_352
     assert method.matched_rank(shapes) == 3
 
 
@@ -169,7 +170,7 @@ def test_attach_prints_both_counts(capsys):
     method.attach(llama(), torch.Generator().manual_seed(1))
     err = capsys.readouterr().err
     assert f"basis rank {method.matched_rank(shapes)} trains {method.trainable_parameters(shapes):,}" in err
-    assert f"LoRA of rank 4 trains {Variant.trainable_parameters(method, shapes):,}" in err
+    assert f"LoRA of rank 4 trains {Adapter.trainable_parameters(method, shapes):,}" in err
 
 
 def test_the_saved_adapter_holds_the_bases_once_and_loads(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from lorabench.schema import CONF, ModelConfig
 from lorabench.variants import __main__ as table
-from lorabench.variants.base import Variant
+from lorabench.variants.adapter import Adapter
 
 NAMES = sorted(file.stem for file in (CONF / "variant").glob("*.yaml"))
 SQUARE = 4 * 4 * (128 + 128)  # rows and columns of the tiny model's adapted matrices: four square ones a layer, four layers
@@ -24,7 +24,7 @@ def test_every_yaml_has_a_row_with_its_formula_and_change(tiny):
     for row in tiny.values():
         assert len(row.formula) > 20, row.name
         assert row.change, row.name
-        assert not row.refusal
+        assert bool(row.refusal) == (row.name == "peft"), row.refusal  # which must be told what
 
 
 def test_counts_and_memory_follow_the_formulas(tiny):
@@ -106,10 +106,10 @@ def test_it_runs_as_a_module(tiny, monkeypatch, capsys):
 
 
 def test_a_variant_without_words_still_has_a_row():
-    class Silent(Variant):
+    class Silent(Adapter):
         def peft_config(self):
             raise NotImplementedError
 
     silent = Silent(name="silent", rank=2, alpha=2.0, dropout=0.0, target_modules=["q_proj"])
-    row = table.row(silent, ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint"))
+    row = table.row(silent, ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint"), budget=2048)
     assert (row.formula, row.trained, row.optimizer_bytes) == ("", 4 * 2 * 256, 8 * 4 * 2 * 256)
