@@ -27,6 +27,7 @@ class Changes:
     Attributes:
         weights: the base's weights in the adapted model, by their names in the untouched base.
         declared: those of them that may change.
+        adapted: names of those that adapters are beside; where there is no adapter layer of PEFT, of those that may change.
 
     Raises:
         UserError: a weight that is not declared is changed or trained, or other matrices are adapted than ``targets`` names.
@@ -37,6 +38,7 @@ class Changes:
         self.weights = base_parameters(adapted, dict(adapted.named_parameters()))
         self.declared = {name: weight for name, weight in self.weights.items() if name in self._names}
         self._matrices = {f"{name}.weight" for name, _ in adapter_layers(adapted)}
+        self.adapted = self._matrices or set(self.declared)
         self._start = bit_sums(self.weights)
         trained = base_parameters(adapted, variant.trained(adapted)).keys()
         self._refuse(trained - self._names, "trains")

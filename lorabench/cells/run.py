@@ -106,13 +106,15 @@ class Finish:
                 record |= {"config": config, "rescored": scored_now()}
             if rows is not None:
                 self._score(record, rows)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.cell.session.forget_base()  # a failure may have left it half changed
             traceback.clear_frames(error.__traceback__)  # they hold it
             if not isinstance(error, UserError):
                 record = _failure(record or _new_record(self.cell), error)
                 _write(self.file, record)
                 self.follower.finish(record)
+            if isinstance(error, SystemExit):  # of a method's own code that is no hook: the cells that follow go on
+                raise RuntimeError(reason(error)) from error
             raise
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the same command {self._continuation()}") from None
@@ -185,7 +187,7 @@ def _new_record(cell: Cell) -> Record:
     }
 
 
-def _failure(record: Record, error: Exception) -> Record:
+def _failure(record: Record, error: BaseException) -> Record:
     return record | {"status": "failed", "metrics": None, "error": reason(error), "traceback": traceback.format_exc()}
 
 

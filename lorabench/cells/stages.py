@@ -11,8 +11,10 @@ import torch
 from lorabench.cells.answers import SPLITS, Row, answer, generated_splits
 from lorabench.cells.cell import Cell
 from lorabench.cells.changes import Changes, bit_sums
+from lorabench.cells.merged import check_merged
 from lorabench.errors import UserError
 from lorabench.files import digest
+from lorabench.hooks import fault
 from lorabench.models.base import Base
 from lorabench.models.shapes import linear_shapes
 from lorabench.probes import watch
@@ -152,6 +154,8 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
     parameters = sum(p.numel() for p in trained.values())
     variant.detach(adapted)
     base.restore()
+    if bit_sums(dict(base.model.named_parameters())) != before:
+        raise fault(variant, "detach", "left the base's weights or their names changed, which the next cell would start from")
     probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
     return Trained(training, parameters, memory.peak(base.device), merged, loss, probed)
 
@@ -160,6 +164,7 @@ def _merge(cell: Cell, adapted: Any, changes: Changes, trained: dict[str, torch.
     """The merged weights in main memory; with ``save_adapter`` the cell's folder gets the adapter, or them in its place."""
     outside = changes.outside_adapters()
     merged = outside | cell.variant.merged(adapted)
+    check_merged(cell.variant, merged, changes)
     if cell.settings.save_adapter:
         folder = cell.folder / "adapter"
         if outside:
