@@ -61,6 +61,14 @@ class Staying(LoRA):
         pass
 
 
+class Moving(LoRA):
+    """Scales a weight that is not its own while it merges."""
+
+    def merged(self, model):
+        model.get_base_model().get_parameter("model.norm.weight").data *= 2
+        return super().merged(model)
+
+
 @pytest.mark.parametrize(
     ("cls", "text"),
     [
@@ -70,7 +78,8 @@ class Staying(LoRA):
         (Transposed, f"merged() has {FIRST} of shape [352, 128]; the base has it of [128, 352]"),
         (Double, f"merged() has {FIRST} of dtype torch.float64; the base has it of torch.float32"),
         (Infinite, f"merged() has values in {FIRST} that are not finite"),
-        (Staying, "detach() left the base's weights or their names changed, which the next cell would start from"),
+        (Staying, "detach() left layers of its own in the base, which the next cell would train and score"),
+        (Moving, "detach() left weights of the base changed that its touched() does not name; so may merged() or save()"),
     ],
     ids=lambda of: of.__name__ if isinstance(of, type) else "",
 )
