@@ -3,6 +3,7 @@
 import functools
 import inspect
 import sys
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -37,11 +38,18 @@ def _contract(cls: type, name: str) -> Callable[..., Any] | None:
 
 
 def fault(owner: object, name: str, text: str) -> OwnFault:
-    """The error that names a hook of a part, ``Mine.merged() lacks …``, where it is found wrong after it returned."""
-    holder = next(base for base in type(owner).__mro__ if name in vars(base))
+    """The error that names a hook of a part, ``Mine.merged() lacks …``, where it is found wrong after it returned.
+
+    Its place is that of the method, or of the class where it inherits the method from this package.
+    """
+    cls = type(owner)
+    holder = next(base for base in cls.__mro__ if name in vars(base))
     function = _function(vars(holder)[name])
-    assert function is not None, f"{name} is no method"
-    return OwnFault(f"{holder.__name__}.{name}() {text}", place_of(function))
+    if function is None or (is_own(cls) and not is_own(holder)):
+        place = traceback.FrameSummary(inspect.getfile(cls), inspect.getsourcelines(cls)[1], cls.__name__)
+    else:
+        place = place_of(function)
+    return OwnFault(f"{cls.__name__}.{name}() {text}", place)
 
 
 def misfit(returned: Any, annotation: Any) -> str | None:
