@@ -40,7 +40,7 @@ def cli(cfg: DictConfig) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         try:
             return run(Cell.of(cfg, current()))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, UserError) or not own_frames(error):
                 raise
             raise Failed(reason(error)) from error
@@ -48,7 +48,7 @@ def cli(cfg: DictConfig) -> float | None:
         if swept := HydraConfig.get().sweeper.get("params"):
             raise UserError(f"this experiment sweeps {', '.join(swept)}: add -m")
         return run(Cell.of(cfg, current())) if preflight([cfg]) else None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         leave(error)  # Hydra catches every Exception of a job and prints more than the one line; an exit passes
         raise
 
