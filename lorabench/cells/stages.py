@@ -113,7 +113,13 @@ def prepare_data(cell: Cell, base: Base) -> Data:
     c, corpora = cell.settings, cell.corpora(base)
     samples = cell.subset.samples(len(corpora.train), c.train_samples, seed.generator(cell.data_seed, "subset"))
     draws = seed.generator(cell.data_seed, "part")
-    samples = cell.subset.part(c.train_fraction, base, corpora.train, samples, corpora.validation, draws)
+    wanted = len(corpora.train) if c.train_samples is None else c.train_samples
+    if len(samples) != wanted or len(set(samples)) < wanted or not set(samples) <= set(range(len(corpora.train))):
+        text = f"must return {wanted} different numbers in 0 … {len(corpora.train) - 1}, and did not"
+        raise fault(cell.subset, "samples", text)
+    chosen, samples = samples, cell.subset.part(c.train_fraction, base, corpora.train, samples, corpora.validation, draws)
+    if not samples or len(set(samples)) < len(samples) or not set(samples) <= set(chosen):
+        raise fault(cell.subset, "order", "must return the samples that it is given, each once, and did not")
     if not any(example.target_tokens for example in corpora.train.encode(samples)):
         raise UserError(f"trainer.max_length={cell.trainer.max_length} leaves no target token in any training example")
     return Data(corpora, samples, batches(samples, c.batch_size, c.epochs, seed.generator(cell.data_seed, "order")))
