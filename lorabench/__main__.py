@@ -9,7 +9,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from lorabench import schema
-from lorabench.contributed import config_dirs, let_import, own_frames, reason, without_config_dirs
+from lorabench.contributed import config_dirs, exits_itself, let_import, own_frames, reason, without_config_dirs
 from lorabench.errors import UserError
 from lorabench.terminal.entry import command, leave, one_line
 from lorabench.terminal.quoting import with_home
@@ -74,7 +74,12 @@ def _cells() -> None:
     # Hydra wants its flags together.
     sys.argv[1:] = [*flags, *sorted(words, key=lambda word: word not in ("-m", "--multirun"))]
     one_line(get_args_parser()).parse_args()
-    cli()
+    try:
+        cli()
+    except SystemExit as stop:
+        if not exits_itself(stop):
+            raise
+        raise UserError(f"a file of your own ends the command ({reason(stop)}); let it raise another exception") from stop
 
 
 if __name__ == "__main__":

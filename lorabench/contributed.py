@@ -110,6 +110,11 @@ def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
     return next(filter(None, map(_frames, _chain(error))), [])
 
 
+def exits_itself(stop: SystemExit) -> bool:
+    """Whether a contributor's own file has ended the process, and not what handled an exception of it."""
+    return bool(_frames(stop))
+
+
 def reason(error: BaseException) -> str:
     """An exception in a line, with the innermost place in a contributor's own file where it has one.
 

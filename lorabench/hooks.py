@@ -131,7 +131,7 @@ def _function(member: Any) -> Callable[..., Any] | None:
 
 
 def _returns(function: Callable[..., Any]) -> Any:
-    """What a function says that it returns; Any where it says nothing or names what only type checkers import, None for None."""
+    """What a function says that it returns; Any where it says nothing, or names what only type checkers import."""
     annotation = inspect.get_annotations(function).get("return", Any)
     if not isinstance(annotation, str):
         return annotation

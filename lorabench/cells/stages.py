@@ -163,7 +163,9 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
         raise fault(variant, "detach", "left layers of its own in the base, which the next cell would train and score")
     base.restore()
     if bit_sums(dict(base.model.named_parameters())) != before:
-        raise fault(variant, "detach", "left weights of the base changed that its touched() does not name; so may merged() or save()")
+        raise fault(
+            variant, "detach", "left weights of the base changed that its touched() does not name; so may merged() or save()"
+        )
     probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
     return Trained(training, parameters, memory.peak(base.device), merged, loss, probed)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from traceback import FrameSummary
 from typing import Any
 
-from sweeps.errors import MethodFault, SweepError
+from sweeps.errors import MethodFault
 from sweeps.numbers import is_number
 from sweeps.search.base import Observation, Search
 from sweeps.space import Space
@@ -16,14 +16,8 @@ def made(make: Callable[[Space, int], Search], space: Space, seed: int) -> Searc
     """The method.
 
     Raises:
-        SweepError: the config names something else.
+        MethodFault: it has not made what every method has.
     """
-    target = getattr(make, "func", make)
-    if isinstance(target, type) and not issubclass(target, Search):
-        raise SweepError(
-            f"hydra.sweeper.method._target_={target.__module__}.{target.__qualname__} is no search method; derive it from "
-            "sweeps.search.base.Search"
-        )
     method = make(space, seed)
     if not (hasattr(method, "space") and hasattr(method, "shares")):
         raise _fault(method, "__init__", "must call super().__init__(space, seed)")

@@ -9,6 +9,7 @@ import pytest
 
 from lorabench.__main__ import main
 from lorabench.cells.run import Failed
+from lorabench.cells.session import current
 from lorabench.contributed import config_dir_flag, let_import, own_frames, reason
 from sweeps.sweepers import jobs
 
@@ -53,7 +54,9 @@ def ended(tmp_path, monkeypatch, capsys):
     def run(group: str, code: str, yaml: str, *words: str) -> tuple[int, str]:
         (tmp_path / "own" / group).mkdir(parents=True)
         (tmp_path / "own" / "mine.py").write_text(code)
-        (tmp_path / "own" / group / "mine.yaml").write_text(yaml if yaml == SEARCH else f"{yaml}\n_target_: mine.Mine\nname: mine\n")
+        (tmp_path / "own" / group / "mine.yaml").write_text(
+            yaml if yaml == SEARCH else f"{yaml}\n_target_: mine.Mine\nname: mine\n"
+        )
         monkeypatch.setattr(sys, "path", list(sys.path))
         for name in ("HYDRA_FULL_ERROR", "PYTHONPATH", "LORABENCH_CONFIG_DIR"):  # which the command sets
             monkeypatch.setenv(name, "")
@@ -68,6 +71,7 @@ def ended(tmp_path, monkeypatch, capsys):
 
     yield run
     sys.modules.pop("mine", None)
+    current.cache_clear()  # it keeps parts of this class
 
 
 @pytest.mark.parametrize("group", PARTS)
@@ -131,7 +135,7 @@ LEAVES = (
 )
 METHOD = "from sweeps.search.base import Search\n\n\nclass Mine(Search):\n    def ask(self, history):\n        BODY\n"
 SEARCH = "defaults: [search]\nname: mine\nmethod: {_target_: mine.Mine, _partial_: true}"
-FAULTS = {"return None": ("Mine.optimizer() returned None; it must return ", 6), "raise SystemExit(0)": ("SystemExit: 0", 8)}
+FAULTS = {"return None": ("Mine.optimizer() returned None; it must return ", 7), "raise SystemExit(0)": ("SystemExit: 0", 9)}
 
 
 @pytest.mark.parametrize("body", FAULTS)

@@ -93,5 +93,7 @@ def test_what_cannot_be_scored_is_one_line_and_harms_no_other_cell(own, cell, tm
     for folder in ("after", "anew"):
         run(cell(*SMALL, f"output_dir={tmp_path / folder}"))
         cell().session.forget_base()
-    after, anew = ([json.loads(file.read_text()) for file in tmp_path.glob(f"{name}/*/record.json")] for name in ("after", "anew"))
+    after, anew = (
+        [json.loads(file.read_text()) for file in tmp_path.glob(f"{name}/*/record.json")] for name in ("after", "anew")
+    )
     assert after[0]["training"]["loss"] == anew[0]["training"]["loss"]

@@ -1,6 +1,7 @@
 """Scores and samples of a class of one's own that cannot be are refused; before, a mean that is no number was 'complete'."""
 
 import json
+from typing import ClassVar
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ SMALL = ["train_samples=8", "batch_size=8", "task.test_samples=2", "task.validat
 class Mine(Arithmetic):
     """Gives what a test puts here."""
 
-    given: list = []
+    given: ClassVar[list] = []
 
     def score_all(self, examples, completions):
         return self.given[: len(examples)]
@@ -43,7 +44,10 @@ def task():
         ([{"score": 1.0}, {"score": float("nan")}], "gave the score nan to validation/1; a score is a number in 0 … 1"),
         ([{"score": 50}, {"score": 1}], "gave the score 50 to validation/0; a score is a number in 0 … 1"),
         ([{}, {}], "gave the score null to validation/0; a score is a number in 0 … 1"),
-        ([{"score": 1, "length": 3}, {"score": 1}], "gave numbers to validation/1 and others of its set, but length not to all"),
+        (
+            [{"score": 1, "length": 3}, {"score": 1}],
+            "gave numbers to validation/1 and others of its set, but length not to all",
+        ),
         ([{"score": 1, "ids": torch.ones(1)}] * 2, "gave validation/0 a Tensor as ids, which no JSON holds"),
     ],
     ids=["few", "nan", "percent", "none", "unequal", "tensor"],

@@ -112,8 +112,16 @@ def test_a_shipped_class_without_a_version_is_told_by_its_source(monkeypatch):
         ("int(distances.argmin())", "best", "which was tried; it must return a candidate not in the history"),
         ("int(distances.argmin())", "exit(0)", "RuntimeError: SystemExit: 0"),
         ("super().__init__(space, seed)", "pass", "MethodFault: Neighbours.__init__() must call super().__init__(space, seed)"),
-        ("Neighbours(Search)", "Neighbours(dict)", "neighbours.Neighbours is no search method; derive it from sweeps.search.base"),
-        ("    def ask", "    def fingerprint(self): ...\n\n    def ask", "Neighbours.fingerprint() returned None; it must return a"),
+        (
+            "Neighbours(Search)",
+            "Neighbours(dict)",
+            "neighbours.Neighbours is no search method; derive it from sweeps.search.base",
+        ),
+        (
+            "    def ask",
+            "    def fingerprint(self): ...\n\n    def ask",
+            "Neighbours.fingerprint() returned None; it must return a",
+        ),
     ],
     ids=["none", "negative", "numpy", "tried", "exit", "init", "kind", "fingerprint"],
 )
