@@ -10,8 +10,7 @@ import torch
 
 from lorabench.cells.answers import SPLITS, Row, answer, generated_splits
 from lorabench.cells.cell import Cell
-from lorabench.cells.changes import Changes, bit_sums
-from lorabench.cells.merged import check_merged
+from lorabench.cells.changes import Changes, bit_sums, check_merged
 from lorabench.errors import UserError
 from lorabench.files import digest
 from lorabench.hooks import fault

@@ -110,7 +110,7 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture
-def mine(cell, session, runs, tmp_path, monkeypatch):
+def part(cell, session, runs, tmp_path, monkeypatch):
     """A function from a part, a hook and its body to a cell with such a class, and the list of its calls."""
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -151,8 +151,8 @@ def failure(made: Cell, capsys) -> str | None:
 
 
 @pytest.mark.parametrize(("group", "hook"), RETURNING, ids=lambda word: word)
-def test_a_hook_that_returns_nothing_is_one_line(mine, capsys, group, hook):
-    made, calls = mine(group, hook, "return None")
+def test_a_hook_that_returns_nothing_is_one_line(part, capsys, group, hook):
+    made, calls = part(group, hook, "return None")
     line = failure(made, capsys)
     assert (line is not None) == bool(calls), line
     if line:
@@ -164,16 +164,16 @@ def test_a_hook_that_returns_nothing_is_one_line(mine, capsys, group, hook):
     [*((*named, "KeyError('x')") for named in ALL), *((*named, "SystemExit(0)") for named in LEAVING)],
     ids=lambda word: word,
 )
-def test_a_hook_that_raises_is_one_line(mine, capsys, group, hook, error):
-    made, calls = mine(group, hook, f"raise {error}")
+def test_a_hook_that_raises_is_one_line(part, capsys, group, hook, error):
+    made, calls = part(group, hook, f"raise {error}")
     line = failure(made, capsys)
     assert (line is not None) == bool(calls), line
     if line:
         assert line.startswith(f"mine.py:10 in {hook}: {error.partition('(')[0]}: ")
 
 
-def test_a_generator_that_cannot_be_closed_harms_no_other_cell(mine, cell, session, tmp_path, capsys):
-    made, _ = mine("evaluator", "close", "raise KeyError('x')")
+def test_a_generator_that_cannot_be_closed_harms_no_other_cell(part, cell, session, tmp_path, capsys):
+    made, _ = part("evaluator", "close", "raise KeyError('x')")
     run(made)
     session.forget_base()
     assert "could not be closed: mine.py:10 in close: KeyError: 'x'" in capsys.readouterr().err
@@ -182,13 +182,13 @@ def test_a_generator_that_cannot_be_closed_harms_no_other_cell(mine, cell, sessi
     assert capsys.readouterr().err.count("could not be closed") == 0
 
 
-def test_the_next_cell_is_what_it_is_alone(mine, cell, session, tmp_path):
+def test_the_next_cell_is_what_it_is_alone(part, cell, session, tmp_path):
     """After a method has left its adapters, and its changes, in the model."""
     losses = []
     for folder in ("after", "alone"):
         if folder == "after":
             with pytest.raises(KeyError):
-                run(mine("variant", "merged", "raise KeyError('x')")[0])
+                run(part("variant", "merged", "raise KeyError('x')")[0])
         else:
             session.forget_base()
         made = Cell(cell(*SMALL, f"output_dir={tmp_path / folder}").config, session)
