@@ -9,7 +9,7 @@ from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from lorabench import schema
-from lorabench.contributed import config_dirs, let_import, own_frames, reason, without_config_dirs
+from lorabench.contributed import config_dirs, exits_itself, let_import, own_frames, reason, without_config_dirs
 from lorabench.errors import UserError
 from lorabench.terminal.entry import command, leave, one_line
 from lorabench.terminal.quoting import with_home
@@ -40,7 +40,7 @@ def cli(cfg: DictConfig) -> float | None:
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         try:
             return run(Cell.of(cfg, current()))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, UserError) or not own_frames(error):
                 raise
             raise Failed(reason(error)) from error
@@ -48,7 +48,7 @@ def cli(cfg: DictConfig) -> float | None:
         if swept := HydraConfig.get().sweeper.get("params"):
             raise UserError(f"this experiment sweeps {', '.join(swept)}: add -m")
         return run(Cell.of(cfg, current())) if preflight([cfg]) else None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         leave(error)  # Hydra catches every Exception of a job and prints more than the one line; an exit passes
         raise
 
@@ -74,7 +74,12 @@ def _cells() -> None:
     # Hydra wants its flags together.
     sys.argv[1:] = [*flags, *sorted(words, key=lambda word: word not in ("-m", "--multirun"))]
     one_line(get_args_parser()).parse_args()
-    cli()
+    try:
+        cli()
+    except SystemExit as stop:
+        if not exits_itself(stop):
+            raise
+        raise UserError(f"a file of your own ends the command ({reason(stop)}); let it raise another exception") from stop
 
 
 if __name__ == "__main__":

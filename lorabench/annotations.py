@@ -56,7 +56,7 @@ def target_of(node: Mapping[str, Any], place: str) -> Any:
     """
     try:
         return _locate(node["_target_"])  # what hydra.utils.get_object calls, which prints lines of its own
-    except Exception as error:  # whatever the import of a contributor's module raises
+    except (Exception, SystemExit) as error:  # whatever the import of a contributor's module raises
         raise UserError(f"{place}: cannot import {node['_target_']} ({reason(error.__cause__ or error)})") from error
 
 

@@ -1,12 +1,13 @@
 """Classes and configs from outside the package: what ``--config-dir`` names, and the working folder."""
 
+import inspect
 import itertools
 import os
 import shlex
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,19 @@ GIVEN = "LORABENCH_CONFIG_DIR"
 
 PACKAGE = Path(__file__).resolve().parent
 OURS = tuple(PACKAGE.parent / name for name in ("lorabench", "hessian", "sweeps", "analysis", "hydra_plugins"))
+
+
+class OwnFault(Exception):
+    """What a contributor's class did wrong without raising an exception there; its text is the line.
+
+    Attributes:
+        frame: the method that is to be mended.
+    """
+
+    def __init__(self, text: str, frame: traceback.FrameSummary):
+        """As `Exception`, with the place."""
+        super().__init__(text)
+        self.frame = frame
 
 
 def config_dirs(words: Sequence[str]) -> list[Path]:
@@ -77,12 +91,28 @@ def is_library(file: Path) -> bool:
     return file.is_relative_to(PACKAGE) or any(file.is_relative_to(place) for place in places)
 
 
+def is_own(cls: type) -> bool:
+    """Whether a class is of a contributor's own file."""
+    try:
+        return _is_own(inspect.getfile(cls))
+    except (TypeError, OSError):  # of C, or of no file
+        return False
+
+
+def place_of(function: Callable[..., object]) -> traceback.FrameSummary:
+    """Where a function is defined."""
+    code = inspect.unwrap(function).__code__
+    return traceback.FrameSummary(code.co_filename, code.co_firstlineno, function.__name__)
+
+
 def own_frames(error: BaseException) -> list[traceback.FrameSummary]:
     """The frames of a contributor's own files, the innermost last, of the first exception of the chain that has some."""
-    for link in _chain(error):
-        if frames := [frame for frame in traceback.extract_tb(link.__traceback__) if _is_own(frame.filename)]:
-            return frames
-    return []
+    return next(filter(None, map(_frames, _chain(error))), [])
+
+
+def exits_itself(stop: SystemExit) -> bool:
+    """Whether a contributor's own file has ended the process, and not what handled an exception of it."""
+    return bool(_frames(stop))
 
 
 def reason(error: BaseException) -> str:
@@ -93,16 +123,23 @@ def reason(error: BaseException) -> str:
     for link in _chain(error):
         if isinstance(link, SyntaxError) and link.filename and _is_own(link.filename):
             return f"{Path(link.filename).name}:{link.lineno}: {type(link).__name__}: {link.msg}"
-        frames = [frame for frame in traceback.extract_tb(link.__traceback__) if _is_own(frame.filename)]
-        if frames:
+        if frames := _frames(link):
             last = frames[-1]
             where = "" if last.name == "<module>" else f" in {last.name}"
             return f"{Path(last.filename).name}:{last.lineno}{where}: {_line(link)}"
     return _line(error)
 
 
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Those of a contributor's own files; of a fault that was found afterwards (`OwnFault`, or one of `sweeps`), its place."""
+    frame = getattr(error, "frame", None)
+    frames = [frame] if isinstance(frame, traceback.FrameSummary) else traceback.extract_tb(error.__traceback__)
+    return [frame for frame in frames if _is_own(frame.filename)]
+
+
 def _line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
+    text = str(error) if hasattr(error, "frame") else f"{type(error).__name__}: {error}"  # see ``_frames``
+    return text.splitlines()[0]
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

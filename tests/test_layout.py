@@ -27,7 +27,7 @@ MEASURES = ("analysis.stats", "analysis.read")
 ROOMS = [
     {"errors", "files", "schema"},
     {"contributed", "provenance"},
-    {"annotations"},
+    {"annotations", "hooks"},
     {"terminal"},
     {"models"},
     {"training"},
@@ -188,7 +188,10 @@ def test_what_packages_cannot_share_is_the_same_in_each():
 
 
 def test_no_variant_is_named_outside_its_own_file():
-    names = {file.stem for file in (ROOT / "conf" / "variant").glob("*.yaml")} - {"lora", "peft"}  # the reference, and a package
+    names = {file.stem for file in (ROOT / "conf" / "variant").glob("*.yaml")} - {
+        "lora",
+        "peft",
+    }  # the reference, and a package
     for name, file in MODULES.items():
         if name.startswith("lorabench.") and not name.startswith("lorabench.variants."):
             words = {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}

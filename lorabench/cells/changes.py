@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from lorabench.errors import UserError
+from lorabench.hooks import fault
 from lorabench.models.base import bit_sum
 from lorabench.variants.base import Adapted, Variant, adapter_layers, base_parameters
 
@@ -26,6 +27,7 @@ class Changes:
     Attributes:
         weights: the base's weights in the adapted model, by their names in the untouched base.
         declared: those of them that may change.
+        adapted: names of those that adapters are beside; where there is no adapter layer of PEFT, of those that may change.
 
     Raises:
         UserError: a weight that is not declared is changed or trained, or other matrices are adapted than ``targets`` names.
@@ -37,6 +39,7 @@ class Changes:
         self.weights = {name: weight for name, weight in named.items() if name in before}
         self.declared = {name: weight for name, weight in self.weights.items() if name in self._names}
         self._matrices = {f"{name}.weight" for name, _ in adapter_layers(adapted)} & before.keys()
+        self.adapted = self._matrices or set(self.declared)
         self._start = bit_sums(self.weights)
         trained = base_parameters(adapted, variant.trained(adapted)).keys() & before.keys()
         self._refuse(trained - self._names, "trains")
@@ -64,3 +67,31 @@ class Changes:
     def _refuse(self, names: Iterable[str], verb: str) -> None:
         for name in sorted(set(names) - self._names):
             raise UserError(f"variant={self._variant.name} {verb} {name} of the base, which its touched() does not name")
+
+
+def check_merged(variant: Variant, merged: dict[str, torch.Tensor], changes: Changes) -> None:
+    """Check merged weights by names, shapes, precision and values: one that is left out would be scored as the base's own.
+
+    Args:
+        variant: that made them.
+        merged: by their names in the base, those included that no adapter is beside.
+        changes: of the base, its adapters still attached.
+
+    Raises:
+        OwnFault: a weight is missing, unknown, or cannot take the place of the base's.
+    """
+    if missing := sorted(changes.adapted - merged.keys()):
+        raise fault(variant, "merged", f"lacks {_names(missing)}, which would be scored as the base's own")
+    if unknown := sorted(merged.keys() - changes.weights.keys()):
+        raise fault(variant, "merged", f"has {_names(unknown)}, which the base has not; name weights as in the base")
+    for name, weight in merged.items():
+        base = changes.weights[name]
+        for what, given, wanted in (("shape", list(weight.shape), list(base.shape)), ("dtype", weight.dtype, base.dtype)):
+            if given != wanted:
+                raise fault(variant, "merged", f"has {name} of {what} {given}; the base has it of {wanted}")
+        if not torch.isfinite(weight).all():
+            raise fault(variant, "merged", f"has values in {name} that are not finite")
+
+
+def _names(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

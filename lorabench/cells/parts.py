@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from lorabench.annotations import check_fields, target_of, text_of
 from lorabench.contributed import reason
 from lorabench.errors import UserError
+from lorabench.hooks import guard
 
 T = TypeVar("T")
 
@@ -28,10 +29,13 @@ def build(node: dict[str, Any], key: str, kind: type[T]) -> T:
     named = f"{key}={node.get('name')}"
     if "_target_" not in node:
         raise UserError(f"{named}: its yaml has no _target_; name the class, as in _target_: my_file.MyClass")
-    check_fields(node, target_of(node, named), f"{key}.")
+    target = target_of(node, named)
+    check_fields(node, target, f"{key}.")
+    if isinstance(target, type):
+        guard(target)
     try:
         part = instantiate(node, _convert_="all")
-    except InstantiationException as error:
+    except (InstantiationException, SystemExit) as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
         raise UserError(f"{named}: cannot build {node['_target_']}: {reason(error.__cause__ or error)}") from error

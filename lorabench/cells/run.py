@@ -10,7 +10,7 @@ from lorabench.cells.answers import Row, read_completions, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
 from lorabench.cells.scores import score, validation_metric, zero
-from lorabench.cells.stages import answer_cell, prepare_data, release, train_cell
+from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.contributed import config_dir_flag, reason
 from lorabench.errors import UserError
@@ -106,13 +106,15 @@ class Finish:
                 record |= {"config": config, "rescored": scored_now()}
             if rows is not None:
                 self._score(record, rows)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.cell.session.forget_base()  # a failure may have left it half changed
             traceback.clear_frames(error.__traceback__)  # they hold it
             if not isinstance(error, UserError):
                 record = _failure(record or _new_record(self.cell), error)
                 _write(self.file, record)
                 self.follower.finish(record)
+            if isinstance(error, SystemExit):  # of a method's own code that is no hook: the cells that follow go on
+                raise RuntimeError(reason(error)) from error
             raise
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the same command {self._continuation()}") from None
@@ -146,8 +148,8 @@ class Finish:
             record["validation_metric"] = validation_metric(cell.task, metrics)
             return None
         answered = answer_cell(cell, base, trained.merged, cell.splits, adapted=trained.adapted)
-        if trained.adapted is not None:
-            release(cell, base, trained.adapted)
+        if trained.release is not None:
+            trained.release()
         record |= answered.extra | {"evaluation": {"seconds": answered.seconds}}
         write_completions(self.completions, answered.rows)
         write_json(self.pending, record)
@@ -187,7 +189,7 @@ def _new_record(cell: Cell) -> Record:
     }
 
 
-def _failure(record: Record, error: Exception) -> Record:
+def _failure(record: Record, error: BaseException) -> Record:
     return record | {"status": "failed", "metrics": None, "error": reason(error), "traceback": traceback.format_exc()}
 
 

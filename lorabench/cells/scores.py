@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from lorabench.annotations import text_of as shown
 from lorabench.cells.answers import ANSWER, SPLITS, Row, generated_splits
 from lorabench.errors import UserError
-from lorabench.tasks.base import Task, summarize
-from lorabench.tasks.example import repeated
+from lorabench.hooks import fault
+from lorabench.tasks.base import Score, Task, summarize
+from lorabench.tasks.example import Example, repeated
 
 Metrics = dict[str, Any]
 """``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1."""
@@ -40,6 +42,7 @@ def score(
                 f"such as {missing[0]}; delete them and run the cell again"
             )
         scores = task.score_all(examples, [by_id[example.id]["completion"] for example in examples])
+        _check(task, examples, scores)
         metrics[split] = summarize(task, examples, scores)
         problems = repeated(examples)
         for example, verdict in zip(examples, scores, strict=True):
@@ -49,6 +52,22 @@ def score(
             row.clear()  # of what an earlier scorer said
             row.update(kept | group | verdict)
     return metrics
+
+
+def _check(task: Task, examples: Sequence[Example], scores: Sequence[Score]) -> None:
+    """Raise OwnFault where a scorer gives what cannot be a mean in 0 … 1, or cannot be kept."""
+    hook = "score" if type(task).score_all is Task.score_all else "score_all"
+    if len(scores) != len(examples):
+        raise fault(task, hook, f"gave {len(scores)} scores for {len(examples)} completions")
+    measured: dict[str, set[str]] = {}
+    for example, verdict in zip(examples, scores, strict=True):
+        number, numbers = verdict.get("score"), {key for key, kept in verdict.items() if isinstance(kept, int | float)}
+        if not isinstance(number, int | float) or not 0 <= number <= 1:
+            raise fault(task, hook, f"gave the score {shown(number)} to {example.id}; a score is a number in 0 … 1")
+        if odd := sorted(measured.setdefault(example.set, numbers) ^ numbers):
+            raise fault(task, hook, f"gave numbers to {example.id} and others of its set, but {odd[0]} not to all of them")
+        if lost := [key for key, kept in verdict.items() if not isinstance(kept, str | int | float | list | dict | None)]:
+            raise fault(task, hook, f"gave {example.id} a {type(verdict[lost[0]]).__name__} as {lost[0]}, which no JSON holds")
 
 
 def zero(task: Task, splits: Sequence[str] = SPLITS) -> Metrics:

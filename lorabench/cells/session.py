@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lorabench.cells.parts import build
+from lorabench.contributed import reason
 from lorabench.files import digest
 from lorabench.generation.base import Generator
 from lorabench.models.devices import resolve_dtype
@@ -94,10 +95,17 @@ class Session:
         return self._corpora[1]
 
     def forget_base(self) -> None:
-        """Drop the loaded model and all that holds it: after a failure in the middle of a change it cannot be trusted."""
-        for part in self._parts.values():
+        """Drop the loaded model and all that holds it: after a failure in the middle of a change it cannot be trusted.
+
+        A generator that cannot let it go is dropped, too, and made anew for the next cell.
+        """
+        for name, part in list(self._parts.items()):
             if isinstance(part, Generator):
-                part.close()
+                try:
+                    part.close()
+                except Exception as error:
+                    del self._parts[name]
+                    note(f"evaluator {type(part).__name__} is made anew, since it could not be closed: {reason(error)}")
         self._base = None
         gc.collect()  # the first load in a process leaves a cycle of frames, which would keep its model beside the new one
 

@@ -1,8 +1,9 @@
 """The stages of a cell, data → trained → answered, each with what it hands on."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import torch
 
 from lorabench.cells.answers import SPLITS, Row, answer, generated_splits
 from lorabench.cells.cell import Cell
-from lorabench.cells.changes import Changes, bit_sums
+from lorabench.cells.changes import Changes, bit_sums, check_merged
 from lorabench.errors import UserError
 from lorabench.files import digest
+from lorabench.hooks import fault
 from lorabench.models.base import Base
 from lorabench.models.shapes import linear_shapes
 from lorabench.probes import watch
@@ -54,7 +56,8 @@ class Trained:
         parameters: number of values that were trained.
         peak_memory: bytes.
         merged: plain weights in main memory by their names in the base; None of a diverged run, or where ``adapted`` is needed.
-        adapted: the base with the variant still attached, of one that no plain weights hold, until ``release``.
+        adapted: the base with the variant still attached, of one that no plain weights hold, until ``release`` is called.
+        release: takes it out of the base; None where that is done.
         validation_loss: mean over the target tokens; None of a diverged run.
         validation_loss_stderr: of it, where it is the validation score.
         probed: what the probe measured; None without one.
@@ -68,6 +71,7 @@ class Trained:
     validation_loss_stderr: float | None
     probed: list[dict[str, Any]] | None
     adapted: Adapted | None = None
+    release: Callable[[], None] | None = None
 
     def entries(self) -> dict[str, Any]:
         """Its part of the record."""
@@ -119,7 +123,13 @@ def prepare_data(cell: Cell, base: Base) -> Data:
     c, corpora = cell.settings, cell.corpora(base)
     samples = cell.subset.samples(len(corpora.train), c.train_samples, seed.generator(cell.data_seed, "subset"))
     draws = seed.generator(cell.data_seed, "part")
-    samples = cell.subset.part(c.train_fraction, base, corpora.train, samples, corpora.validation, draws)
+    wanted = len(corpora.train) if c.train_samples is None else c.train_samples
+    if len(samples) != wanted or len(set(samples)) < wanted or not set(samples) <= set(range(len(corpora.train))):
+        text = f"must return {wanted} different numbers in 0 … {len(corpora.train) - 1}, and did not"
+        raise fault(cell.subset, "samples", text)
+    chosen, samples = samples, cell.subset.part(c.train_fraction, base, corpora.train, samples, corpora.validation, draws)
+    if not samples or len(set(samples)) < len(samples) or not set(samples) <= set(chosen):
+        raise fault(cell.subset, "order", "must return the samples that it is given, each once, and did not")
     if not any(example.target_tokens for example in corpora.train.encode(samples)):
         raise UserError(f"trainer.max_length={cell.trainer.max_length} leaves no target token in any training example")
     return Data(corpora, samples, batches(samples, c.batch_size, c.epochs, seed.generator(cell.data_seed, "order")))
@@ -159,18 +169,26 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
     merged = None if training.diverged else _kept(cell, base, adapted, changes, trained)
     parameters = sum(p.numel() for p in trained.values())
+    release = partial(_release, cell, base, adapted, before)
     answers_itself = merged is None and not training.diverged
     if not answers_itself:
-        release(cell, base, adapted)
+        release()
     probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
-    kept = adapted if answers_itself else None
-    return Trained(training, parameters, memory.peak(base.device), merged, loss, stderr, probed, kept)
+    later = (adapted, release) if answers_itself else ()
+    return Trained(training, parameters, memory.peak(base.device), merged, loss, stderr, probed, *later)
 
 
-def release(cell: Cell, base: Base, adapted: Adapted) -> None:
+def _release(cell: Cell, base: Base, adapted: Adapted, before: Mapping[str, int]) -> None:
     """Take the variant out of the base, which has its own weights again afterwards."""
-    cell.variant.detach(adapted)
+    variant = cell.variant
+    variant.detach(adapted)
+    if dict(base.model.named_parameters()).keys() != before.keys():
+        raise fault(variant, "detach", "left layers of its own in the base, which the next cell would train and score")
     base.restore()
+    if bit_sums(dict(base.model.named_parameters())) != before:
+        raise fault(
+            variant, "detach", "left weights of the base changed that its touched() does not name; so may merged() or save()"
+        )
 
 
 def _kept(
@@ -178,9 +196,11 @@ def _kept(
 ) -> dict[str, torch.Tensor] | None:
     """The merged weights in main memory, if there are such; with ``save_adapter`` the cell's folder gets adapter or weights."""
     outside = changes.outside_adapters()
-    fresh = outside | (cell.variant.merged(adapted) if cell.variant.mergeable else {})
+    outside_and_adapted = outside | (cell.variant.merged(adapted) if cell.variant.mergeable else {})
+    if cell.variant.mergeable:
+        check_merged(cell.variant, outside_and_adapted, changes)
     # One by one, so that on a CPU there are not two of each: what is copied may be the model's own, which is restored.
-    merged = {name: fresh.pop(name).detach().to("cpu", copy=True) for name in list(fresh)}
+    merged = {name: outside_and_adapted.pop(name).detach().to("cpu", copy=True) for name in list(outside_and_adapted)}
     if cell.settings.save_adapter:
         folder = cell.folder / "adapter"
         if outside and isinstance(cell.variant, Adapter):

@@ -50,7 +50,7 @@ def command(config: str = "config", schema: type = Config) -> Iterator[None]:
         raise
 
 
-def leave(error: Exception, config: str = "config", schema: type = Config) -> None:
+def leave(error: BaseException, config: str = "config", schema: type = Config) -> None:
     """End the process as ``command`` says; return where the traceback is wanted."""
     if FULL_ERROR:
         return

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lorabench.annotations import requirement_at
+from lorabench.contributed import reason
 from lorabench.errors import UserError, nearest
 from lorabench.schema import Config
 from lorabench.terminal.quoting import quote, to_type
@@ -44,13 +45,16 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
         return " ".join(str(error).split())
     if isinstance(error, OverrideParseException):
         return _unreadable(error.override, [line.strip() for line in str(error).splitlines() if line.strip()])
+    if isinstance(error, InstantiationException) and (located := re.match(r"Error locating target '([^']+)'", str(error))):
+        node = str(error).rpartition("full_key: ")[2]
+        return f"{node}: cannot import {located.group(1)} ({reason(error.__cause__ or error)})"
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, TypeError):
         node = str(error).rpartition("full_key: ")[2]
-        reason = " ".join(str(error.__cause__).split())
-        if named := re.search(r"unexpected keyword argument '([^']+)'", reason):
+        text = " ".join(str(error.__cause__).split())
+        if named := re.search(r"unexpected keyword argument '([^']+)'", text):
             argument = f"{node}.{named.group(1)}"
             return f"unknown key '{argument}'; {_nearest_key(argument, _keys(conf, config))}"
-        return f"{node}: {reason}"
+        return f"{node}: {text}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _of_a_config(error, conf, config, schema)
     if isinstance(error, ValueError | TypeError):

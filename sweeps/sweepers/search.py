@@ -24,6 +24,7 @@ from sweeps.sweepers.jobs import no_answer, score
 from sweeps.sweepers.journal import Journal, flatten, held
 from sweeps.sweepers.progress import Table
 from sweeps.sweepers.promotion import Promoted
+from sweeps.sweepers.questions import fingerprint, going_on, made, question
 from sweeps.sweepers.results import results, write
 
 
@@ -83,13 +84,17 @@ class SearchSweeper(CellSweeper):
             SweepError: a setting, an axis or a journal that cannot be, or what the method needs is not at hand.
             SweepFailed: too many evaluations failed, a job gave no number, or a promoted cell failed.
         """
+        with going_on():
+            return self._sweep(arguments)
+
+    def _sweep(self, arguments: list[str]) -> list[JobReturn] | None:
         self.check()
         fixed, space = self.space(arguments)
         if self.budget > len(space):
             raise SweepError(
                 f"hydra.sweeper.budget={self.budget} is more than the {len(space)} candidates; hydra/sweeper=grid runs them all"
             )
-        method = self.method(space, self.seed)
+        method = made(self.method, space, self.seed)
         cover = [[*fixed, *space.overrides(candidate)] for candidate in space.cover()]
         configs = self.composition.configs(cover)
         self.check_promotion(cover, self.budget)
@@ -178,7 +183,7 @@ class SearchSweeper(CellSweeper):
         return {
             "method": self.name,
             "settings": {key: value for key, value in switches.items() if not key.rpartition(".")[2].startswith("_")},
-            "fingerprint": method.fingerprint() | _own_code(type(method)),
+            "fingerprint": fingerprint(method) | _own_code(type(method)),
             "version": _versions(type(method)),
             "seed": self.seed,
             "initial": self.initial,
@@ -196,7 +201,7 @@ class SearchSweeper(CellSweeper):
         for _ in range(min(self.parallel, self.budget - len(journal.trials))):
             history = [*answered, *(Observation(candidate, lie) for candidate in batch)]
             point = design.next_first(points, history)
-            batch.append(method.ask(history) if point is None else point)
+            batch.append(question(method, history, journal.space) if point is None else point)
         return journal.ask(batch) if batch else []
 
     def _keep(self, journal: Journal, promoted: Sequence[Promoted] = ()) -> None:

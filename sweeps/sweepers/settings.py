@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from sweeps.errors import SweepError
+from sweeps.search.base import Search
 from sweeps.search.design import DESIGNS
 
 PLAIN: dict[type, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -73,6 +74,12 @@ def method(make: Callable[..., Any], name: str, skip: int) -> None:
     """
     if not callable(make):
         raise SweepError(f"hydra.sweeper.method={_show(make)} is no method: choose one with hydra/sweeper=NAME")
+    target = getattr(make, "func", make)
+    if isinstance(target, type) and not issubclass(target, Search):
+        raise SweepError(
+            f"hydra.sweeper.method._target_={target.__module__}.{target.__qualname__} is no search method; derive it from "
+            "sweeps.search.base.Search"
+        )
     if not isinstance(make, partial):
         return
     wanted = dict(list(inspect.signature(make.func).parameters.items())[skip:])

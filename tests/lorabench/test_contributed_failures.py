@@ -9,6 +9,7 @@ import pytest
 
 from lorabench.__main__ import main
 from lorabench.cells.run import Failed
+from lorabench.cells.session import current
 from lorabench.contributed import config_dir_flag, let_import, own_frames, reason
 from sweeps.sweepers import jobs
 
@@ -53,7 +54,9 @@ def ended(tmp_path, monkeypatch, capsys):
     def run(group: str, code: str, yaml: str, *words: str) -> tuple[int, str]:
         (tmp_path / "own" / group).mkdir(parents=True)
         (tmp_path / "own" / "mine.py").write_text(code)
-        (tmp_path / "own" / group / "mine.yaml").write_text(f"{yaml}\n_target_: mine.Mine\nname: mine\n")
+        (tmp_path / "own" / group / "mine.yaml").write_text(
+            yaml if yaml == SEARCH else f"{yaml}\n_target_: mine.Mine\nname: mine\n"
+        )
         monkeypatch.setattr(sys, "path", list(sys.path))
         for name in ("HYDRA_FULL_ERROR", "PYTHONPATH", "LORABENCH_CONFIG_DIR"):  # which the command sets
             monkeypatch.setenv(name, "")
@@ -68,6 +71,7 @@ def ended(tmp_path, monkeypatch, capsys):
 
     yield run
     sys.modules.pop("mine", None)
+    current.cache_clear()  # it keeps parts of this class
 
 
 @pytest.mark.parametrize("group", PARTS)
@@ -122,6 +126,59 @@ def test_a_file_that_cannot_be_imported_is_one_line(ended, code, line):
 def test_a_tracker_that_fails_is_named_and_the_cell_goes_on(ended):
     status, printed = ended("tracker", TRACKER, "")
     assert status == 0 and "tracker=mine: mine.py:8 in start: KeyError: 'x'; " in printed
+
+
+LEAVES = (
+    HEAD
+    + "from lorabench.variants.lora import LoRA\n\n\nclass Mine(LoRA):\n    def optimizer(self, model, lr, **adamw):\n"
+    + "        if lr < 2e-3:\n            BODY\n        return super().optimizer(model, lr, **adamw)\n"
+)
+METHOD = "from sweeps.search.base import Search\n\n\nclass Mine(Search):\n    def ask(self, history):\n        BODY\n"
+SEARCH = "defaults: [search]\nname: mine\nmethod: {_target_: mine.Mine, _partial_: true}"
+FAULTS = {"return None": ("Mine.optimizer() returned None; it must return ", 7), "raise SystemExit(0)": ("SystemExit: 0", 9)}
+
+
+@pytest.mark.parametrize("body", FAULTS)
+@pytest.mark.parametrize(("words", "status"), [(["lr=1e-3"], 1), (["lr=1e-3,2e-3", "-m"], 2)], ids=["cell", "grid"])
+def test_a_cell_of_a_faulty_class_is_not_complete_and_the_next_one_is(ended, tmp_path, body, words, status):
+    code, printed = ended("variant", LEAVES.replace("BODY", body), "defaults: [lora]", *words)
+    text, line = FAULTS[body]
+    assert code == status and f": mine.py:{line} in optimizer: {text}" in printed and "Traceback" not in printed
+    records = [json.loads(file.read_text()) for file in tmp_path.glob("runs/*/record.json")]
+    assert {record["config"]["lr"]: record["status"] for record in records} == {
+        lr: status for lr, status in ((1e-3, "failed"), (2e-3, "complete")) if lr == 1e-3 or "-m" in words
+    }
+
+
+@pytest.mark.parametrize("body", ["return None", "raise SystemExit(0)", "return {}['x']"])
+def test_a_faulty_search_method_is_one_line(ended, body):
+    words = ["lr=1e-3,2e-3,3e-3", "hydra.sweeper.budget=2", "hydra.sweeper.initial=1", "-m"]
+    status, printed = ended("hydra/sweeper", METHOD.replace("BODY", body), SEARCH, *words)
+    [line] = [text for text in printed.splitlines() if text.startswith("lorabench: ")]
+    assert status == 1 and line.startswith(f"lorabench: mine.py:{5 if 'None' in body else 6} in ask: "), printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("group", ["variant", "task", "subset", "probe", "tracker", "evaluator", "hydra/sweeper"])
+@pytest.mark.parametrize("words", [[], ["lr=1e-3,2e-3", "-m"]], ids=["cell", "grid"])
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("class Mine(dict): ...\n", " is no "),
+        ("class Other: ...\n", "Mine"),
+        ("import nowhere\n", "mine.py:1: ModuleNotFoundError: No module named 'nowhere'"),
+        ("x = 1\nraise ValueError('y')\n", "mine.py:2: ValueError: y"),
+        ("x = 1\nraise SystemExit(0)\n", "mine.py:2: SystemExit: 0"),
+        ("x = = 1\n", "mine.py:1: SyntaxError: invalid syntax"),
+    ],
+    ids=["kind", "name", "import", "raises", "exits", "syntax"],
+)
+def test_a_class_that_is_none_is_one_line(ended, group, words, code, text):
+    yaml = {"hydra/sweeper": SEARCH, "variant": "defaults: [lora]", "task": "defaults: [arithmetic]", "probe": "every: 1"}
+    if group == "hydra/sweeper" and not words:
+        pytest.skip("a cell has no sweeper")
+    status, printed = ended(group, code, yaml.get(group, ""), *words)
+    assert status == 2 and text in printed and len(printed.splitlines()) == 1, printed
 
 
 def test_what_fails_elsewhere_has_no_place():

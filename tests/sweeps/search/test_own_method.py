@@ -101,3 +101,34 @@ def test_a_shipped_class_without_a_version_is_told_by_its_source(monkeypatch):
     assert _versions(GP) == {"Search": 1} and _own_code(GP) != {}
     own = type("Own", (GP,), {"__module__": "sweeps.search.gp"})  # a subclass does not vouch by what it inherits
     assert _versions(own) == {"Search": 1} and GP in own.__mro__ and Search in own.__mro__
+
+
+@pytest.mark.parametrize(
+    ("was", "put", "line"),
+    [
+        ("int(distances.argmin())", "None", "MethodFault: Neighbours.ask() returned None; it must return a candidate, a plain"),
+        ("int(distances.argmin())", "-1", "MethodFault: Neighbours.ask() returned -1; it must return a candidate, a plain int"),
+        ("int(distances.argmin())", "distances.argmin()", "MethodFault: Neighbours.ask() returned np.int64("),
+        ("int(distances.argmin())", "best", "which was tried; it must return a candidate not in the history"),
+        ("int(distances.argmin())", "exit(0)", "RuntimeError: SystemExit: 0"),
+        ("super().__init__(space, seed)", "pass", "MethodFault: Neighbours.__init__() must call super().__init__(space, seed)"),
+        (
+            "Neighbours(Search)",
+            "Neighbours(dict)",
+            "neighbours.Neighbours is no search method; derive it from sweeps.search.base",
+        ),
+        (
+            "    def ask",
+            "    def fingerprint(self): ...\n\n    def ask",
+            "Neighbours.fingerprint() returned None; it must return a",
+        ),
+    ],
+    ids=["none", "negative", "numpy", "tried", "exit", "init", "kind", "fingerprint"],
+)
+def test_a_method_that_answers_wrongly_is_one_line(own, was, put, line):
+    assert was in CODE
+    (own.folder / "neighbours.py").write_text(CODE.replace(was, put))
+    done = own(*OWN, "hydra.sweeper.budget=3", "hydra.sweeper.initial=2")
+    assert done.returncode != 0 and line in done.stderr.splitlines()[-1], done.stderr
+    for journal in own.folder.glob("out/search/*.jsonl"):  # of the first points alone: it can be gone on with
+        assert len(journal.read_text().splitlines()) in (1, 5)
