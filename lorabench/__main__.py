@@ -3,6 +3,7 @@
 import os
 import runpy
 import sys
+from dataclasses import fields
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -13,6 +14,7 @@ from lorabench.contributed import config_dirs, let_import, own_frames, reason, w
 from lorabench.errors import UserError
 from lorabench.terminal.entry import command, leave, one_line
 from lorabench.terminal.quoting import with_home
+from lorabench.terminal.words import check_flags, check_words
 
 COMMANDS = {
     "analysis": "analysis",
@@ -39,18 +41,29 @@ def cli(cfg: DictConfig) -> float | None:
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         try:
+            _check_choices()
             return run(Cell.of(cfg, current()))
         except Exception as error:
             if isinstance(error, UserError) or not own_frames(error):
                 raise
             raise Failed(reason(error)) from error
     try:
+        _check_choices()
         if swept := HydraConfig.get().sweeper.get("params"):
             raise UserError(f"this experiment sweeps {', '.join(swept)}: add -m")
         return run(Cell.of(cfg, current())) if preflight([cfg]) else None
     except Exception as error:
         leave(error)  # Hydra catches every Exception of a job and prints more than the one line; an exit passes
         raise
+
+
+def _check_choices() -> None:
+    """Raise UserError where a yaml chooses several parts of a group, which Hydra merges: then it states no choice."""
+    from hydra.core.hydra_config import HydraConfig
+
+    for group in (field.name for field in fields(schema.Config) if (schema.CONF / field.name).is_dir()):
+        if group not in HydraConfig.get().runtime.choices:
+            raise UserError(f"{group} is chosen as a list, of which Hydra makes one mixture; give one name in the yaml")
 
 
 def main() -> None:
@@ -73,7 +86,9 @@ def _cells() -> None:
     words = with_home(without_config_dirs(sys.argv[1:]))
     # Hydra wants its flags together.
     sys.argv[1:] = [*flags, *sorted(words, key=lambda word: word not in ("-m", "--multirun"))]
-    one_line(get_args_parser()).parse_args()
+    given = one_line(get_args_parser()).parse_args()
+    check_flags(given)
+    check_words(given.overrides, [schema.CONF, *config_dirs(sys.argv[1:])])
     cli()
 
 
