@@ -3,7 +3,6 @@
 import os
 import runpy
 import sys
-from dataclasses import fields
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -61,7 +60,9 @@ def _check_choices() -> None:
     """Raise UserError where a yaml chooses several parts of a group, which Hydra merges: then it states no choice."""
     from hydra.core.hydra_config import HydraConfig
 
-    for group in (field.name for field in fields(schema.Config) if (schema.CONF / field.name).is_dir()):
+    from lorabench.cells.cell import PARTS
+
+    for group in PARTS:
         if group not in HydraConfig.get().runtime.choices:
             raise UserError(f"{group} is chosen as a list, of which Hydra makes one mixture; give one name in the yaml")
 

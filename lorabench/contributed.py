@@ -65,6 +65,11 @@ def let_import(words: Sequence[str]) -> None:
         os.environ.pop(GIVEN, None)
 
 
+def given_folder() -> Path | None:
+    """The folder of ``--config-dir``, None where none was given."""
+    return Path(folder) if (folder := os.environ.get(GIVEN)) else None
+
+
 def config_dir_flag() -> str:
     """What a command for the user ends in: `` --config-dir FOLDER`` as one types it, or nothing where none was given."""
     return f" --config-dir {shlex.quote(folder)}" if (folder := os.environ.get(GIVEN)) else ""

@@ -16,6 +16,7 @@ from hessian.blocks import Block, Place, choose, places_of
 from hessian.settings import Solver
 from hessian.study.schema import Config, HessianConfig
 from lorabench.cells.cell import read_record
+from lorabench.cells.names import check_names
 from lorabench.cells.parts import build, settings
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
@@ -80,6 +81,7 @@ class Study:
         self.model = settings(ModelConfig, config["model"], "model.")
         self.trainer = settings(TrainerConfig, config["trainer"], "trainer.")
         self.solver = Solver(self.hessian, "hessian")
+        check_names(config)
         self._check()
 
     @cached_property

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lorabench.cells.cell import Cell
 from lorabench.cells.forecast import check_main_memory
+from lorabench.cells.names import check_names
 from lorabench.errors import UserError
 from lorabench.models import locate
 from lorabench.models.base import stated_length
@@ -26,7 +27,9 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     _check_axes(cell)
-    _ = cell.subset, cell.task, cell.generator, cell.probe  # built here, so that their settings are checked before training
+    # Built here, so that their settings are checked before training.
+    _ = cell.subset, cell.task, cell.generator, cell.probe, cell.variant
+    check_names(cell.config)
     tracker = cell.session.tracker(cell.settings.tracker)
     _check_trainer(cell.trainer)
     locate.check(cell.model)

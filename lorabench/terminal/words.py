@@ -54,7 +54,7 @@ def check_words(words: Sequence[str], folders: Sequence[Path], schema: type = Co
         _check_hydras(override)
         if any((folder / group).is_dir() for folder in folders):
             _check_choice(override, axis)
-        _check_kept(override, schema)
+        _check_kept(override, schema, words)
         key = override.get_key_element().lstrip("+~").removeprefix(PARAMS)
         if key in first:
             both = [earlier.partition("=")[2] for earlier in (first[key], word)]
@@ -92,13 +92,13 @@ def _check_choice(override: Override, axis: bool) -> None:
         raise UserError(f"{word} is a list, of which Hydra would make one mixture; write {each}")
 
 
-def _check_kept(override: Override, schema: type) -> None:
+def _check_kept(override: Override, schema: type, words: Sequence[str]) -> None:
     """Every field of the config has a value; the choice of some parts is what their name says."""
     key = override.key_or_group
     if override.is_delete() and key in {field.name for field in dataclasses.fields(schema)}:
         raise UserError(f"{key} must have a value; leave {override.input_line} out")
     group, _, leaf = key.partition(".")
-    if group in NAMED_BY_YAML and leaf == "name":
+    if group in NAMED_BY_YAML and leaf == "name" and not any(word.startswith(f"{group}._target_=") for word in words):
         raise UserError(f"{override.input_line}: this name stands in the yaml; choose another {group} by {group}=NAME")
 
 
