@@ -48,7 +48,9 @@ def _is_alike(node: dict[str, Any], namesake: dict[str, Any]) -> bool:
     """Whether a part can be what the yaml of its name describes; what that leaves open, or takes from another yaml, fits."""
     if "architecture" in node:
         stated, present = namesake.get("architecture") or {}, node["architecture"] or {}
-        return bool(node.get("path")) or all(stated[key] == present[key] for key in STATED if key in stated and key in present)
+        source = node.get("weights") != "random" and all(node.get(key) == namesake.get(key) for key in ("hub", "package"))
+        shape = all(stated[key] == present[key] for key in STATED if key in stated and key in present)
+        return bool(node.get("path")) or source or shape
     return namesake.get("_target_", node.get("_target_")) == node.get("_target_")
 
 
