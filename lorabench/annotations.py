@@ -51,12 +51,20 @@ def target_of(node: Mapping[str, Any], place: str) -> Any:
         place: of the node in the config, for the error.
 
     Raises:
-        UserError: it cannot be imported.
+        UserError: it is no dotted name, or cannot be imported.
     """
+    name = node["_target_"]
+    if not isinstance(name, str) or "." not in name.strip("."):
+        raise UserError(f"{place}: _target_={text_of(name)} names no class; leave it as the yaml has it, or write MODULE.CLASS")
     try:
         return _locate(node["_target_"])  # what hydra.utils.get_object calls, which prints lines of its own
     except Exception as error:  # whatever the import of a contributor's module raises
         raise UserError(f"{place}: cannot import {node['_target_']} ({reason(error.__cause__ or error)})") from error
+
+
+def is_kind(target: Any, kind: type) -> bool:
+    """Whether what a config names is a class of this kind: a function could do anything before one sees what it makes."""
+    return isinstance(target, type) and issubclass(target, kind)
 
 
 def check_fields(values: Mapping[str, Any], target: Any, place: str) -> None:
@@ -182,7 +190,10 @@ def _inside(value: Any, key: str) -> None:
     """Check the parts inside what may be anything."""
     if isinstance(value, dict):
         if "_target_" in value:
-            check_fields(value, target_of(value, key), f"{key}.")
+            target = target_of(value, key)
+            if not isinstance(target, type):  # a call of any function there is, os.system too
+                raise UserError(f"{key}._target_={value['_target_']} is no class; name one, as in _target_: my_file.MyClass")
+            check_fields(value, target, f"{key}.")
         else:
             for name, item in value.items():
                 _inside(item, f"{key}.{name}")
@@ -227,6 +238,8 @@ def _list_mismatch(value: Any, kind: type, arguments: tuple[Any, ...], key: str)
     if not isinstance(value, list | tuple) or (fixed and len(value) != len(items)):
         an_item = isinstance(value, str | int | float) and not (arguments and _mismatch(value, arguments[0], key))
         return Mismatch(key, value, wanted, f"; write {key}=[{text_of(value)}]" if an_item and not fixed else "")
+    if several == WORDS[str][1] and (twice := [item for i, item in enumerate(value) if item in value[:i]]):
+        return Mismatch(key, value, "a list of different texts", f"; leave out the second {text_of(twice[0])}")
     if not fixed:
         items = [arguments[0] if arguments else Any] * len(value)
     for i, (item, annotation) in enumerate(zip(value, items, strict=True)):
@@ -240,10 +253,11 @@ def _part_mismatch(value: Any, kind: type, key: str) -> Mismatch | None:
     if isinstance(value, kind):
         return None
     if isinstance(value, dict) and "_target_" in value:
-        _inside(value, key)
         target = target_of(value, key)
-        fits = not isinstance(target, type) or issubclass(target, kind)
-        return None if fits else Mismatch(f"{key}._target_", value["_target_"], f"a {kind.__name__}")
+        if not is_kind(target, kind):
+            return Mismatch(f"{key}._target_", value["_target_"], f"a {kind.__name__}")
+        _inside(value, key)
+        return None
     if isinstance(value, dict) and dataclasses.is_dataclass(kind):
         check_fields(value, kind, f"{key}.")
         return None

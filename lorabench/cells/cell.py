@@ -70,7 +70,9 @@ class Cell:
         config = {str(key): value for key, value in resolved.items() if key != "hydra"}
         for group in PARTS:
             if not isinstance(config[group], dict):
-                raise UserError(f"{group}={text_of(config[group])} is no part: give keys with values in its yaml, or {group}=NAME")
+                raise UserError(
+                    f"{group}={text_of(config[group])} is no part: give keys with values in its yaml, or {group}=NAME"
+                )
         return cls(config | {"model": named(config["model"])}, session)
 
     @cached_property

@@ -4,6 +4,7 @@ import math
 import tempfile
 from pathlib import Path
 
+from lorabench.annotations import text_of
 from lorabench.cells.cell import Cell
 from lorabench.cells.forecast import check_main_memory
 from lorabench.cells.names import check_names
@@ -57,8 +58,11 @@ def check(cell: Cell, resources: bool = True) -> None:
 def _check_axes(cell: Cell) -> None:
     c = cell.settings
     rank = c.variant.get("rank", c.rank)
-    if rank != c.rank:
-        raise UserError(f"variant.rank={rank} is not rank={c.rank}; use rank={rank}")
+    if type(rank) is not int or rank != c.rank:
+        wanted = rank if type(rank) is int and rank > 0 else "8"
+        raise UserError(
+            f"variant.rank={text_of(rank)} is not rank={c.rank}, which it follows; leave it out and write rank={wanted}"
+        )
     for key in ("lr", "batch_size", "rank", "epochs"):
         if not 0 < getattr(c, key) < math.inf:
             raise UserError(f"{key}={getattr(c, key)} must be greater than 0 and finite")

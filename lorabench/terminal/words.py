@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def check_words(words: Sequence[str], folders: Sequence[Path], schema: type = Co
         group = override.key_or_group
         axis = sweeps and group not in ONE and not group.startswith("hydra")
         _check_hydras(override)
-        if any((folder / group).is_dir() for folder in folders):
+        if any(os.path.isdir(folder / group) for folder in folders):
             _check_choice(override, axis)
         _check_kept(override, schema, words)
         key = override.get_key_element().lstrip("+~").removeprefix(PARAMS)
@@ -106,9 +107,7 @@ def _check_hydras(override: Override) -> None:
     """What holds Hydra's settings has them one by one."""
     key = override.key_or_group
     if key in ("hydra", "hydra.sweeper", "hydra.launcher"):
-        raise UserError(
-            f"{override.input_line}: hydra.sweeper and hydra.launcher are chosen by hydra/sweeper=NAME and hydra/launcher=NAME"
-        )
+        raise UserError("hydra.sweeper and hydra.launcher are chosen by hydra/sweeper=NAME and hydra/launcher=NAME")
     node = getattr(HydraConf(), key.removeprefix("hydra."), None) if key.startswith("hydra.") else None
     if (dataclasses.is_dataclass(node) or isinstance(node, dict)) and not isinstance(next(iter(_elements(override)), 0), dict):
         raise UserError(f"{override.input_line}: {key} holds settings; set them one by one, as {key}.KEY=VALUE")

@@ -76,9 +76,7 @@ def test_a_preflight_stops_before_it_is_too_much(cell):
         "model.architecture.num_hidden_layers=220",
     ]
     assert memory.machine() < 800e9, "this machine is larger than the test's model"
-    with pytest.raises(
-        UserError, match=r"model=larger needs 8\d\d GB of main memory \(the base 2.., its untouched weights"
-    ):
+    with pytest.raises(UserError, match=r"model=larger needs 8\d\d GB of main memory \(the base 2.., its untouched weights"):
         check(cell(*words))
 
 

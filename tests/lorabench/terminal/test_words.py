@@ -13,6 +13,23 @@ GROUPS = ["model", "task", "variant", "trainer", "evaluator", "probe", "subset"]
 TWO = "# @package _global_\ndefaults:\n  - override /variant: [lora, pissa]\n"
 
 
+@pytest.fixture
+def ended(tmp_path, monkeypatch, capsys):
+    """A function that runs the command line in this process, with configs in ``tmp_path``, and gives its code and its lines."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["lorabench", *words, "plan=true", "--config-dir", str(tmp_path)])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        monkeypatch.chdir(tmp_path)
+        for name in ("HYDRA_FULL_ERROR", "PYTHONPATH"):  # which the command sets
+            monkeypatch.setenv(name, "")
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code, capsys.readouterr().err
+
+    return run
+
+
 def line_of(*words, **of_command):
     """What is wrong with words, None where nothing is."""
     try:
@@ -64,9 +81,9 @@ def test_a_key_that_is_given_twice_is_refused(words, line):
 @pytest.mark.parametrize(
     ("word", "line"),
     [
-        ("hydra=null", "hydra=null: hydra.sweeper and hydra.launcher are chosen by hydra/sweeper=NAME"),
-        ("hydra.sweeper=null", "hydra.sweeper=null: hydra.sweeper and hydra.launcher are chosen by"),
-        ("++hydra.launcher=x", "++hydra.launcher=x: hydra.sweeper and hydra.launcher are chosen by"),
+        ("hydra=null", "hydra.sweeper and hydra.launcher are chosen by hydra/sweeper=NAME"),
+        ("hydra.sweeper=null", "hydra.sweeper and hydra.launcher are chosen by"),
+        ("++hydra.launcher=x", "hydra.sweeper and hydra.launcher are chosen by"),
         ("hydra.run=null", "hydra.run=null: hydra.run holds settings; set them one by one, as hydra.run.KEY=VALUE"),
         ("hydra.job=3", "hydra.job=3: hydra.job holds settings"),
         ("~model", "model must have a value; leave ~model out"),
@@ -85,6 +102,7 @@ def test_a_key_that_stands_as_it_is_is_refused(word, line):
         ["+experiment=tiny_lrsweep", "lr=1e-3", "~variant.dropout", "tracker=wandb"],
         ["evaluator=lm_eval", "evaluator@evaluator.engine=vllm", "evaluator.tasks=[a,b]"],
         ["hydra/sweeper=tpe", "hydra.sweeper.budget=3", "hydra.run.dir=x", "hydra.verbose=true", "hydra.sweeper.params.lr=1,2"],
+        ["x" * 5000 + "=1", "model=" + "x" * 5000],
         ["model.path=a=b", "=3", "lr", "model.name=mine", "variant.name=mine", "seed=range(0,3)", "lr=interval(1,2)"],
     ],
 )
@@ -104,16 +122,59 @@ def test_what_a_user_may_mean_passes(words):
         (["+experiment=two"], "variant is chosen as a list, of which Hydra makes one mixture; give one name in the yaml"),
     ],
 )
-def test_the_command_refuses_them_in_one_line(words, line, tmp_path, monkeypatch, capsys):
+def test_the_command_refuses_them_in_one_line(words, line, tmp_path, ended):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "two.yaml").write_text(TWO)
-    monkeypatch.setattr(sys, "argv", ["lorabench", *words, "--config-dir", str(tmp_path), f"output_dir={tmp_path / 'runs'}"])
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in ("HYDRA_FULL_ERROR", "PYTHONPATH"):  # which the command sets
-        monkeypatch.setenv(name, "")
-    with pytest.raises(SystemExit) as end:
-        main()
-    printed = capsys.readouterr().err
-    assert end.value.code == 2
+    code, printed = ended(*words)
+    assert code == 2
     assert printed.startswith(f"lorabench: {line}")
     assert len(printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["variant=mine"], "variant=[a,b] is no part: give keys with values in its yaml, or variant=NAME"),
+        (["variant=bytes"], "{folder}/variant/bytes.yaml is not UTF-8; save it as UTF-8"),
+        (["variant=empty"], "variant: its yaml has no _target_; name the class"),
+        (
+            ["variant._target_=null"],
+            "variant=lora: _target_=null names no class; leave it as the yaml has it, or write MODULE.",
+        ),
+        (
+            ["variant._target_=os.system"],
+            "variant=lora: os.system is no Variant; derive it from lorabench.variants.base.Variant",
+        ),
+        (["variant=system", "+variant.command=touch called"], "variant: os.system is no Variant"),
+        (["+trainer._target_=os.system"], "trainer._target_ is no setting, as trainer is no class of one's own; leave it out"),
+        (
+            ["+variant._partial_=true"],
+            "variant=lora: lorabench.variants.lora.LoRA makes no Variant with these settings; leave _p",
+        ),
+        (["variant.rank=null"], "variant.rank=null is not rank=8, which it follows; leave it out and write rank=8"),
+        (["variant.rank=true"], "variant.rank=true is not rank=8, which it follows; leave it out and write rank=8"),
+        (["variant.rank=2.5"], "variant.rank=2.5 is not rank=8, which it follows; leave it out and write rank=8"),
+        (["variant.rank=4"], "variant.rank=4 is not rank=8, which it follows; leave it out and write rank=4"),
+        (
+            ["variant.target_modules=[q_proj,q_proj]"],
+            "variant.target_modules=[q_proj,q_proj] must be a list of different texts;",
+        ),
+        (["task.train.files=x"], "unknown key 'task.train.files'; task has: name, "),
+        (
+            ["task=math", "task.train.files=x"],
+            "unknown key 'task.train.files'; available: hub, path, revision, rows, split; one ",
+        ),
+        (["variant=gralora", "variant.bloks=3"], "unknown key 'variant.bloks'; available: alpha, dropout, k, name,"),
+    ],
+)
+def test_a_part_that_is_none_is_one_line(words, line, tmp_path, ended):
+    (tmp_path / "variant").mkdir()
+    (tmp_path / "variant" / "mine.yaml").write_text("- a\n- b\n")
+    (tmp_path / "variant" / "bytes.yaml").write_bytes(b"name: \xff\xfe\n")
+    (tmp_path / "variant" / "empty.yaml").write_text("")
+    (tmp_path / "variant" / "system.yaml").write_text("_target_: os.system\n")
+    code, printed = ended(*words)
+    assert code == 2
+    assert printed.startswith(f"lorabench: {line.format(folder=tmp_path)}")
+    assert len(printed.splitlines()) == 1
+    assert not (tmp_path / "called").exists()
