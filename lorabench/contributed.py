@@ -33,7 +33,7 @@ def config_dirs(words: Sequence[str]) -> list[Path]:
         raise UserError(f"{words[-1]} needs a folder: {words[-1]} DIR")
     behind = [word for flag, word in itertools.pairwise(words) if flag in FLAGS]
     joined = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-    return [Path(folder).resolve() for folder in [*behind, *joined]]
+    return [Path(folder).expanduser().resolve() for folder in [*behind, *joined]]
 
 
 def without_config_dirs(words: Sequence[str]) -> list[str]:

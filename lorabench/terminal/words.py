@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +15,9 @@ from lorabench.schema import Config
 
 PARAMS = "hydra.sweeper.params."
 """What stands before a swept key is swept like a key of the command line."""
+
+LONGEST = 200
+"""Characters of a key, or of a choice."""
 
 ONE = ("experiment", "tracker")
 """Groups that no grid has as an axis: an experiment has axes of its own, a tracker leaves results alone."""
@@ -51,9 +53,11 @@ def check_words(words: Sequence[str], folders: Sequence[Path], schema: type = Co
         if (override := _parsed(word)) is None:
             continue
         group = override.key_or_group
+        if len(group) > LONGEST or (len(word) > LONGEST and _is_group(group, folders)):  # more than a file's name can have
+            raise UserError(f"{word[:40]}… is no key or choice; see --help")
         axis = sweeps and group not in ONE and not group.startswith("hydra")
         _check_hydras(override)
-        if any(os.path.isdir(folder / group) for folder in folders):
+        if _is_group(group, folders):
             _check_choice(override, axis)
         _check_kept(override, schema, words)
         key = override.get_key_element().lstrip("+~").removeprefix(PARAMS)
@@ -62,6 +66,10 @@ def check_words(words: Sequence[str], folders: Sequence[Path], schema: type = Co
             each = f", or write {key}={','.join(both)} -m to run each" if axis and all(both) and both[0] != both[1] else ""
             raise UserError(f"{key} is given twice, {first[key]} and {word}; keep one{each}")
         first[key] = word
+
+
+def _is_group(key: str, folders: Sequence[Path]) -> bool:
+    return any((folder / key).is_dir() for folder in folders)
 
 
 def _parsed(word: str) -> Override | None:
