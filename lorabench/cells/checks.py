@@ -70,6 +70,8 @@ def _check_axes(cell: Cell) -> None:
         raise UserError(f"train_samples={c.train_samples} must be at least 1, or null for all")
     if not 0 < c.train_fraction <= 1:
         raise UserError(f"train_fraction={c.train_fraction} must lie in (0, 1]")
+    if not c.output_dir.strip():
+        raise UserError("output_dir is empty; give a folder")
     if c.when_busy not in ("wait", "defer"):
         raise UserError(f"when_busy={c.when_busy} is unknown; available: wait, defer")
 

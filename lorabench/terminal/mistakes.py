@@ -137,7 +137,7 @@ def _of_a_word(error: Exception, conf: Path) -> str | None:
             if equal and (conf / key.strip("+~")).is_dir():
                 names = [file.stem for file in (conf / key.strip("+~")).glob("*.yaml")]
                 if value not in names:
-                    return f"{word} does not exist; {nearest(value, names)}"
+                    return f"{word if len(word) < 80 else word[:40] + '…'} does not exist; {nearest(value[:80], names)}"
     if reason.startswith("Exceeds the limit"):
         word = max(sys.argv[1:], key=len, default="")
         return f"{word[:40]}… has a number of too many digits"
