@@ -66,11 +66,14 @@ def _measure(words: list[str]) -> None:
     from torch import OutOfMemoryError
 
     from hessian.study.run import run
+    from hessian.study.schema import Config
     from hessian.study.study import Study
     from lorabench.cells.session import current
     from lorabench.terminal.bars import note
+    from lorabench.terminal.words import check_words
 
     let_import(words)
+    check_words(without_config_dirs(words), [CONF, *config_dirs(words)], Config, sweeps=False)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         study = Study(
             compose_config(without_config_dirs(words)), current(), [f"file://{folder}" for folder in config_dirs(words)]

@@ -13,6 +13,7 @@ from lorabench.contributed import config_dirs, exits_itself, let_import, own_fra
 from lorabench.errors import UserError
 from lorabench.terminal.entry import command, leave, one_line
 from lorabench.terminal.quoting import with_home
+from lorabench.terminal.words import check_flags, check_words
 
 COMMANDS = {
     "analysis": "analysis",
@@ -39,18 +40,31 @@ def cli(cfg: DictConfig) -> float | None:
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         try:
+            _check_choices()
             return run(Cell.of(cfg, current()))
         except (Exception, SystemExit) as error:
             if isinstance(error, UserError) or not own_frames(error):
                 raise
             raise Failed(reason(error)) from error
     try:
+        _check_choices()
         if swept := HydraConfig.get().sweeper.get("params"):
             raise UserError(f"this experiment sweeps {', '.join(swept)}: add -m")
         return run(Cell.of(cfg, current())) if preflight([cfg]) else None
     except (Exception, SystemExit) as error:
         leave(error)  # Hydra catches every Exception of a job and prints more than the one line; an exit passes
         raise
+
+
+def _check_choices() -> None:
+    """Raise UserError where a yaml chooses several parts of a group, which Hydra merges: then it states no choice."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from lorabench.cells.cell import PARTS
+
+    for group in PARTS:
+        if group not in HydraConfig.get().runtime.choices:
+            raise UserError(f"{group} is chosen as a list, of which Hydra makes one mixture; give one name in the yaml")
 
 
 def main() -> None:
@@ -73,7 +87,9 @@ def _cells() -> None:
     words = with_home(without_config_dirs(sys.argv[1:]))
     # Hydra wants its flags together.
     sys.argv[1:] = [*flags, *sorted(words, key=lambda word: word not in ("-m", "--multirun"))]
-    one_line(get_args_parser()).parse_args()
+    given = one_line(get_args_parser()).parse_args()
+    check_flags(given)
+    check_words(given.overrides, [schema.CONF, *config_dirs(sys.argv[1:])])
     try:
         cli()
     except SystemExit as stop:

@@ -4,11 +4,9 @@ import dataclasses
 import inspect
 import json
 import math
-import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
@@ -16,6 +14,7 @@ from hydra._internal.utils import _locate
 
 from lorabench.contributed import reason
 from lorabench.errors import UserError, nearest
+from lorabench.signatures import parameters_of
 
 HYDRAS = ("_target_", "_convert_", "_recursive_", "_partial_", "_args_")
 """Keys of a node that are Hydra's own."""
@@ -52,12 +51,20 @@ def target_of(node: Mapping[str, Any], place: str) -> Any:
         place: of the node in the config, for the error.
 
     Raises:
-        UserError: it cannot be imported.
+        UserError: it is no dotted name, or cannot be imported.
     """
+    name = node["_target_"]
+    if not isinstance(name, str) or "." not in name.strip("."):
+        raise UserError(f"{place}: _target_={text_of(name)} names no class; leave it as the yaml has it, or write MODULE.CLASS")
     try:
         return _locate(node["_target_"])  # what hydra.utils.get_object calls, which prints lines of its own
     except (Exception, SystemExit) as error:  # whatever the import of a contributor's module raises
         raise UserError(f"{place}: cannot import {node['_target_']} ({reason(error.__cause__ or error)})") from error
+
+
+def is_kind(target: Any, kind: type) -> bool:
+    """Whether what a config names is a class of this kind: a function could do anything before one sees what it makes."""
+    return isinstance(target, type) and issubclass(target, kind)
 
 
 def check_fields(values: Mapping[str, Any], target: Any, place: str) -> None:
@@ -75,7 +82,7 @@ def check_fields(values: Mapping[str, Any], target: Any, place: str) -> None:
     Raises:
         UserError: a name that it does not have, one that is missing, or a value of another type.
     """
-    parameters, takes_all = _parameters(target)
+    parameters, takes_all = parameters_of(target)
     settings = {str(key): value for key, value in values.items() if key not in HYDRAS}
     for key, value in settings.items():
         if key in parameters:
@@ -121,7 +128,8 @@ def requirement_at(key: str, cls: type) -> str | None:
     """
     annotation: Any = cls
     for name in key.split("."):
-        parameters = _parameters(annotation)[0] if isinstance(annotation, type) and dataclasses.is_dataclass(annotation) else {}
+        known = isinstance(annotation, type) and dataclasses.is_dataclass(annotation)
+        parameters = parameters_of(annotation)[0] if known else {}
         if name not in parameters:
             return None
         annotation = parameters[name].annotation
@@ -197,7 +205,10 @@ def _inside(value: Any, key: str) -> None:
     """Check the parts inside what may be anything."""
     if isinstance(value, dict):
         if "_target_" in value:
-            check_fields(value, target_of(value, key), f"{key}.")
+            target = target_of(value, key)
+            if not isinstance(target, type):  # a call of any function there is, os.system too
+                raise UserError(f"{key}._target_={value['_target_']} is no class; name one, as in _target_: my_file.MyClass")
+            check_fields(value, target, f"{key}.")
         else:
             for name, item in value.items():
                 _inside(item, f"{key}.{name}")
@@ -242,6 +253,8 @@ def _list_mismatch(value: Any, kind: type, arguments: tuple[Any, ...], key: str)
     if not isinstance(value, list | tuple) or (fixed and len(value) != len(items)):
         an_item = isinstance(value, str | int | float) and not (arguments and _mismatch(value, arguments[0], key))
         return Mismatch(key, value, wanted, f"; write {key}=[{text_of(value)}]" if an_item and not fixed else "")
+    if several == WORDS[str][1] and (twice := [item for i, item in enumerate(value) if item in value[:i]]):
+        return Mismatch(key, value, "a list of different texts", f"; leave out the second {text_of(twice[0])}")
     if not fixed:
         items = [arguments[0] if arguments else Any] * len(value)
     for i, (item, annotation) in enumerate(zip(value, items, strict=True)):
@@ -255,47 +268,12 @@ def _part_mismatch(value: Any, kind: type, key: str) -> Mismatch | None:
     if isinstance(value, kind):
         return None
     if isinstance(value, dict) and "_target_" in value:
-        _inside(value, key)
         target = target_of(value, key)
-        fits = not isinstance(target, type) or issubclass(target, kind)
-        return None if fits else Mismatch(f"{key}._target_", value["_target_"], f"a {kind.__name__}")
+        if not is_kind(target, kind):
+            return Mismatch(f"{key}._target_", value["_target_"], f"a {kind.__name__}")
+        _inside(value, key)
+        return None
     if isinstance(value, dict) and dataclasses.is_dataclass(kind):
         check_fields(value, kind, f"{key}.")
         return None
     return Mismatch(key, value, KEYS if dataclasses.is_dataclass(kind) else "a node with a _target_")
-
-
-@cache
-def _parameters(target: Any) -> tuple[dict[str, inspect.Parameter], bool]:
-    """The parameters of what a config builds, their annotations as objects, and whether it takes any others besides."""
-    try:
-        signature = inspect.signature(target)
-    except (TypeError, ValueError):  # of C, which tells nothing
-        return {}, True
-    annotations = _annotations(target)
-    named = {
-        name: parameter.replace(annotation=annotations.get(name, Any))
-        for name, parameter in signature.parameters.items()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    }
-    return named, any(parameter.kind == parameter.VAR_KEYWORD for parameter in signature.parameters.values())
-
-
-def _annotations(target: Any) -> dict[str, Any]:
-    """By name; one that names what is imported for type checkers alone is left out."""
-    if dataclasses.is_dataclass(target):
-        holders: list[Any] = list(reversed(inspect.getmro(typing.cast(type, target))))
-    else:
-        holders = [inspect.getattr_static(target, "__init__") if isinstance(target, type) else target]
-    resolved: dict[str, Any] = {}
-    for holder in holders:
-        module = sys.modules.get(getattr(holder, "__module__", ""))
-        for name, annotation in inspect.get_annotations(holder).items():
-            try:
-                resolved[name] = eval(annotation, dict(vars(module))) if isinstance(annotation, str) else annotation
-            except (NameError, AttributeError):
-                resolved[name] = Any
-            except Exception as error:  # whatever a contributor's annotation raises
-                place = f"{holder.__module__}.{holder.__qualname__}: {name}"
-                raise UserError(f"{place} is annotated with {annotation}, which is no type ({reason(error)})") from error
-    return resolved

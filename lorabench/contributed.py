@@ -47,7 +47,7 @@ def config_dirs(words: Sequence[str]) -> list[Path]:
         raise UserError(f"{words[-1]} needs a folder: {words[-1]} DIR")
     behind = [word for flag, word in itertools.pairwise(words) if flag in FLAGS]
     joined = [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
-    return [Path(folder).resolve() for folder in [*behind, *joined]]
+    return [Path(folder).expanduser().resolve() for folder in [*behind, *joined]]
 
 
 def without_config_dirs(words: Sequence[str]) -> list[str]:
@@ -77,6 +77,11 @@ def let_import(words: Sequence[str]) -> None:
         os.environ[GIVEN] = given[0]
     else:
         os.environ.pop(GIVEN, None)
+
+
+def given_folder() -> Path | None:
+    """The folder of ``--config-dir``, None where none was given."""
+    return Path(folder) if (folder := os.environ.get(GIVEN)) else None
 
 
 def config_dir_flag() -> str:

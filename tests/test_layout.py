@@ -27,6 +27,7 @@ MEASURES = ("analysis.stats", "analysis.read")
 ROOMS = [
     {"errors", "files", "schema"},
     {"contributed", "provenance"},
+    {"signatures"},
     {"annotations", "hooks"},
     {"terminal"},
     {"models"},

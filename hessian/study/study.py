@@ -28,6 +28,7 @@ from lorabench.models.names import named
 from lorabench.models.shapes import linear_shapes
 from lorabench.records import legacy
 from lorabench.records.identity import part_identity
+from lorabench.records.names import check_names
 from lorabench.schema import ModelConfig, TrainerConfig
 from lorabench.tasks.base import Task
 from lorabench.training import seed
@@ -80,6 +81,7 @@ class Study:
         self.model = settings(ModelConfig, config["model"], "model.")
         self.trainer = settings(TrainerConfig, config["trainer"], "trainer.")
         self.solver = Solver(self.hessian, "hessian")
+        check_names(config)
         self._check()
 
     @cached_property

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from lorabench.annotations import text_of
 from lorabench.cells import parts
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
@@ -21,7 +22,7 @@ from lorabench.probes.base import Probe
 from lorabench.records import legacy
 from lorabench.records.earlier import same_settings
 from lorabench.records.identity import identity
-from lorabench.schema import Config, ModelConfig, TrainerConfig, unrecorded_fields
+from lorabench.schema import CONF, Config, ModelConfig, TrainerConfig, unrecorded_fields
 from lorabench.subsets.base import Subset
 from lorabench.tasks.base import Task
 from lorabench.terminal.formats import format_lr
@@ -31,6 +32,10 @@ from lorabench.variants.base import Variant
 
 RECORDED = {"status", "config", "metrics", "validation_metric", "training", "evaluation"}
 """Keys of the record of every cell that has not failed."""
+
+
+PARTS = tuple(field.name for field in fields(Config) if (CONF / field.name).is_dir())
+"""Keys with a choice of configs each."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Cell:
         """Resolve a composed config.
 
         Raises:
-            UserError: a key is gone, or has no value, such as ``model.name`` where a yaml of one's own leaves it out.
+            UserError: a key is gone, or has no value, such as ``model.name`` where a yaml of one's own leaves it out; a part
+                is none.
         """
         try:
             resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
@@ -63,6 +69,11 @@ class Cell:
             if field.name not in resolved:
                 raise UserError(f"{field.name} must have a value; leave ~{field.name} out")
         config = {str(key): value for key, value in resolved.items() if key != "hydra"}
+        for group in PARTS:
+            if not isinstance(config[group], dict):
+                raise UserError(
+                    f"{group}={text_of(config[group])} is no part: give keys with values in its yaml, or {group}=NAME"
+                )
         return cls(config | {"model": named(config["model"])}, session)
 
     @cached_property

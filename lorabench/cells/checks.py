@@ -4,6 +4,7 @@ import math
 import tempfile
 from pathlib import Path
 
+from lorabench.annotations import text_of
 from lorabench.cells.answers import generated_splits
 from lorabench.cells.cell import Cell
 from lorabench.cells.forecast import check_main_memory
@@ -15,6 +16,7 @@ from lorabench.models.devices import resolve_device, resolve_dtype
 from lorabench.models.load import check_checkpoint, tokenizer_and_length
 from lorabench.models.shapes import architecture_config, linear_shapes
 from lorabench.models.text import prompt_ids
+from lorabench.records.names import check_names
 from lorabench.schema import TrainerConfig
 from lorabench.tasks.base import naming
 
@@ -30,7 +32,9 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     _check_axes(cell)
-    _ = cell.subset, cell.task, cell.generator, cell.probe  # built here, so that their settings are checked before training
+    # Built here, so that their settings are checked before training.
+    _ = cell.subset, cell.task, cell.generator, cell.probe, cell.variant
+    check_names(cell.config)
     tracker = cell.session.tracker(cell.settings.tracker)
     _check_trainer(cell.trainer)
     locate.check(cell.model)
@@ -66,8 +70,11 @@ def check(cell: Cell, resources: bool = True) -> None:
 def _check_axes(cell: Cell) -> None:
     c = cell.settings
     rank = c.variant.get("rank", c.rank)
-    if rank != c.rank:
-        raise UserError(f"variant.rank={rank} is not rank={c.rank}; use rank={rank}")
+    if type(rank) is not int or rank != c.rank:
+        wanted = rank if type(rank) is int and rank > 0 else "8"
+        raise UserError(
+            f"variant.rank={text_of(rank)} is not rank={c.rank}, which it follows; leave it out and write rank={wanted}"
+        )
     for key in ("lr", "batch_size", "rank", "epochs"):
         if not 0 < getattr(c, key) < math.inf:
             raise UserError(f"{key}={getattr(c, key)} must be greater than 0 and finite")
@@ -75,6 +82,8 @@ def _check_axes(cell: Cell) -> None:
         raise UserError(f"train_samples={c.train_samples} must be at least 1, or null for all")
     if not 0 < c.train_fraction <= 1:
         raise UserError(f"train_fraction={c.train_fraction} must lie in (0, 1]")
+    if not c.output_dir.strip():
+        raise UserError("output_dir is empty; give a folder")
     if c.when_busy not in ("wait", "defer"):
         raise UserError(f"when_busy={c.when_busy} is unknown; available: wait, defer")
 

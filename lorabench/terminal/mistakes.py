@@ -2,6 +2,7 @@
 
 import difflib
 import errno
+import os
 import re
 import shlex
 import sys
@@ -16,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lorabench.annotations import requirement_at
-from lorabench.contributed import reason
+from lorabench.contributed import given_folder, reason
 from lorabench.errors import UserError, nearest
 from lorabench.schema import Config
 from lorabench.terminal.quoting import quote, to_type
@@ -41,6 +42,8 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group}={name} does not exist; {nearest(name, error.options or [])}"
+    if isinstance(error, UnicodeDecodeError) and (file := _undecodable(error)):
+        return f"{file} is not UTF-8; save it as UTF-8"
     if isinstance(error, YAMLError):
         return " ".join(str(error).split())
     if isinstance(error, OverrideParseException):
@@ -67,6 +70,14 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
         if Path(error.filename).absolute().is_relative_to(Path(given).absolute()):
             return f"output_dir={given} cannot be written ({error.strerror}); give another folder"
     return None
+
+
+def _undecodable(error: UnicodeDecodeError) -> Path | None:
+    """The yaml of the user's own that holds these bytes."""
+    folder = given_folder()
+    return (
+        next((file for file in sorted(folder.rglob("*.yaml")) if file.read_bytes() == error.object), None) if folder else None
+    )
 
 
 def _unreadable(word: str, lines: Sequence[str]) -> str:
@@ -129,7 +140,7 @@ def _of_a_word(error: Exception, conf: Path) -> str | None:
             if equal and (conf / key.strip("+~")).is_dir():
                 names = [file.stem for file in (conf / key.strip("+~")).glob("*.yaml")]
                 if value not in names:
-                    return f"{word} does not exist; {nearest(value, names)}"
+                    return f"{word if len(word) < 80 else word[:40] + '…'} does not exist; {nearest(value[:80], names)}"
     if reason.startswith("Exceeds the limit"):
         word = max(sys.argv[1:], key=len, default="")
         return f"{word[:40]}… has a number of too many digits"
@@ -145,8 +156,8 @@ def _keys(conf: Path, config: str) -> list[str]:
     with initialize_config_dir(str(conf), version_base="1.3"):
         if config != "config":
             return _flat(compose(config))
-        sweeper = [word for word in sys.argv[1:] if word.startswith("hydra/sweeper=")]
-        whole = compose(config, sweeper, return_hydra_config=True)
+        choices = [word for word in sys.argv[1:] if os.path.isfile(conf / f"{word.replace('=', '/', 1)}.yaml")]  # of any length
+        whole = compose(config, choices, return_hydra_config=True)
         keys = [key for key in _flat(whole) if key.startswith("hydra.sweeper") or not key.startswith("hydra.")]
         return [*(key for key in keys if "._" not in key), "experiment", "hydra/sweeper", "hydra/launcher"]
 
@@ -164,8 +175,15 @@ def _flat(cfg: DictConfig, prefix: str = "") -> list[str]:
 def _nearest_key(key: str, keys: list[str]) -> str:
     parent, dot, leaf = key.rpartition(".")
     if dot and parent in keys:
-        return nearest(
-            leaf, [k[len(parent) + 1 :] for k in keys if k.startswith(f"{parent}.") and "." not in k[len(parent) + 1 :]]
+        below = [k[len(parent) + 1 :] for k in keys if k.startswith(f"{parent}.") and "." not in k[len(parent) + 1 :]]
+        deep = f"; one that the yaml leaves out is added by +{key}=VALUE" if parent.startswith("task.") else ""  # of a source
+        return f"{nearest(leaf, below)}{deep}"
+    if (group := key.partition(".")[0]) in keys and dot:  # what it has, not what others call alike
+        below = [k for k in keys if k.startswith(f"{group}.")]
+        return (
+            f"{group} has: {', '.join(k[len(group) + 1 :] for k in below if k.count('.') == 1)}"
+            if below
+            else f"{group} has none"
         )
     # The last part alone finds `lr` for `trainer.lr` and `variant.alpha` for `alpha`.
     by_leaf = {k.rsplit(".", 1)[-1]: k for k in sorted(keys, key=len, reverse=True)}

@@ -9,18 +9,28 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
-HOME = re.compile(r"(?<=[=,\[])~(?=/|,|\]|$)")
-"""A home folder where a value begins; before a key, ``~`` deletes it."""
+PATH = re.compile(r"\+*(.*\.)?((\w+_)?(path|dir|folder|file)|journal|checkpoint|text)")
+"""Keys whose values are paths."""
 
 
 def with_home(words: Sequence[str]) -> list[str]:
-    """The words with ``~`` for the home folder written out: no shell does it inside a word, and Hydra's grammar has none.
+    """The words with ``~`` for the home folder written out where a path begins: no shell does it inside a word.
 
-    >>> with_home(["~subset", "model.path=/a~/b"])
-    ['~subset', 'model.path=/a~/b']
+    Hydra's grammar has none, either; before a key it deletes. What stands in quotes or in a list is as the user wrote it.
+
+    >>> with_home(["~subset", "model.path=/a~/b", 'model.path="~/b"', "variant.name=~/x"])
+    ['~subset', 'model.path=/a~/b', 'model.path="~/b"', 'variant.name=~/x']
     """
-    home = os.path.expanduser("~")
-    return [HOME.sub(lambda _: home, word) for word in words]
+    return [_with_home(word) for word in words]
+
+
+def _with_home(word: str) -> str:
+    key, _, paths = word.partition("=")
+    if not PATH.fullmatch(key):
+        return word
+    plain, *quoted = re.split(r"(?=[\"'\[{])", paths, maxsplit=1)
+    paths = ",".join(os.path.expanduser(path) if path == "~" or path.startswith("~/") else path for path in plain.split(","))
+    return "".join([key, "=" if "=" in word else "", paths, *quoted])
 
 
 def quote(value: str) -> str:

@@ -164,6 +164,13 @@ def test_settings_of_every_kind_of_class_pass(values, target):
         (PART | {"part": NODE | {"depth": None}}, Method, "variant.part.depth=null must be a whole number"),
         (PART | {"part": "x"}, Method, "variant.part=x must be keys with values"),
         (PART | {"part": {"_target_": f"{__name__}.Plain", "name": "x"}}, Method, "variant.part._target_="),
+        (
+            PART | {"part": {"_target_": "os.system", "command": "exit"}},
+            Method,
+            "variant.part._target_=os.system must be a Part",
+        ),
+        (PART | {"part": {"_target_": None}}, Method, "variant.part: _target_=null names no class; "),
+        (PART | {"part": {"_target_": "Part"}}, Method, "variant.part: _target_=Part names no class; "),
         (PART | {"part": {"_target_": "nowhere.X"}}, Method, "variant.part: cannot import nowhere.X (ModuleNotFoundError: "),
         ({"name": "x", "steps": "y"}, Plain, "variant.steps=y must be a whole number"),
         ({"settings": [{"a": NODE | {"depth": 0.5}}]}, Greedy, ""),
@@ -181,6 +188,23 @@ def test_a_setting_that_does_not_fit_is_one_line(values, target, line):
 def test_a_part_inside_what_may_be_anything_is_checked():
     with pytest.raises(UserError, match=r"key\[0\]\.a\.depth=0\.5 must be a whole number"):
         check([{"a": NODE | {"depth": 0.5}}], list[dict[str, Any]], "key")
+
+
+def test_no_function_is_called_where_anything_may_stand():
+    with pytest.raises(UserError, match=r"key\[0\]\._target_=os\.system is no class; name one"):
+        check([{"_target_": "os.system", "command": "exit"}], list[Any], "key")
+
+
+@pytest.mark.parametrize("annotation", [list[str], Sequence[str], tuple[str, ...], list[str] | None])
+def test_a_text_that_a_list_has_twice_is_refused(annotation):
+    check(["a", "b"], annotation, "key")
+    with pytest.raises(UserError, match=r"key=\[a,b,a\] must be a list of different texts.*; leave out the second a"):
+        check(["a", "b", "a"], annotation, "key")
+
+
+def test_numbers_may_be_alike():
+    check([0.9, 0.9], tuple[float, float], "betas")
+    check([1, 1], list[int], "sizes")
 
 
 def test_a_key_of_the_schema_says_what_it_wants():

@@ -1,59 +1,132 @@
-"""A few of all keys with values that none of them can have: each is a plan or one line, in this process."""
+"""A few of all keys with values that few of them can have: each is taken or refused in one line, as the table here says."""
 
+import dataclasses
 import random
 import sys
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
 
 from lorabench import schema
 from lorabench.cells.plan import preflight
-from lorabench.schema import CONF
+from lorabench.schema import CONF, Config, TrainerConfig
 from lorabench.terminal.mistakes import explain
+from lorabench.terminal.words import check_words
 
 schema.register()
-NASTY = ["null", "x", "-1", "0", "nan", "1e400", "[]", "{}", '""', "true", "8.5", "9" * 5000, "[x,1]", "{a: 1}", "9" * 30]
-CELLS = [
-    [],
-    ["variant=randlora", "probe=hessian"],
-    ["variant=loft", "tracker=wandb", "subset=tsds", "train_fraction=0.5"],
-    ["variant=lora_ga", "evaluator=vllm", "task=chat"],
-    ["variant=pissa", "evaluator=lm_eval", "evaluator.tasks=[arc_easy]", "task=math"],
-]
-EACH = 9
+LONG, LARGE, GONE = "9" * 5000, "9" * 30, "~"
+NASTY = ["null", "x", "-1", "0", "nan", "1e400", "[]", "{}", '""', "true", "8.5", LONG, "[x,1]", "{a: 1}", LARGE, GONE]
+
+NOTHING: set[str] = set()
+POSITIVE, FROM_0, BELOW_1 = {"8.5"}, {"0", "8.5"}, {"0"}  # a float of the schema may be large, too
+ANY_WORD = {"x", "-1", "0", "nan", "1e400", "true", "8.5", LARGE}  # the schema makes a text of a number
+YES_OR_NO = {"true", "0", "-1", LARGE}  # the schema takes whole numbers for true and false
+
+TAKES = {
+    "": {
+        "lr": POSITIVE | {LARGE},
+        "batch_size": NOTHING,
+        "rank": NOTHING,
+        "epochs": NOTHING,
+        "seed": {"0", "-1"},
+        "data_seed": {"null", "0", "-1"},
+        "train_samples": {"null"},
+        "train_fraction": NOTHING,
+        "output_dir": ANY_WORD,
+        "device": NOTHING,
+        "save_adapter": YES_OR_NO,
+        "when_busy": NOTHING,
+        "model": NOTHING,
+        "model.name": ANY_WORD,
+        "model.hub": {"null"},
+        "model.path": {"null"},
+        "model.weights": NOTHING,
+        "model.dtype": NOTHING,
+        "task": NOTHING,
+        "task._target_": NOTHING,
+        "task.name": {"x"},
+        "task.max_new_tokens": NOTHING,
+        "task.validation_samples": NOTHING,
+        "task.test_samples": {"null", GONE},
+        "variant": NOTHING,
+        "variant._target_": NOTHING,
+        "variant.name": {"x"},
+        "variant.rank": NOTHING,
+        "variant.alpha": POSITIVE,
+        "variant.dropout": BELOW_1,
+        "variant.target_modules": NOTHING,
+        "trainer": NOTHING,
+        "trainer.max_length": NOTHING,
+        "trainer.warmup_ratio": BELOW_1,
+        "trainer.max_grad_norm": POSITIVE | {LARGE},
+        "trainer.weight_decay": FROM_0 | {LARGE},
+        "trainer.betas": NOTHING,
+        "trainer.eps": FROM_0 | {LARGE},
+        "trainer.micro_batch_tokens": NOTHING,
+        "trainer.max_padding": BELOW_1,
+        "trainer.checkpoint_minutes": FROM_0 | {LARGE},
+        "evaluator": NOTHING,
+        "evaluator.name": NOTHING,
+        "evaluator.batch_tokens": NOTHING,
+        "subset": NOTHING,
+        "probe": NOTHING,
+        "tracker": NOTHING,
+    },
+    "variant=loft": {"variant.gamma": NOTHING, "variant.damping": POSITIVE},
+    "probe=hessian": {
+        "probe.every": {"null", GONE},
+        "probe.samples": NOTHING,
+        "probe.max_iter": NOTHING,
+        "probe.attention": NOTHING,
+    },
+    "subset=tsds train_fraction=0.5": {"subset.neighbours": NOTHING, "subset.bandwidth": POSITIVE},
+}
+"""Which of the values a key may have, by the words with which a cell has it; all others are refused."""
+
+DRAWN = 200
 
 
-def keys(node: DictConfig, prefix: str = "") -> list[str]:
-    """All keys below a node, dotted."""
-    below = []
-    for key in node:
-        below.append(f"{prefix}{key}")
-        value = None if OmegaConf.is_missing(node, key) else node[key]
-        below += keys(value, f"{prefix}{key}.") if isinstance(value, DictConfig) else []
-    return below
-
-
-def composed(words):
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", words)
+def every_case():
+    """All keys with all values: the words of a cell, the one in question, and whether it is to be taken."""
+    for words, keys in TAKES.items():
+        for key, taken in keys.items():
+            for value in NASTY:
+                yield words.split(), f"~{key}" if value == GONE else f"{key}={value}", value in taken
 
 
 def drawn():
-    chance = random.Random(20)
-    for words in CELLS:
-        for key in chance.sample(keys(composed(words)), EACH):
-            yield words, chance.choice([f"{key}={value}" for value in NASTY] + [f"~{key}"])
+    """All that are to be taken, and some of those to be refused."""
+    cases = list(every_case())
+    refused = [case for case in cases if not case[2]]
+    return [case for case in cases if case[2]] + random.Random(20).sample(refused, DRAWN)
 
 
-@pytest.mark.parametrize(("words", "word"), list(drawn()), ids=lambda value: value[:30] if isinstance(value, str) else "")
-def test_a_value_that_cannot_be_is_one_line(words, word, monkeypatch, capsys):
+def mistake_of(words, word, monkeypatch):
+    """The line that refuses the word, None where it is taken."""
     monkeypatch.setattr(sys, "argv", ["lorabench", *words, word, "plan=true"])
-    line = "a plan"
     try:
-        preflight([composed([*words, word, *(["plan=true"] if not word.strip("~").startswith("plan") else [])])])
+        check_words([*words, word, "plan=true"], [CONF])
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            made = compose("config", [*words, word, "plan=true"])
+        preflight([made])
     except Exception as error:
-        line = explain(error, CONF)
-        if line is None:
+        if (line := explain(error, CONF)) is None:
             raise
-    assert "\n" not in line and len(line) < 500
+        return line
+    return None
+
+
+@pytest.mark.parametrize(
+    ("words", "word", "right"), drawn(), ids=lambda of_case: of_case[:30] if isinstance(of_case, str) else ""
+)
+def test_a_value_is_taken_or_refused_in_one_line(words, word, right, monkeypatch):
+    line = mistake_of(words, word, monkeypatch)
+    assert (line is None) == right, line
+    assert line is None or ("\n" not in line and len(line) < 500)
+
+
+def test_every_key_of_the_schema_is_in_the_table():
+    keys = {field.name for field in dataclasses.fields(Config)} | {
+        f"trainer.{f.name}" for f in dataclasses.fields(TrainerConfig)
+    }
+    assert keys - TAKES[""].keys() == {"plan"}  # with which the cases themselves are tried

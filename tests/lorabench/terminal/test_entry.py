@@ -39,7 +39,7 @@ def ended(monkeypatch, capsys):
         ("lorabench", "lr", "'lr' is not key=value; see --help"),
         ("lorabench", "variant=1", "variant=1 does not exist; available: dora"),
         ("lorabench", "trainer=null", "trainer=null does not exist; available: default"),
-        ("lorabench", "model=[tiny,1]", "model=[tiny,1] does not exist; "),
+        ("lorabench", "model=[tiny,1]", "model=[tiny,1] is a list, of which Hydra would make one mixture"),
         ("lorabench", "lr=null", "lr=null must be a number"),
         ("lorabench", "trainer.betas=[0.9,x]", "trainer.betas=[0.9,x] must be a list of 2 numbers"),
         ("lorabench", "~trainer.betas", "trainer.betas must have a value; leave ~trainer.betas out"),

@@ -71,8 +71,41 @@ def test_what_no_quotes_mend_has_no_line(word):
     assert to_type(word, several=False) is None or word == "+=3"
 
 
-def test_a_home_folder_is_written_out():
-    home = os.path.expanduser("~")
-    words = ["~lr", "model.path=~/x", "output_dir=~", "task.path=~/a,~/b", "task.train.files=[~/a]", "x=a~/b", "x=~user/y"]
-    expanded = ["~lr", f"model.path={home}/x", f"output_dir={home}", f"task.path={home}/a,{home}/b"]
-    assert with_home(words) == [*expanded, f"task.train.files=[{home}/a]", "x=a~/b", "x=~user/y"]
+HOME = os.path.expanduser("~")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("model.path=~/x", f"model.path={HOME}/x"),
+        ("output_dir=~", f"output_dir={HOME}"),
+        ("+evaluator.include_path=~/x", f"+evaluator.include_path={HOME}/x"),
+        ("hydra.sweeper.journal=~/j", f"hydra.sweeper.journal={HOME}/j"),
+        ("hydra.run.dir=~/j", f"hydra.run.dir={HOME}/j"),
+        ("task.path=~/a,~/b,c", f"task.path={HOME}/a,{HOME}/b,c"),
+        ('task.path=~/a,"b,~/c"', f'task.path={HOME}/a,"b,~/c"'),
+    ],
+)
+def test_a_home_folder_is_written_out_where_a_path_begins(word, meant):
+    assert with_home([word]) == [meant]
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "~lr",
+        "~model.path",
+        "lr",
+        "model.path=a~/b",
+        "model.path=~user/y",
+        'model.path="~/x"',
+        "model.path='a,~/x'",
+        "task.train.files=[~/a]",
+        "evaluator.tasks=[~/a,~/b]",
+        "variant.name=~/x",
+        "variant.target_modules=[~]",
+        "task.pathology=~/x",
+    ],
+)
+def test_no_other_tilde_is_a_home_folder(word):
+    assert with_home([word]) == [word]

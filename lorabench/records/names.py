@@ -1,0 +1,73 @@
+"""What a record calls a cell's parts: a name that another choice has would put two things under one."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from lorabench.contributed import given_folder
+from lorabench.errors import UserError
+from lorabench.models.names import STATED
+from lorabench.schema import CONF
+
+GROUPS = ("model", "task", "variant", "evaluator", "subset")
+"""Those that decide a result."""
+
+
+def check_names(config: dict[str, Any]) -> None:
+    """Check the names of a cell's parts.
+
+    A yaml of a part's name says what that name stands for: a class, or of a model its shape. Where a folder holds the weights,
+    ``models.names.check_name`` compares them with it.
+
+    Args:
+        config: resolved; a study of sharpness has not all groups.
+
+    Raises:
+        UserError: an empty name, or that of another part.
+    """
+    for group in GROUPS:
+        node = config.get(group)
+        if not isinstance(node, dict):  # which other checks name
+            continue
+        name = node.get("name")
+        if isinstance(name, str) and not name.strip():
+            raise UserError(f"{group}.name is empty; leave {group}.name= out, or write {group}.name=NAME")
+        namesake = next((choices[name] for choices in _all_choices(group) if name in choices), None)
+        if namesake is not None and not _is_alike(node, namesake):
+            raise UserError(
+                f"{group}.name={name} is the name of another {group}; write {group}={name} for that one, or give this one a "
+                f"name of its own: {group}.name=NAME"
+            )
+
+
+def _is_alike(node: dict[str, Any], namesake: dict[str, Any]) -> bool:
+    """Whether a part can be what the yaml of its name describes; what that leaves open, or takes from another yaml, fits."""
+    if "architecture" in node:
+        stated, present = namesake.get("architecture") or {}, node["architecture"] or {}
+        source = node.get("weights") != "random" and all(node.get(key) == namesake.get(key) for key in ("hub", "package"))
+        shape = all(stated[key] == present[key] for key in STATED if key in stated and key in present)
+        return bool(node.get("path")) or source or shape
+    return namesake.get("_target_", node.get("_target_")) == node.get("_target_")
+
+
+def _all_choices(group: str) -> list[dict[str, dict[str, Any]]]:
+    """The user's own, then those of the package."""
+    return [_choices(folder / group) for folder in (given_folder(), CONF) if folder is not None]
+
+
+@cache
+def _choices(folder: Path) -> dict[str, dict[str, Any]]:
+    """The yamls of a folder by what they call themselves, else by their file's name; one that cannot be read is no choice."""
+    choices = {}
+    for file in sorted(folder.glob("*.yaml")):
+        try:
+            node = OmegaConf.to_container(OmegaConf.load(file))
+        except (OmegaConfBaseException, YAMLError, ValueError, OSError):  # also what is not UTF-8
+            continue
+        if isinstance(node, dict):
+            choices[str(node.get("name", file.stem))] = {str(key): entry for key, entry in node.items()}
+    return choices
