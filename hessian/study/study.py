@@ -16,7 +16,6 @@ from hessian.blocks import Block, Place, choose, places_of
 from hessian.settings import Solver
 from hessian.study.schema import Config, HessianConfig
 from lorabench.cells.cell import read_record
-from lorabench.cells.names import check_names
 from lorabench.cells.parts import build, settings
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
@@ -29,6 +28,7 @@ from lorabench.models.names import named
 from lorabench.models.shapes import linear_shapes
 from lorabench.records import legacy
 from lorabench.records.identity import part_identity
+from lorabench.records.names import check_names
 from lorabench.schema import ModelConfig, TrainerConfig
 from lorabench.tasks.base import Task
 from lorabench.training import seed

@@ -7,13 +7,13 @@ from pathlib import Path
 from lorabench.annotations import text_of
 from lorabench.cells.cell import Cell
 from lorabench.cells.forecast import check_main_memory
-from lorabench.cells.names import check_names
 from lorabench.errors import UserError
 from lorabench.models import locate
 from lorabench.models.base import stated_length
 from lorabench.models.devices import resolve_device, resolve_dtype
 from lorabench.models.load import check_checkpoint
 from lorabench.models.shapes import architecture_config, linear_shapes
+from lorabench.records.names import check_names
 from lorabench.schema import TrainerConfig
 
 
