@@ -30,10 +30,10 @@ def read_row(path: Path) -> dict[str, Any]:
         and, as flat dicts of text, `variant_options` and `setting_options`: everything else that decides a result
         (`read.decisive`). A failed cell, which may have ended before anything was loaded, has the axes and
         NaN scores only. `source` is "", which published cells have; `n`, the seeds behind the row, is 1 and `test_std` NaN.
-        What it cost: `steps`, `tokens`, `peak_memory` (bytes), `parameters` (trainable), `evaluation_seconds`, and where:
-        `device`, `versions` (text) and `commit`; `problems`, the test problems by which `test` was measured; `metrics`, all
-        that was measured (`read.metrics.Metric` by name). `own_step`: whether other learning rates than the cell's, or another
-        optimizer than AdamW, trained it.
+        What it cost: `steps`, `tokens`, `peak_memory` (bytes), `parameters` (trainable), `evaluation_seconds`, `extra_tflops`
+        (of inference), and where: `device`, `versions` (text) and `commit`; `problems`, the test problems by which `test` was
+        measured; `metrics`, all that was measured (`read.metrics.Metric` by name). `own_step`: whether other learning rates
+        than the cell's, or another optimizer than AdamW, trained it.
 
     Raises:
         OSError: if the file cannot be read.
@@ -79,6 +79,7 @@ def _row(record: dict[str, Any], path: Path) -> dict[str, Any]:
             "peak_memory": _cost(record, "training", "peak_memory_bytes"),
             "parameters": _cost(record, "training", "trainable_parameters"),
             "evaluation_seconds": _cost(record, "evaluation", "seconds"),
+            "extra_tflops": _extra_tflops(record),
             "problems": _problems(record),
             "metrics": read_metrics(record),
             "own_step": _own_step(record),
@@ -142,6 +143,15 @@ def _cost(record: dict[str, Any], part: str, key: str) -> float:
     value = (record.get(part) or {}).get(key)
     measured = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
     return number(record, f"{part}.{key}", 0, LARGEST, "a number of 0 or more") if measured else math.nan
+
+
+def _extra_tflops(record: dict[str, Any]) -> float:
+    """What inference takes above the base's: nothing with merged weights; NaN of a model that kept its adapter, or may have.
+
+    Records that do not say are of merged weights, but for methods of PEFT, some of which keep theirs.
+    """
+    may_keep = "peft_type" in get(record, "config.variant", dict)
+    return 0.0 if (record.get("evaluation") or {}).get("merged", not may_keep) is True else math.nan
 
 
 def _problems(record: dict[str, Any]) -> float:

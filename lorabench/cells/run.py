@@ -150,7 +150,7 @@ class Finish:
         answered = answer_cell(cell, base, trained.merged, cell.splits, adapted=trained.adapted)
         if trained.release is not None:
             trained.release()
-        record |= answered.extra | {"evaluation": {"seconds": answered.seconds}}
+        record |= answered.extra | {"evaluation": {"seconds": answered.seconds, "merged": trained.adapted is None}}
         write_completions(self.completions, answered.rows)
         write_json(self.pending, record)
         return answered.rows

@@ -1,7 +1,9 @@
 """``python -m lorabench.variants``: the table of variants for a model and a rank."""
 
 import argparse
+import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,21 @@ from lorabench.errors import UserError
 from lorabench.models.shapes import linear_shapes
 from lorabench.schema import CONF, ModelConfig, register
 from lorabench.terminal.entry import command, one_line
+from lorabench.variants import peft_types
 from lorabench.variants.adapter import Adapter
 from lorabench.variants.base import Variant
+from lorabench.variants.peft import PEFT
+
+WIDTH = 120
+
+LEGEND = """\
+MB: of optimizer state. merged: plain weights hold it, and vLLM serves them; adapters as such are never given to vLLM.
+quantised: it neither reads nor changes W while it trains, so that a quantised W would do; models here are plain floats."""
+
+OF_PEFT = (
+    f"by its type: variant.peft_type=TYPE, {len(peft_types.PeftType) - len(peft_types.LACKS)} of {len(peft_types.PeftType)} "
+    "train here (results/coverage.md)"
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,10 @@ class Row:
         trained: number of trained values.
         share: ``trained`` over that of a rank-r pair of factors.
         optimizer_bytes: state of its optimizer.
+        merged: whether plain weights hold what it learns.
+        quantised: whether a quantised base would do (`Variant.starts_on_quantised`).
         refusal: why it cannot have this rank on this model; the numbers are 0 then.
+        open: what must be chosen before there are numbers.
     """
 
     name: str
@@ -41,7 +59,15 @@ class Row:
     trained: int = 0
     share: float = 0.0
     optimizer_bytes: int = 0
+    merged: bool = False
+    quantised: bool = False
     refusal: str = ""
+    open: str = ""
+
+    @property
+    def source(self) -> str:
+        """The paper's arXiv id, as the formula's line gives it."""
+        return (re.findall(r"arXiv (\d{4}\.\d{5})", self.formula) or ["-"])[0]
 
 
 def first_line(documented: object) -> str:
@@ -54,6 +80,8 @@ def row(variant: Variant, spec: ModelConfig, budget: int) -> Row:
     shapes = linear_shapes(spec)
     formula = first_line(type(variant))
     change = first_line(sys.modules[type(variant).__module__]).partition(": ")[2].rstrip(".")
+    if isinstance(variant, PEFT) and not variant.peft_type and not variant.config:
+        return Row(variant.name, formula, change, open=OF_PEFT)
     try:
         variant.check(shapes)
     except UserError as error:
@@ -62,7 +90,8 @@ def row(variant: Variant, spec: ModelConfig, budget: int) -> Row:
     if isinstance(variant, Adapter) and _states(variant, "trainable_parameters") > _states(variant, "trained"):
         trained = count_trained(variant, spec)
     size = variant.optimizer_bytes(shapes) * trained // said  # per trained value
-    return Row(variant.name, formula, change, trained, trained / budget, size)
+    merged, quantised = variant.mergeable, variant.starts_on_quantised
+    return Row(variant.name, formula, change, trained, trained / budget, size, merged, quantised)
 
 
 def count_trained(variant: Adapter, spec: ModelConfig) -> int:
@@ -93,7 +122,7 @@ def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
         budget = lora.variant.trainable_parameters(shapes)
         for file in sorted(file for folder in (CONF, *own) for file in (folder / "variant").glob("*.yaml")):
             described.append(row(_cell(model, rank, file.stem, places).variant, lora.model, budget))
-    if all(entry.refusal for entry in described):
+    if all(entry.refusal or entry.open for entry in described):
         raise UserError(described[0].refusal)
     return described
 
@@ -103,13 +132,30 @@ def _cell(model: str, rank: int, variant: str, places: str) -> Cell:
 
 
 def table(entries: Sequence[Row]) -> str:
-    """Lay out the rows: first the numbers, then the formulas."""
+    """Lay out the rows: first the numbers, then what each changes and its formula."""
     width = max(len(entry.name) for entry in entries)
-    lines = [f"{'variant':<{width}}  {'trained':>13}  {'/ LoRA':>6}  {'optimizer MB':>12}  what changes against LoRA"]
+    head = f"{'trained':>13}  {'/ LoRA':>6}  {'optimizer MB':>12}  {'merged':<6}  {'quantised':<9}  arXiv"
+    numbers = [f"{'variant':<{width}}  {head}"]
+    words = []
     for entry in entries:
-        numbers = f"{entry.trained:>13,}  {entry.share:>6.3f}  {entry.optimizer_bytes / 1e6:>12,.2f}  {entry.change}"
-        lines.append(f"{entry.name:<{width}}  " + (f"cannot: {entry.refusal}" if entry.refusal else numbers))
-    return "\n".join([*lines, "", *(f"{entry.name:<{width}}  {entry.formula}" for entry in entries)])
+        numbers += wrapped(f"{entry.name:<{width}}  {_numbers(entry)}", width)
+        words += wrapped(f"{entry.name:<{width}}  {entry.change}", width) + wrapped(f"{'':<{width}}  {entry.formula}", width)
+    return "\n".join([*numbers, "", *words])
+
+
+def _numbers(entry: Row) -> str:
+    if entry.refusal or entry.open:
+        return f"cannot: {entry.refusal}" if entry.refusal else entry.open
+    merged, quantised = ("yes" if holds else "no" for holds in (entry.merged, entry.quantised))
+    cost = f"{entry.trained:>13,}  {entry.share:>6.3f}  {entry.optimizer_bytes / 1e6:>12,.2f}"
+    return f"{cost}  {merged:<6}  {quantised:<9}  {entry.source}"
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line of the table in lines of at most ``WIDTH``, below the column after the names."""
+    return (
+        textwrap.wrap(line, WIDTH, subsequent_indent=" " * (width + 2), drop_whitespace=True) if len(line) > WIDTH else [line]
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -125,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen = parser.parse_args(words)
         let_import(words)
         described = rows(chosen.model, chosen.rank, config_dirs(words))
-        print(f"{chosen.model}, rank {chosen.rank}; MB are of optimizer state\n\n{table(described)}")
+        print(f"{chosen.model}, rank {chosen.rank}\n\n{table(described)}\n\n{LEGEND}")
 
 
 if __name__ == "__main__":

@@ -39,11 +39,14 @@ class Variant(ABC):
             identity. A class that states none in its own body is told by the hash of its source file instead.
         bilinear: whether the layer computes (W + s·BA)x, starts as Wx, and trains A and B, so that the blocks' curvature has a
             short way (``hessian.products.leaves``).
+        starts_on_quantised: whether it neither reads W, from its start to its last step, nor changes it before merging, so that
+            a quantised W would do.
         name: as on the command line and in every table.
     """
 
     version: ClassVar[int] = 1
     bilinear: ClassVar[bool] = False
+    starts_on_quantised: ClassVar[bool] = False
 
     name: str
 

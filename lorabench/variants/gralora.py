@@ -28,6 +28,7 @@ class GraLoRA(Adapter):
     """
 
     version: ClassVar[int] = 1
+    starts_on_quantised: ClassVar[bool] = True
 
     k: int
 

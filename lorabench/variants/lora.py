@@ -17,6 +17,12 @@ from lorabench.training.calibration import Calibration
 from lorabench.variants.adapter import Adapter
 from lorabench.variants.base import adapter_layers, base_parameters
 
+RESTS_ON = {
+    "bilinear": ("attach", "peft_config", "trained", "touched", "targets"),
+    "starts_on_quantised": ("attach", "prepare", "factors", "peft_config", "touched", "before_step", "after_step"),
+}
+"""By what a class states of itself, the methods that say what the layers are, what is trained, and what becomes of W."""
+
 
 @dataclass(kw_only=True)
 class LoRA(Adapter):
@@ -38,18 +44,19 @@ class LoRA(Adapter):
 
     version: ClassVar[int] = 1
     bilinear: ClassVar[bool] = True
+    starts_on_quantised: ClassVar[bool] = True
 
     initial: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Where another class than the one that states ``bilinear`` says what the layers are or what is trained, it is not."""
+        """What a class states does not hold for those below that override what it rests on, unless they state it, too."""
         super().__init_subclass__(**kwargs)
-        states, *overrides = (
-            next(place for place, base in enumerate(cls.__mro__) if name in vars(base))
-            for name in ("bilinear", "attach", "peft_config", "trained", "touched", "targets")
-        )
-        if min(overrides) < states:
-            cls.bilinear = False
+        for stated, parts in RESTS_ON.items():
+            states, *overrides = (
+                next(place for place, base in enumerate(cls.__mro__) if name in vars(base)) for name in (stated, *parts)
+            )
+            if min(overrides) < states:
+                setattr(cls, stated, False)
 
     @property
     def scale(self) -> float:

@@ -43,6 +43,7 @@ class RandLoRA(Adapter):
     """
 
     version: ClassVar[int] = 1
+    starts_on_quantised: ClassVar[bool] = True
 
     basis_rank: int | None
     basis_scale: float

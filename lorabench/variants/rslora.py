@@ -14,6 +14,7 @@ class RsLoRA(LoRA):
 
     version: ClassVar[int] = 1
     bilinear: ClassVar[bool] = True
+    starts_on_quantised: ClassVar[bool] = True
 
     @property
     def scale(self) -> float:

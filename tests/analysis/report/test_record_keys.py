@@ -31,6 +31,7 @@ KEYS = {
     "validation_loss": "`--kind metrics`; --select-by validation_loss; " + FACTS,
     "validation_metric": FACTS + " (its name; the value is that of metrics.validation)",
     "evaluation.seconds": "`--kind cost`; " + FACTS,
+    "evaluation.merged": "`--kind cost` (PSCP)",
     "evaluation.scoring_seconds": FACTS,
     "training.steps": "`--kind cost` (s a step); " + FACTS,
     "training.tokens": "`--kind cost` (tokens/s); " + FACTS,

@@ -245,3 +245,38 @@ def test_options_that_a_name_tells_are_not_told_again(runs, write):
         for alpha in (8, 16):
             write("lora", 2e-4, 0, 0.5, config={"batch_size": batch, "variant": {"name": "lora", "alpha": alpha}})
     assert "Not that axis" not in render_table(load_records(runs), "batch")
+
+
+def test_pscp_is_that_of_the_learning_rate_chosen_on_validation(runs, write):
+    for lr, tests, validation in ((2e-4, (0.9, 0.9), 0.5), (2e-3, (0.8, 0.6), 0.7)):  # the test peak is not what is chosen
+        for seed, score in enumerate(tests):
+            spent = {"steps": 1, "seconds": 1, "trainable_parameters": 5e8 / 4, "peak_memory_bytes": (10 + 20 * seed) * 1e9}
+            write("lora", lr, seed, score, validation, training=spent | {"loss": []})
+    [row] = csv.DictReader(io.StringIO(render_table(load_records(runs), "cost", "csv")))
+    assert float(row["pscp"]) == pytest.approx(0.7 / 1.25 / (1 + 20 / 94))
+    text = render_table(load_records(runs), "cost")
+    [line] = [line for line in text.splitlines() if line.startswith("lora ")]
+    assert line.split()[-1] == f"{100 * 0.7 / 1.25 * 94 / 114:.2f}"
+    assert "Cp = 5e+08, Cf = 10 TFLOPs, Cm = 94 GB (10^9 bytes), b = 1" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("left_out", "evaluation", "config"),
+    [
+        ("trainable_parameters", {}, {}),
+        ("peak_memory_bytes", {}, {}),
+        ("", {"merged": False}, {}),
+        ("", {}, {"variant": {"name": "lora", "peft_type": "LORA"}}),  # a record that does not say
+    ],
+)
+def test_pscp_is_a_dash_where_a_cost_is_not_known(runs, write, left_out, evaluation, config):
+    spent = {"steps": 1, "seconds": 1, "trainable_parameters": 100, "peak_memory_bytes": 1e9, "loss": []}
+    del spent[left_out or "loss"]
+    write("lora", training={"loss": []} | spent, evaluation={"seconds": 1} | evaluation, config=config)
+    [line] = [line for line in render_table(load_records(runs), "cost").splitlines() if line.startswith("lora ")]
+    assert line.split()[-1] == "–"
+    change = {"seconds": 1, "merged": True}
+    spent |= {"trainable_parameters": 100, "peak_memory_bytes": 1e9, "loss": []}
+    write("pissa", training=spent, evaluation=change, config={"variant": {"name": "pissa", "peft_type": "LORA"}})
+    [line] = [line for line in render_table(load_records(runs), "cost").splitlines() if line.startswith("pissa ")]
+    assert line.split()[-1] != "–"
