@@ -1,7 +1,8 @@
 """LoRA-Pro's optimizer: AdamW on the gradient of W that A and B can follow (Wang et al. 2024, arXiv 2407.18242, AdamW version).
 
-G = ∂L/∂W [m, n] is the full gradient at W + s·BA; training sees only ∇_A = s·BᵀG [r, n] and ∇_B = s·GAᵀ [m, r]. Moving A by −lr·g_A
-and B by −lr·g_B moves W by −lr·g̃ to first order, with g̃ = s·B g_A + s·g_B A. Over all g_A and g_B, ‖g̃ − G‖ is least for (theorem 2.1)
+G = ∂L/∂W [m, n] is the full gradient at W + s·BA; training sees only ∇_A = s·BᵀG [r, n] and ∇_B = s·GAᵀ [m, r]. Moving A by
+−lr·g_A and B by −lr·g_B moves W by −lr·g̃ to first order, with g̃ = s·B g_A + s·g_B A. Over all g_A and g_B, ‖g̃ − G‖ is least for
+(theorem 2.1)
 
     g_A = Γ_A ∇_A / s² + X A                        [r, n]      Γ_A = (BᵀB + εI)⁻¹   [r, r]
     g_B = (I − B Γ_A Bᵀ) ∇_B Γ_B / s² − B X         [m, r]      Γ_B = (AAᵀ + εI)⁻¹   [r, r]
@@ -12,15 +13,16 @@ where X [r, r] does not change g̃. Each step
     M ← β₁ M + (1 − β₁) g̃,   V ← β₂ V + (1 − β₂) g̃²   [m, n]
     U = M / (1 − β₁ᵗ) / (√(V / (1 − β₂ᵗ)) + eps)    [m, n]      AdamW's direction for W
 
-    and with U in the place of G, so ∇_A = s·BᵀU and ∇_B = s·UAᵀ, g_A and g_B anew for the X that keeps them nearest to these two:
+    and with U in the place of G, so ∇_A = s·BᵀU and ∇_B = s·UAᵀ, g_A and g_B anew for the X that keeps them nearest to these:
 
     BᵀB X + X AAᵀ = −Γ_A ∇_A Aᵀ / s²                            (theorem 2.3)
     A ← (1 − lr·decay) A − lr·g_A,   B ← (1 − lr·decay) B − lr·g_B
 
 At B = 0, as LoRA starts, ∇_A = 0 and so g_A = X = 0, and g_B = ∇_B Γ_B / s².
 
-The authors' code has the bias correction of t + 1 in place of t, s = 2 whatever alpha and rank, V rounded to bfloat16, no weight decay, and
-clips g_A and g_B by the norm of the raw gradients; here the raw gradients are clipped, as in LoRA, before they enter M and V.
+The authors' code (DeepSpeed's ZeRO optimizer, changed) has the bias correction of t + 1 in place of t, s = 2 whatever alpha and rank,
+V's new part rounded to bfloat16, no weight decay, and clips g_A and g_B by the norm of the raw gradients; here the raw gradients are
+clipped, as in LoRA, before they enter M and V.
 
 The state is kept per matrix: M and V, 8·m·n bytes in float32, as for full fine-tuning.
 """
@@ -57,7 +59,15 @@ class LoRAProAdamW(torch.optim.Optimizer):
             damping: ε of the inverses.
             weight_decay: decoupled, of the factors.
         """
-        settings = {"lr": lr, "scale": scale, "betas": betas, "eps": eps, "damping": damping, "weight_decay": weight_decay, "step": 0}
+        settings = {
+            "lr": lr,
+            "scale": scale,
+            "betas": betas,
+            "eps": eps,
+            "damping": damping,
+            "weight_decay": weight_decay,
+            "step": 0,
+        }
         super().__init__([factor for pair in pairs for factor in pair], settings)
 
     @torch.no_grad()

@@ -113,7 +113,10 @@ def test_at_full_rank_a_small_step_is_adamws_on_the_matrix():
     w = torch.nn.Parameter((2 * b @ a).detach().clone())
     start = w.detach().clone()
     settings = {"betas": (0.9, 0.99), "eps": 1e-4}
-    pro, adamw = LoRAProAdamW([(a, b)], lr, 2.0, damping=0.0, **settings), torch.optim.AdamW([w], lr, weight_decay=0.0, **settings)
+    pro, adamw = (
+        LoRAProAdamW([(a, b)], lr, 2.0, damping=0.0, **settings),
+        torch.optim.AdamW([w], lr, weight_decay=0.0, **settings),
+    )
     for step in range(5):
         [full] = fill_gradients([(a, b)], 2.0, step)
         w.grad = torch.from_numpy(full)
@@ -168,7 +171,9 @@ def test_training_follows_the_equations_on_the_full_gradients(fresh, build, corp
     for name, reference in references.items():
         weights = (layers[name].lora_A["default"].weight, layers[name].lora_B["default"].weight)
         for weight, expected in zip(weights, (reference.a, reference.b), strict=True):
-            np.testing.assert_allclose(weight.detach().numpy(), expected, atol=1e-6 * np.abs(expected).max(), rtol=0, err_msg=name)
+            np.testing.assert_allclose(
+                weight.detach().numpy(), expected, atol=1e-6 * np.abs(expected).max(), rtol=0, err_msg=name
+            )
 
 
 def test_an_interrupted_cell_goes_on_to_the_same_bits(cell, tmp_path, run_until):
