@@ -67,27 +67,27 @@ def test_a_variant_that_changes_the_start(checkout):
 
 def test_a_variant_that_changes_the_step(checkout):
     folder = checkout(
-        *("lorabench/variants/loraplus.py", "conf/variant/loraplus.yaml"),
+        *("lorabench/variants/two_rates.py", "conf/variant/two_rates.yaml"),
         *("lorabench/trackers/lines.py", "conf/tracker/lines.yaml"),
     )
-    command = ["variant=lora,loraplus", "tracker=lines", "tracker.every=1", "output_dir=runs", "-m"]
+    command = ["variant=lora,two_rates", "tracker=lines", "tracker.every=1", "output_dir=runs", "-m"]
     done = lorabench(*command, path=folder, cwd=folder)
     assert done.returncode == 0, done.stderr
     by_name = records(folder / "runs")
-    lora, plus = by_name["lora"]["training"], by_name["loraplus"]["training"]
-    assert [group["name"] for group in plus["groups"]] == ["lora_A", "lora_B"]
-    assert plus["groups"][1]["lr"] == pytest.approx(16 * plus["groups"][0]["lr"]) == pytest.approx(16 * 2e-3)
-    assert sum(group["parameters"] for group in plus["groups"]) == plus["trainable_parameters"] == lora["trainable_parameters"]
-    for (_, (lora_rate,)), (_, (a, b)) in zip(lora["lr"], plus["lr"], strict=True):
-        assert (a, b) == (lora_rate, pytest.approx(16 * lora_rate))
-    assert lora["loss"][:2] == plus["loss"][:2] and lora["loss"][2:] != plus["loss"][2:]  # the first step has the rate 0
+    lora, two = by_name["lora"]["training"], by_name["two_rates"]["training"]
+    assert [group["name"] for group in two["groups"]] == ["self_attn", "mlp"]
+    assert two["groups"][1]["lr"] == pytest.approx(4 * two["groups"][0]["lr"]) == pytest.approx(4 * 2e-3)
+    assert sum(group["parameters"] for group in two["groups"]) == two["trainable_parameters"] == lora["trainable_parameters"]
+    for (_, (lora_rate,)), (_, (attention, mlp)) in zip(lora["lr"], two["lr"], strict=True):
+        assert (attention, mlp) == (lora_rate, pytest.approx(4 * lora_rate))
+    assert lora["loss"][:2] == two["loss"][:2] and lora["loss"][2:] != two["loss"][2:]  # the first step has the rate 0
 
     tracked = [json.loads(line) for line in (folder / "runs" / "tracked.jsonl").read_text().splitlines()]
-    steps = [line for line in tracked if line["cell"] == by_name["loraplus"]["id"] and "step" in line]
-    assert [[line["step"], [line["lr/lora_A"], line["lr/lora_B"]]] for line in steps] == plus["lr"]
+    steps = [line for line in tracked if line["cell"] == by_name["two_rates"]["id"] and "step" in line]
+    assert [[line["step"], [line["lr/self_attn"], line["lr/mlp"]]] for line in steps] == two["lr"]
 
-    method = folder / "lorabench/variants/loraplus.py"
-    method.write_text(method.read_text().replace('(("lora_A", lr)', '(("lora_A", lr / 2)'))
+    method = folder / "lorabench/variants/two_rates.py"
+    method.write_text(method.read_text().replace('(("self_attn", lr)', '(("self_attn", lr / 2)'))
     again = lorabench(*command, path=folder, cwd=folder)
     assert again.returncode == 0, again.stderr
     finished = [line for line in again.stderr.splitlines() if line.startswith("[")]
