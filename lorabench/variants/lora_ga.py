@@ -49,9 +49,7 @@ class LoRAGA(FromData):
                     f"{min(m, n)}; use rank <= {min(m, n) // 2}"
                 )
 
-    def starts(
-        self, model: PreTrainedModel, names: Sequence[str], calibration: Calibration
-    ) -> Iterator[tuple[str, Start]]:
+    def starts(self, model: PreTrainedModel, names: Sequence[str], calibration: Calibration) -> Iterator[tuple[str, Start]]:
         """From the gradients; only the factors are kept of them."""
         for name, gradient in calibration.gradients(model, names, self.samples):
             yield name, self._start(gradient.to(model.device))

@@ -29,8 +29,8 @@ class LoRAOne(FromData):
     as for the other variants; the authors' runs have s = 16/√r, which variant.alpha = 16·√r gives.
 
     The published runs train by AdamW. The paper's preconditioners, "if needed" in the authors' words, are AdamW on
-    (BᵀB + λI)⁻¹∇_A and ∇_B(AAᵀ + λI)⁻¹: ``damping`` = λ switches them on, after clipping. Both take A and B from before the step;
-    the authors' first code took the A that had already moved for B, and no bias correction.
+    (BᵀB + λI)⁻¹∇_A and ∇_B(AAᵀ + λI)⁻¹: ``damping`` = λ switches them on, after clipping. Both take A and B from before the
+    step; in the authors' first code A moves before B's is taken.
 
     Attributes:
         gamma: γ; the larger, the smaller the start.

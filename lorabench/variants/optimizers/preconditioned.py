@@ -32,7 +32,9 @@ class PreconditionedAdamW(torch.optim.AdamW):
         gradients = [factor.grad for factor in factors]
         for a, b in self.pairs:
             if a.grad is not None and b.grad is not None:
-                a.grad, b.grad = solve(b.T, self.damping, a.grad), solve(a, self.damping, b.grad.T).T.contiguous()
+                for_a, for_b = solve(b.T, self.damping, a.grad), solve(a, self.damping, b.grad.T).T
+                # The fused kernel takes gradients to lie in memory as the parameters do.
+                a.grad, b.grad = for_a.contiguous(), for_b.contiguous()
         super().step()
         for factor, gradient in zip(factors, gradients, strict=True):
             factor.grad = gradient
