@@ -1,6 +1,6 @@
-"""Gradients of the full weights on training samples, for variants that start from data."""
+"""Gradients of the full weights, and inputs of the layers, on training samples, for variants that start from data."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,10 @@ import torch
 
 from lorabench.schema import TrainerConfig
 from lorabench.training.data import Corpus, Encoded
-from lorabench.training.loss import backward
+from lorabench.training.loss import backward, micro_batches_of, summed_loss
+
+Rows = Callable[[torch.Tensor], torch.Tensor]
+"""From the inputs [time, n] of one example, float64, to rows [time, k] of the same dtype."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +22,8 @@ class Calibration:
         corpus: the training texts.
         indices: the cell's samples, in the order in which its subset was drawn.
         settings: of the trainer; the micro-batches are those of training.
-        budget: bytes of gradients held in main memory at a time; more matrices than fit take several passes over the samples.
+        budget: bytes of gradients, or Gram matrices, held in main memory at a time; more matrices than fit take several passes
+            over the samples.
     """
 
     corpus: Corpus
@@ -37,17 +41,30 @@ class Calibration:
         The model must be frozen, and is left as it was: same weights, frozen, no ``.grad``, no hooks.
         """
         examples = self.corpus.encode(self.indices[:samples])
-        for group in self._groups(model, names):
+        for group in self._groups({name: 4 * _weight(model, name).numel() for name in names}):
             sums = self._pass(model, group, examples)
             for name in group:
                 yield name, sums.pop(name)
 
-    def _groups(self, model: torch.nn.Module, names: Sequence[str]) -> list[list[str]]:
-        """Split the names, in order, so that each group's gradients fit in the budget (or are a single matrix's)."""
+    def input_grams(
+        self, model: torch.nn.Module, names: Sequence[str], samples: int, rows: Rows
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield (name, Σ RᵀR) with R = rows(X), X [time, n] the inputs of a named linear layer on one example; [k, k], float64.
+
+        The sum is over the first ``samples`` samples; X has prompt and target, no padding. In float64, since squaring doubles
+        the digits that lie between the largest and the smallest direction. The model is left as it was.
+        """
+        examples = self.corpus.encode(self.indices[:samples])
+        for group in self._groups({name: 8 * _weight(model, name).shape[1] ** 2 for name in names}):
+            sums = self._input_pass(model, group, examples, rows)
+            for name in group:
+                yield name, sums.pop(name)
+
+    def _groups(self, sizes: Mapping[str, int]) -> list[list[str]]:
+        """Split the names, in order, so that each group's ``sizes`` in bytes fit in the budget (or are a single matrix's)."""
         groups: list[list[str]] = []
         held = 0
-        for name in names:
-            size = 4 * _weight(model, name).numel()
+        for name, size in sizes.items():
             if groups and held + size <= self.budget:
                 groups[-1].append(name)
                 held += size
@@ -79,6 +96,34 @@ class Calibration:
             for weight in weights.values():
                 weight.requires_grad_(False)
                 weight.grad = None
+            for handle in handles:
+                handle.remove()
+        return sums
+
+    def _input_pass(
+        self, model: torch.nn.Module, group: list[str], examples: list[Encoded], rows: Rows
+    ) -> dict[str, torch.Tensor]:
+        """Gram matrices of the layers of one group, summed over the micro-batches."""
+        sums: dict[str, torch.Tensor] = {}
+        lengths: list[int] = []
+
+        def add(name: str) -> Any:
+            def hook(_: Any, args: tuple[torch.Tensor]) -> None:
+                inputs = args[0].detach().double()
+                r = torch.cat([rows(x[:length]) for x, length in zip(inputs, lengths, strict=True)])
+                gram = (r.T @ r).cpu()
+                sums[name] = sums[name] + gram if name in sums else gram
+
+            return hook
+
+        handles = [model.get_submodule(name).register_forward_pre_hook(add(name)) for name in group]
+        try:
+            for places in micro_batches_of(examples, self.settings):
+                batch = [examples[i] for i in places]
+                lengths[:] = [len(example.ids) for example in batch]
+                with torch.no_grad():
+                    summed_loss(model, batch, self.corpus.tokenizer.pad_token_id, next(model.parameters()).device)
+        finally:
             for handle in handles:
                 handle.remove()
         return sums

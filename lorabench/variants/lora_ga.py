@@ -1,8 +1,8 @@
 """LoRA-GA: the adapter starts along the gradient of the full weight."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -12,14 +12,14 @@ from lorabench.errors import UserError
 from lorabench.models.shapes import Shapes
 from lorabench.training import svd
 from lorabench.training.calibration import Calibration
-from lorabench.variants.lora import LoRA
+from lorabench.variants.from_data import FromData, Start
 
 # The authors' code: a randomised SVD of 4r vectors, 4 power iterations.
 OVERSAMPLING, ITERATIONS = 4, 4
 
 
 @dataclass(kw_only=True)
-class LoRAGA(LoRA):
+class LoRAGA(FromData):
     """∂loss/∂W = UΣVᵀ; A = c·V[:, :r]ᵀ, B = c·U[:, r:2r], c = m^¼/√γ, W ← W − s·BA (Wang et al. 2024, arXiv 2407.05000).
 
     The samples are the first of the cell's own subset, so another seed (or data_seed) has another start; paper 1's code takes
@@ -30,22 +30,17 @@ class LoRAGA(LoRA):
 
     Attributes:
         gamma: γ; the larger, the smaller the start.
-        samples: training samples that G is taken on.
     """
 
     version: ClassVar[int] = 1
 
     gamma: float
-    samples: int
-    _starts: dict[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def check(self, shapes: Shapes) -> None:
-        """As for LoRA; every gradient must have 2r singular triples."""
+        """As for every start from data; every gradient must have 2r singular triples."""
         super().check(shapes)
         if not 0 < self.gamma < math.inf:
             raise UserError(f"variant.gamma={self.gamma} must be positive")
-        if self.samples < 1:
-            raise UserError(f"variant.samples={self.samples} must be at least 1")
         for name in self.targets(shapes):
             m, n = shapes[name]
             if 2 * self.rank > min(m, n):
@@ -54,16 +49,10 @@ class LoRAGA(LoRA):
                     f"{min(m, n)}; use rank <= {min(m, n) // 2}"
                 )
 
-    def prepare(self, model: PreTrainedModel, names: Sequence[str], calibration: Calibration | None) -> None:
-        """Take the gradients; only the factors are kept of them."""
-        if calibration is None:
-            raise ValueError(f"{self.name} starts from training data: it needs a calibration")
-        gradients = calibration.gradients(model, names, self.samples)
-        self._starts = {name: self._start(gradient.to(model.device)) for name, gradient in gradients}
-
-    def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        """What ``prepare`` made of this matrix's gradient; it depends on the seed through the choice of samples."""
-        return self._starts.pop(name)
+    def starts(self, model: PreTrainedModel, names: Sequence[str], calibration: Calibration) -> Iterator[tuple[str, Start]]:
+        """From the gradients; only the factors are kept of them."""
+        for name, gradient in calibration.gradients(model, names, self.samples):
+            yield name, self._start(gradient.to(model.device))
 
     def _start(self, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """A [r, n] and B [m, r] from G [m, n]. Not cached: the decomposition costs less than the gradient."""

@@ -17,7 +17,7 @@ from lorabench.training.data import Corpus
 from lorabench.training.loss import backward
 from lorabench.variants.base import adapter_layers
 
-BILINEAR = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "loft"]
+BILINEAR = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "eva", "corda", "loft"]
 SETTINGS = TrainerConfig(512, 0.0, 1.0, 0.0, (0.9, 0.999), 1e-8, 10_000, 0.9, 10)
 
 
@@ -72,7 +72,7 @@ def test_starts_matrix_by_matrix_are_those_of_the_variant(name):
         assert alone.scale == built.scale
         assert torch.allclose(alone.lora_A.norm(), a.norm(), rtol=0.3)
         assert torch.allclose(alone.lora_B.norm(), b.norm(), rtol=0.3)
-        if name in ("pissa", "milora", "olora", "lora_ga"):
+        if name in ("pissa", "milora", "olora", "lora_ga", "eva", "corda"):
             assert torch.allclose(alone.lora_A, a, atol=1e-5)
             assert torch.allclose(alone.lora_B, b, atol=1e-5)
 

@@ -131,3 +131,25 @@ def same_bits():
         return values.keys() == reference.keys() and all(torch.equal(values[name], reference[name]) for name in values)
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def layer_inputs():
+    """A function from a ``Base``, its calibration and matrices to the inputs of each on each sample, [time, n] in float64."""
+
+    def run(base, samples, names):
+        inputs = {name: [] for name in names}
+        handles = [
+            base.model.get_submodule(name).register_forward_pre_hook(
+                lambda _, args, name=name: inputs[name].append(args[0][0].double().numpy())
+            )
+            for name in names
+        ]
+        with torch.no_grad():
+            for example in samples.corpus.encode(samples.indices):
+                base.model(input_ids=torch.tensor([example.ids]))
+        for handle in handles:
+            handle.remove()
+        return inputs
+
+    return run

@@ -14,7 +14,8 @@ from lorabench.training import seed
 from lorabench.variants.base import adapter_layers
 
 RANK, ALPHA = 8, 12
-STARTS = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga"]
+STARTS = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "eva", "corda"]
+MOVED = {"lora_one"}  # starts as another function than the base, on purpose: test_lora_one
 
 
 def double(tensor):
@@ -49,7 +50,8 @@ def started(fresh, build, attach):
 def test_start_is_unchanged(variant_name, model_name, fresh, build, attach, logits, base_logits, relative):
     base = fresh(model_name)
     adapted = attach(build(variant_name), base)
-    assert relative(logits(base, adapted), base_logits(model_name)) <= 1e-5
+    change = relative(logits(base, adapted), base_logits(model_name))
+    assert 1e-4 < change < 0.3 if variant_name in MOVED else change <= 1e-5
 
 
 @pytest.mark.parametrize("name", STARTS)
@@ -60,7 +62,7 @@ def test_start_is_unchanged_with_alpha_unlike_rank(name, fresh, build, attach, l
 
 
 @pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
-@pytest.mark.parametrize("name", ["lora", "rslora", "gralora", "randlora"])
+@pytest.mark.parametrize("name", ["lora", "rslora", "gralora", "randlora", "eva"])
 def test_an_update_of_zero_starts_to_the_bit(name, precision, fresh, build, attach, batch, to_bfloat16):
     base = fresh("qwen3")
     if precision == "bfloat16":
@@ -80,8 +82,11 @@ def test_start_in_bfloat16_is_as_near_as_the_base_in_bfloat16(
     to_bfloat16(base)
     rounding = relative(logits(base), exact)
     adapted = attach(build(variant_name), base)
-    # A changed base is rounded once more: two independent errors of one size add up to √2 of it.
-    assert relative(logits(base, adapted), exact) <= 1.5 * rounding
+    if variant_name in MOVED:
+        exact = logits(base, attach(build(variant_name), fresh(model)))
+    # A changed base is rounded once more: two independent errors of one size add up to √2 of it. CorDA's adapter carries most of
+    # the output on the task's inputs, and its products are rounded, too: √3.
+    assert relative(logits(base, adapted), exact) <= (1.75 if variant_name == "corda" else 1.5) * rounding
 
 
 # Initial factors against the formulas, in float64 by numpy.
@@ -279,6 +284,11 @@ def test_trainable_parameters_are_counted_right(variant_name, fresh, build, atta
         ("lora_ga", {"rank": 33}, r"rank=33: variant=lora_ga needs 2 x rank .*q_proj \(128 x 64\) has 64; use rank <= 32"),
         ("lora_ga", {"gamma": 0}, "variant.gamma=0 must be positive"),
         ("lora_ga", {"samples": 0}, "variant.samples=0 must be at least 1"),
+        ("eva", {"samples": 0}, "variant.samples=0 must be at least 1"),
+        ("corda", {"mode": "imp"}, "variant.mode=imp is unknown; did you mean 'ipm'"),
+        ("corda", {"damping": 0}, "variant.damping=0 must be positive"),
+        ("lora_one", {"gamma": 0}, "variant.gamma=0 must be positive"),
+        ("lora_one", {"damping": 0}, "variant.damping=0 must be positive, or null"),
     ],
 )
 def test_mistakes_are_one_clear_line(build, name, fields, words):
@@ -288,6 +298,7 @@ def test_mistakes_are_one_clear_line(build, name, fields, words):
     assert "\n" not in str(error.value)
 
 
-def test_lora_ga_without_data_says_so(fresh, build):
+@pytest.mark.parametrize("name", ["lora_ga", "eva", "corda", "lora_one"])
+def test_a_start_from_data_without_data_says_so(fresh, build, name):
     with pytest.raises(ValueError, match="needs a calibration"):
-        build("lora_ga").attach(fresh("llama").model, seed.generator(0, "init"))
+        build(name).attach(fresh("llama").model, seed.generator(0, "init"))

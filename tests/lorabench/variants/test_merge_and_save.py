@@ -13,8 +13,8 @@ from lorabench.variants.pissa import PiSSA
 from lorabench.variants.rslora import RsLoRA
 
 RANK, ALPHA = 8, 12
-CHANGED_BASE = ["pissa", "milora", "olora", "init_ab", "lora_ga"]
-FREE_ALPHA = ["lora", "rslora", "dora", *CHANGED_BASE]
+CHANGED_BASE = ["pissa", "milora", "olora", "init_ab", "lora_ga", "corda"]
+FREE_ALPHA = ["lora", "rslora", "dora", "eva", "lora_one", *CHANGED_BASE]
 
 LOAD = """
 import hashlib, json, sys
