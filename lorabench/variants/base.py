@@ -39,11 +39,13 @@ class Variant(ABC):
             identity. A class that states none in its own body is told by the hash of its source file instead.
         bilinear: whether the layer computes (W + s·BA)x, starts as Wx, and trains A and B, so that the blocks' curvature has a
             short way (``hessian.products.leaves``).
+        merges: whether its hooks merge updates into the adapted matrices, which ``save`` then writes beside what is trained.
         name: as on the command line and in every table.
     """
 
     version: ClassVar[int] = 1
     bilinear: ClassVar[bool] = False
+    merges: ClassVar[bool] = False
 
     name: str
 
