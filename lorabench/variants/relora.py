@@ -18,11 +18,11 @@ class ReLoRA(LoRA):
     """y = (W + s·BA)x; at restarts W ← W + s·BA, A ~ U(±1/√n), B = 0 (Lialin et al. 2023, arXiv 2307.05695).
 
     A run of T steps restarts before steps ⌊iT / (restarts + 1)⌋, i = 1 … restarts, so the update can have rank (restarts + 1)·r.
-    There, each of AdamW's moments loses all but its largest values; its count of steps goes on, as in the authors' code. The
+    There, each of AdamW's moments loses its smallest values, or all; its count of steps goes on, as in the authors' code. The
     learning rate of step k of a cycle of c steps is k / ⌈restart_warmup · c⌉ of what it would be, until that is 1 (their "jagged
     cosine"): 0 at a restart. Their full-rank warm start is the pretrained model. Beside a bfloat16 base each merge rounds W.
 
-    >>> fields = {"alpha": 4, "dropout": 0.0, "target_modules": ["q_proj"], "pruning": 0.99, "restart_warmup": 0.2}
+    >>> fields = {"alpha": 4, "dropout": 0.0, "target_modules": ["q_proj"], "pruning": 1, "restart_warmup": 0.2}
     >>> relora = ReLoRA(name="relora", rank=2, restarts=3, **fields)
     >>> relora.starts(20), [relora.rate(step, 20) for step in range(4, 8)]
     ([0, 5, 10, 15], [1.0, 0.0, 1.0, 1.0])
