@@ -114,26 +114,19 @@ class LoRA(Adapter):
         return adapted
 
     def save(self, model: PeftModel, path: Path) -> None:
-        """As every variant; where the base was changed, as plain LoRA of rank 2r on the untouched base.
+        """As every variant; where the base was changed, as plain LoRA of a larger rank, 2r for a start, on the untouched base.
 
         W₀ − s·B₀A₀ + s·BA = W₀ + s·[B, −B₀][A; A₀]. The change of the base's weights is taken to be exact, so for a base in
         bfloat16 the loaded model lacks the rounding of W₀ − s·B₀A₀.
         """
         if not self.initial or base_parameters(model, self.trained(model)):
             return super().save(model, path)
-
-        tensors = {}
+        factors = {}
         for name, layer in adapter_layers(model):
             lora_A, lora_B = (factor["default"].weight.detach().cpu() for factor in (layer.lora_A, layer.lora_B))
             first_A, first_B = self.initial[name]
-            tensors[f"base_model.model.{name}.lora_A.weight"] = torch.cat([lora_A, first_A])
-            tensors[f"base_model.model.{name}.lora_B.weight"] = torch.cat([lora_B, -first_B], dim=1)
-        path.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
-        rank = 2 * self.rank
-        config: Any = model.peft_config["default"]
-        config = dataclasses.replace(config, r=rank, lora_alpha=self.scale * rank, use_rslora=False, inference_mode=True)
-        config.save_pretrained(str(path))
+            factors[name] = torch.cat([lora_A, first_A]), torch.cat([lora_B, -first_B], dim=1)
+        save_factors(model, factors, self.scale, path)
 
     def detach(self, model: PeftModel) -> None:
         """As every variant; the initial factors are forgotten."""
@@ -144,3 +137,17 @@ class LoRA(Adapter):
 def uniform(rows: int, columns: int, fan_in: int, generator: torch.Generator) -> torch.Tensor:
     """Draw a [rows, columns] matrix from U(−1/√fan_in, 1/√fan_in)."""
     return (2 * torch.rand(rows, columns, generator=generator) - 1) / math.sqrt(fan_in)
+
+
+def save_factors(model: PeftModel, factors: dict[str, tuple[torch.Tensor, torch.Tensor]], scale: float, path: Path) -> None:
+    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k], one k for all, by module name; s = ``scale``."""
+    rank = len(next(iter(factors.values()))[0])
+    tensors = {}
+    for name, (a, b) in factors.items():
+        tensors[f"base_model.model.{name}.lora_A.weight"] = a.detach().cpu().contiguous()
+        tensors[f"base_model.model.{name}.lora_B.weight"] = b.detach().cpu().contiguous()
+    path.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+    config: Any = model.peft_config["default"]
+    config = dataclasses.replace(config, r=rank, lora_alpha=scale * rank, use_rslora=False, inference_mode=True)
+    config.save_pretrained(str(path))
