@@ -123,6 +123,23 @@ def shift():
 
 
 @pytest.fixture(scope="session")
+def loss_of():
+    """A function from a plain model, weights by name in the place of its own, and examples to the loss of training."""
+
+    def run(model, weights, examples):
+        total = 0.0
+        for example in examples:
+            ids = torch.tensor([example.ids])
+            logits = torch.func.functional_call(model, weights, (), {"input_ids": ids}).logits[
+                0, example.prompt_length - 1 : -1
+            ]
+            total = total + torch.nn.functional.cross_entropy(logits, ids[0, example.prompt_length :], reduction="sum")
+        return total / sum(example.target_tokens for example in examples)
+
+    return run
+
+
+@pytest.fixture(scope="session")
 def same_bits():
     """Whether two models hold the same values under the same names."""
 

@@ -14,7 +14,8 @@ from lorabench.variants.rslora import RsLoRA
 
 RANK, ALPHA = 8, 12
 CHANGED_BASE = ["pissa", "milora", "olora", "init_ab", "lora_ga", "corda"]
-FREE_ALPHA = ["lora", "rslora", "dora", "eva", "lora_one", *CHANGED_BASE]
+SHIFTS = {"vera": 0.3}  # its vectors act through factors of 0.1 and less
+FREE_ALPHA = ["lora", "rslora", "dora", "eva", "lora_one", "adalora", *CHANGED_BASE]
 
 LOAD = """
 import hashlib, json, sys
@@ -53,7 +54,7 @@ print(json.dumps(results))
 
 def trained(variant, base, attach, shift):
     adapted = attach(variant, base)
-    shift(adapted)
+    shift(adapted, SHIFTS.get(variant.name, 0.02))
     return adapted
 
 
