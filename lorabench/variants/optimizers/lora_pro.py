@@ -20,9 +20,9 @@ where X [r, r] does not change g̃. Each step
 
 At B = 0, as LoRA starts, ∇_A = 0 and so g_A = X = 0, and g_B = ∇_B Γ_B / s².
 
-The authors' code (DeepSpeed's ZeRO optimizer, changed) has the bias correction of t + 1 in place of t, s = 2 whatever alpha and rank,
-V's new part rounded to bfloat16, no weight decay, and clips g_A and g_B by the norm of the raw gradients; here the raw gradients are
-clipped, as in LoRA, before they enter M and V.
+The authors' code has the bias correction of t + 1 in place of t, s = 2 whatever alpha and rank, V of a g̃ rounded to bfloat16,
+and no weight decay, and it clips g_A and g_B by the norm of the raw gradients; here the raw gradients are clipped, as in LoRA,
+before they enter M and V.
 
 The state is kept per matrix: M and V, 8·m·n bytes in float32, as for full fine-tuning.
 """

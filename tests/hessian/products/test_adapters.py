@@ -17,7 +17,7 @@ from lorabench.training.data import Corpus
 from lorabench.training.loss import backward
 from lorabench.variants.base import adapter_layers
 
-BILINEAR = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "eva", "corda", "loft"]
+BILINEAR = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "eva", "corda", "loft", "loraplus", "lora_pro"]
 SETTINGS = TrainerConfig(512, 0.0, 1.0, 0.0, (0.9, 0.999), 1e-8, 10_000, 0.9, 10)
 
 
@@ -105,7 +105,7 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
     assert (product - expected).norm() <= 2e-2 * expected.norm()
 
 
-@pytest.mark.parametrize("name", ["dora", "gralora", "randlora"])
+@pytest.mark.parametrize("name", ["dora", "gralora", "randlora", "lora_fa"])
 @pytest.mark.parametrize(("model", "matrix"), [("qwen3", "o_proj"), ("gemma3", "up_proj")])
 def test_products_are_those_of_the_dense_hessian_of_the_adapted_model(model, matrix, name, examples, budget):
     base, built = family(model), variant(name, 2)

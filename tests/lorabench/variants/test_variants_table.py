@@ -115,6 +115,9 @@ def test_counts_and_memory_follow_the_formulas(tiny):
     assert tiny["gralora"].trained == lora
     assert tiny["randlora"].trained == 28 * 22 * (6 + 128)
     assert tiny["randlora"].share == pytest.approx(28 * 22 * 134 / lora)
+    assert tiny["lora_fa"].trained == 8 * outputs
+    assert tiny["lora_pro"].trained == tiny["loraplus"].trained == lora
+    assert tiny["lora_pro"].optimizer_bytes == 8 * 4 * (4 * 128 * 128 + 3 * 128 * 352)
     assert tiny["loft"].optimizer_bytes == 4 * (SQUARE + MLP) * (8 + 8 + 8**2)
 
 
