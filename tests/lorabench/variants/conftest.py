@@ -130,7 +130,9 @@ def loss_of():
         total = 0.0
         for example in examples:
             ids = torch.tensor([example.ids])
-            logits = torch.func.functional_call(model, weights, (), {"input_ids": ids}).logits[0, example.prompt_length - 1 : -1]
+            logits = torch.func.functional_call(model, weights, (), {"input_ids": ids}).logits[
+                0, example.prompt_length - 1 : -1
+            ]
             total = total + torch.nn.functional.cross_entropy(logits, ids[0, example.prompt_length :], reduction="sum")
         return total / sum(example.target_tokens for example in examples)
 
