@@ -24,11 +24,11 @@ class AdaLoRA(Adapter):
 
     P [m, r₀] and Q [r₀, n] start ~ N(0, 0.02²), as in the authors' code, Λ [r₀] at 0; s = alpha / rank. ``rank`` is the mean
     rank that is left at the end, r₀ that of the start: the ranks in between, and which matrix gets how much, are in
-    ``optimizers.ranks``. So r₀(m + n + 1) values a matrix are trained, more than LoRA's, and rank(m + n + 1) on average count at
-    the end. The phases are shares of the run, so that they fit a run of any length.
+    ``optimizers.ranks``. So r₀(m + n + 1) values a matrix are trained, more than LoRA's, of which rank(m + n + 1) are left on
+    average. The phases are shares of the run, so that they fit a run of any length.
 
-    Each step adds γ / 2K · Σ ‖PᵀP − I‖ + ‖QQᵀ − I‖ (Frobenius) over the K matrices to its loss. This is the authors' code, to which
-    their γ belongs; the paper writes the sum of the squares.
+    Each step adds γ / 2K · Σ (‖PᵀP − I‖ + ‖QQᵀ − I‖) (Frobenius) over the K matrices to its loss. This is the authors' code, to
+    which their γ belongs; the paper writes the sum of the squares.
 
     >>> fields = {"alpha": 8, "dropout": 0.0, "target_modules": ["q_proj"], "init_ratio": 1.5, "orthogonality": 0.1}
     >>> shares = {"warmup_share": 0.15, "final_share": 0.5, "interval_share": 0.002, "beta1": 0.85, "beta2": 0.85}
@@ -106,8 +106,8 @@ class AdaLoRA(Adapter):
         plan = self.budget(1, total)
         if plan.settled <= max(plan.warmup, 1):
             raise UserError(
-                f"variant={self.name}: of the run's {total} steps {plan.warmup} are its warm-up and {plan.final} its final phase, "
-                "which leaves none in which ranks are chosen; use more train_samples or epochs, or smaller shares"
+                f"variant={self.name}: of {total} steps {plan.warmup} are the warm-up and {plan.final} the final phase, which "
+                "leaves none to choose ranks in; use more train_samples or epochs, or a smaller variant.final_share"
             )
 
     def trainable_parameters(self, shapes: Shapes) -> int:
@@ -119,7 +119,7 @@ class AdaLoRA(Adapter):
         return 2 * super().optimizer_bytes(shapes)
 
     def peft_config(self) -> AdaLoraConfig:
-        """PEFT's layers; it divides by r₀ (+ 1e-5) where s has the rank. Its own allocator, which has these steps, is not used."""
+        """PEFT's layers, whose scale is lora_alpha / (r₀ + 1e-5); its own allocator is not used."""
         return AdaLoraConfig(
             init_r=self.initial_rank,
             target_r=self.rank,
@@ -172,7 +172,7 @@ class AdaLoRA(Adapter):
     def save(self, model: PeftModel, path: Path) -> None:
         """As every adapter, without the triplets whose λ is 0: PEFT's ``rank_pattern`` says which there were."""
         config: Any = model.peft_config["default"]
-        config.rank_pattern = {f"{name}.lora_E.default": (e != 0)[:, 0].tolist() for name, (_, e, _) in triplets(model).items()}
+        config.rank_pattern = {f"{name}.lora_E.default": nonzero(values) for name, (_, values, _) in triplets(model).items()}
         try:
             super().save(model, path)
         finally:
@@ -187,4 +187,11 @@ class AdaLoRA(Adapter):
 def triplets(model: PeftModel) -> Triplets:
     """The factors of every adapted matrix."""
     factors = ("lora_A", "lora_E", "lora_B")
-    return {name: tuple(getattr(layer, key)["default"] for key in factors) for name, layer in adapter_layers(model)}  # type: ignore[misc]
+    layers = adapter_layers(model)
+    return {name: tuple(getattr(layer, key)["default"] for key in factors) for name, layer in layers}  # type: ignore[misc]
+
+
+def nonzero(values: torch.Tensor) -> list[bool]:
+    """Which λ [r, 1] are not 0; the first where all are, as PEFT takes an empty matrix for a lost part of a file."""
+    kept = (values != 0)[:, 0].tolist()
+    return kept if any(kept) else [True, *kept[1:]]

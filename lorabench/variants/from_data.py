@@ -25,7 +25,7 @@ class FromData(LoRA):
         samples: the first of the cell's samples, at most as many as it has, that the start is made of.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 0
 
     samples: int
     _starts: dict[str, Start] = field(default_factory=dict, init=False, repr=False, compare=False)

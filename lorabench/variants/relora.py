@@ -17,10 +17,11 @@ from lorabench.variants.lora import LoRA, uniform
 class ReLoRA(LoRA):
     """y = (W + s·BA)x; at restarts W ← W + s·BA, A ~ U(±1/√n), B = 0 (Lialin et al. 2023, arXiv 2307.05695).
 
-    A run of T steps restarts before steps ⌊iT / (restarts + 1)⌋, i = 1 … restarts, so the update can have rank (restarts + 1)·r.
-    There, each of AdamW's moments loses its smallest values, or all; its count of steps goes on, as in the authors' code. The
-    learning rate of step k of a cycle of c steps is k / ⌈restart_warmup · c⌉ of what it would be, until that is 1 (their "jagged
-    cosine"): 0 at a restart. Their full-rank warm start is the pretrained model. Beside a bfloat16 base each merge rounds W.
+    A run of T steps restarts before steps ⌊iT / (restarts + 1)⌋, i = 1 … restarts, so the update can have rank (restarts +
+    1)·r. There, each of AdamW's moments loses its smallest values, or all; its count of steps goes on, as in the authors' code.
+    The learning rate of step k of a cycle of c steps is k / ⌈restart_warmup · c⌉ of what it would be, until that is 1 (their
+    "jagged cosine"): 0 at a restart. Their full-rank warm start is the pretrained model. Beside a bfloat16 base each merge
+    rounds W.
 
     >>> fields = {"alpha": 4, "dropout": 0.0, "target_modules": ["q_proj"], "pruning": 1, "restart_warmup": 0.2}
     >>> relora = ReLoRA(name="relora", rank=2, restarts=3, **fields)
@@ -87,7 +88,8 @@ class ReLoRA(LoRA):
             if name in self.initial:
                 a, b = torch.cat([self.initial[name][0], a]), torch.cat([self.initial[name][1], b], dim=1)
             self.initial[name] = a, b  # the base is W − s·B₀A₀ with these
-            lora_A.copy_(uniform(*lora_A.shape, lora_A.shape[1], torch.default_generator))
+            rank, columns = lora_A.shape
+            lora_A.copy_(uniform(rank, columns, columns, torch.default_generator))
             lora_B.zero_()
 
     def state(self, model: PeftModel) -> dict[str, Any]:

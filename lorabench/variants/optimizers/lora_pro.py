@@ -1,8 +1,8 @@
 """LoRA-Pro's optimizer: AdamW on the gradient of W that A and B can follow (Wang et al. 2024, arXiv 2407.18242, AdamW version).
 
 G = ∂L/∂W [m, n] is the full gradient at W + s·BA; training sees only ∇_A = s·BᵀG [r, n] and ∇_B = s·GAᵀ [m, r]. Moving A by
-−lr·g_A and B by −lr·g_B moves W by −lr·g̃ to first order, with g̃ = s·B g_A + s·g_B A. Over all g_A and g_B, ‖g̃ − G‖ is least for
-(theorem 2.1)
+−lr·g_A and B by −lr·g_B moves W by −lr·g̃ to first order, with g̃ = s·B g_A + s·g_B A. Over all g_A and g_B, ‖g̃ − G‖ is least
+for (theorem 2.1)
 
     g_A = Γ_A ∇_A / s² + X A                        [r, n]      Γ_A = (BᵀB + εI)⁻¹   [r, r]
     g_B = (I − B Γ_A Bᵀ) ∇_B Γ_B / s² − B X         [m, r]      Γ_B = (AAᵀ + εI)⁻¹   [r, r]

@@ -1,7 +1,7 @@
 """AdaLoRA's ranks: which triplets are kept as the budget falls over a run (Zhang et al. 2023, arXiv 2303.10512, section 3).
 
-Triplet i of a matrix is column i of P [m, r], the singular value λ_i, and row i of Q [r, n]. After step t = 1 … T, for each entry
-w of the three with the gradient g of the step:
+Triplet i of a matrix is column i of P [m, r], the singular value λ_i, and row i of Q [r, n]. After step t = 1 … T, for each
+entry w of the three with the gradient g of the step:
 
     I = |w g|                                                      sensitivity
     Ī ← β₁ Ī + (1 − β₁) I                                          smoothed
@@ -10,8 +10,8 @@ w of the three with the gradient g of the step:
     S_i = s(λ_i) + mean_j s(P_ji) + mean_j s(Q_ij)                 importance of a triplet
     b(t) = b_T + ⌊(b_0 − b_T) (1 − (t − t_i) / (T − t_i − t_f))³⌋    for t_i < t ≤ T − t_f
 
-At every ΔT-th step of that phase, and at its last, λ is set to 0 but for the b(t) triplets of largest S over all matrices; these
-come back where a later gradient makes them important. From T − t_f on the same ones stay 0. w is taken after the optimizer's step,
+At every ΔT-th step of that phase, and at its last, λ is set to 0 but for the b(t) triplets of largest S over all matrices; the
+others come back where a later gradient moves them. From T − t_f on the same ones stay 0. w is taken after the optimizer's step,
 as by the authors' code and PEFT, and g as it was clipped; the paper writes both of one point.
 """
 
