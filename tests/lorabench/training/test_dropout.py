@@ -18,7 +18,22 @@ from lorabench.variants.lora import LoRA
 
 LENGTHS = [(3, 5), (0, 7), (6, 2)]
 ROW_BY_ROW, WHOLE = {"micro_batch_tokens": 1}, {"micro_batch_tokens": 10**6, "max_padding": 0.99}
-NAMES = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "dora", "gralora", "randlora", "loft", "relora", "moslora", "melora"]
+NAMES = [
+    "lora",
+    "rslora",
+    "pissa",
+    "milora",
+    "olora",
+    "init_ab",
+    "lora_ga",
+    "dora",
+    "gralora",
+    "randlora",
+    "loft",
+    "relora",
+    "moslora",
+    "melora",
+]
 
 
 def keep(rows=LENGTHS, seed=1, step=0, layer="layer", width=64, p=0.1):
