@@ -17,11 +17,10 @@ from lorabench.variants.lora import LoRA, uniform
 class ReLoRA(LoRA):
     """y = (W + s·BA)x; at restarts W ← W + s·BA, A ~ U(±1/√n), B = 0 (Lialin et al. 2023, arXiv 2307.05695).
 
-    A run of T steps restarts before steps ⌊iT / (restarts + 1)⌋, i = 1 … restarts, so the update can have rank (restarts +
-    1)·r. There, each of AdamW's moments loses its smallest values, or all; its count of steps goes on, as in the authors' code.
-    The learning rate of step k of a cycle of c steps is k / ⌈restart_warmup · c⌉ of what it would be, until that is 1 (their
-    "jagged cosine"): 0 at a restart. Their full-rank warm start is the pretrained model. Beside a bfloat16 base each merge
-    rounds W.
+    A run of T steps restarts before steps ⌊iT / (restarts + 1)⌋, i = 1 … restarts: the update can have rank (restarts + 1)·r.
+    There, each of AdamW's moments loses its smallest values, or all; its count of steps goes on, as in the authors' code. Step
+    k of a cycle of c steps has k / ⌈restart_warmup · c⌉ of the learning rate that it would have, until that is 1 (their "jagged
+    cosine"): 0 at a restart. Their full-rank warm start is the pretrained model. Beside a bfloat16 base each merge rounds W.
 
     >>> fields = {"alpha": 4, "dropout": 0.0, "target_modules": ["q_proj"], "pruning": 1, "restart_warmup": 0.2}
     >>> relora = ReLoRA(name="relora", rank=2, restarts=3, **fields)

@@ -27,7 +27,7 @@ def cell(folder, *overrides):
         return Cell.of(compose("config", [*words, f"output_dir={folder}", *overrides]), current())
 
 
-@pytest.mark.parametrize("variant", ["pissa", "randlora", "lora_ga"])
+@pytest.mark.parametrize("variant", ["pissa", "randlora", "lora_ga", "relora"])
 def test_along_training_and_at_its_end(tmp_path, variant):
     """The last measurement of a run is what its trained values give afterwards, and a look does not change the run."""
     probe = ["probe=hessian", "probe.every=1", "probe.layers=[3]", "probe.samples=4"]

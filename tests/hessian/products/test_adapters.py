@@ -19,6 +19,7 @@ from lorabench.variants.base import adapter_layers
 
 BILINEAR = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "eva", "corda", "loft", "loraplus", "lora_pro"]
 SETTINGS = TrainerConfig(512, 0.0, 1.0, 0.0, (0.9, 0.999), 1e-8, 10_000, 0.9, 10)
+FIELDS = {"melora": {"k": 2}}  # divides the sizes of these small models
 
 
 def calibration(base):
@@ -78,10 +79,10 @@ def test_starts_matrix_by_matrix_are_those_of_the_variant(name):
 
 
 @pytest.mark.parametrize("matrix", MATRICES)
-@pytest.mark.parametrize("name", ["gralora", "randlora", "rslora", "init_ab"])
+@pytest.mark.parametrize("name", ["gralora", "randlora", "rslora", "init_ab", "moslora", "melora", "relora"])
 def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples, budget):
     """(∇L(θ + εv) − ∇L(θ − εv)) / 2ε, with the gradient that training takes."""
-    base, built = family("llama"), variant(name, 4)
+    base, built = family("llama"), variant(name, 4, **FIELDS.get(name, {}))
     place = full_name(1, matrix)
     with starts.adapted_model(base, built, 0, calibration(base)) as model:
         hessian, [block] = adapters(model, built, base, examples, [place], budget)
@@ -105,10 +106,10 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
     assert (product - expected).norm() <= 2e-2 * expected.norm()
 
 
-@pytest.mark.parametrize("name", ["dora", "gralora", "randlora", "lora_fa"])
+@pytest.mark.parametrize("name", ["dora", "gralora", "randlora", "lora_fa", "moslora", "melora"])
 @pytest.mark.parametrize(("model", "matrix"), [("qwen3", "o_proj"), ("gemma3", "up_proj")])
 def test_products_are_those_of_the_dense_hessian_of_the_adapted_model(model, matrix, name, examples, budget):
-    base, built = family(model), variant(name, 2)
+    base, built = family(model), variant(name, 2, **FIELDS.get(name, {}))
     place = full_name(1, matrix)
     with starts.adapted_model(base, built, 0, calibration(base)) as adapted:
         hessian, [block] = adapters(adapted, built, base, examples, [place], budget)

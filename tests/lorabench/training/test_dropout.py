@@ -7,6 +7,7 @@ from transformers import LlamaConfig, OPTConfig, OPTForCausalLM
 from lorabench.cells.parts import build
 from lorabench.cells.run import run
 from lorabench.errors import UserError
+from lorabench.schema import CONF
 from lorabench.training import dropout
 from lorabench.training.data import batches
 from lorabench.training.dropout import ExampleDropout, Masks, training_mode
@@ -18,8 +19,7 @@ from lorabench.variants.lora import LoRA
 
 LENGTHS = [(3, 5), (0, 7), (6, 2)]
 ROW_BY_ROW, WHOLE = {"micro_batch_tokens": 1}, {"micro_batch_tokens": 10**6, "max_padding": 0.99}
-NAMES = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "dora", "gralora", "randlora", "loft"]
-NAMES += ["eva", "corda", "lora_one", "relora", "moslora", "melora", "vera", "adalora", "loraplus", "lora_fa", "lora_pro"]
+NAMES = sorted({file.stem for file in (CONF / "variant").glob("*.yaml")} - {"full", "peft"})  # which drop no input of their own
 
 
 def keep(rows=LENGTHS, seed=1, step=0, layer="layer", width=64, p=0.1):
