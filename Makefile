@@ -12,7 +12,9 @@ NPROC       = env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc
 JOBS       ?= $(if $(filter tiny%,$(EXPERIMENT)),$(shell n=$$($(NPROC) 2>/dev/null || echo 1); echo $$((n < 2 ? 1 : 2))),1)
 TEST_JOBS  ?= $(shell $(NPROC) 2>/dev/null || echo 1)
 # The embedded model's task is generated; the others take paper 1's data, and as many samples and layers as the answer needs.
-SHARPNESS   = $(if $(filter tiny,$(MODEL)),samples=64,task=math rank=16 samples=auto layers=auto)
+# Of these defaults, those that ARGS does not give: a key that stands twice is refused.
+SHARPNESS   = $(foreach default,$(if $(filter tiny,$(MODEL)),samples=64,task=math rank=16 samples=auto layers=auto),$(if \
+              $(filter $(firstword $(subst =, ,$(default)))=%,$(ARGS)),,$(default)))
 BIN        := .venv/bin
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS) -m

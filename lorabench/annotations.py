@@ -51,10 +51,10 @@ def target_of(node: Mapping[str, Any], place: str) -> Any:
         place: of the node in the config, for the error.
 
     Raises:
-        UserError: it is no dotted name, or cannot be imported.
+        UserError: it is no name, or cannot be imported.
     """
     name = node["_target_"]
-    if not isinstance(name, str) or "." not in name.strip("."):
+    if not isinstance(name, str) or not name.strip(". "):
         raise UserError(f"{place}: _target_={text_of(name)} names no class; leave it as the yaml has it, or write MODULE.CLASS")
     try:
         return _locate(node["_target_"])  # what hydra.utils.get_object calls, which prints lines of its own

@@ -54,6 +54,12 @@ def test_what_is_measured_is_shown(installed, args, folder, layers):
     assert f'-m analysis plot "{folder}" --kind sharpness_$kind' in lines and lines.count("layers box samples") == layers
 
 
+def test_a_default_gives_way_to_what_is_asked_for(installed):
+    lines = commands(installed, "hessian", "MODEL=smollm2-135m", "ARGS=layers=0,2 samples=8")
+    words = next(line for line in lines.splitlines() if "-m hessian" in line).split()
+    assert [word for word in words if word.startswith(("layers", "samples", "rank"))] == ["rank=16", "layers=0,2", "samples=8"]
+
+
 def test_threads_of_a_process_do_not_decide_how_many_there_are(installed, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     cores = len(os.sched_getaffinity(0))

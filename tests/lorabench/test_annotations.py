@@ -170,7 +170,7 @@ def test_settings_of_every_kind_of_class_pass(values, target):
             "variant.part._target_=os.system must be a Part",
         ),
         (PART | {"part": {"_target_": None}}, Method, "variant.part: _target_=null names no class; "),
-        (PART | {"part": {"_target_": "Part"}}, Method, "variant.part: _target_=Part names no class; "),
+        (PART | {"part": {"_target_": "."}}, Method, "variant.part: _target_=. names no class; "),
         (PART | {"part": {"_target_": "nowhere.X"}}, Method, "variant.part: cannot import nowhere.X (ModuleNotFoundError: "),
         ({"name": "x", "steps": "y"}, Plain, "variant.steps=y must be a whole number"),
         ({"settings": [{"a": NODE | {"depth": 0.5}}]}, Greedy, ""),

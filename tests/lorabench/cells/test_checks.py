@@ -45,7 +45,7 @@ from lorabench.errors import UserError
         (["+batchsize=4"], "unknown key 'batchsize'; did you mean 'batch_size'"),
         (["+trainer.warmup=1"], "unknown key 'trainer.warmup'; did you mean 'warmup_ratio'"),
         (["+model.hubs=a"], "unknown key 'model.hubs'; did you mean 'hub'"),
-        (["variant.rank=4"], "variant.rank=4 is not rank=8; use rank=4"),
+        (["variant.rank=4"], "variant.rank=4 is not rank=8, which it follows; leave it out and write rank=4"),
         (["variant.alpha=nan"], "variant.alpha=nan must be a finite number"),
         (["variant.target_modules=q_proj"], r"write variant.target_modules=\[q_proj\]"),
         (["variant.target_modules=[lm_head]"], "no linear layer 'lm_head'"),
