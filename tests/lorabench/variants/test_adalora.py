@@ -41,8 +41,8 @@ def test_masks_are_those_of_pefts_allocator(fresh, build, attach, warmup, final,
     theirs = get_peft_model(fresh("llama").model, config)
     pairs = [
         (p, q)
-        for mine, other in zip(triplets(ours).values(), triplets(theirs).values(), strict=True)
-        for p, q in zip(mine, other, strict=True)
+        for factors, other in zip(triplets(ours).values(), triplets(theirs).values(), strict=True)
+        for p, q in zip(factors, other, strict=True)
     ]
     matrices = len(triplets(ours))
     allocation, budget = Allocation((0.85, 0.85)), Budget(12 * matrices, 8 * matrices, warmup, final, interval, total)
