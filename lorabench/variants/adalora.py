@@ -173,10 +173,7 @@ class AdaLoRA(Adapter):
         """As every adapter, without the triplets whose λ is 0: PEFT's ``rank_pattern`` says which there were."""
         config: Any = model.peft_config["default"]
         config.rank_pattern = {f"{name}.lora_E.default": nonzero(values) for name, (_, values, _) in triplets(model).items()}
-        try:
-            super().save(model, path)
-        finally:
-            config.rank_pattern = None  # of the file, not of the model
+        super().save(model, path)
 
     def detach(self, model: PeftModel) -> None:
         """As every adapter; what was known of the triplets is forgotten."""

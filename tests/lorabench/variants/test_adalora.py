@@ -39,11 +39,8 @@ def test_masks_are_those_of_pefts_allocator(fresh, build, attach, warmup, final,
         task_type="CAUSAL_LM",
     )
     theirs = get_peft_model(fresh("llama").model, config)
-    pairs = [
-        (p, q)
-        for factors, other in zip(triplets(ours).values(), triplets(theirs).values(), strict=True)
-        for p, q in zip(factors, other, strict=True)
-    ]
+    factors = [[f for parts in triplets(model).values() for f in parts] for model in (ours, theirs)]
+    pairs = list(zip(*factors, strict=True))
     matrices = len(triplets(ours))
     allocation, budget = Allocation((0.85, 0.85)), Budget(12 * matrices, 8 * matrices, warmup, final, interval, total)
     draw = torch.Generator().manual_seed(0)
