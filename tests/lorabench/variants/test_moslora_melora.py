@@ -81,7 +81,10 @@ def test_three_steps_are_adamw_on_the_papers_formula(name, update, fresh, build,
 
 @pytest.mark.parametrize("start", ["kaiming", "orthogonal"])
 def test_the_mixer_starts_uniform_or_orthogonal_and_a_as_in_lora(start, fresh, build, attach):
-    model, plain = attach(build("moslora", rank=16, mixer=start), fresh("llama")), attach(build("lora", rank=16), fresh("llama"))
+    model, plain = (
+        attach(build("moslora", rank=16, mixer=start), fresh("llama")),
+        attach(build("lora", rank=16), fresh("llama")),
+    )
     factors = dict(adapter_layers(plain))
     mixers = []
     for name, layer in adapter_layers(model):
