@@ -72,7 +72,9 @@ class Variant(ABC):
         return
 
     @abstractmethod
-    def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> Adapted:
+    def attach(
+        self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None
+    ) -> PreTrainedModel | PeftModel:
         """Make ready to train; the function stays the same at the start unless the method says otherwise.
 
         Args:

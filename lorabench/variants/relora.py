@@ -87,8 +87,8 @@ class ReLoRA(LoRA):
             if name in self.initial:
                 a, b = torch.cat([self.initial[name][0], a]), torch.cat([self.initial[name][1], b], dim=1)
             self.initial[name] = a, b  # the base is W − s·B₀A₀ with these
-            rank, columns = lora_A.shape
-            lora_A.copy_(uniform(rank, columns, columns, torch.default_generator))
+            n = lora_A.shape[1]
+            lora_A.copy_(uniform(self.rank, n, n, torch.default_generator))
             lora_B.zero_()
 
     def state(self, model: PeftModel) -> dict[str, Any]:

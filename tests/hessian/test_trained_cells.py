@@ -27,15 +27,18 @@ def cell(folder, *overrides):
         return Cell.of(compose("config", [*words, f"output_dir={folder}", *overrides]), current())
 
 
-@pytest.mark.parametrize("variant", ["pissa", "randlora", "lora_ga", "relora"])
-def test_along_training_and_at_its_end(tmp_path, variant):
+@pytest.mark.parametrize(
+    ("variant", "words", "steps"),
+    [("pissa", [], 2), ("randlora", [], 2), ("lora_ga", [], 2), ("relora", ["batch_size=4", "variant.restarts=1"], 4)],
+)
+def test_along_training_and_at_its_end(tmp_path, variant, words, steps):
     """The last measurement of a run is what its trained values give afterwards, and a look does not change the run."""
     probe = ["probe=hessian", "probe.every=1", "probe.layers=[3]", "probe.samples=4"]
-    watched = cell(tmp_path / "watched", *probe, "save_adapter=true", f"variant={variant}")
+    watched = cell(tmp_path / "watched", *probe, "save_adapter=true", f"variant={variant}", *words)
     train_cell(watched)
     record = watched.record()
-    assert [row["step"] for row in record["sharpness"]] == [0, 1, 2]
-    plain = cell(tmp_path / "plain", f"variant={variant}")
+    assert [row["step"] for row in record["sharpness"]] == list(range(steps + 1))
+    plain = cell(tmp_path / "plain", f"variant={variant}", *words)
     train_cell(plain)
     assert plain.id == watched.id
     assert plain.record()["training"]["loss"] == record["training"]["loss"]

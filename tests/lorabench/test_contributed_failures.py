@@ -30,7 +30,7 @@ MADE = (
 )
 TASK = (
     HEAD
-    + "from lorabench.tasks.arithmetic import Arithmetic\n\n\nclass Mine(Arithmetic):\n    def score(self, example, completion):\n        return {}['x']\n"
+    + "from lorabench.tasks.arithmetic import Arithmetic\n\n\nclass Mine(Arithmetic):\n    def score(self, example, completion):\n        return 1.0 if completion == self.reference(example) else {}['x']\n"
 )
 PROBE = (
     HEAD
