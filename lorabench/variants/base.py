@@ -75,8 +75,6 @@ class Variant(ABC):
     def attach(
         self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None
     ) -> PreTrainedModel | PeftModel:
-        self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None
-    ) -> PreTrainedModel | PeftModel:
         """Make ready to train; the function stays the same at the start unless the method says otherwise.
 
         Args:
