@@ -68,7 +68,7 @@ def load_cell(base: Base, variant: Any, adapted: Any, folder: Path) -> None:
         UserError: the files are missing, or of other adapters.
     """
     load_trained(variant.trained(adapted), folder / "trained.safetensors")
-    if not getattr(variant, "initial", None) and not variant.merges:
+    if not getattr(variant, "initial", None) and not variant.merges_while_training:
         return
     file = folder / "adapter" / SAFETENSORS_WEIGHTS_NAME
     if not file.exists():

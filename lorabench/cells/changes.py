@@ -52,14 +52,14 @@ class Changes:
     def outside_adapters(self) -> dict[str, torch.Tensor]:
         """What an adapter's file does not hold: weights that training moved, and changed ones that no adapter is beside.
 
-        A variant that ``merges`` says that its file holds what training moved of the adapted matrices.
+        A variant that ``merges_while_training`` says that its file holds what training moved of the adapted matrices.
 
         Raises:
             UserError: a weight is among them that was not declared.
         """
         moved = self._differing(self._start)
         self._refuse(moved, "changes")
-        if self._variant.merges:
+        if self._variant.merges_while_training:
             moved -= self._matrices
         changed = self._differing(self._before)
         return {name: self.weights[name] for name in sorted(moved | (changed - self._matrices))}

@@ -34,7 +34,7 @@ class ReLoRA(LoRA):
     """
 
     version: ClassVar[int] = 1
-    merges: ClassVar[bool] = True
+    merges_while_training: ClassVar[bool] = True
 
     restarts: int
     pruning: float
