@@ -41,7 +41,8 @@ class Variant(ABC):
             short way (``hessian.products.leaves``).
         starts_on_quantised: whether it neither reads W, from its start to its last step, nor changes it before merging, so that
             a quantised W would do.
-        merges_while_training: whether its hooks merge updates into the adapted matrices, which ``save`` then writes beside what is trained.
+        merges_while_training: whether its hooks merge updates into the adapted matrices, which ``save`` then writes beside what
+            is trained.
         name: as on the command line and in every table.
     """
 
