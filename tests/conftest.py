@@ -1,5 +1,6 @@
 """Tests reach no hub: everything they need is in the project, or in ../shared, or they skip."""
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -22,6 +23,18 @@ def no_folder_of_the_test_before():
     """A command notes its ``--config-dir`` for what it starts, and so for the next test of this process."""
     yield
     os.environ.pop("LORABENCH_CONFIG_DIR", None)
+
+
+@pytest.fixture(autouse=True)
+def loggers_of_ours_speak():
+    """A command in the same process may set up logging, and what it silences would be silent for the next tests."""
+    yield
+    logging.disable(logging.NOTSET)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger) and name.partition(".")[0] in ("analysis", "lorabench", "sweeps", "hessian"):
+            logger.disabled, logger.propagate = False, True
+            logger.setLevel(logging.NOTSET)
+    logging.root.setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def ended(monkeypatch, capsys):
         ("lorabench", "--cfg", "argument --cfg/-c: expected one argument (see --help)"),
         ("lorabench", "=3", "'=3' is not key=value; see --help"),
         ("lorabench", "lr", "'lr' is not key=value; see --help"),
-        ("lorabench", "variant=1", "variant=1 does not exist; available: dora"),
+        ("lorabench", "variant=1", "variant=1 does not exist; available: adalora"),
         ("lorabench", "trainer=null", "trainer=null does not exist; available: default"),
         ("lorabench", "model=[tiny,1]", "model=[tiny,1] is a list, of which Hydra would make one mixture"),
         ("lorabench", "lr=null", "lr=null must be a number"),
