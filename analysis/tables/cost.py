@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -57,15 +58,16 @@ def frame(cells: pd.DataFrame) -> pd.DataFrame:
 def penalised(cells: pd.DataFrame, done: pd.DataFrame) -> dict[tuple[Any, ...], float]:
     """PSCP by setting and variant: of the test score at the learning rate chosen on validation, and what its seeds cost."""
     points = {
-        (setting_key(seeds[0]), seeds[0]["variant"], seeds[0]["lr"]): pd.DataFrame(seeds)
+        (setting_key(seeds[0]), seeds[0]["variant"], seeds[0]["lr"]): seeds
         for seeds in group_rows(done, [*SETTING, "variant", "lr"])
     }
     scores = {}
     for row in peaks(cells).to_dict("records"):
         key = setting_key(row), row["variant"]
         if (seeds := points.get((*key, row["selected_lr"]))) is not None:
-            parameters, memory = (float(seeds[name].mean(skipna=False)) for name in ("parameters", "peak_memory"))
-            scores[key] = pscp(row["selected_mean"], parameters, float(seeds["extra_tflops"].max(skipna=False)), memory)
+            # One that is not known is NaN, and so is the mean.
+            means = {name: fmean(seed[name] for seed in seeds) for name in ("parameters", "extra_tflops", "peak_memory")}
+            scores[key] = pscp(row["selected_mean"], means["parameters"], means["extra_tflops"], means["peak_memory"])
     return scores
 
 
