@@ -1,5 +1,6 @@
 """The untouched base on the splits of a cell, measured once for an output folder."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from lorabench.cells.answers import read_completions, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.scores import score
 from lorabench.cells.stages import answer_cell, validation_loss, validation_loss_stderr
+from lorabench.errors import UserError
 from lorabench.files import digest, locked, read_json, remove_leftovers, write_json
 from lorabench.models.base import Base
 from lorabench.provenance import git_state, versions
@@ -26,6 +28,8 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
             answered = answer_cell(cell, base, None, rows=read_completions(completions))
             write_completions(completions, answered.rows)  # before scoring, which may stop
             loss = validation_loss(cell, base, base.model)
+            if not math.isfinite(loss):
+                raise UserError(f"model={cell.model.name}: its loss on the validation texts is {loss:g}; its files are damaged")
             stderr = validation_loss_stderr(cell, base, base.model)
             measured = {
                 "metrics": score(cell.task, answered.rows, loss, loss_stderr=stderr),

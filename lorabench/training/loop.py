@@ -108,6 +108,8 @@ def train(
             what depends on the micro-batches.
     """
     trained = variant.train_only(model)
+    if not trained:
+        raise UserError(f"variant={variant.name}: its trained() names no parameter")
     adamw = {"betas": tuple(settings.betas), "eps": settings.eps, "weight_decay": settings.weight_decay}
     pad, total, device = corpus.tokenizer.pad_token_id, len(batches), next(model.parameters()).device
     masks = Masks(dropout_seed)
@@ -131,13 +133,17 @@ def train(
             states = random_states(device)
             loss = backward(model, examples, settings, pad, masks)
             _check_draws(variant.name, states, random_states(device))
-            if (penalty := variant.penalty(model)) is not None:
-                penalty.backward()
+            _add(variant, model)
             norm = variant.clip(model, optimizer, settings.max_grad_norm)
             training.tokens += sum(len(example.ids) for example in examples)
             training.target_tokens += sum(example.target_tokens for example in examples)
             training.padding_tokens += padding(examples, settings)
             training.diverged = not (math.isfinite(loss) and math.isfinite(norm))
+            if training.diverged and training.steps == 0:  # before any step, so that no learning rate is at fault
+                raise UserError(
+                    f"variant={variant.name}: loss {loss:g} and gradient norm {norm:g} before the first step; its start or the "
+                    "model's weights are at fault"
+                )
             if not training.diverged:
                 training.lr.append(rates(optimizer))
                 optimizer.step()
@@ -155,6 +161,16 @@ def train(
         if checkpoint is not None and not training.diverged:
             checkpoint.write(trained, optimizer, asdict(training), variant.state(model))  # a failed evaluation must not cost it
     return training
+
+
+def _add(variant: Method, model: Any) -> None:
+    """The gradient of the variant's penalty, if it has one."""
+    penalty = variant.penalty(model)
+    if penalty is None:
+        return
+    if penalty.numel() != 1 or not penalty.requires_grad:
+        raise UserError(f"variant={variant.name}: its penalty() must be one number that depends on what it trains, or None")
+    penalty.backward()
 
 
 def _check(name: str, trained: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:

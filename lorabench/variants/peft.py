@@ -11,7 +11,7 @@ from peft import PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTuner, check_target_module_exists
 from transformers import PreTrainedModel
 
-from lorabench.errors import UserError
+from lorabench.errors import UserError, nearest
 from lorabench.models.shapes import Shapes
 from lorabench.schema import decides_by
 from lorabench.training.calibration import Calibration
@@ -51,6 +51,7 @@ class PEFT(Adapter):
     def _config(self) -> PeftConfig:
         kind, given = self._kind, {key: value for key, value in peft_types.stated(self.config).items() if key != "peft_type"}
         names = peft_types.fields_of(kind)
+        self._refuse_twice(given)
         common: dict[str, Any] = dict.fromkeys(peft_types.ALPHAS, self.alpha)
         if kind.value not in peft_types.OWN_SIZE:
             common["r"] = self.rank
@@ -64,6 +65,18 @@ class PEFT(Adapter):
                 raise UserError(f"variant.dropout={self.dropout}: {kind.value} drops no input; leave it 0")
             common |= dict.fromkeys(drops, self.dropout)
         return peft_types.make(kind, given, common)
+
+    def _refuse_twice(self, given: dict[str, Any]) -> None:
+        """What all variants have is set where they have it; a file's rank must be the cell's, which records and tables show."""
+        of_file = isinstance(self.config, str)
+        for key, name in peft_types.COMMON.items():
+            if key in given and not of_file and not (key == "r" and self._kind.value in peft_types.OWN_SIZE):
+                raise UserError(f"variant.config.{key}={given[key]}: write {name}=… instead, which records and tables show")
+        for key in given:
+            if key.endswith("_dropout") and key not in ("module_dropout", "rank_dropout") and not of_file:
+                raise UserError(f"variant.config.{key}={given[key]}: write variant.dropout=… instead, which records show")
+        if of_file and self._kind.value not in peft_types.OWN_SIZE and given.get("r", self.rank) != self.rank:
+            raise UserError(f"variant.config={self.config} has r={given['r']}; write rank={given['r']}")
 
     def peft_config(self) -> PeftConfig:
         """The configuration of the type."""
@@ -92,6 +105,11 @@ class PEFT(Adapter):
         """Raise UserError unless PEFT makes trained parameters of it on this model."""
         if reason := peft_types.LACKS.get(self._kind.value):
             raise UserError(f"variant.peft_type={self._kind.value} cannot be trained here: {reason}")
+        modules = {name.rpartition(".")[0] for name in shapes.weights}
+        for target in self.target_modules or ():
+            if not any(module == target or module.endswith(f".{target}") for module in modules):
+                leaves = {module.rpartition(".")[2] for module in modules}
+                raise UserError(f"variant.target_modules: the model has no module '{target}'; {nearest(target, leaves)}")
         if (tried := self._tried(shapes)) is not None and not count(tried):
             raise UserError(f"variant.peft_type={self._kind.value} trains nothing on this model; see its settings")
 

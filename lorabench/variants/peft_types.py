@@ -9,6 +9,7 @@ from typing import Any
 from peft import PeftConfig, PeftType
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
+from lorabench.annotations import check_fields
 from lorabench.errors import UserError, nearest
 
 LACKS = {
@@ -43,6 +44,15 @@ OWN_SIZE = ("OFT", "TINYLORA")
 ALPHAS = ("lora_alpha", "alpha", "psoft_alpha")
 """Fields that are the numerator of LoRA's scale."""
 
+
+COMMON = {"r": "rank", **dict.fromkeys(ALPHAS, "variant.alpha"), "target_modules": "variant.target_modules"}
+"""Fields that all variants have, by what they are called here."""
+
+NOT_HERE = ("modules_to_save", "trainable_token_indices", "layer_replication", "lora_bias", "alora_invocation_tokens", "bias")
+"""Fields that train or rebuild parts of the base beside the adapted modules, which no merged adapter holds."""
+
+DRAWN_STARTS = (True, False, "gaussian", "orthogonal")
+"""Values of ``init_lora_weights`` that need neither data nor the weights."""
 
 AS_WRITTEN = "an adapter_config.json as PEFT writes it"
 
@@ -103,9 +113,16 @@ def make(kind: PeftType, given: Mapping[str, Any], common: Mapping[str, Any]) ->
         UserError: a key that the type does not have, or values that it refuses.
     """
     names = fields_of(kind)
-    for key in given:
+    for key, value in given.items():
         if key not in names:
             raise UserError(f"variant.config.{key}: {kind.value} has no such setting; {nearest(key, names)}")
+        if key in NOT_HERE and value not in (None, False, "none"):
+            raise UserError(f"variant.config.{key}={value} changes more than the adapted modules; leave it out")
+    if (start := given.get("init_lora_weights", True)) not in DRAWN_STARTS:
+        raise UserError(f"variant.config.init_lora_weights={start} starts from data or weights; such are variants of their own")
+    if "num_virtual_tokens" in names and not given.get("num_virtual_tokens"):
+        raise UserError(f"{kind.value} needs the length of its prompt: +variant.config.num_virtual_tokens=20")
+    check_fields(dict(given), PEFT_TYPE_TO_CONFIG_MAPPING[kind], "variant.config.")
     chosen = {key: value for key, value in common.items() if key in names} | DEFAULTS.get(kind.value, {}) | dict(given)
     try:
         return PEFT_TYPE_TO_CONFIG_MAPPING[kind](**chosen | {"task_type": "CAUSAL_LM"})

@@ -132,10 +132,18 @@ def test_every_type_of_the_installed_peft_is_one_or_the_other():
             {"boft_blok_size": 4},
             "variant.config.boft_blok_size: BOFT has no such setting; did you mean 'boft_block_size'",
         ),
-        ("LORA", {"target_modules": ["q_prj"]}, "variant.peft_type=LORA: .*q_prj"),
+        ("LORA", {"target_modules": ["q_proj"]}, "variant.config.target_modules=.*: write variant.target_modules=… instead"),
         ("C3A", {"block_size": 100}, "variant.peft_type=C3A: .*block size"),
         ("TRAINABLE_TOKENS", {"token_indices": []}, "trains nothing on this model"),
-        ("LORA", {"r": 0}, "variant.peft_type=LORA: .*r"),
+        ("LORA", {"r": 4}, "variant.config.r=4: write rank=… instead"),
+        ("LORA", {"lora_alpha": 4}, "variant.config.lora_alpha=4: write variant.alpha=… instead"),
+        ("LORA", {"lora_dropout": 0.1}, "variant.config.lora_dropout=0.1: write variant.dropout=… instead"),
+        ("LORA", {"use_rslora": "no"}, "variant.config.use_rslora=no must be true or false"),
+        ("LORA", {"init_lora_weights": "eva"}, "variant.config.init_lora_weights=eva starts from data or weights"),
+        ("LORA", {"modules_to_save": ["lm_head"]}, "modules_to_save=.* changes more than the adapted modules"),
+        ("LORA", {"lora_bias": True}, "lora_bias=True changes more than the adapted modules"),
+        ("LORA", {"bias": "all"}, "bias=all changes more than the adapted modules"),
+        ("PREFIX_TUNING", {}, r"needs the length of its prompt: \+variant.config.num_virtual_tokens=20"),
     ],
 )
 def test_wrong_settings_are_one_line_before_training(kind, config, message, build, tiny):
@@ -157,6 +165,8 @@ def test_a_file_as_peft_writes_it_is_the_same_method(trained, build, tiny, tmp_p
         for each in settings
     ]
     assert json.dumps(chosen[0], default=sorted) == json.dumps(chosen[1], default=sorted)
+    with pytest.raises(UserError, match="the model has no module 'q_prj'; did you mean 'q_proj'"):
+        build("peft", peft_type="LORA", target_modules=["v_proj", "q_prj"]).check(linear_shapes(tiny.spec))
     with pytest.raises(UserError, match="leave one of them out"):
         build("peft", peft_type="LORA", config=str(written)).check(linear_shapes(tiny.spec))
     with pytest.raises(UserError, match="cannot be read"):
@@ -166,8 +176,8 @@ def test_a_file_as_peft_writes_it_is_the_same_method(trained, build, tiny, tmp_p
 def test_common_settings_reach_the_types_that_have_them(build):
     lora = build("peft", rank=4, peft_type="LORA", alpha=6, dropout=0.1).peft_config()
     assert (lora.r, lora.lora_alpha, lora.lora_dropout, set(lora.target_modules)) == (4, 6, 0.1, set(SEVEN))
-    given = build("peft", rank=4, peft_type="LORA", config={"r": 2, "target_modules": ["v_proj"]}).peft_config()
-    assert (given.r, set(given.target_modules)) == (2, {"v_proj"})
+    chosen = build("peft", rank=4, peft_type="LORA", target_modules=["v_proj"]).peft_config()
+    assert (chosen.r, set(chosen.target_modules)) == (4, {"v_proj"})
     with pytest.raises(UserError, match="HRA drops no input"):
         build("peft", peft_type="HRA", dropout=0.1).peft_config()
 
