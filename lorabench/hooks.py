@@ -1,12 +1,13 @@
 """What a contributor's own methods return, checked by the annotations of the methods that they override: one check for all."""
 
+import contextlib
 import functools
 import inspect
 import sys
 import traceback
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from numbers import Integral
 from typing import Any
 
@@ -87,14 +88,15 @@ def _is_a(returned: Any, kind: type) -> bool:
 
 
 def _items(returned: Any, kind: type, arguments: tuple[Any, ...]) -> Iterable[tuple[Any, Any]]:
-    """What is inside a container, each with its annotation."""
-    if not arguments:
+    """What is inside a container, each with its annotation; nothing of an iterator, which looking would empty."""
+    if not (arguments and issubclass(kind, Iterable) and isinstance(returned, Collection)):
         return []
-    if issubclass(kind, Mapping):
+    if isinstance(returned, Mapping) and issubclass(kind, Mapping) and len(arguments) == 2:
         return [pair for key, item in returned.items() for pair in ((key, arguments[0]), (item, arguments[1]))]
     if kind is tuple and arguments[-1] is not Ellipsis:
         return zip(returned, arguments, strict=False)
-    return ((item, arguments[0]) for item in returned) if kind.__module__ in ("builtins", "collections.abc") else []
+    alike = kind is tuple or len(arguments) == 1
+    return ((item, arguments[0]) for item in returned) if alike and kind.__module__ in ("builtins", "collections.abc") else []
 
 
 def _words(returned: Any) -> str:
@@ -107,18 +109,39 @@ def _words(returned: Any) -> str:
 def _checked(function: Callable[..., Any], name: str, annotation: Any) -> Callable[..., Any]:
     @functools.wraps(function)
     def hook(*args: Any, **kwargs: Any) -> Any:
-        try:
+        with _no_exit(function):
             returned = function(*args, **kwargs)
-        except SystemExit as stop:
-            text = f"SystemExit: {stop.code}, which would end the whole command; raise another exception"
-            raise OwnFault(text, (own_frames(stop) or [place_of(function)])[-1]) from stop
         if annotation is not None and (odd := misfit(returned, annotation)):
-            text = f"{name}() returned {odd}; it must return {inspect.formatannotation(annotation)}"
-            raise OwnFault(text, place_of(function))
-        return returned
+            raise _misreturn(function, name, odd, annotation)
+        lazy = isinstance(returned, Iterator) and typing.get_origin(annotation) in (Iterator, Iterable)
+        return _each_checked(returned, function, name, annotation) if lazy else returned
 
     hook.guarded = True  # type: ignore[attr-defined]
     return hook
+
+
+def _each_checked(returned: Iterator[Any], function: Callable[..., Any], name: str, annotation: Any) -> Iterator[Any]:
+    """The items of an iterator, each checked when it is taken."""
+    (wanted,) = typing.get_args(annotation)
+    with _no_exit(function):
+        for item in returned:
+            if odd := misfit(item, wanted):
+                raise _misreturn(function, name, f"{_words(returned)} with {odd}", annotation)
+            yield item
+
+
+@contextlib.contextmanager
+def _no_exit(function: Callable[..., Any]) -> Iterator[None]:
+    try:
+        yield
+    except SystemExit as stop:
+        text = f"SystemExit: {stop.code}, which would end the whole command; raise another exception"
+        raise OwnFault(text, (own_frames(stop) or [place_of(function)])[-1]) from stop
+
+
+def _misreturn(function: Callable[..., Any], name: str, odd: str, annotation: Any) -> OwnFault:
+    text = f"{name}() returned {odd}; it must return {inspect.formatannotation(annotation)}"
+    return OwnFault(text, place_of(function))
 
 
 def _function(member: Any) -> Callable[..., Any] | None:

@@ -3,7 +3,6 @@
 import dataclasses
 import inspect
 import sys
-import typing
 from functools import cache
 from typing import Any
 
@@ -29,10 +28,7 @@ def parameters_of(target: Any) -> tuple[dict[str, inspect.Parameter], bool]:
 
 def annotations_of(target: Any) -> dict[str, Any]:
     """By name; one that names what is imported for type checkers alone is left out."""
-    if dataclasses.is_dataclass(target):
-        holders: list[Any] = list(reversed(inspect.getmro(typing.cast(type, target))))
-    else:
-        holders = [inspect.getattr_static(target, "__init__") if isinstance(target, type) else target]
+    holders = _holders(target) if isinstance(target, type) else [target]
     resolved: dict[str, Any] = {}
     for holder in holders:
         module = sys.modules.get(getattr(holder, "__module__", ""))
@@ -45,3 +41,16 @@ def annotations_of(target: Any) -> dict[str, Any]:
                 place = f"{holder.__module__}.{holder.__qualname__}: {name}"
                 raise UserError(f"{place} is annotated with {annotation}, which is no type ({reason(error)})") from error
     return resolved
+
+
+def _holders(cls: type) -> list[Any]:
+    """What annotates a class's parameters: its constructor, or the dataclasses whose fields a generated one takes."""
+    for base in cls.__mro__:
+        for name in ("__new__", "__init__"):  # in the order of `inspect.signature`
+            constructor = getattr(base, name)
+            if name not in vars(base) or not inspect.isfunction(constructor):
+                continue
+            if dataclasses.is_dataclass(base) and constructor.__code__.co_filename == "<string>":
+                return list(reversed(base.__mro__))
+            return [constructor]
+    return []

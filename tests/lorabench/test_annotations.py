@@ -132,6 +132,36 @@ class Greedy:
         self.settings = settings
 
 
+@dataclass
+class Handwritten:
+    a: int
+    z: str
+
+    def __init__(self, a: str, z: int):
+        self.a, self.z = len(a), str(z)
+
+
+class Below(Method):
+    def __init__(self, name: int, steps: Sequence[int] = ()):
+        super().__init__(name=str(name), part=Part(list(steps)))
+
+
+class BelowHandwritten(Handwritten):
+    """The constructor of the class above."""
+
+
+@dataclass
+class Generated(Handwritten):
+    """Fields again, of all classes above."""
+
+    depth: int = 1
+
+
+class New:
+    def __new__(cls, name: str, steps: int = 3):
+        return super().__new__(cls)
+
+
 NODE = {"_target_": f"{__name__}.Part", "numbers": [1]}
 PART = {"name": "x", "part": {"numbers": [1, 2]}}
 
@@ -147,6 +177,11 @@ PART = {"name": "x", "part": {"numbers": [1, 2]}}
         ({"_partial_": True}, Method),
         ({"name": "x"}, Plain),
         ({"name": 5, "anything": None}, Greedy),
+        ({"a": "x", "z": 1}, Handwritten),
+        ({"a": "x", "z": 1}, BelowHandwritten),
+        ({"a": 1, "z": "x"}, Generated),
+        ({"name": 1, "steps": [1]}, Below),
+        ({"name": "x"}, New),
     ],
 )
 def test_settings_of_every_kind_of_class_pass(values, target):
@@ -173,6 +208,13 @@ def test_settings_of_every_kind_of_class_pass(values, target):
         (PART | {"part": {"_target_": "."}}, Method, "variant.part: _target_=. names no class; "),
         (PART | {"part": {"_target_": "nowhere.X"}}, Method, "variant.part: cannot import nowhere.X (ModuleNotFoundError: "),
         ({"name": "x", "steps": "y"}, Plain, "variant.steps=y must be a whole number"),
+        ({"a": 1, "z": 1}, Handwritten, "variant.a=1 must be a text"),
+        ({"a": "x", "z": "y"}, Handwritten, "variant.z=y must be a whole number"),
+        ({"a": "x", "z": "y"}, BelowHandwritten, "variant.z=y must be a whole number"),
+        ({"a": "x", "z": "y"}, Generated, "variant.a=x must be a whole number"),
+        ({"name": "x"}, Below, "variant.name=x must be a whole number"),
+        ({"name": "x", "steps": "y"}, New, "variant.steps=y must be a whole number"),
+        ({"name": 5}, New, "variant.name=5 must be a text"),
         ({"settings": [{"a": NODE | {"depth": 0.5}}]}, Greedy, ""),
     ],
 )
