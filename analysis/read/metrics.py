@@ -12,6 +12,9 @@ TEST, VALIDATION = "test", "validation"
 NO_METRICS = ("score", "stderr", "n", "groups", "version", "alias", "lower_is_better")
 """Keys that are no metric, or have a name of their own."""
 
+COUNTS = {"sample_len", "sample_count", "samples"}
+"""What lm-eval counts; all else that it gives is measured, though it be written `0`."""
+
 LOWER = {"perplexity", "bits", "loss", "nll", "brier", "ter", "wer", "cer", "error", "mse", "rmse", "mae", "ece"}
 """Words in the names of metrics of which less is better, for records that do not say it (lm-eval's `higher_is_better`)."""
 
@@ -39,7 +42,7 @@ class Metric(NamedTuple):
 def read_metrics(record: dict[str, Any]) -> dict[str, Metric]:
     """By name: `test/SET`, `validation/SET`, their further numbers `test/SET/KEY`, `validation_loss`, lm-eval's `TASK/METRIC`.
 
-    What counts is written as a whole number (`80`), what is measured as a decimal one (`80.0`).
+    Of lorabench's tasks, what counts is written as a whole number (`80`), what is measured as a decimal one (`80.0`).
 
     Raises:
         ValueError: with a reason in one line, where what should hold them is no object.
@@ -61,7 +64,8 @@ def read_metrics(record: dict[str, Any]) -> dict[str, Metric]:
     for task, scores in _objects(record.get("lm_eval"), "lm_eval"):
         for key in scores:
             if key not in NO_METRICS and "_stderr" not in key:
-                metrics[f"{task}/{key}"] = _metric(scores, key)._replace(base=_number(base.get(task, {}).get(key)))
+                of_base, counting = _number(base.get(task, {}).get(key)), key.partition(",")[0] in COUNTS
+                metrics[f"{task}/{key}"] = _metric(scores, key)._replace(base=of_base, counting=counting)
     return {name: metric for name, metric in metrics.items() if not math.isnan(metric.value)}
 
 

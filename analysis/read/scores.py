@@ -101,7 +101,7 @@ def _take(rows: Sequence[dict[str, Any]], name: str, option: str, allowed: Calla
     scored = [row for row in rows if row["status"] != "failed"]
     if name == TEST:
         return [Scored(row, row["test"], row.get("base_test", math.nan), row.get("problems", math.nan)) for row in scored], ""
-    complete = [(row, _metrics(row, allowed)) for row in scored if row["status"] == "complete"]
+    complete = _measured([row for row in scored if row["status"] == "complete"], allowed)
     names = {key for _, of_row in complete for key in of_row}
     key, unit = _unit(name, names)
     measured = [(row, of_row[key]) for row, of_row in complete if key in of_row]
@@ -121,9 +121,12 @@ def _take(rows: Sequence[dict[str, Any]], name: str, option: str, allowed: Calla
     ] + [Scored(row, 0.0, math.nan, math.nan) for row in diverged], how
 
 
-def _metrics(row: dict[str, Any], allowed: Callable[[str], bool]) -> dict[str, Metric]:
-    metrics: dict[str, Metric] = row.get("metrics") or {}
-    return {name: metric for name, metric in metrics.items() if allowed(name) and not metric.counting}
+def _measured(rows: Sequence[dict[str, Any]], allowed: Callable[[str], bool]) -> list[tuple[dict[str, Any], dict[str, Metric]]]:
+    """Each row with its metrics, but for what all rows count: a 0 among fractions is one, however it is written."""
+    metrics_of: list[dict[str, Metric]] = [row.get("metrics") or {} for row in rows]
+    measured = {name for of_row in metrics_of for name, m in of_row.items() if allowed(name) and not m.counting}
+    kept = [{name: metric for name, metric in of_row.items() if name in measured} for of_row in metrics_of]
+    return list(zip(rows, kept, strict=True))
 
 
 def _unit(name: str, names: set[str]) -> tuple[str, str]:

@@ -54,7 +54,7 @@ def frame(cells: pd.DataFrame) -> pd.DataFrame:
                         "n": len(values),
                         "missing": len(at) - len(values),
                     }
-                    | {"problems": values[0].problems, "base": values[0].base, "counting": values[0].counting}
+                    | {"problems": values[0].problems, "base": values[0].base, "counting": all(m.counting for m in values)}
                 )
     return pd.DataFrame(rows, columns=[*SETTING, *COLUMNS])
 

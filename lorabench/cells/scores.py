@@ -1,6 +1,7 @@
 """Scores of answers: by the task's scorer, or by the likelihood of the validation texts."""
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,12 @@ from lorabench.errors import UserError
 from lorabench.hooks import fault
 from lorabench.tasks.base import Score, Task, summarize
 from lorabench.tasks.example import Example, repeated
+
+OF_ROW = (*ANSWER, "group")
+"""Keys of a row that no scorer may write."""
+
+OF_SUMMARY = ("n", "stderr", "groups", "mean", "sets")
+"""Keys of a summary that no number of a scorer may stand for."""
 
 Metrics = dict[str, Any]
 """``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1."""
@@ -44,6 +51,7 @@ def score(
         scores = task.score_all(examples, [by_id[example.id]["completion"] for example in examples])
         _check(task, examples, scores)
         metrics[split] = summarize(task, examples, scores)
+        _check_summaries(task, metrics[split]["sets"])
         problems = repeated(examples)
         for example, verdict in zip(examples, scores, strict=True):
             row = by_id[example.id]
@@ -55,8 +63,8 @@ def score(
 
 
 def _check(task: Task, examples: Sequence[Example], scores: Sequence[Score]) -> None:
-    """Raise OwnFault where a scorer gives what cannot be a mean in 0 … 1, or cannot be kept."""
-    hook = "score" if type(task).score_all is Task.score_all else "score_all"
+    """Raise OwnFault where a scorer gives what cannot be a mean in 0 … 1, cannot be kept, or would overwrite a record's own."""
+    hook = _scoring_hook(task)
     if len(scores) != len(examples):
         raise fault(task, hook, f"gave {len(scores)} scores for {len(examples)} completions")
     measured: dict[str, set[str]] = {}
@@ -68,6 +76,25 @@ def _check(task: Task, examples: Sequence[Example], scores: Sequence[Score]) -> 
             raise fault(task, hook, f"gave numbers to {example.id} and others of its set, but {odd[0]} not to all of them")
         if lost := [key for key, kept in verdict.items() if not isinstance(kept, str | int | float | list | dict | None)]:
             raise fault(task, hook, f"gave {example.id} a {type(verdict[lost[0]]).__name__} as {lost[0]}, which no JSON holds")
+        if taken := [key for key in verdict if key in OF_ROW or key in OF_SUMMARY]:
+            raise fault(task, hook, f"gave {example.id} the key {taken[0]}, which a record has for its own; name it otherwise")
+        if wild := sorted(key for key in numbers if not abs(verdict[key]) <= sys.float_info.max):
+            raise fault(task, hook, f"gave {example.id} {wild[0]}={verdict[wild[0]]!s:.20}; a number must be finite")
+
+
+def _check_summaries(task: Task, sets: dict[str, dict[str, Any]]) -> None:
+    """Raise OwnFault where a number of a set's summary is neither in 0 … 1 nor a count: analyses take it for a fraction."""
+    hook = _scoring_hook(task) if type(task).summary is Task.summary else "summary"
+    for name, of_set in sets.items():
+        for key, number in of_set.items():
+            if isinstance(number, float) and not 0 <= number <= 1:
+                text = f"gave {key} a mean of {number:g} on {name}; what is reported lies in 0 … 1 (or give it as a text)"
+                raise fault(task, hook, text)
+
+
+def _scoring_hook(task: Task) -> str:
+    """Which of the two methods the task implements."""
+    return "score" if type(task).score_all is Task.score_all else "score_all"
 
 
 def zero(task: Task, splits: Sequence[str] = SPLITS) -> Metrics:

@@ -27,7 +27,7 @@ from lorabench.training.checkpoint import Checkpoint, fingerprint, save_trained
 from lorabench.training.data import Corpora, batches
 from lorabench.training.dropout import base_rates
 from lorabench.training.loop import OnStep, Training, train
-from lorabench.training.loss import example_losses, mean_loss, mean_loss_stderr
+from lorabench.training.loss import losses_of, mean_loss_stderr
 from lorabench.variants.adapter import Adapter
 from lorabench.variants.base import Adapted, save_merged
 
@@ -164,8 +164,7 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
             checkpoint=checkpoint,
             on_step=_probed(cell, base, adapted, data, follower.on_step(draw)),
         )
-        loss = None if training.diverged else validation_loss(cell, base, adapted)
-        stderr = None if training.diverged else validation_loss_stderr(cell, base, adapted)
+        loss, stderr = (None, None) if training.diverged else validation_loss(cell, base, adapted)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
     merged = None if training.diverged else _kept(cell, base, adapted, changes, trained)
     parameters = sum(p.numel() for p in trained.values())
@@ -245,21 +244,18 @@ def _probed(cell: Cell, base: Base, adapted: Any, data: Data, on_step: OnStep) -
     return watch.Watch(cell.probe.every, _probe_file(cell), key, measure, on_step)
 
 
-def validation_loss(cell: Cell, base: Base, model: Any) -> float:
-    """Mean loss over the target tokens of the validation split."""
-    corpus = cell.corpora(base).validation
-    return mean_loss(model, corpus.encode(range(len(corpus))), cell.trainer, base.tokenizer.pad_token_id)
+def validation_loss(cell: Cell, base: Base, model: Any) -> tuple[float, float | None]:
+    """Mean loss over the target tokens of the validation split, by one pass over it.
 
-
-def validation_loss_stderr(cell: Cell, base: Base, model: Any) -> float | None:
-    """Its standard error over other problems, where it is the validation score of the task; else None."""
-    if cell.task.validation != "likelihood":
-        return None
+    With its standard error over other problems, where it is the validation score of the task; else None.
+    """
     corpus = cell.corpora(base).validation
     examples = corpus.encode(range(len(corpus)))
-    losses = example_losses(model, examples, cell.trainer, base.tokenizer.pad_token_id)
+    mean, losses = losses_of(model, examples, cell.trainer, base.tokenizer.pad_token_id)
+    if cell.task.validation != "likelihood":
+        return mean, None
     problems = [example.problem for example in cell.task.validation_examples()]
-    return mean_loss_stderr(losses, [example.target_tokens for example in examples], problems)
+    return mean, mean_loss_stderr(losses, [example.target_tokens for example in examples], problems)
 
 
 def answer_cell(

@@ -19,7 +19,9 @@ Generate = Callable[[Sequence[str]], list[str]]
 """Prompts to completions, with the model under evaluation and the task's own limits."""
 
 Score = dict[str, Any]
-"""What a scorer says of one completion: ``score`` in 0 … 1 counts, other numbers (in 0 … 1) are reported too, texts kept.
+"""What a scorer says of one completion: ``score`` in 0 … 1 counts, other numbers are reported too, texts kept.
+
+A summary's means of them must lie in 0 … 1, and none is called ``n``, ``stderr``, ``groups``, ``mean`` or ``sets``.
 
 Whole numbers in a ``Task.summary`` are counts (``n``, ``groups``), which no analysis takes for a score."""
 

@@ -1,7 +1,7 @@
 """Mathematics in words: trained on MetaMathQA (or GSM8K's own solutions), tested on GSM8K and MATH.
 
 Prompt, target and scoring follow PiSSA's evaluation, which paper 1 (arXiv 2602.04998) uses, but that numbers are read whole
-(``numbers.final_number``) and compared exactly where the gold is not whole (``numbers.agrees``).
+(``numbers.final_number``) and compared at the gold's decimals where it is not whole (``numbers.agrees``).
 """
 
 import math
@@ -67,7 +67,7 @@ class Math(InstructionTask):
     names none is trained on, as in the papers, and never scored.
     """
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
 
     def _train_example(self, row: Row, name: str) -> Example:
         if {"query", "response"} <= row.keys():
@@ -163,7 +163,7 @@ class Math(InstructionTask):
         if example.set == "math":
             answer = final_answer(completion)
             return float(answer is not None and equivalence()(answer, example.answer))
-        return float(agrees(final_number(completion), gold_number(example.answer)))
+        return float(agrees(final_number(completion), example.answer))
 
     def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
         """Scores, and for MATH also ``verified``: Math-Verify's verdict on the same answers, where it is installed."""

@@ -12,7 +12,9 @@ UNSIGNED = r"(?:\d[\d,]*(?:\.\d+)?|\.\d+)"
 NUMBER = re.compile(f"({SIGN}?)(?:{CURRENCY}({SIGN}?))?({UNSIGNED})(?:/({UNSIGNED}))?")
 GROUPED = r"(?:\d{1,3}(?:,\d{3})+|\d+)"
 WHOLE = rf"(?:{GROUPED}(?:\.\d+)?|\.\d+)"
-GOLD = re.compile(rf"(?:{SIGN}{CURRENCY}?|{CURRENCY}{SIGN}?)?{WHOLE}(?:/{WHOLE})?%?\.?")
+GOLD_SIGN = "[-−–+]"
+GOLD = re.compile(rf"(?:{GOLD_SIGN}{CURRENCY}?|{CURRENCY}{GOLD_SIGN}?)?{WHOLE}(?:/{WHOLE})?%?\.?")
+DECIMALS = re.compile(r"\.(\d+)%?\.?")
 PRECISION = 10**9
 
 
@@ -52,8 +54,18 @@ def gold_number(gold: str) -> Fraction | None:
     return first_number(gold) if GOLD.fullmatch(gold) else None
 
 
-def agrees(answer: Fraction | None, gold: Fraction | None) -> bool:
-    """Whether an answer is the gold: rounded where that is whole, as in PiSSA's code, else |answer − gold| ≤ 1e-9 · |gold|."""
-    if answer is None or gold is None:
+def agrees(answer: Fraction | None, gold: str) -> bool:
+    """Whether an answer is the gold, a text.
+
+    Of a whole gold, the rounded answer, as in PiSSA's code. Of one with d decimals, |answer − gold| ≤ 10⁻ᵈ / 2: the answer
+    rounds to it. Of a fraction, |answer − gold| ≤ 1e-9 · |gold|. A gold that is no number has no right answer.
+    """
+    number = gold_number(gold)
+    if answer is None or number is None:
         return False
-    return round(answer) == gold if gold.denominator == 1 else PRECISION * abs(answer - gold) <= abs(gold)
+    if number.denominator == 1:
+        return round(answer) == number
+    distance, decimals = abs(answer - number), DECIMALS.search(gold)
+    if "/" in gold or decimals is None:
+        return PRECISION * distance <= abs(number)
+    return 2 * distance * 10 ** len(decimals[1]) <= 1

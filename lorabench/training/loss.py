@@ -73,23 +73,25 @@ def backward(
 
 def mean_loss(model: torch.nn.Module, examples: Sequence[Encoded], settings: TrainerConfig, pad: int) -> float:
     """Mean loss over all target tokens of ``examples``, without gradients."""
-    device = next(model.parameters()).device
-    with torch.no_grad():
-        groups = [[examples[i] for i in places] for places in micro_batches_of(examples, settings)]
-        total = sum(summed_loss(model, group, pad, device).item() for group in groups)
-    return total / max(1, sum(e.target_tokens for e in examples))
+    return losses_of(model, examples, settings, pad)[0]
 
 
-def example_losses(model: torch.nn.Module, examples: Sequence[Encoded], settings: TrainerConfig, pad: int) -> list[float]:
-    """The loss of each example, summed over its target tokens, without gradients."""
-    device, losses = next(model.parameters()).device, [0.0] * len(examples)
+def losses_of(
+    model: torch.nn.Module, examples: Sequence[Encoded], settings: TrainerConfig, pad: int
+) -> tuple[float, list[float]]:
+    """The mean loss over all target tokens, and that of each example, summed over its tokens; one pass without gradients.
+
+    The mean is of sums in float32 over micro-batches, each example's sum in float64.
+    """
+    device, total, losses = next(model.parameters()).device, 0.0, [0.0] * len(examples)
     for places in micro_batches_of(examples, settings):
         with torch.no_grad():
             logits, targets, counts = _predictions(model, [examples[i] for i in places], pad, device)
+            total += torch.nn.functional.cross_entropy(logits, targets, reduction="sum").item()
             each = torch.nn.functional.cross_entropy(logits, targets, reduction="none").double().cpu().split(counts)
         for i, of_example in zip(places, each, strict=True):
             losses[i] = float(of_example.sum())
-    return losses
+    return total / max(1, sum(e.target_tokens for e in examples)), losses
 
 
 def mean_loss_stderr(losses: Sequence[float], tokens: Sequence[int], groups: Sequence[str]) -> float | None:

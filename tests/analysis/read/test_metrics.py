@@ -297,3 +297,14 @@ def test_the_report_has_a_section_and_the_cells_own_view(sweep):
     }
     assert data["cells"]["details"][0]["further"]["wikitext/word_perplexity"] == 20.0
     json.dumps(setting["metrics"])
+
+
+def test_a_score_of_0_that_is_written_as_a_whole_number_is_a_score(runs, write):
+    for seed, acc in enumerate((0, 0.5)):
+        write("lora", 2e-3, seed, 0.5, 0.5, lm_eval={"arc_easy": {"acc,none": acc, "sample_len": 9}}, **LM_EVAL)
+    for acc in (0, 1):
+        write("pissa", 2e-3, acc, 0.5, 0.5, lm_eval={"arc_easy": {"acc,none": acc, "sample_len": 9}}, **LM_EVAL)
+    cells = load_records(runs, metric="arc_easy/acc,none")
+    assert sorted(cells["test"]) == [0.0, 0.0, 0.5, 1.0]
+    with pytest.raises(AnalysisError, match="no cell has"):
+        load_records(runs, metric="arc_easy/sample_len")

@@ -48,9 +48,19 @@ def task():
             [{"score": 1, "length": 3}, {"score": 1}],
             "gave numbers to validation/1 and others of its set, but length not to all",
         ),
+        *[
+            ([{"score": 1, key: 0.5}] * 2, f"gave validation/0 the key {key}, which a record has for its own")
+            for key in ("n", "stderr", "groups", "mean", "sets", "id", "group")
+        ],
+        (
+            [{"score": 1, "extra": 0.5}, {"score": 1, "extra": float("nan")}],
+            "gave validation/1 extra=nan; a number must be finite",
+        ),
+        ([{"score": 1, "big": 10**400}] * 2, "gave validation/0 big=10000000000000000000; a number must be finite"),
+        ([{"score": 1, "big": 7.5}] * 2, "gave big a mean of 7.5 on arithmetic; what is reported lies in 0 … 1"),
+        ([{"score": 1, "length": 3}] * 2, "gave length a mean of 3 on arithmetic; what is reported lies in 0 … 1"),
         ([{"score": 1, "ids": torch.ones(1)}] * 2, "gave validation/0 a Tensor as ids, which no JSON holds"),
     ],
-    ids=["few", "nan", "percent", "none", "unequal", "tensor"],
 )
 def test_scores_that_cannot_be_are_one_line(task, given, text):
     task.given = given
@@ -59,6 +69,21 @@ def test_scores_that_cannot_be_are_one_line(task, given, text):
     with pytest.raises(OwnFault) as caught:
         score(task, rows, None)
     assert reason(caught.value).partition(": ")[2].startswith(f"Mine.score_all() {text}")
+
+
+class Length(Mine):
+    """Its own summary gives a mean that is no fraction, beside a count."""
+
+    def summary(self, examples, scores):
+        return super().summary(examples, scores) | {"words": 12, "length": 6.0}
+
+
+def test_a_summary_of_ones_own_holds_fractions_and_counts(task):
+    task = Length(name="mine", max_new_tokens=1, validation_samples=2, test_samples=2)
+    task.given = [{"score": 1, "part": 0.5}] * 2
+    rows = [{"split": "validation", "id": e.id, "completion": ""} for e in task.validation_examples()]
+    with pytest.raises(OwnFault, match=r"Length\.summary\(\) gave length a mean of 6 on arithmetic"):
+        score(task, rows, None, ("validation",))
 
 
 class Twice(Random):

@@ -53,6 +53,7 @@ def test_a_number_may_have_more_digits_than_int_takes_from_a_text():
     [
         ("5", 5), ("05", 5), ("-5", -5), ("−5", -5), ("–5", -5), ("-$5", -5), ("$-5", -5), ("€1,000", 1000), ("1,450,000.", 1_450_000),
         ("5%", 5), (".5", Fraction(1, 2)), ("-1,234.50", Fraction(-2469, 2)), ("1/2", Fraction(1, 2)), ("-1/2", Fraction(-1, 2)),
+        ("+5", 5), ("+$5", 5), ("$+5", 5), ("+.5", Fraction(1, 2)),
     ],
 )  # fmt: skip
 def test_a_gold_is_the_number_that_it_says(gold, number):
@@ -61,7 +62,7 @@ def test_a_gold_is_the_number_that_it_says(gold, number):
 
 @pytest.mark.parametrize(
     "gold",
-    ["", "five", "1e3", "3 1/2", "1 000", "2:30", "12 or 13", "1,2", "1,0000", "12, 13", "--5", "-$-5", "5 apples", "5 million", "5k",
+    ["", "five", "1e3", "3 1/2", "1 000", "2:30", "12 or 13", "1,2", "1,0000", "12, 13", "--5", "+-5", "-$-5", "5 apples", "5 million", "5k",
      "+", "$", "4/0", "1.2.3", "1/2/3", "5-6", "x=5", "5\n6"],
 )  # fmt: skip
 def test_what_is_not_one_number_is_no_gold(gold):
@@ -72,14 +73,23 @@ def test_what_is_not_one_number_is_no_gold(gold):
     ("gold", "right", "wrong"),
     [
         ("18", ["18", "17.6", "18.0", "36/2"], ["17", "-18", "18.6"]),  # rounded, as in the papers' scorer
-        ("0.4", ["0.4", ".4", "2/5", "0.40"], ["0.1", "0", "0.41", "-0.4", "0.3999"]),
+        ("0.4", ["0.4", ".4", "2/5", "0.40", "0.41", "0.3999"], ["0.1", "0", "0.46", "-0.4", "0.3499"]),
         ("2.5", ["2.5", "5/2"], ["2", "3", "2.4"]),
+        ("2.50", ["2.5", "2.504"], ["2.51", "2.494"]),
+        ("66.67", ["66.666666", "200/3", "66.67"], ["66.66", "66.7", "67"]),
+        ("0.33", ["1/3", "0.3333"], ["0.3", "0.34"]),
+        ("0.13", ["1/8"], ["0.12"]),  # whichever way a half is rounded
+        ("0.12", ["1/8"], ["0.13"]),
+        ("$1,234.5.", ["1234.52"], ["1234.6", "1234"]),
+        ("12.5%", ["12.5", "12.5%", "12.51%"], ["0.125"]),
+        ("50%", ["50", "50%"], ["0.5"]),
+        ("+5", ["5", "+5"], ["-5"]),
         ("1/3", ["1/3", "0.33333333333"], ["0", "0.3", "0.333"]),
         ("-0.5", ["-0.5", "-1/2"], ["0", "0.5", "-0.6"]),
     ],
 )
-def test_a_gold_that_is_not_whole_is_not_rounded(gold, right, wrong):
-    verdicts = [agrees(final_number(MARKER + answer), gold_number(gold)) for answer in (*right, *wrong)]
+def test_an_answer_is_rounded_as_its_gold_is(gold, right, wrong):
+    verdicts = [agrees(final_number(MARKER + answer), gold) for answer in (*right, *wrong)]
     assert verdicts == [True] * len(right) + [False] * len(wrong)
 
 

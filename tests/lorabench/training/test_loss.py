@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lorabench.training.loss import backward, example_losses, mean_loss, mean_loss_stderr, padding
+from lorabench.training.loss import backward, losses_of, mean_loss, mean_loss_stderr, micro_batches_of, padding, summed_loss
 
 
 def gradients(model):
@@ -40,11 +40,19 @@ def test_padding_counts_what_the_micro_batches_hold_beside_the_tokens(corpus, se
 
 def test_losses_of_examples_make_up_the_mean(adapted, corpus, settings):
     examples, pad = corpus.encode(range(12)), corpus.tokenizer.pad_token_id
-    alone = [example_losses(adapted, [example], settings(), pad)[0] for example in examples]
+    alone = [losses_of(adapted, [example], settings(), pad)[1][0] for example in examples]
     tokens = sum(e.target_tokens for e in examples)
     for budget in (60, 8192):
         trainer = settings(micro_batch_tokens=budget)
-        losses = example_losses(adapted, examples, trainer, pad)
+        with torch.no_grad():
+            groups = [[examples[i] for i in places] for places in micro_batches_of(examples, trainer)]
+            total = sum(summed_loss(adapted, group, pad, torch.device("cpu")).item() for group in groups)
+        passes = []
+        handle = adapted.register_forward_pre_hook(lambda *_, passes=passes: passes.append(1))
+        mean, losses = losses_of(adapted, examples, trainer, pad)
+        handle.remove()
+        assert mean == total / tokens  # to the bit, though each example's loss is told besides
+        assert len(passes) == len(groups)
         assert losses == pytest.approx(alone, rel=1e-4)
         assert sum(losses) / tokens == pytest.approx(mean_loss(adapted, examples, trainer, pad), rel=1e-6)
 
