@@ -153,8 +153,9 @@ def _read(file: Path) -> Earlier | None:
 
 def _members(file: Path) -> dict[str, Any]:
     """``READ`` of a record. Where it lies as ``write_json`` writes it, nothing else is parsed: the steps are nearly all of it."""
+    members: dict[str, Any] = {}
     try:
-        text, members = file.read_bytes().decode(), {}
+        text = file.read_bytes().decode()
         for key in READ:
             start = f'\n "{key}": '  # one space: of no part inside
             members[key] = json.JSONDecoder().raw_decode(text, text.index(start) + len(start))[0]

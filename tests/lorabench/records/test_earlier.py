@@ -132,7 +132,12 @@ def test_each_record_is_read_once_a_process(cell, tmp_path, asked):
 
     def write(name, seed):
         steps = {"steps": [{"identity": 1}] * 3}
-        record = {"schema_version": 2, "status": "complete", "identity": before | {"seed": seed}, "config": made.recorded_config}
+        record = {
+            "schema_version": 2,
+            "status": "complete",
+            "identity": before | {"seed": seed},
+            "config": made.recorded_config,
+        }
         write_json(tmp_path / name / "record.json", record | steps)
 
     def ask():
