@@ -152,7 +152,7 @@ def _read(file: Path) -> Earlier | None:
 
 
 def _members(file: Path) -> dict[str, Any]:
-    """``READ`` of a record. Where it lies as ``write_json`` writes it, nothing else is parsed: the steps are nearly all of it."""
+    """``READ`` of a record. As ``write_json`` lays it out, nothing else is parsed: the steps are nearly all of it."""
     members: dict[str, Any] = {}
     try:
         text = file.read_bytes().decode()
