@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,6 +14,12 @@ from lorabench.schema import ModelConfig
 
 LENGTH_KEYS = ("n_positions", "max_position_embeddings", "n_ctx")  # in a model's config; those that lm-eval's HFLM asks for
 DEFAULT_LENGTH = 2048  # lm-eval's own, where neither the model nor its tokenizer says
+
+PART = 2**18
+"""Values of a weight that ``bit_sum`` takes at once."""
+
+FACTOR = 0x5851F42D4C957F2D
+"""Of a sum when the next part is added: odd, and no small number."""
 
 
 @dataclass
@@ -104,6 +111,20 @@ def max_length(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 def bit_sum(weight: torch.Tensor) -> int:
-    """The sum of a weight's bits, taken as whole numbers: cheap, exact, and another one as soon as a value changes."""
-    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[weight.element_size()]
-    return int(weight.detach().view(whole).sum(dtype=torch.int64))
+    """Σ_c P^(C−c) Σ_j w_j b_cj modulo 2^64, of a weight's bits b as whole numbers, C parts c of at most ``PART`` positions j.
+
+    The w_j are odd, drawn once, and P is odd. So a single value that changes always gives another sum; several, also if they
+    only change places, all but surely: by chance one in 2^32 or less gives the same sum. Memory: that of one part in int64.
+    """
+    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int32}[weight.element_size()]
+    total = torch.zeros((), dtype=torch.int64, device=weight.device)
+    for part in weight.detach().reshape(-1).view(whole).split(PART):
+        total = total * FACTOR + (part * _factors(weight.device)[: len(part)]).sum()
+    return int(total)
+
+
+@cache
+def _factors(device: torch.device) -> torch.Tensor:
+    """The w_j of ``bit_sum`` [PART]: without order, so that no exchange of rows or columns leaves a sum as it is."""
+    drawn = torch.randint(-(2**63), 2**63 - 1, (PART,), generator=torch.Generator("cpu").manual_seed(0), device="cpu")
+    return (drawn | 1).to(device)

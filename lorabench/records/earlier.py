@@ -1,7 +1,9 @@
 """Records of the same settings under other ids: what of their code, or of their model and data, is another now."""
 
+import json
+import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +16,64 @@ VERSIONS = ("version", "dropout_version")
 THINGS = ("model", "task")
 """Parts with a fingerprint: what a model and data are."""
 
+READ = ("schema_version", "status", "identity", "config")
+"""What is read of a record."""
+
 
 @dataclass(frozen=True)
 class Earlier:
     """What names the cell of a finished record.
 
     Attributes:
-        folder: of the cell.
+        name: of the cell's folder.
+        modified: when the record was, in nanoseconds.
         schema: of the record.
-        settings: their digest (``settings``).
         identity: of the record.
         sources: as the config states model and task.
     """
 
-    folder: Path
+    name: str
+    modified: int
     schema: int
-    settings: str
     identity: dict[str, Any]
     sources: dict[str, Any]
+
+
+class Finished:
+    """The finished cells of an output folder by schema and settings: each record is read once, when its folder is first listed.
+
+    A process learns nothing of a record that is written or changed after that; only a line of text depends on it.
+
+    Args:
+        output: folder of cells; one that is not there has none.
+    """
+
+    def __init__(self, output: Path):
+        self._output = output
+        self._listed: set[str] = set()
+        self._by_settings: dict[tuple[int, str], list[Earlier]] = {}
+
+    def of(self, digests: dict[int, str]) -> list[Earlier]:
+        """The cells that are still there with these digests of ``settings``, by schema; the newest come first."""
+        names = self._names()
+        for name in names - self._listed:
+            if earlier := _read(self._output / name / "record.json"):
+                self._by_settings.setdefault((earlier.schema, settings(earlier.identity)), []).append(earlier)
+            self._listed.add(name)
+        found = [earlier for key in digests.items() for earlier in self._by_settings.get(key, []) if earlier.name in names]
+        return sorted(found, key=lambda earlier: earlier.modified, reverse=True)
+
+    def _names(self) -> set[str]:
+        try:
+            return set(os.listdir(self._output))
+        except FileNotFoundError:
+            return set()
+
+
+@cache
+def finished(output: Path) -> Finished:
+    """Of an absolute path, one for all cells of a process."""
+    return Finished(output)
 
 
 def same_settings(
@@ -50,17 +92,12 @@ def same_settings(
     """
     wanted = {1: of_schema_1, 2: identity}
     digests = {schema: settings(stated) for schema, stated in wanted.items()}
-    files = sorted(output.glob("*/record.json"), key=lambda file: file.stat().st_mtime_ns, reverse=True)
-    for file in files:
-        stat = file.stat()
-        earlier = _read(file, stat.st_size, stat.st_mtime_ns)
-        if earlier is None or digests.get(earlier.schema) != earlier.settings:
-            continue
+    for earlier in finished(output.absolute()).of(digests):
         others = [part for part in THINGS if _fingerprint(earlier.identity, part) != _fingerprint(wanted[earlier.schema], part)]
         if all(_source(earlier.sources[part]) == _source(config[part]) for part in others):
             then = legacy.versions_of_then(identity) if earlier.schema == 1 else versions(earlier.identity)
             changes = _differences(then, versions(identity))
-            return earlier.folder, changes + [f"another {part}.fingerprint" for part in others]
+            return output / earlier.name, changes + [f"another {part}.fingerprint" for part in others]
     return None
 
 
@@ -96,10 +133,13 @@ def _differences(then: dict[str, int | str], now: dict[str, int | str]) -> list[
     return lines
 
 
-@lru_cache(maxsize=4096)
-def _read(file: Path, size: int, modified: int) -> Earlier | None:
-    """What the record of a finished cell says, None of others and of what is no record; once for an unchanged file."""
-    record = read_json(file) or {}
+def _read(file: Path) -> Earlier | None:
+    """What the record of a finished cell says, None of others and of what is no record."""
+    try:
+        modified = file.stat().st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    record = _members(file)
     identity: Any = record.get("identity")
     config: Any = record.get("config")
     if record.get("status") not in ("complete", "diverged") or record.get("schema_version") not in (1, 2):
@@ -108,8 +148,20 @@ def _read(file: Path, size: int, modified: int) -> Earlier | None:
         return None
     if not isinstance(identity.get("trainer"), dict):
         return None
-    sources = {part: config[part] for part in THINGS}
-    return Earlier(file.parent, record["schema_version"], settings(identity), identity, sources)
+    return Earlier(file.parent.name, modified, record["schema_version"], identity, {part: config[part] for part in THINGS})
+
+
+def _members(file: Path) -> dict[str, Any]:
+    """``READ`` of a record. As ``write_json`` lays it out, nothing else is parsed: the steps are nearly all of it."""
+    members: dict[str, Any] = {}
+    try:
+        text = file.read_bytes().decode()
+        for key in READ:
+            start = f'\n "{key}": '  # one space: of no part inside
+            members[key] = json.JSONDecoder().raw_decode(text, text.index(start) + len(start))[0]
+    except (FileNotFoundError, ValueError, RecursionError):  # gone, laid out otherwise, or no record
+        return read_json(file) or {}
+    return members
 
 
 def _fingerprint(identity: dict[str, Any], part: str) -> Any:

@@ -1,13 +1,16 @@
 """Finished cells of the same settings by other code or files: a line says so, and what differs."""
 
 import json
+import shutil
+import sys
+from collections import Counter
 
 import pytest
 
 from lorabench.cells.cell import Cell
 from lorabench.cells.run import run
 from lorabench.cells.session import Session
-from lorabench.files import digest
+from lorabench.files import digest, write_json
 from lorabench.records.code import code_of
 from lorabench.records.earlier import same_settings
 from lorabench.records.legacy import legacy_identity
@@ -105,3 +108,57 @@ def test_schema_1_and_2_are_compared_by_the_identities_of_their_own(cell, tmp_pa
     folder, changes = same_settings(tmp_path, made.config, made.identity, of_schema_1)
     assert folder.name == digest(of_then) and changes[-1] == "another model.fingerprint"
     assert f"model.version 1, now {ModelConfig.version}" in changes and TrainerConfig.version == 1
+
+
+@pytest.fixture
+def asked():
+    """How often records were opened, and folders listed, by path."""
+    count, on = Counter(), [True]
+
+    def listen(event, arguments):
+        if on and event in ("open", "os.listdir", "os.scandir"):
+            count[str(arguments[0])] += 1
+
+    sys.addaudithook(listen)
+    yield count
+    on.clear()
+
+
+def test_each_record_is_read_once_a_process(cell, tmp_path, asked):
+    """However many cells ask; one that is removed is not named."""
+    made = cell(*SMALL)
+    of_schema_1 = legacy_identity(made.config, made.identity, "model")
+    before = made.identity | {"model": made.identity["model"] | {"version": 0}}
+
+    def write(name, seed):
+        steps = {"steps": [{"identity": 1}] * 3}
+        record = {
+            "schema_version": 2,
+            "status": "complete",
+            "identity": before | {"seed": seed},
+            "config": made.recorded_config,
+        }
+        write_json(tmp_path / name / "record.json", record | steps)
+
+    def ask():
+        return [same_settings(tmp_path, made.config, made.identity | {"seed": seed}, of_schema_1) for seed in range(50)]
+
+    for seed in range(300):
+        write(f"{seed:016x}", seed)
+    (tmp_path / "ffff").mkdir()
+    asked.clear()
+    assert [found[0].name for found in ask()] == [f"{seed:016x}" for seed in range(50)]
+    opened = {file: times for file, times in asked.items() if file.endswith("record.json")}
+    assert len(opened) == 300 and set(opened.values()) == {1}
+    assert asked[str(tmp_path)] == 50
+    write("later", 7)
+    shutil.rmtree(tmp_path / f"{8:016x}")
+    found = ask()
+    assert found[7][0] == tmp_path / "later" and found[8] is None and found[9][0].name == f"{9:016x}"
+    assert sum(times for file, times in asked.items() if file.endswith("record.json")) == 301
+
+
+def test_an_output_folder_that_is_new_has_none(cell, tmp_path, asked):
+    made = cell(*SMALL)
+    assert same_settings(tmp_path / "new", made.config, made.identity, made.identity) is None
+    assert not [file for file in asked if file.endswith("record.json")]
