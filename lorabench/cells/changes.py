@@ -34,15 +34,15 @@ class Changes:
     """
 
     def __init__(self, variant: Variant, adapted: Adapted, declared: Iterable[str], before: Mapping[str, int]):
-        self._variant, self._names, self._before = variant, set(declared), before
+        self._variant, self._declared_names, self._before = variant, set(declared), before
         named = base_parameters(adapted, dict(adapted.named_parameters()))
         self.weights = {name: weight for name, weight in named.items() if name in before}
-        self.declared = {name: weight for name, weight in self.weights.items() if name in self._names}
+        self.declared = {name: weight for name, weight in self.weights.items() if name in self._declared_names}
         self._matrices = {f"{name}.weight" for name, _ in adapter_layers(adapted)} & before.keys()
         self.adapted = self._matrices or set(self.declared)
         self._start = bit_sums(self.weights)
         trained = base_parameters(adapted, variant.trained(adapted)).keys() & before.keys()
-        self._refuse(trained - self._names, "trains")
+        self._refuse(trained - self._declared_names, "trains")
         self._refuse(self._differing(before), "changes")
         targets = {f"{name}.weight" for name in variant.targets(name.removesuffix(".weight") for name in before)}
         if self._matrices and self._matrices != targets & before.keys():
@@ -69,7 +69,7 @@ class Changes:
         return {name for name, total in now.items() if sums.get(name) != total}
 
     def _refuse(self, names: Iterable[str], verb: str) -> None:
-        for name in sorted(set(names) - self._names):
+        for name in sorted(set(names) - self._declared_names):
             raise UserError(f"variant={self._variant.name} {verb} {name} of the base, which its touched() does not name")
 
 
@@ -85,9 +85,9 @@ def check_merged(variant: Variant, merged: dict[str, torch.Tensor], changes: Cha
         OwnFault: a weight is missing, unknown, or cannot take the place of the base's.
     """
     if missing := sorted(changes.adapted - merged.keys()):
-        raise fault(variant, "merged", f"lacks {_names(missing)}, which would be scored as the base's own")
+        raise fault(variant, "merged", f"lacks {_first_of(missing)}, which would be scored as the base's own")
     if unknown := sorted(merged.keys() - changes.weights.keys()):
-        raise fault(variant, "merged", f"has {_names(unknown)}, which the base has not; name weights as in the base")
+        raise fault(variant, "merged", f"has {_first_of(unknown)}, which the base has not; name weights as in the base")
     for name, weight in merged.items():
         base = changes.weights[name]
         for what, given, wanted in (("shape", list(weight.shape), list(base.shape)), ("dtype", weight.dtype, base.dtype)):
@@ -97,5 +97,5 @@ def check_merged(variant: Variant, merged: dict[str, torch.Tensor], changes: Cha
             raise fault(variant, "merged", f"has values in {name} that are not finite")
 
 
-def _names(names: list[str]) -> str:
+def _first_of(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -42,6 +42,25 @@ def check_names(config: dict[str, Any]) -> None:
                 f"{group}.name={name} is the name of another {group}; write {group}={name} for that one, or give this one a "
                 f"name of its own: {group}.name=NAME"
             )
+        if group == "model" and namesake is not None:
+            _check_origin(node, namesake)
+
+
+def _check_origin(model: dict[str, Any], namesake: dict[str, Any]) -> None:
+    """Raise UserError for weights of another hub id or package than the yaml of their name gives; a folder may hold a copy."""
+    here, there = _origin(model), _origin(namesake)
+    if model.get("path") or model.get("weights") == "random" or not here or not there or here == there:
+        return
+    name = model["name"]
+    raise UserError(
+        f"model={name} has its weights from {there}, and these are from {here}; leave model={name} out, or say what these are "
+        "called, model.name=NAME"
+    )
+
+
+def _origin(model: dict[str, Any]) -> str:
+    """Where weights come from, empty where that is not said; a revision is one of the same model."""
+    return "/".join(str(model[key]) for key in ("hub", "package", "file") if model.get(key))
 
 
 def _is_alike(node: dict[str, Any], namesake: dict[str, Any]) -> bool:

@@ -61,10 +61,10 @@ def _repetitions(task: Scorer, name: str, members: Sequence[Example], published:
     for example in members:
         if example.question:
             rows_of.setdefault((example.group, example.question), []).append(example)
-    repeated = [same for same in rows_of.values() if len(same) > 1]
+    repeated = [rows for rows in rows_of.values() if len(rows) > 1]
     if not repeated:
         return []
-    against = [pair for same in repeated if (pair := _contradiction(task, same))]
+    against = [pair for rows in repeated if (pair := _contradiction(task, rows))]
     if against and not published:
         first, second = (_gold(task, example) for example in against[0])
         raise UserError(f"task={task.name}: rows {first} and {second} ask the same question; mend one or take it out")
@@ -76,12 +76,12 @@ def _repetitions(task: Scorer, name: str, members: Sequence[Example], published:
     ]
 
 
-def _contradiction(task: Scorer, same: Sequence[Example]) -> tuple[Example, Example] | None:
+def _contradiction(task: Scorer, rows: Sequence[Example]) -> tuple[Example, Example] | None:
     """The first row of one question, and the next whose gold is wrong by its scorer; None where all agree."""
-    for other in same[1:]:
-        text = task.reference(other)
-        if other.answer != same[0].answer and text is not None and task.score(same[0], text) < 1:
-            return same[0], other
+    for later in rows[1:]:
+        text = task.reference(later)
+        if later.answer != rows[0].answer and text is not None and task.score(rows[0], text) < 1:
+            return rows[0], later
     return None
 
 

@@ -19,7 +19,7 @@ PARAMS = "hydra.sweeper.params."
 LONGEST = 200
 """Characters of a key, or of a choice."""
 
-ONE = ("experiment", "tracker")
+NO_AXES = ("experiment", "tracker")
 """Groups that no grid has as an axis: an experiment has axes of its own, a tracker leaves results alone."""
 
 NAMED_BY_YAML = ("evaluator", "subset", "probe", "tracker")
@@ -53,9 +53,10 @@ def check_words(words: Sequence[str], folders: Sequence[Path], schema: type = Co
         if (override := _parsed(word)) is None:
             continue
         group = override.key_or_group
-        if len(group) > LONGEST or (len(word) > LONGEST and _is_group(group, folders)):  # more than a file's name can have
+        names = _names(_elements(override)) if len(group) <= LONGEST and _is_group(group, folders) else []
+        if max(map(len, (group, *names))) > LONGEST:  # more than a file's name can have
             raise UserError(f"{word[:40]}… is no key or choice; see --help")
-        axis = sweeps and group not in ONE and not group.startswith("hydra")
+        axis = sweeps and group not in NO_AXES and not group.startswith("hydra")
         _check_hydras(override)
         if _is_group(group, folders):
             _check_choice(override, axis)
@@ -87,16 +88,21 @@ def _elements(override: Override) -> list[object]:
     return list(choices or [])
 
 
+def _names(elements: Sequence[object]) -> list[str]:
+    """The choices of a group, those in lists too."""
+    return [str(name) for element in elements for name in (element if isinstance(element, list) else [element])]
+
+
 def _check_choice(override: Override, axis: bool) -> None:
     """One choice of a group makes a cell; of a list Hydra merges all of them."""
     group, key, word = override.key_or_group, override.get_key_element(), override.input_line
     elements = _elements(override)
-    if group in ONE and len(elements) > 1:
+    if group in NO_AXES and override.is_sweep_override() and len(elements) != 1:  # glob lists none
         raise UserError(f"{word} has several choices, and a command takes one {group}; write {key}=NAME")
     if any(isinstance(element, dict) for element in elements):
         raise UserError(f"{word} is no choice; write {key}=NAME, and its settings as {group}.KEY=VALUE")
     if any(isinstance(element, list) for element in elements):
-        names = [str(name) for element in elements for name in (element if isinstance(element, list) else [element])]
+        names = _names(elements)
         each = f"{key}={','.join(names)} -m to run each" if axis and len(names) > 1 else f"{key}=NAME for one of them"
         raise UserError(f"{word} is a list, of which Hydra would make one mixture; write {each}")
 
@@ -114,6 +120,8 @@ def _check_kept(override: Override, schema: type, words: Sequence[str]) -> None:
 def _check_hydras(override: Override) -> None:
     """What holds Hydra's settings has them one by one."""
     key = override.key_or_group
+    if key.startswith(PARAMS) and (group := key.removeprefix(PARAMS)) in NO_AXES:
+        raise UserError(f"{override.input_line}: {group} is no axis, and a command takes one {group}; write {group}=NAME")
     if key in ("hydra", "hydra.sweeper", "hydra.launcher"):
         raise UserError("hydra.sweeper and hydra.launcher are chosen by hydra/sweeper=NAME and hydra/launcher=NAME")
     node = getattr(HydraConf(), key.removeprefix("hydra."), None) if key.startswith("hydra.") else None

@@ -52,6 +52,28 @@ def test_another_shape_does_not_keep_the_name(cell):
     assert line_of(cell(*words, "model.name=mine")) is None
 
 
+@pytest.mark.parametrize(
+    ("words", "name", "there", "here"),
+    [
+        (["model=qwen3-0.6b", "model.hub=Other/Model"], "qwen3-0.6b", "Qwen/Qwen3-0.6B-Base", "Other/Model"),
+        (["model.hub=Other/qwen3-0.6b", "model.package=null"], "qwen3-0.6b", "Qwen/Qwen3-0.6B-Base", "Other/qwen3-0.6b"),
+        (["model.package=other"], "tiny", "lorabench/tiny/checkpoint", "other/tiny/checkpoint"),
+        (["model.file=other"], "tiny", "lorabench/tiny/checkpoint", "lorabench/other"),
+    ],
+)
+def test_weights_of_another_origin_do_not_keep_the_name(cell, words, name, there, here):
+    words = [*words, f"model.revision={'0' * 40}"]
+    line = f"model={name} has its weights from {there}, and these are from {here}; leave model={name} out, or say what these"
+    assert line_of(cell(*words)).startswith(line)
+    assert line_of(cell(*words, "model.name=mine")) is None
+
+
+def test_another_revision_and_a_copy_keep_the_name(cell):
+    assert line_of(cell("model=qwen3-0.6b", f"model.revision={'0' * 40}")) is None
+    assert line_of(cell("model=qwen3-0.6b", "model.path=copy")).startswith("model.path=copy: no config.json in that folder")
+    assert line_of(cell("model=qwen3-0.6b", "model.weights=random")) is None
+
+
 def test_names_of_own_yamls_count_and_broken_ones_are_passed_over(cell, tmp_path, monkeypatch):
     (tmp_path / "variant").mkdir()
     for name, yaml in OWN.items():

@@ -54,6 +54,10 @@ def test_no_grid_has_several_experiments_trackers_or_sweepers():
     assert "takes one experiment; write +experiment=NAME" in line_of("+experiment=a,b")
     assert line_of("+experiment=[a,b]").endswith("write +experiment=NAME for one of them")
     assert "takes one tracker; write tracker=NAME" in line_of("tracker=none,wandb")
+    for choices in ("glob(*)", "choice(none,wandb)", "shuffle(none,wandb)"):
+        assert "takes one experiment; write +experiment=NAME" in line_of(f"+experiment={choices}")
+        assert "takes one tracker; write tracker=NAME" in line_of(f"tracker={choices}")
+    assert "takes one tracker; write tracker=NAME" in line_of("+hydra.sweeper.params.tracker='none,wandb'")
     assert line_of("tracker=[none,wandb]").endswith("write tracker=NAME for one of them")
     assert line_of("hydra/sweeper=[grid,tpe]").endswith("write hydra/sweeper=NAME for one of them")
     assert line_of("evaluator@evaluator.engine=[hf,vllm]").endswith("write evaluator@evaluator.engine=hf,vllm -m to run each")
@@ -107,6 +111,15 @@ def test_a_key_that_stands_as_it_is_is_refused(word, line):
 )
 def test_what_a_user_may_mean_passes(words):
     assert line_of(*words) is None
+
+
+def test_a_sweep_may_be_long_and_a_choice_may_not():
+    names = [file.stem for file in (CONF / "variant").glob("*.yaml")] * 3
+    assert line_of(f"variant={','.join(names)}") is None
+    assert line_of("variant=glob(*)") is None
+    assert line_of("+hydra.sweeper.params.variant=[lora,pissa]") is None  # a list of params: two cells
+    for long in ("x" * 300, "lora," + "x" * 300, "[lora," + "x" * 300 + "]"):
+        assert line_of(f"variant={long}").endswith("… is no key or choice; see --help")
 
 
 @pytest.mark.parametrize(
