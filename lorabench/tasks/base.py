@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from lorabench.errors import PromptTooLong, UserError
 from lorabench.schema import KNOB
-from lorabench.tasks.example import Example, check_ids, clusters, content_hash
+from lorabench.tasks.example import Example, check_ids, clusters, content_hash, words
 from lorabench.tasks.faults import faults
 from lorabench.terminal.bars import note
 
@@ -233,9 +233,9 @@ class Task(ABC):
         Raises:
             UserError: the training source is itself the source of a test set.
         """
-        source = {self.prompt(example): example.id for example in (*self.validation_examples(), *self.train_examples())}
+        source = {words(self.prompt(example)): example.id for example in (*self.validation_examples(), *self.train_examples())}
         test = self.test_examples()
-        places = {example.id: source[text] for example in test if (text := self.prompt(example)) in source}
+        places = {example.id: source[text] for example in test if (text := words(self.prompt(example))) in source}
         if not places:
             return None
         first = next(iter(places))

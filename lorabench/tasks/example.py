@@ -34,6 +34,11 @@ class Example:
         return self.group or self.question or self.id
 
 
+def words(text: str) -> str:
+    """The text with one space between its words: what differs in spaces and line ends asks the same."""
+    return " ".join(text.split())
+
+
 def repeated(examples: Sequence[Example]) -> dict[str, str]:
     """``problem`` by id, for the examples that share theirs with another one of their set."""
     counts = Counter((example.set, example.problem) for example in examples)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lorabench.errors import UserError
-from lorabench.tasks.example import Example
+from lorabench.tasks.example import Example, words
 
 
 class Scorer(Protocol):
@@ -60,7 +60,7 @@ def _repetitions(task: Scorer, name: str, members: Sequence[Example], published:
     rows_of: dict[tuple[str, str], list[Example]] = {}
     for example in members:
         if example.question:
-            rows_of.setdefault((example.group, example.question), []).append(example)
+            rows_of.setdefault((words(example.group), words(example.question)), []).append(example)
     repeated = [rows for rows in rows_of.values() if len(rows) > 1]
     if not repeated:
         return []

@@ -54,8 +54,9 @@ def test_a_gold_that_its_own_scorer_finds_wrong_is_named(tmp_path, capsys):
     assert "1 of 2 golds of social_i_qa can be met by no answer, such as social_i_qa/1 (" in line
 
 
-def test_two_golds_of_one_question_are_named(tmp_path, capsys):
-    rows = [{"question": "a", "answer": "#### 1"}, {"question": "b", "answer": "#### 1"}, {"question": "a", "answer": "#### 2"}]
+@pytest.mark.parametrize("again", ["a b", "a  b", "a b\n"])
+def test_two_golds_of_one_question_are_named(tmp_path, capsys, again):
+    rows = [{"question": text, "answer": f"#### {gold}"} for text, gold in (("a b", 1), ("c", 1), (again, 2))]
     assert refused(make(tmp_path, rows)) == (
         "task=math: rows gsm8k/0 (gsm8k.jsonl, line 1) with the gold '1' and gsm8k/2 (gsm8k.jsonl, line 3) with the gold '2' ask "
         "the same question; mend one or take it out"

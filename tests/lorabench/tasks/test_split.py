@@ -214,8 +214,8 @@ def write(folder, name, rows):
     (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def gsm8k(numbers):
-    return [{"question": f"What is {i}?", "answer": f"It is.\n#### {i}"} for i in numbers]
+def gsm8k(numbers, end="?"):
+    return [{"question": f"What is {i}{end}", "answer": f"It is.\n#### {i}"} for i in numbers]
 
 
 def test_test_problems_in_the_training_data_are_one_line(tmp_path, cell, capsys):
@@ -233,6 +233,14 @@ def test_test_problems_in_the_training_data_are_one_line(tmp_path, cell, capsys)
     assert (
         Math(name="math", max_new_tokens=4, validation_samples=4, path=str(tmp_path), test={"gsm8k": {}}).contamination is None
     )
+
+
+@pytest.mark.parametrize("end", ["?", "?\n", " ?"])
+def test_spaces_hide_no_test_problem_in_the_training_data(tmp_path, end):
+    write(tmp_path, "train.jsonl", gsm8k(range(40), end))
+    write(tmp_path, "gsm8k.jsonl", gsm8k(range(37, 49), end.replace(" ", "  ").strip("\n")))
+    task = Math(name="math", max_new_tokens=4, validation_samples=4, path=str(tmp_path), test={"gsm8k": {}})
+    assert task.contamination.startswith("task=math: 3 of 12 test problems")
 
 
 def test_a_training_file_that_is_the_test_file_is_refused(tmp_path):

@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 
+from lorabench.errors import UserError
 from lorabench.training.checkpoint import Checkpoint
 from lorabench.training.data import batches
 from lorabench.training.loop import train
 from lorabench.training.seed import generator, stream_seed
+from lorabench.variants.lora import LoRA
 
 
 def run(model, lora, corpus, settings, checkpoint=None, on_step=lambda done, total: None, lr=1e-2, dropout_seed=7):
@@ -114,3 +116,39 @@ def test_dropout_stream_changes_only_dropout(tiny, lora, corpus, settings):
     a, b = (trained(tiny, lora, corpus, settings, dropout_seed=s)[0] for s in seeds)
     assert a.loss[0] == b.loss[0]  # B = 0: the first loss is the base's, whatever is dropped
     assert a.loss[-1] != b.loss[-1]
+
+
+class NaNAtTheStart(LoRA):
+    def factors(self, name, weight, generator):
+        a, b = super().factors(name, weight, generator)
+        return a * math.nan, b
+
+
+class TrainsNothing(LoRA):
+    def trained(self, model):
+        return {}
+
+
+class Penalised(LoRA):
+    def penalty(self, model):
+        return PENALTIES[self.name]
+
+
+PENALTIES = {"constant": torch.tensor(1.0), "several": torch.zeros(3, requires_grad=True)}
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "line"),
+    [
+        (NaNAtTheStart, "mine", "variant=mine: loss nan and gradient norm nan before the first step"),
+        (TrainsNothing, "mine", r"variant=mine: its trained\(\) names no parameter"),
+        (Penalised, "constant", r"variant=constant: its penalty\(\) must be one number that depends on what it trains"),
+        (Penalised, "several", r"variant=several: its penalty\(\) must be one number that depends on what it trains"),
+    ],
+)
+def test_a_loss_that_is_not_finite_before_a_step_and_what_cannot_be_trained_are_one_line(
+    tiny, corpus, settings, cls, name, line
+):
+    variant = cls(name=name, rank=4, alpha=8, dropout=0.0, target_modules=["q_proj"])
+    with pytest.raises(UserError, match=line):
+        trained(tiny, variant, corpus, settings)
