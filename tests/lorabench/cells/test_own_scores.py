@@ -119,7 +119,7 @@ class Others(Random):
 )
 def test_a_cell_with_such_a_class_fails_in_one_line(cell, group, cls, text):
     made = cell(*SMALL, *["train_fraction=0.5"][: cls is Others])
-    node = {"_target_": f"{cls.__module__}.{cls.__qualname__}"}
+    node = {"_target_": f"{cls.__module__}.{cls.__qualname__}", "name": "mine"}
     made = Cell(made.config | {group: made.config[group] | node}, made.session)
     with pytest.raises(OwnFault):
         run(made)
