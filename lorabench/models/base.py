@@ -75,8 +75,11 @@ class Base:
 
     def restore(self) -> None:
         """Copy every remembered weight back and freeze it: a variant may have trained it."""
-        self.assign(self.pristine)
         parameters = dict(self.model.named_parameters())
+        for name, weight in self.pristine.items():
+            if parameters[name].stride() != weight.stride():  # merging put another tensor there, whose products round otherwise
+                parameters[name].data = torch.empty_like(weight, device=parameters[name].device)
+        self.assign(self.pristine)
         for name in self.pristine:
             parameters[name].requires_grad_(False).grad = None
 

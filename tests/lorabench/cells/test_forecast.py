@@ -108,7 +108,9 @@ def test_a_process_takes_what_was_counted(tmp_path, variant):
     """Three times 155 MB and the larger matrices' working copies; a second copy of the merged weights would be a third more."""
     small = f"output_dir={tmp_path} variant={variant} rank=2 batch_size=2 train_samples=4 device=cpu trainer.max_length=64 "
     small += "task.validation_samples=2 task.test_samples=2 task.max_new_tokens=2"
-    large = " ".join(["model.weights=random", *(f"model.architecture.{key}={size}" for key, size in SHAPE.items())])
+    large = " ".join(
+        ["model.name=larger", "model.weights=random", *(f"model.architecture.{key}={size}" for key, size in SHAPE.items())]
+    )
     at_once = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # glibc gives back what is freed, as it does of larger matrices
     command = [sys.executable, "-c", MEASURED, small, large]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=at_once)
