@@ -60,8 +60,8 @@ class Finished:
             if earlier := _read(self._output / name / "record.json"):
                 self._by_settings.setdefault((earlier.schema, settings(earlier.identity)), []).append(earlier)
             self._listed.add(name)
-        found = [earlier for key in digests.items() for earlier in self._by_settings.get(key, []) if earlier.name in names]
-        return sorted(found, key=lambda earlier: earlier.modified, reverse=True)
+        matching = [earlier for key in digests.items() for earlier in self._by_settings.get(key, []) if earlier.name in names]
+        return sorted(matching, key=lambda earlier: earlier.modified, reverse=True)
 
     def _names(self) -> set[str]:
         try:

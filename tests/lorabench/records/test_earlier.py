@@ -111,7 +111,7 @@ def test_schema_1_and_2_are_compared_by_the_identities_of_their_own(cell, tmp_pa
 
 
 @pytest.fixture
-def asked():
+def lookups():
     """How often records were opened, and folders listed, by path."""
     count, on = Counter(), [True]
 
@@ -124,7 +124,7 @@ def asked():
     on.clear()
 
 
-def test_each_record_is_read_once_a_process(cell, tmp_path, asked):
+def test_each_record_is_read_once_a_process(cell, tmp_path, lookups):
     """However many cells ask; one that is removed is not named."""
     made = cell(*SMALL)
     of_schema_1 = legacy_identity(made.config, made.identity, "model")
@@ -146,19 +146,19 @@ def test_each_record_is_read_once_a_process(cell, tmp_path, asked):
     for seed in range(300):
         write(f"{seed:016x}", seed)
     (tmp_path / "ffff").mkdir()
-    asked.clear()
-    assert [found[0].name for found in ask()] == [f"{seed:016x}" for seed in range(50)]
-    opened = {file: times for file, times in asked.items() if file.endswith("record.json")}
+    lookups.clear()
+    assert [matching[0].name for matching in ask()] == [f"{seed:016x}" for seed in range(50)]
+    opened = {file: times for file, times in lookups.items() if file.endswith("record.json")}
     assert len(opened) == 300 and set(opened.values()) == {1}
-    assert asked[str(tmp_path)] == 50
+    assert lookups[str(tmp_path)] == 50
     write("later", 7)
     shutil.rmtree(tmp_path / f"{8:016x}")
-    found = ask()
-    assert found[7][0] == tmp_path / "later" and found[8] is None and found[9][0].name == f"{9:016x}"
-    assert sum(times for file, times in asked.items() if file.endswith("record.json")) == 301
+    matching = ask()
+    assert matching[7][0] == tmp_path / "later" and matching[8] is None and matching[9][0].name == f"{9:016x}"
+    assert sum(times for file, times in lookups.items() if file.endswith("record.json")) == 301
 
 
-def test_an_output_folder_that_is_new_has_none(cell, tmp_path, asked):
+def test_an_output_folder_that_is_new_has_none(cell, tmp_path, lookups):
     made = cell(*SMALL)
     assert same_settings(tmp_path / "new", made.config, made.identity, made.identity) is None
-    assert not [file for file in asked if file.endswith("record.json")]
+    assert not [file for file in lookups if file.endswith("record.json")]
