@@ -13,7 +13,7 @@ from lorabench.errors import UserError
 from lorabench.schema import KNOB, decides_by
 from lorabench.tasks.alpaca import InstructionTask
 from lorabench.tasks.base import Example, Generate, Score, completions
-from lorabench.tasks.judge import Judge, Messages, rating
+from lorabench.tasks.scoring.judge import Judge, Messages, rating
 from lorabench.tasks.sourced import SURROGATE, shown
 from lorabench.tasks.sources.base import Row
 from lorabench.tasks.sources.node import decisive_keys

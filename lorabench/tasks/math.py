@@ -14,9 +14,9 @@ from typing import ClassVar
 from lorabench.errors import UserError
 from lorabench.tasks.alpaca import PROMPT, InstructionTask
 from lorabench.tasks.base import Example, Score
-from lorabench.tasks.latex import MARKER, boxed_answer, equivalence, final_answer
-from lorabench.tasks.numbers import GOLD, agrees, final_number, gold_number
-from lorabench.tasks.second_opinion import opinions_on
+from lorabench.tasks.scoring.latex import MARKER, boxed_answer, equivalence, final_answer
+from lorabench.tasks.scoring.numbers import GOLD, agrees, final_number, gold_number
+from lorabench.tasks.scoring.second_opinion import opinions_on
 from lorabench.tasks.sourced import shown
 from lorabench.tasks.sources.base import Row
 

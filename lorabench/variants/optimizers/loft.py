@@ -35,10 +35,9 @@ from typing import Any
 import torch
 
 from lorabench.errors import UserError
+from lorabench.variants.optimizers.pairs import Pair, evaluated, factors_of
 
 WORKSPACE = 2**24  # values in the largest buffer (m × n, or P) of the matrices of one shape that are computed together
-
-Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class LoFTAdamW(torch.optim.Optimizer):
@@ -67,17 +66,14 @@ class LoFTAdamW(torch.optim.Optimizer):
             UserError: the parameters are not such pairs, here or at a later step.
         """
         settings = {"lr": lr, "betas": betas, "eps": eps, "damping": damping, "weight_decay": weight_decay, "step": 0}
-        super().__init__([factor for pair in pairs for factor in pair], settings)
+        super().__init__(factors_of(pairs), settings)
         for group in self.param_groups:
             stacks(group)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Advance the moments of both factors and move one of them."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         for group in self.param_groups:
             for pairs in stacks(group):
                 self._step(group, pairs)

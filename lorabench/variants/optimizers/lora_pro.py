@@ -32,7 +32,7 @@ from typing import Any
 
 import torch
 
-Pair = tuple[torch.nn.Parameter, torch.nn.Parameter]
+from lorabench.variants.optimizers.pairs import Pair, evaluated, factors_of
 
 
 class LoRAProAdamW(torch.optim.Optimizer):
@@ -68,15 +68,12 @@ class LoRAProAdamW(torch.optim.Optimizer):
             "weight_decay": weight_decay,
             "step": 0,
         }
-        super().__init__([factor for pair in pairs for factor in pair], settings)
+        super().__init__(factors_of(pairs), settings)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Advance the moments and move both factors."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         for group in self.param_groups:
             group["step"] += 1
             for lora_A, lora_B in zip(group["params"][::2], group["params"][1::2], strict=True):

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-Pair = tuple[torch.Tensor, torch.Tensor]
+from lorabench.variants.optimizers.pairs import Pair, evaluated, factors_of
 
 
 class PreconditionedAdamW(torch.optim.AdamW):
@@ -18,17 +18,14 @@ class PreconditionedAdamW(torch.optim.AdamW):
 
     def __init__(self, pairs: Sequence[Pair], lr: float, damping: float, **adamw: Any):
         """Take (lora_A [r, n], lora_B [m, r]) of every matrix, λ, and AdamW's settings."""
-        super().__init__([factor for pair in pairs for factor in pair], lr=lr, fused=True, **adamw)
+        super().__init__(factors_of(pairs), lr=lr, fused=True, **adamw)
         self.pairs, self.damping = pairs, damping
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """AdamW's step; the gradients are afterwards those of before."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        factors = [factor for pair in self.pairs for factor in pair]
+        loss = evaluated(closure)
+        factors = factors_of(self.pairs)
         gradients = [factor.grad for factor in factors]
         for a, b in self.pairs:
             if a.grad is not None and b.grad is not None:

@@ -4,7 +4,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from lorabench.tasks import judge
+from lorabench.tasks.scoring import judge
 
 
 class Server(ThreadingHTTPServer):

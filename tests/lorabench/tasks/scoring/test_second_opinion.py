@@ -1,6 +1,6 @@
 import pytest
 
-from lorabench.tasks import second_opinion
+from lorabench.tasks.scoring import second_opinion
 
 
 def test_an_expression_that_never_ends_does_not_stop_the_scoring():

@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 
-from lorabench.tasks.latex import MARKER
+from lorabench.tasks.scoring.latex import MARKER
 
 SIGN = "[-−–]"  # hyphen, minus, and the dash that is typed in its place
 CURRENCY = "[$€£]"

@@ -4,8 +4,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from lorabench.errors import UserError
-from lorabench.tasks import judge
-from lorabench.tasks.judge import Judge, rating
+from lorabench.tasks.scoring import judge
+from lorabench.tasks.scoring.judge import Judge, rating
 
 
 def make_judge(server, **changed):

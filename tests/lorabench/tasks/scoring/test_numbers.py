@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import pytest
 
-from lorabench.tasks.latex import MARKER
 from lorabench.tasks.math import gsm8k_solution
-from lorabench.tasks.numbers import agrees, final_number, gold_number
+from lorabench.tasks.scoring.latex import MARKER
+from lorabench.tasks.scoring.numbers import agrees, final_number, gold_number
 
 
 @pytest.mark.parametrize(

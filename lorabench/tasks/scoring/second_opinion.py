@@ -29,7 +29,7 @@ class Helper:
         self._start()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "lorabench.tasks.second_opinion"]
+        command = [sys.executable, "-m", "lorabench.tasks.scoring.second_opinion"]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
         )

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from lorabench.tasks.latex import boxed_answer, final_answer
+from lorabench.tasks.scoring.latex import boxed_answer, final_answer
 
 
 @pytest.mark.parametrize(
