@@ -128,6 +128,7 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
         lines.append(f"  tokens to train on: {_tokens_text(counted, len(todo))}")
         lines.append(f"  at the most: {_memory_text(todo)}")
         lines.append(f"  estimated time: {_time_text(todo, tokens, [r for _, r in planned.values() if r])}")
+        lines.append("  data and weights are looked at when it runs")
     return "\n".join(lines)
 
 

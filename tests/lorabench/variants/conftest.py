@@ -24,12 +24,6 @@ def pytest_generate_tests(metafunc):
             metafunc.parametrize(argument, values)
 
 
-@pytest.fixture(scope="session")
-def variant_names():
-    """All of conf/variant."""
-    return VARIANTS
-
-
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """A cache folder of the tests' own, with the converted models of the real one."""

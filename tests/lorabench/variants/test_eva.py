@@ -1,13 +1,17 @@
 """EVA: A against numpy's SVD of all inputs stacked, and against PEFT's initialisation."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from peft import EvaConfig, LoraConfig, get_peft_model, initialize_lora_eva_weights
 
+from lorabench.errors import UserError
 from lorabench.training import seed
 from lorabench.training.data import collate
 from lorabench.variants.base import adapter_layers
+from lorabench.variants.eva import EVA
 
 RANK = 8
 
@@ -75,3 +79,14 @@ def test_peft_starts_alike(fresh, build, calibration):
         # PEFT's are of a randomised SVD: the leading directions agree, the last ones where the spectrum has a gap.
         np.testing.assert_allclose(np.abs(np.sum(a[:3] * expected[name][:3], axis=1)), 1, atol=0.02, err_msg=name)
         assert np.trace(span(a) @ span(expected[name])) >= 0.95 * RANK, name
+
+
+class HalfOfTheStarts(EVA):
+    def starts(self, model, names, calibration):
+        return itertools.islice(super().starts(model, names, calibration), 1)
+
+
+def test_a_start_that_is_missing_is_one_line(fresh, attach, build):
+    variant = HalfOfTheStarts(**{key: value for key, value in vars(build("eva")).items() if key not in ("initial", "_starts")})
+    with pytest.raises(UserError, match=r"variant=eva: its starts\(\) yields nothing for model\.layers\.0\.\S+$"):
+        attach(variant, fresh("llama"))

@@ -9,10 +9,12 @@ import torch
 from peft import PeftModel
 from safetensors.torch import save_file
 
+from lorabench.schema import CONF
 from lorabench.variants.pissa import PiSSA
 from lorabench.variants.rslora import RsLoRA
 
 RANK, ALPHA = 8, 12
+ADAPTERS = sorted({file.stem for file in (CONF / "variant").glob("*.yaml")} - {"full", "peft"})  # which have tests of their own
 CHANGED_BASE = ["pissa", "milora", "olora", "init_ab", "lora_ga", "corda"]
 SHIFTS = {"vera": 0.3, "adalora": 0.1}  # products of three: what is small alone is too small together
 FREE_ALPHA = ["lora", "rslora", "dora", "eva", "lora_one", "adalora", *CHANGED_BASE]
@@ -75,14 +77,14 @@ def test_merged_weights_reproduce_the_adapted_model(
 
 
 @pytest.fixture(scope="module")
-def loaded_elsewhere(tmp_path_factory, variant_names, fresh, build, attach, shift, batch, logits):
+def loaded_elsewhere(tmp_path_factory, fresh, build, attach, shift, batch, logits):
     """What plain PEFT makes in a fresh process of every variant's saved adapter."""
     folder = tmp_path_factory.mktemp("adapters")
     untouched = fresh("gemma3")
     untouched.model.save_pretrained(folder / "base")
     ids, mask = batch(untouched)
     save_file({"ids": ids, "mask": mask}, folder / "batch.safetensors")
-    for name in [name for name in variant_names if name != "full"]:  # a checkpoint, see test_full
+    for name in ADAPTERS:
         base = fresh("gemma3")
         variant = build(name, **({"alpha": ALPHA} if name in FREE_ALPHA else {}))
         adapted = trained(variant, base, attach, shift)
@@ -93,10 +95,9 @@ def loaded_elsewhere(tmp_path_factory, variant_names, fresh, build, attach, shif
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def test_plain_peft_loads_the_saved_adapter_on_the_untouched_base(variant_name, loaded_elsewhere):
-    if variant_name == "full":
-        pytest.skip("a checkpoint, see test_full")
-    result = loaded_elsewhere[variant_name]
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_plain_peft_loads_the_saved_adapter_on_the_untouched_base(name, loaded_elsewhere):
+    result = loaded_elsewhere[name]
     assert max(result["errors"]) <= 1e-5  # the second time, too
     assert result["base_kept"]
 

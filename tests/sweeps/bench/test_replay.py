@@ -103,7 +103,7 @@ def test_bad_input_is_one_line(landscape, tmp_path, monkeypatch, capsys):
         assert message in capsys.readouterr().err
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("botorch"), reason="needs the extra search")
+@pytest.mark.skipif(not importlib.util.find_spec("botorch"), reason="pip install 'lorabench[search]' brings botorch")
 def test_a_missing_encoder_is_one_line(landscape, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(landscapes, "read", lambda name, folder: landscape)
     changed = "language_bo:method.encoder.model=none_such"
