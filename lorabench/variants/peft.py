@@ -27,8 +27,9 @@ DRAWS_FOR_NOTHING = ("LOHA", "LOKR")
 class PEFT(Adapter):
     """The method ``peft_type``: PEFT's layers, start and merging (Mangrulkar et al. 2022, github.com/huggingface/peft).
 
-    ``rank``, ``alpha``, ``dropout`` and ``target_modules`` reach the types that have them, as ``r`` and under their own names;
-    what ``config`` gives goes before. A method whose update is no plain weights answers through the adapted model itself.
+    ``rank``, ``alpha``, ``dropout`` and ``target_modules`` reach the types that have them, as ``r`` and under their own names,
+    and are set there alone, so that records and tables show what runs. A method whose update is no plain weights answers
+    through the adapted model itself.
 
     Attributes:
         peft_type: one of ``peft.PeftType``; None where ``config`` is a file.
@@ -60,23 +61,21 @@ class PEFT(Adapter):
         if self.target_modules is not None:
             given = {"target_modules": self.target_modules} | given
         if self.dropout:
-            drops = [name for name in names if name.endswith("_dropout") and name not in ("module_dropout", "rank_dropout")]
+            drops = [name for name in names if peft_types.common_name(name, kind) == "variant.dropout"]
             if not drops:
                 raise UserError(f"variant.dropout={self.dropout}: {kind.value} drops no input; leave it 0")
             common |= dict.fromkeys(drops, self.dropout)
         return peft_types.make(kind, given, common)
 
     def _refuse_twice(self, given: dict[str, Any]) -> None:
-        """What all variants have is set where they have it; a file's rank must be the cell's, which records and tables show."""
-        of_file = isinstance(self.config, str)
-        for key, name in peft_types.COMMON.items():
-            if key in given and not of_file and not (key == "r" and self._kind.value in peft_types.OWN_SIZE):
-                raise UserError(f"variant.config.{key}={given[key]}: write {name}=… instead, which records and tables show")
-        for key in given:
-            if key.endswith("_dropout") and key not in ("module_dropout", "rank_dropout") and not of_file:
-                raise UserError(f"variant.config.{key}={given[key]}: write variant.dropout=… instead, which records show")
-        if of_file and self._kind.value not in peft_types.OWN_SIZE and given.get("r", self.rank) != self.rank:
-            raise UserError(f"variant.config={self.config} has r={given['r']}; write rank={given['r']}")
+        """What all variants have is set where they have it; what a file has of it must be what records and tables show."""
+        shown = {"rank": self.rank, "variant.alpha": self.alpha, "variant.dropout": self.dropout}
+        for key, stated in given.items():
+            name = peft_types.common_name(key, self._kind)
+            if name and not isinstance(self.config, str):
+                raise UserError(f"variant.config.{key}={stated}: write {name}=… instead, which records and tables show")
+            if name in shown and stated != shown[name]:
+                raise UserError(f"variant.config={self.config} has {key}={stated}; write {name}={stated} too")
 
     def peft_config(self) -> PeftConfig:
         """The configuration of the type."""

@@ -44,9 +44,8 @@ OWN_SIZE = ("OFT", "TINYLORA")
 ALPHAS = ("lora_alpha", "alpha", "psoft_alpha")
 """Fields that are the numerator of LoRA's scale."""
 
-
-COMMON = {"r": "rank", **dict.fromkeys(ALPHAS, "variant.alpha"), "target_modules": "variant.target_modules"}
-"""Fields that all variants have, by what they are called here."""
+OTHER_DROPOUTS = ("module_dropout", "rank_dropout")
+"""Fields that drop whole layers or ranks, and no inputs."""
 
 NOT_HERE = ("modules_to_save", "trainable_token_indices", "layer_replication", "lora_bias", "alora_invocation_tokens", "bias")
 """Fields that train or rebuild parts of the base beside the adapted modules, which no merged adapter holds."""
@@ -99,6 +98,17 @@ def type_of(peft_type: str | None, config: Mapping[str, Any] | str) -> PeftType:
     if peft_type and inside and inside != peft_type:
         raise UserError(f"variant.peft_type={peft_type}, and variant.config={config} is of {inside}; leave one of them out")
     return known(peft_type or inside)
+
+
+def common_name(key: str, kind: PeftType) -> str | None:
+    """Where a field of a type is set that all variants have; None of its own."""
+    if key == "r":
+        return None if kind.value in OWN_SIZE else "rank"
+    if key in ALPHAS:
+        return "variant.alpha"
+    if key.endswith("_dropout") and key not in OTHER_DROPOUTS:
+        return "variant.dropout"
+    return "variant.target_modules" if key == "target_modules" else None
 
 
 def fields_of(kind: PeftType) -> set[str]:

@@ -55,7 +55,7 @@ class ReLoRA(LoRA):
         if self.restarts and total < 2 * (self.restarts + 1):
             raise UserError(
                 f"variant.restarts={self.restarts} needs at least {2 * (self.restarts + 1)} steps, and the run has {total}; "
-                f"use variant.restarts <= {max(0, total // 2 - 1)}, or more samples or epochs"
+                f"use variant.restarts={max(0, total // 2 - 1)} at the most, or more samples or epochs"
             )
 
     def starts(self, total: int) -> list[int]:

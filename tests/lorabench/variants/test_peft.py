@@ -161,6 +161,20 @@ def test_a_file_as_peft_writes_it_is_the_same_method(trained, build, tiny, tmp_p
     method.save(model, tmp_path)
     written = tmp_path / "adapter_config.json"
     again = build("peft", peft_type=None, config=str(written))
+    changed = tmp_path / "changed.json"
+    lora = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "lora_dropout": 0.0, "target_modules": ["q_proj"]}
+    for key, other, line in (
+        ("r", 4, "rank=4"),
+        ("lora_alpha", 16, "variant.alpha=16"),
+        ("lora_dropout", 0.1, "variant.dropout=0.1"),
+    ):
+        changed.write_text(json.dumps(lora | {key: other}))
+        with pytest.raises(UserError, match=f"has {key}={other}; write {line} too"):
+            build("peft", config=str(changed)).check(linear_shapes(tiny.spec))
+    changed.write_text(json.dumps(lora))
+    assert build("peft", config=str(changed)).targets(linear_shapes(tiny.spec)) == [
+        f"model.layers.{i}.self_attn.q_proj" for i in range(4)
+    ]
     assert composed("peft", f"variant.config={written}")["name"] == "peft-boft"
     settings = [config.to_dict() for config in (method.peft_config(), again.peft_config())]
     chosen = [
