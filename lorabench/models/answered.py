@@ -20,7 +20,7 @@ REPORT = "LOAD REPORT"
 
 
 class Filter(logging.Filter):
-    """Lets through what is not ``ANSWERED``, once."""
+    """Lets through what is not ``ANSWERED``, once; of other packages, whose handler it may be too, all."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,6 +28,8 @@ class Filter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to show a message."""
+        if not record.name.startswith("transformers"):
+            return True
         text = record.getMessage()
         if text.lstrip().startswith(ANSWERED) or REPORT in text or text in self._seen:
             return False

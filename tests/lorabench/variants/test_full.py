@@ -64,8 +64,8 @@ def test_small_steps_are_kept_beside_a_base_in_bfloat16(fresh, to_bfloat16, trai
     precisions = {name: p.dtype for name, p in base.model.named_parameters()}
     base.remember(list(precisions))
     variant, _ = trained(base, lr=1e-6)
-    moved = [(p - base.pristine[name].float()).abs().max() for name, p in variant.trained(base.model).items()]
-    assert all(0 < size < 1e-5 for size in moved)
+    moved = [(p - base.pristine[name].float()).abs() for name, p in variant.trained(base.model).items()]
+    assert all((change > 0).float().mean() > 0.9 and change.max() < 1e-5 for change in moved)  # in bfloat16 nearly all stand
     merged = variant.merged(base.model)
     assert {name: weight.dtype for name, weight in merged.items()} == {name: precisions[name] for name in merged}
     variant.detach(base.model)
