@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-SMALL = ["train_samples=160", "batch_size=8", "task.test_samples=30", "task.validation_samples=30"]
+SMALL = {"train_samples": 160, "batch_size": 8, "task.test_samples": 30, "task.validation_samples": 30}
 TIMES = {"seconds", "scoring_seconds", "tokens_per_second", "peak_memory_bytes", "started", "finished"}
 
 
 def command(folder: Path, *overrides: str) -> list[str]:
-    return [sys.executable, "-m", "lorabench", f"output_dir={folder}", *SMALL, *overrides]
+    given = {word.split("=")[0] for word in overrides}
+    small = [f"{key}={value}" for key, value in SMALL.items() if key not in given]
+    return [sys.executable, "-m", "lorabench", f"output_dir={folder}", *small, *overrides]
 
 
 def lorabench(folder: Path, *overrides: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -24,7 +24,7 @@ USED: list[list[float]] = []
 
 
 @dataclass(kw_only=True)
-class LoRAPlus(LoRA):
+class TwoRates(LoRA):
     """LoRA whose B is trained at ``ratio`` times the rate of A (Hayou et al. 2024, arXiv 2402.12354)."""
 
     version: ClassVar[int] = 1
@@ -40,7 +40,7 @@ class LoRAPlus(LoRA):
         return torch.optim.AdamW(groups, lr=lr, fused=True, **adamw)
 
 
-class Watched(LoRAPlus):
+class Watched(TwoRates):
     """Notes the rates that the optimizer has when it steps."""
 
     def optimizer(self, model, lr, **adamw):
@@ -79,7 +79,7 @@ def tracked(own, monkeypatch):
     tracker = Recorder()
     with monkeypatch.context() as patch:
         patch.setattr(Session, "tracker", lambda session, node: tracker)
-        run(made := own(LoRAPlus, *SMALL))
+        run(made := own(TwoRates, *SMALL))
     return made, tracker.metrics
 
 
@@ -119,7 +119,7 @@ def test_it_is_not_lora(tracked, cell):
 
 def test_it_goes_on_to_the_same_bits(own, tmp_path, run_until, following_steps):
     whole, broken = (
-        own(LoRAPlus, *SMALL, "save_adapter=true", "trainer.checkpoint_minutes=0", f"output_dir={tmp_path / name}")
+        own(TwoRates, *SMALL, "save_adapter=true", "trainer.checkpoint_minutes=0", f"output_dir={tmp_path / name}")
         for name in ("whole", "broken")
     )
     run(whole)
@@ -137,7 +137,7 @@ def test_it_goes_on_to_the_same_bits(own, tmp_path, run_until, following_steps):
 
 def test_weights_are_those_of_torch_and_transformers_alone(tiny, corpus, settings):
     """A loop by hand: the same start and batches, AdamW with two groups, Transformers' schedule."""
-    variant = LoRAPlus(name="plus", rank=4, alpha=8, dropout=0.0, target_modules=["q_proj", "up_proj"])
+    variant = TwoRates(name="plus", rank=4, alpha=8, dropout=0.0, target_modules=["q_proj", "up_proj"])
     schedule, trainer = batches(range(48), 8, 1, generator(0, "order")), settings(warmup_ratio=0.3)
     results = []
     for by_hand in (False, True):

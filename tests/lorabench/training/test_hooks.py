@@ -120,9 +120,8 @@ def test_a_run_that_diverged_takes_no_step_and_calls_no_hook_after_it(tiny, corp
     SEEN.clear()
     variant = Onlooker(name="onlooker", rank=4, alpha=8, dropout=0.0, target_modules=["q_proj"])
     model = variant.attach(tiny.model, generator(0, "init"))
-    with torch.no_grad():
-        next(p for name, p in model.named_parameters() if "lora_A" in name).fill_(float("nan"))
-    schedule = batches(range(16), 8, 1, generator(0, "order"))
-    training = train(model, variant, corpus, schedule, lr=1e-3, settings=settings(), dropout_seed=0)
+    schedule = batches(range(32), 8, 1, generator(0, "order"))
+    training = train(model, variant, corpus, schedule, lr=1e38, settings=settings(), dropout_seed=0)
     variant.detach(model)
-    assert (training.diverged, training.steps, training.lr, SEEN) == (True, 0, [], [])
+    assert training.diverged
+    assert 1 <= training.steps == len(training.lr) == len(SEEN) < len(schedule)

@@ -229,7 +229,9 @@ def test_wrong_settings_are_one_line(fields, words, build, tiny):
 
 
 def test_more_restarts_than_the_steps_allow_are_refused(cell, build):
-    with pytest.raises(UserError, match=r"restarts=3 needs at least 8 steps, and the run has 7; use variant.restarts <= 2"):
+    with pytest.raises(
+        UserError, match=r"restarts=3 needs at least 8 steps, and the run has 7; use variant.restarts=2 at the most"
+    ):
         build("relora").check_steps(7)
     build("relora").check_steps(8)
     build("relora", restarts=2).check_steps(7)
