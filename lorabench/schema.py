@@ -112,12 +112,13 @@ def unrecorded_fields(cls: type) -> set[str]:
 
 
 def register() -> None:
-    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolver ``typed``."""
+    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolvers of the yamls."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("typed", typed, replace=True)
+    OmegaConf.register_new_resolver("named_after", named_after, replace=True)
 
 
 def typed(name: str, kind: str | None, file: Any) -> str:
@@ -131,3 +132,16 @@ def typed(name: str, kind: str | None, file: Any) -> str:
             content = json.loads(Path(file).expanduser().read_text())
             kind = content.get(f"{name}_type") if isinstance(content, dict) else None
     return f"{name}-{kind.lower()}" if kind else name
+
+
+def named_after(data: Any) -> str:
+    """The resolver ``${named_after:data}``: what a task of the user's own data is called, by its file or data set.
+
+    >>> named_after("~/data/my questions.csv.gz"), named_after("openai/gsm8k@740312add88f"), named_after(None)
+    ('my questions', 'gsm8k', 'custom')
+    """
+    given = (data.get("path") or data.get("hub")) if hasattr(data, "get") else data
+    name = Path(str(given or "custom").partition("@")[0]).name
+    for suffix in (".gz", ".jsonl", ".json", ".csv", ".tsv", ".parquet"):
+        name = name.removesuffix(suffix)
+    return name or "custom"

@@ -122,7 +122,7 @@ class Hessian(ABC):
         lengths, targets = [len(example.ids) for example in examples], [example.target_tokens for example in examples]
         longest, fullest = (max(range(len(examples)), key=counts.__getitem__) for counts in (lengths, targets))
         sizes = {place: self._measure(self.passes.batch([place])) for place in {longest, fullest}}
-        single_target = replace(examples[fullest], prompt_length=lengths[fullest] - 1)
+        single_target = replace(examples[fullest], prompt_length=lengths[fullest] - 1, given=())
         least = self._measure(replace(self.passes.batch([fullest]), examples=[single_target]))
         per_target = (sizes[fullest] - least) / max(1, targets[fullest] - 1)
         per_token = max((size - per_target * targets[place]) / lengths[place] for place, size in sizes.items())

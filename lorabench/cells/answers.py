@@ -18,10 +18,10 @@ ANSWER = ("split", "set", "id", "prompt", "completion", "gold")
 
 
 def generated_splits(task: Task, splits: Sequence[str] = SPLITS) -> dict[str, list[Example]]:
-    """Those of the splits that are answered by generation, with their examples: validation only where it can be scored."""
-    scored = "validation" in splits and task.validation == "score"
-    validation = {"validation": task.validation_examples()} if scored else {}
-    return validation | ({"test": task.test_examples()} if "test" in splits else {})
+    """Those of the splits that are answered by generation, with their examples: where answers can be scored."""
+    scored = {"validation": task.validation == "score", "test": task.tested == "score"}
+    examples = {"validation": task.validation_examples, "test": task.test_examples}
+    return {split: examples[split]() for split in SPLITS if split in splits and scored[split]}
 
 
 def answer(task: Task, generator: Generator, splits: Sequence[str] = SPLITS) -> list[Row]:

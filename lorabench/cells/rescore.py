@@ -93,8 +93,7 @@ class Rescoring:
                 if measured is None or rows is None:
                     note(f"{completions} or {file.name} is missing: the scores of the untouched base stay as they were")
                     return None
-                loss, stderr = measured["validation_loss"], measured.get("validation_loss_stderr")
-                measured["metrics"] = score(cell.task, rows, loss, loss_stderr=stderr)
+                measured["metrics"] = score(cell.task, rows, measured)
                 measured["rescored"] = scored_now()
                 write_completions(completions, rows)
                 write_json(file, measured)

@@ -167,7 +167,7 @@ class Finish:
 def score_cell(cell: Cell, record: Record, rows: list[Row]) -> None:
     """Score the completions of a cell into ``rows`` and its record."""
     started = time.perf_counter()
-    record["metrics"] = score(cell.task, rows, record["validation_loss"], cell.splits, record.get("validation_loss_stderr"))
+    record["metrics"] = score(cell.task, rows, record, cell.splits)
     record["evaluation"]["scoring_seconds"] = round(time.perf_counter() - started, 3)
     record["validation_metric"] = validation_metric(cell.task, record["metrics"])
     record["status"] = "complete"

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lorabench.annotations import text_of as shown
@@ -22,24 +22,24 @@ Metrics = dict[str, Any]
 """``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1."""
 
 
-def score(
-    task: Task,
-    rows: Sequence[Row],
-    validation_loss: float | None,
-    splits: Sequence[str] = SPLITS,
-    loss_stderr: float | None = None,
-) -> Metrics:
+def score(task: Task, rows: Sequence[Row], losses: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Metrics:
     """Score rows of ``answers.answer`` to the same splits in place and return the metrics.
 
-    For a task whose validation split cannot be scored, its score is exp(−``validation_loss``), the geometric mean of its target
-    tokens' probabilities, and its standard error is that score · ``loss_stderr`` (delta method), or null.
+    Of a split that is not scored by answers, the score is exp(−L), L its mean loss: the geometric mean of its target tokens'
+    probabilities; the standard error is that score · the loss's (delta method), or null.
 
     A row gets its ``group`` where others of its set are of the same problem: such rows are not independent.
+
+    Args:
+        task: whose answers they are.
+        rows: a completion each.
+        losses: ``validation_loss``, ``validation_loss_stderr`` and the same of ``test``, as a record has them.
+        splits: that are scored.
 
     Raises:
         UserError: a problem has no row, or the scorer cannot work now.
     """
-    metrics = {"validation": _likelihood(task, validation_loss, loss_stderr)} if task.validation == "likelihood" else {}
+    metrics = _likelihoods(task, losses, splits)
     for split, examples in generated_splits(task, splits).items():
         by_id = {row["id"]: row for row in rows if row["split"] == split}
         missing = [example.id for example in examples if example.id not in by_id]
@@ -99,7 +99,7 @@ def _scoring_hook(task: Task) -> str:
 
 def zero(task: Task, splits: Sequence[str] = SPLITS) -> Metrics:
     """The scores of a diverged run: 0 on everything."""
-    metrics = {"validation": _likelihood(task, math.inf)} if task.validation == "likelihood" else {}
+    metrics = _likelihoods(task, {f"{split}_loss": math.inf for split in SPLITS}, splits)
     generated = generated_splits(task, splits).items()
     return metrics | {split: summarize(task, examples, [{"score": 0.0}] * len(examples)) for split, examples in generated}
 
@@ -110,7 +110,18 @@ def validation_metric(task: Task, metrics: Metrics) -> dict[str, Any]:
     return {"name": f"{task.name}/{kind}", "value": metrics["validation"]["mean"]}
 
 
-def _likelihood(task: Task, loss: float | None, loss_stderr: float | None = None) -> dict[str, Any]:
+def _likelihoods(task: Task, losses: Mapping[str, Any], splits: Sequence[str]) -> Metrics:
+    """Of validation also where it is not among the splits: a proxy's is always known."""
+    examples = {"validation": task.validation_examples, "test": task.test_examples}
+    wanted = ["validation"] if task.validation == "likelihood" else []
+    wanted += ["test"] if task.tested == "likelihood" and "test" in splits else []
+    return {
+        split: _likelihood(len(examples[split]()), losses[f"{split}_loss"], losses.get(f"{split}_loss_stderr"))
+        for split in wanted
+    }
+
+
+def _likelihood(n: int, loss: float | None, loss_stderr: float | None) -> dict[str, Any]:
     value = 0.0 if loss is None or math.isnan(loss) else math.exp(-loss)  # None: not finite, read back from JSON
     stderr = None if loss_stderr is None else value * loss_stderr
-    return {"mean": value, "sets": {"likelihood": {"score": value, "n": len(task.validation_examples()), "stderr": stderr}}}
+    return {"mean": value, "sets": {"likelihood": {"score": value, "n": n, "stderr": stderr}}}

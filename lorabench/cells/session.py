@@ -78,7 +78,7 @@ class Session:
         return self._base[1]
 
     def corpora(self, task: "Task", settings: Any, base: "Base", max_length: int) -> Corpora:
-        """The tokenised training and validation texts of a task.
+        """The tokenised texts of a task: of training, of validation, and of the test sets where their likelihood is the score.
 
         Args:
             task: whose texts they are.
@@ -89,9 +89,10 @@ class Session:
         key = digest(settings), fingerprint(base.spec), max_length
         if self._corpora is None or self._corpora[0] != key:
             self._corpora = None  # before the next ones are read
-            splits = task.train_examples(), task.validation_examples()
-            texts = [[(task.prompt(example), task.target(example)) for example in split] for split in splits]
-            self._corpora = key, Corpora(*(Corpus(pairs, base.tokenizer, max_length, base.vocabulary) for pairs in texts))
+            splits = [task.train_examples(), task.validation_examples()]
+            splits += [task.test_examples()] if task.tested == "likelihood" else []
+            texts = [[task.parts(example) for example in split] for split in splits]
+            self._corpora = key, Corpora(*(Corpus(of_split, base.tokenizer, max_length, base.vocabulary) for of_split in texts))
         return self._corpora[1]
 
     def forget_base(self) -> None:

@@ -14,6 +14,7 @@ from lorabench.cells.cell import Cell
 from lorabench.cells.changes import Changes, bit_sums, check_merged
 from lorabench.errors import UserError
 from lorabench.files import digest
+from lorabench.generation.base import Generator
 from lorabench.hooks import fault
 from lorabench.models.base import Base
 from lorabench.models.shapes import linear_shapes
@@ -58,8 +59,7 @@ class Trained:
         merged: plain weights in main memory by their names in the base; None of a diverged run, or where ``adapted`` is needed.
         adapted: the base with the variant still attached, of one that no plain weights hold, until ``release`` is called.
         release: takes it out of the base; None where that is done.
-        validation_loss: mean over the target tokens; None of a diverged run.
-        validation_loss_stderr: of it, where it is the validation score.
+        losses: see ``split_losses``; of a diverged run ``validation_loss`` alone, None.
         probed: what the probe measured; None without one.
     """
 
@@ -67,8 +67,7 @@ class Trained:
     parameters: int
     peak_memory: int
     merged: dict[str, torch.Tensor] | None
-    validation_loss: float | None
-    validation_loss_stderr: float | None
+    losses: dict[str, float | None]
     probed: list[dict[str, Any]] | None
     adapted: Adapted | None = None
     release: Callable[[], None] | None = None
@@ -92,10 +91,8 @@ class Trained:
                 "grad_norm": [[step, norm] for step, norm in enumerate(t.grad_norm, 1)],
                 "lr": [[step, rates] for step, rates in enumerate(t.lr, 1)],
             },
-            "validation_loss": self.validation_loss,
+            **self.losses,
         }
-        if self.validation_loss_stderr is not None:
-            entries["validation_loss_stderr"] = self.validation_loss_stderr
         return entries if self.probed is None else entries | {"sharpness": self.probed}
 
 
@@ -164,7 +161,8 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
             checkpoint=checkpoint,
             on_step=_probed(cell, base, adapted, data, follower.on_step(draw)),
         )
-        loss, stderr = (None, None) if training.diverged else validation_loss(cell, base, adapted)
+        losses = split_losses(cell, base, adapted, cell.splits) if not training.diverged else dict[str, float | None]()
+        losses.setdefault("validation_loss", None)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
     merged = None if training.diverged else _kept(cell, base, adapted, changes, trained)
     parameters = sum(p.numel() for p in trained.values())
@@ -174,7 +172,7 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
         release()
     probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
     later = (adapted, release) if answers_itself else ()
-    return Trained(training, parameters, memory.peak(base.device), merged, loss, stderr, probed, *later)
+    return Trained(training, parameters, memory.peak(base.device), merged, losses, probed, *later)
 
 
 def _release(cell: Cell, base: Base, adapted: Adapted, before: Mapping[str, int]) -> None:
@@ -244,18 +242,26 @@ def _probed(cell: Cell, base: Base, adapted: Any, data: Data, on_step: OnStep) -
     return watch.Watch(cell.probe.every, _probe_file(cell), key, measure, on_step)
 
 
-def validation_loss(cell: Cell, base: Base, model: Any) -> tuple[float, float | None]:
-    """Mean loss over the target tokens of the validation split, by one pass over it.
+def split_losses(cell: Cell, base: Base, model: Any, splits: Sequence[str]) -> dict[str, float | None]:
+    """Mean losses over the target tokens of a split, by one pass each, as the record has them.
 
-    With its standard error over other problems, where it is the validation score of the task; else None.
+    ``validation_loss`` always, ``test_loss`` where it is the test score; with ``…_stderr``, the standard error over other
+    problems, where the loss is the score.
     """
-    corpus = cell.corpora(base).validation
-    examples = corpus.encode(range(len(corpus)))
-    mean, losses = losses_of(model, examples, cell.trainer, base.tokenizer.pad_token_id)
-    if cell.task.validation != "likelihood":
-        return mean, None
-    problems = [example.problem for example in cell.task.validation_examples()]
-    return mean, mean_loss_stderr(losses, [example.target_tokens for example in examples], problems)
+    corpora, task = cell.corpora(base), cell.task
+    losses: dict[str, float | None] = {}
+    for split, corpus in (("validation", corpora.validation), ("test", corpora.test)):
+        if corpus is None or split not in ("validation", *splits):
+            continue
+        examples = corpus.encode(range(len(corpus)))
+        losses[f"{split}_loss"], each = losses_of(model, examples, cell.trainer, base.tokenizer.pad_token_id)
+        if (task.validation if split == "validation" else task.tested) == "likelihood":
+            members = task.validation_examples() if split == "validation" else task.test_examples()
+            problems = [example.problem for example in members]
+            stderr = mean_loss_stderr(each, [example.target_tokens for example in examples], problems)
+            if stderr is not None:
+                losses[f"{split}_loss_stderr"] = stderr
+    return losses
 
 
 def answer_cell(
@@ -271,7 +277,8 @@ def answer_cell(
     What the generator measures besides belongs to the test, and is left out without that split.
     """
     started = time.perf_counter()
-    if not generated_splits(cell.task, splits):
+    measures = type(cell.generator).extra_results is not Generator.extra_results and "test" in splits
+    if not generated_splits(cell.task, splits) and not measures:
         return Answered([], {}, 0.0)
     cell.generator.load(base)
     if adapted is None:

@@ -4,10 +4,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from lorabench.cells.answers import read_completions, write_completions
+from lorabench.cells.answers import SPLITS, read_completions, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.scores import score
-from lorabench.cells.stages import answer_cell, validation_loss
+from lorabench.cells.stages import answer_cell, split_losses
 from lorabench.errors import UserError
 from lorabench.files import digest, locked, read_json, remove_leftovers, write_json
 from lorabench.models.base import Base
@@ -25,15 +25,14 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
         measured = read_json(file)
         if measured is None:
             note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")
-            loss, stderr = validation_loss(cell, base, base.model)
-            if not math.isfinite(loss):
+            losses = split_losses(cell, base, base.model, SPLITS)
+            if (loss := losses["validation_loss"]) is None or not math.isfinite(loss):
                 raise UserError(f"model={cell.model.name}: its loss on the validation texts is {loss:g}; its files are damaged")
             answered = answer_cell(cell, base, None, rows=read_completions(completions))
             write_completions(completions, answered.rows)  # before scoring, which may stop
             measured = {
-                "metrics": score(cell.task, answered.rows, loss, loss_stderr=stderr),
-                "validation_loss": loss,
-                "validation_loss_stderr": stderr,
+                "metrics": score(cell.task, answered.rows, losses),
+                **losses,
                 "seconds": answered.seconds,
                 "model": cell.model.name,
                 "task": cell.task.name,

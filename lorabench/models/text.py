@@ -2,7 +2,7 @@
 
 A prompt is what the tokenizer puts before a text, with the start token at most once, and the text's own tokens. Nothing stands
 behind it: a tokenizer that closes every text, with its end token or a separator, closes no prompt. An example is the ids of its
-prompt, those of its target, and one end token.
+prompt, those of its target, and one end token; of a conversation, those of all its parts in turn.
 
 So generation goes on from the very ids that training saw. Where prompt and target together have other tokens at their border
 than the prompt alone (``"a "`` and ``"b"`` against ``"a b"``), the prompt's own stand, and the target gets the tokens that it
@@ -27,19 +27,34 @@ def prompt_ids(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list
     return [_begun(tokenizer, start, ids) for ids in _plain(tokenizer, texts)]
 
 
-def example_ids(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
-    """Token ids of each pair of prompt and target, and how many of them are the prompt's."""
+def example_ids(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Sequence[str]]) -> list[tuple[list[int], list[int]]]:
+    """Token ids of each example, the end token behind them, and where each of its parts ends among them.
+
+    Args:
+        tokenizer: of the model.
+        examples: each the parts of one text in turn: a prompt and its target, or more such pairs, of a conversation.
+    """
     start = _start(tokenizer)
-    prompts = _plain(tokenizer, [prompt for prompt, _ in pairs])
-    wholes = _plain(tokenizer, [prompt + target for prompt, target in pairs])
-    examples = []
-    for (_, target), prompt, whole in zip(pairs, prompts, wholes, strict=True):
-        rest = whole[len(prompt) :] if whole[: len(prompt)] == prompt else _behind_a_border(tokenizer, target)
-        while rest and rest[-1] == tokenizer.eos_token_id:
-            rest.pop()
-        head = _begun(tokenizer, start, prompt)
-        examples.append(([*head, *rest, tokenizer.eos_token_id], len(head)))
-    return examples
+    most = max(map(len, examples), default=0)
+    texts = [["".join(parts[: n + 1]) for parts in examples if n < len(parts)] for n in range(most)]
+    plain = [iter(_plain(tokenizer, of_length)) for of_length in texts]
+    made = []
+    for parts in examples:
+        ids: list[int] = []
+        ends: list[int] = []
+        for n, part in enumerate(parts):
+            whole = next(plain[n])
+            ids = whole if whole[: len(ids)] == ids else ids + _behind_a_border(tokenizer, part)
+            if n == len(parts) - 1:
+                last = ends[-1] if ends else 0
+                while len(ids) > last and ids[-1] == tokenizer.eos_token_id:
+                    ids = ids[:-1]
+            ends.append(len(ids))
+        begun = _begun(tokenizer, start, ids[: ends[0]])
+        shift = len(begun) - ends[0]
+        whole_ids = [*begun, *ids[ends[0] :], tokenizer.eos_token_id]
+        made.append((whole_ids, [*(end + shift for end in ends[:-1]), len(whole_ids)]))
+    return made
 
 
 def completion(tokenizer: PreTrainedTokenizerBase, prompt: Sequence[int], ids: Sequence[int], ends: Collection[int]) -> str:
@@ -94,6 +109,7 @@ def _begun(tokenizer: PreTrainedTokenizerBase, start: list[int], ids: list[int])
 
 
 def _behind_a_border(tokenizer: PreTrainedTokenizerBase, target: str) -> list[int]:
+    """Ids of a text behind one with which it does not merge."""
     for border in BORDERS:
         before, both = _plain(tokenizer, [border, border + target])
         if both[: len(before)] == before:

@@ -22,7 +22,6 @@ Score = dict[str, Any]
 """What a scorer says of one completion: ``score`` in 0 … 1 counts, other numbers are reported too, texts kept.
 
 A summary's means of them must lie in 0 … 1, and none is called ``n``, ``stderr``, ``groups``, ``mean`` or ``sets``.
-
 Whole numbers in a ``Task.summary`` are counts (``n``, ``groups``), which no analysis takes for a score."""
 
 
@@ -41,11 +40,13 @@ class Task(ABC):
         stop: texts that end a generated answer.
         validation: ``score`` when the validation split, which comes out of the training source, can be answered and scored like
             the test problems; ``likelihood`` when it cannot, and the mean probability of its target tokens stands in.
+        tested: the same of the test sets.
     """
 
     version: ClassVar[int] = 2
     stop: ClassVar[tuple[str, ...]] = ()
     validation: ClassVar[str] = "score"
+    tested: ClassVar[str] = "score"
 
     name: str
     max_new_tokens: int
@@ -121,6 +122,10 @@ class Task(ABC):
         """Places of the training examples that can be scored like test problems; only these enter the validation split."""
         return set(range(len(source)))
 
+    def validation_size(self, problems: int) -> int:
+        """How many of the training source's problems are validated on."""
+        return self.validation_samples
+
     def train_size(self) -> int | None:
         """Number of training examples, None where it is unknown before the data are at hand."""
         return None
@@ -132,6 +137,14 @@ class Task(ABC):
     def target(self, example: Example) -> str:
         """The text after the prompt that training teaches; the end token follows it."""
         return example.target
+
+    def parts(self, example: Example) -> Sequence[str]:
+        """The training text in parts, given and learned ones in turn: prompt and target, of a conversation more such pairs."""
+        return self.prompt(example), self.target(example)
+
+    def asked(self, example: Example) -> str:
+        """What tells whether two examples ask the same: the prompt; a task of texts without prompts says another."""
+        return self.prompt(example)
 
     def reference(self, example: Example) -> str | None:
         """A completion that the example's own gold makes right; None where there is none, or where it costs much to score.
@@ -158,13 +171,15 @@ class Task(ABC):
         So the choice depends on neither the rows' order nor any seed. Problems that share a question, be it through others, are
         one. All other examples of such a problem are neither trained on nor scored.
         """
-        source, wanted = self.source_examples(), self.validation_samples
+        source = self.source_examples()
         check_ids(self.name, source)
         scorable = self.validates(source)
         chosen: list[int] = []
         held_out: set[int] = set()
         wrong: list[Example] = []
-        for members in clusters(source):
+        problems = clusters(source)
+        wanted = self.validation_size(len(problems))
+        for members in problems:
             if len(chosen) == wanted:
                 break
             for i in sorted(scorable.intersection(members), key=lambda i: content_hash(source[i])):
@@ -233,9 +248,9 @@ class Task(ABC):
         Raises:
             UserError: the training source is itself the source of a test set.
         """
-        source = {words(self.prompt(example)): example.id for example in (*self.validation_examples(), *self.train_examples())}
+        source = {words(self.asked(example)): example.id for example in (*self.validation_examples(), *self.train_examples())}
         test = self.test_examples()
-        places = {example.id: source[text] for example in test if (text := words(self.prompt(example))) in source}
+        places = {example.id: source[text] for example in test if (text := words(self.asked(example))) in source}
         if not places:
             return None
         first = next(iter(places))

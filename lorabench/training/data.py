@@ -12,28 +12,36 @@ from lorabench.models.text import example_ids
 
 @dataclass(frozen=True)
 class Encoded:
-    """One training example: ``ids`` is the prompt, then the target with its end token; the loss is on the target."""
+    """One training example: ``ids`` is the prompt, then the target with its end token; the loss is on the target.
+
+    Attributes:
+        ids: of all tokens.
+        prompt_length: how many of them, at the beginning, are given; without a prompt the first, which nothing predicts.
+        given: ranges (from, to) behind it that are given, too, of a conversation: what others say between the targets.
+    """
 
     ids: tuple[int, ...]
     prompt_length: int
+    given: tuple[tuple[int, int], ...] = ()
 
     @property
     def target_tokens(self) -> int:
         """Number of tokens that are predicted."""
-        return len(self.ids) - self.prompt_length
+        return len(self.ids) - self.prompt_length - sum(stop - start for start, stop in self.given)
 
 
 class Corpus:
     """Training texts, tokenised when first asked for.
 
-    Prompt and target have the ids of ``models.text.example_ids``, and the prompt's positions are masked, as in PiSSA's
-    preprocessing, which paper 1 uses. Sequences are cut at ``max_length`` tokens; an example whose prompt fills them all has no
-    target left and adds nothing to the loss. A text with a token beyond ``vocabulary``, where that is given, is a UserError.
+    A text is a prompt and its target, or more such pairs in turn. They have the ids of ``models.text.example_ids``, and the
+    prompts' positions are masked, as in PiSSA's preprocessing, which paper 1 uses. Sequences are cut at ``max_length`` tokens;
+    an example whose prompt fills them all has no target left and adds nothing to the loss. A text with a token beyond
+    ``vocabulary``, where that is given, is a UserError.
     """
 
     def __init__(
         self,
-        texts: Sequence[tuple[str, str]],
+        texts: Sequence[Sequence[str]],
         tokenizer: PreTrainedTokenizerBase,
         max_length: int,
         vocabulary: int | None = None,
@@ -49,20 +57,27 @@ class Corpus:
         missing = [i for i in dict.fromkeys(indices) if i not in self._encoded]
         if missing:
             examples = example_ids(self.tokenizer, [self.texts[i] for i in missing])
-            for i, (whole, prompt_length) in zip(missing, examples, strict=True):
+            for i, (whole, ends) in zip(missing, examples, strict=True):
                 if self.vocabulary is not None:
                     check_ids(whole, self.tokenizer, self.vocabulary)
-                ids = tuple(whole[: self.max_length])
-                self._encoded[i] = Encoded(ids, min(prompt_length, len(ids)))
+                self._encoded[i] = _encoded(whole[: self.max_length], ends)
         return [self._encoded[i] for i in indices]
+
+
+def _encoded(ids: Sequence[int], ends: Sequence[int]) -> Encoded:
+    """An example whose parts, prompts and targets in turn, end at these places, as far as its ids go."""
+    length = len(ids)
+    given = [(start, min(stop, length)) for start, stop in zip(ends[1::2], ends[2::2], strict=False) if start < length]
+    return Encoded(tuple(ids), min(max(1, ends[0]), length), tuple(given))
 
 
 @dataclass(frozen=True)
 class Corpora:
-    """The texts of a task's splits that are learned from and selected by."""
+    """The texts of a task's splits that are learned from, selected by, and, where their likelihood is the score, tested on."""
 
     train: Corpus
     validation: Corpus
+    test: Corpus | None = None
 
 
 def subset(size: int, samples: int | None, generator: torch.Generator) -> list[int]:
@@ -115,4 +130,6 @@ def collate(examples: Sequence[Encoded], pad: int, device: torch.device) -> tupl
         ids[row, : len(example.ids)] = torch.tensor(example.ids)
         attention[row, : len(example.ids)] = 1
         predict[row, max(0, example.prompt_length - 1) : len(example.ids) - 1] = example.target_tokens > 0
+        for start, stop in example.given:
+            predict[row, start - 1 : stop - 1] = False
     return ids.to(device), attention.to(device), predict.to(device)

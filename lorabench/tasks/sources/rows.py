@@ -1,4 +1,4 @@
-"""Rows of a file of JSON: an array or one object a line, plain or gzipped, whatever its name says."""
+"""Rows of a file, plain or gzipped: JSON (an array or one object a line) or Parquet by its content, CSV by its name."""
 
 import gzip
 import json
@@ -8,20 +8,18 @@ from typing import Any
 
 from lorabench.errors import UserError
 from lorabench.tasks.sources.base import Row
+from lorabench.tasks.sources.tables import PARQUET, read_parquet, read_separated, separated
 
 GZIP = b"\x1f\x8b"
 LINE_END = re.compile(r"\r\n|\n|\r")  # no other: JSON's texts may hold U+2028 and its like as they are
 BLANK = " \t\ufeff"  # a byte order mark may stand at the head of each file of several that were joined
-FOREIGN = {
-    "version https://git-lfs": "a Git LFS pointer in the place of the file; get the file with `git lfs pull`",
-    "PAR1": "a Parquet file; save it as JSON lines",
-}
+FOREIGN = {"version https://git-lfs": "a Git LFS pointer in the place of the file; get the file with `git lfs pull`"}
 ONE_OBJECT = "holds one object; it must hold a list of objects or one object a line"
 SHOWN = 60  # characters of what stood there
 
 
 def read_rows(raw: bytes, file: str) -> list[Row]:
-    """Return the rows of a file by its content; of JSON lines blank ones are passed over.
+    """Return the rows of a file; of JSON lines blank ones are passed over.
 
     Args:
         raw: its bytes.
@@ -30,11 +28,16 @@ def read_rows(raw: bytes, file: str) -> list[Row]:
     Raises:
         UserError: it is no UTF-8, no JSON, damaged, empty, or holds something else than objects; the line names file and row.
     """
+    raw = _decompressed(raw, file)
+    if raw.startswith(PARQUET):
+        return read_parquet(raw, file)
     text = _text(raw, file)
     start = text.lstrip(BLANK + "\r\n")
     for mark, what in FOREIGN.items():
         if start.startswith(mark):
             raise UserError(f"{file} is {what}")
+    if separated(file):
+        return read_separated(text, file)
     if not start:
         raise UserError(f"{file} is empty; it must hold a list of objects or one object a line")
     rows = _array(start, file, line=1 + _lines_in(text[: len(text) - len(start)])) if start[0] == "[" else _lines(text, file)
@@ -43,12 +46,15 @@ def read_rows(raw: bytes, file: str) -> list[Row]:
     return rows
 
 
-def _text(raw: bytes, file: str) -> str:
-    """The file decompressed, as UTF-8 with or without a byte order mark."""
+def _decompressed(raw: bytes, file: str) -> bytes:
     try:
-        raw = gzip.decompress(raw) if raw[:2] == GZIP else raw
+        return gzip.decompress(raw) if raw[:2] == GZIP else raw
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{file} is a damaged or incomplete gzip file ({error}); get it again") from error
+
+
+def _text(raw: bytes, file: str) -> str:
+    """UTF-8 with or without a byte order mark."""
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -67,7 +67,7 @@ def test_scores_that_cannot_be_are_one_line(task, given, text):
     examples = {"validation": task.validation_examples(), "test": task.test_examples()}
     rows = [{"split": split, "id": e.id, "completion": ""} for split, members in examples.items() for e in members]
     with pytest.raises(OwnFault) as caught:
-        score(task, rows, None)
+        score(task, rows, {})
     assert reason(caught.value).partition(": ")[2].startswith(f"Mine.score_all() {text}")
 
 
@@ -83,7 +83,7 @@ def test_a_summary_of_ones_own_holds_fractions_and_counts(task):
     task.given = [{"score": 1, "part": 0.5}] * 2
     rows = [{"split": "validation", "id": e.id, "completion": ""} for e in task.validation_examples()]
     with pytest.raises(OwnFault, match=r"Length\.summary\(\) gave length a mean of 6 on arithmetic"):
-        score(task, rows, None, ("validation",))
+        score(task, rows, {}, ("validation",))
 
 
 class Twice(Random):

@@ -102,7 +102,7 @@ def test_bodies_of_functions_come_back_as_they_were_written(kind):
     tokenizer, pairs = tokenizer_of(kind), functions()
     assert len(pairs) > 60
     lost = 0
-    for (_, body), (ids, length) in zip(pairs, example_ids(tokenizer, pairs), strict=True):
+    for (_, body), (ids, (length, _)) in zip(pairs, example_ids(tokenizer, pairs), strict=True):
         assert completion(tokenizer, ids[:length], ids[length:], [tokenizer.eos_token_id]) == body
         lost += tokenizer.decode(ids[length:], skip_special_tokens=True) != body
     assert (lost > 0.9 * len(pairs)) == (kind != "byte_level")
@@ -114,7 +114,7 @@ def test_bodies_of_functions_come_back_as_they_were_written(kind):
 def test_an_answer_is_what_it_adds_to_its_prompt(kind, prompt, answer):
     """Spaces, characters of several bytes, and spaces before stops, which some tokenizers would clean up."""
     tokenizer = tokenizer_of(kind, clean_up_tokenization_spaces=True)
-    [(ids, length)] = example_ids(tokenizer, [(prompt, answer)])
+    [(ids, (length, _))] = example_ids(tokenizer, [(prompt, answer)])
     text = completion(tokenizer, ids[:length], ids[length:], [tokenizer.eos_token_id])
     assert text == answer.removesuffix("</s>")
 
@@ -122,7 +122,7 @@ def test_an_answer_is_what_it_adds_to_its_prompt(kind, prompt, answer):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_character_that_ends_an_answer_too_early_spoils_nothing_else(kind):
     tokenizer = tokenizer_of(kind)
-    [(ids, length)] = example_ids(tokenizer, [("Say it:", " x 漢")])
+    [(ids, (length, _))] = example_ids(tokenizer, [("Say it:", " x 漢")])
     whole = ids[length:-1]
     for end in range(1, 3):  # bytes of the character that the limit cut off
         text = completion(tokenizer, ids[:length], whole[: len(whole) - end], [2])
@@ -134,7 +134,7 @@ def test_a_character_that_ends_an_answer_too_early_spoils_nothing_else(kind):
 def test_special_tokens_at_the_border_have_no_text():
     for kind in KINDS:
         tokenizer = tokenizer_of(kind)
-        [prompt], [(ids, length)] = prompt_ids(tokenizer, ["a:"]), example_ids(tokenizer, [("a:", " b")])
+        [prompt], [(ids, (length, _))] = prompt_ids(tokenizer, ["a:"]), example_ids(tokenizer, [("a:", " b")])
         answer = ids[length:-1]
         assert completion(tokenizer, prompt, [3, *answer, 2, *answer], [2]) == " b"
         assert completion(tokenizer, [*prompt, 3], answer, [2]) == " b"
@@ -151,7 +151,7 @@ def test_training_and_generation_have_one_prompt_whatever_the_template(kind, tem
     pairs = [("Q: 1+1\nA:", " 2"), ("Q: x", "y"), ("a ", "b"), ("a", ""), ("<s>Q:", " z"), ("Q:", " 2</s>")]
     prompts = prompt_ids(tokenizer, [prompt for prompt, _ in pairs])
     start = tokenizer.convert_tokens_to_ids(TEMPLATES[template][1])
-    for (text, target), prompt, (ids, length) in zip(pairs, prompts, example_ids(tokenizer, pairs), strict=True):
+    for (text, target), prompt, (ids, (length, _)) in zip(pairs, prompts, example_ids(tokenizer, pairs), strict=True):
         plain = tokenizer(text.removeprefix("<s>"), add_special_tokens=False)["input_ids"]
         if not text.startswith("<s>"):
             assert prompt == [*start, *plain]
@@ -173,14 +173,14 @@ def test_ordinary_tokenizers_keep_their_ids(kind, template):
     pairs = functions()
     texts = [prompt for prompt, _ in pairs]
     assert prompt_ids(tokenizer, texts) == tokenizer(texts)["input_ids"]
-    for (prompt, body), (ids, length) in zip(pairs, example_ids(tokenizer, pairs), strict=True):
+    for (prompt, body), (ids, (length, _)) in zip(pairs, example_ids(tokenizer, pairs), strict=True):
         before = [*tokenizer(prompt + body)["input_ids"], tokenizer.eos_token_id]
         if before[:length] == ids[:length]:
             assert ids == before
 
 
 def test_the_embedded_tokenizer_keeps_its_ids(tiny, texts):
-    for (prompt, target), (ids, length) in zip(texts, example_ids(tiny.tokenizer, texts), strict=True):
+    for (prompt, target), (ids, (length, _)) in zip(texts, example_ids(tiny.tokenizer, texts), strict=True):
         assert ids == [*tiny.tokenizer(prompt + target)["input_ids"], tiny.tokenizer.eos_token_id]
         assert ids[:length] == tiny.tokenizer(prompt)["input_ids"]
 
@@ -190,7 +190,7 @@ def test_a_target_that_would_merge_with_its_prompt_keeps_all_its_tokens():
     tokenizer = tokenizer_of("byte_level", "nothing")
     [prompt, whole] = tokenizer(["a ", "a def"])["input_ids"]
     assert len(prompt) == len(whole) and prompt != whole
-    [(ids, length)] = example_ids(tokenizer, [("a ", "def")])
+    [(ids, (length, _))] = example_ids(tokenizer, [("a ", "def")])
     assert (ids[:length], tokenizer.decode(ids[length:-1])) == (prompt, "def")
 
 

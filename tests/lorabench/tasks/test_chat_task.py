@@ -92,7 +92,7 @@ def test_both_turns_are_generated_judged_and_summed_up(make_chat, server):
     assert seconds[1] == firsts[1] + " answer 1.1 {x}\n\n### Instruction:\nAnd doubled?\n\n### Response:"
     server.replies = [(200, "[[8]]"), (200, "[[4]]"), (200, "never"), (200, "never")]
     task = make_chat(judge_parallel=1)
-    metrics = score(task, rows, 0.5)
+    metrics = score(task, rows, {"validation_loss": 0.5})
     assert server.users == [
         "single-v1|answer 1.0 {x}|Write {a} line.",
         "single-v1-multi-turn|answer 1.0 {x}|answer 2.0 {x}|Write {a} line.|Now shorter.",
@@ -113,7 +113,7 @@ def test_both_turns_are_generated_judged_and_summed_up(make_chat, server):
     assert [row["judgement"] for row in rows] == ["[[8]]", "[[4]]", "never", "Fine. Rating: [[7]]"]
     assert {row["served_model"] for row in rows} == {"judge-2024"}
     kept = [dict(row) for row in rows]
-    assert score(make_chat(), rows, 0.5) == metrics  # from the judgements on disk
+    assert score(make_chat(), rows, {"validation_loss": 0.5}) == metrics  # from the judgements on disk
     assert rows == kept
     assert len(server.seen) == 5
 

@@ -204,7 +204,7 @@ def test_a_question_that_a_test_set_asks_twice_counts_once_and_its_rows_say_so()
     tests = [Example(f"s/{i}", f"q{i % 3}", answer="yes", set="s") for i in range(4)]
     task = Rephrased(source=metamath(60), tests=tests)
     rows = [{"split": "test", "set": "s", "id": e.id, "prompt": "", "completion": c, "gold": "yes"} for e, c in zip(tests, ("yes", "no", "no", "yes"), strict=True)]  # fmt: skip
-    summary = score(task, rows, None, ["test"])["test"]["sets"]["s"]
+    summary = score(task, rows, {}, ["test"])["test"]["sets"]["s"]
     # Deviations by question: 1/2 + 1/2, −1/2, −1/2.
     assert (summary["n"], summary["groups"], summary["stderr"]) == (4, 3, pytest.approx(sqrt(3 / 2 * 1.5) / 4))
     assert [row.get("group") for row in rows] == ["q0", None, None, "q0"]

@@ -1,0 +1,1 @@
+"""What `task=custom` makes of data of the user's own: shapes of rows, templates, chat templates."""

@@ -1,0 +1,126 @@
+"""Rows of the user's own as examples."""
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lorabench.errors import UserError
+from lorabench.tasks.example import Example
+from lorabench.tasks.own.shapes import Shape
+from lorabench.tasks.own.templates import Template, fill
+from lorabench.tasks.own.values import BadValue, text_of
+from lorabench.tasks.sources.base import Row
+from lorabench.terminal.bars import note
+
+SKIP = "mend it, or leave such rows out with task.skip_bad_rows=true"
+
+
+@dataclass(frozen=True)
+class Conversation(Example):
+    """An example of any number of turns.
+
+    Attributes:
+        parts: its text, given and learned parts in turn; the last one is the target as it is trained on.
+        tests: of ``task.columns.tests``.
+        place: where a user finds its row.
+    """
+
+    parts: tuple[str, ...] = field(default=(), compare=False)
+    tests: str = field(default="", compare=False)
+    place: str = field(default="", compare=False)
+
+
+def labels_of(labels: Any) -> dict[str, str]:
+    """The texts of ``task.labels`` by the value as text; empty without.
+
+    >>> labels_of(["no", "yes"])
+    {'0': 'no', '1': 'yes'}
+
+    Raises:
+        UserError: it is neither a list nor keys with values, or holds something else than texts.
+    """
+    if labels is None:
+        return {}
+    pairs = labels.items() if isinstance(labels, dict) else enumerate(labels) if isinstance(labels, list | tuple) else ()
+    texts = {str(key): str(value) for key, value in pairs if not isinstance(value, dict | list)}
+    if not texts or any(not text.strip() for text in texts.values()):
+        raise UserError(f"task.labels={labels} must be a list of texts, or values with their texts, such as {{0: no, 1: yes}}")
+    return texts
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Turns rows into examples.
+
+    Attributes:
+        task: name, for errors.
+        shape: of the rows.
+        template: that writes them.
+        text: the user's template with columns in braces; empty for another one.
+        columns: ``task.columns``.
+        labels: texts by value.
+        skip: leave rows out that cannot be read.
+    """
+
+    task: str
+    shape: Shape
+    template: Template
+    text: str
+    columns: Mapping[str, str | None]
+    labels: Mapping[str, str]
+    skip: bool
+
+    def examples(self, rows: Sequence[Row], name: str) -> list[Conversation]:
+        """An example for each row, ``name/0`` and so on.
+
+        Raises:
+            UserError: a row cannot be read, or none can.
+        """
+        made, bad = [], []
+        for i, row in enumerate(rows):
+            try:
+                made.append(self._example(row, f"{name}/{i}"))
+            except BadValue as error:
+                bad.append(f"task={self.task}: row {name}/{i} ({row.place}) {error}")
+                if not self.skip:
+                    raise UserError(f"{bad[0]}; {SKIP}") from error
+        if not made:
+            raise UserError(f"{bad[0]}; so do all {len(bad)} rows" if bad else f"task={self.task}: {name} has no row")
+        if bad:
+            note(f"{bad[0]}; {len(bad)} of {len(rows)} rows of {name} are left out (task.skip_bad_rows=true)")
+        return made
+
+    def _example(self, row: Row, name: str) -> Conversation:
+        messages = self.shape.read(row)
+        if self.labels:
+            messages[-1] = messages[-1] | {"content": self._label(messages[-1]["content"])}
+        answer = messages[-1]["content"]
+        if self.text:
+            messages = [
+                {"role": "user", "content": fill(self.text, row, messages[0]["content"] if len(messages) == 2 else None)},
+                {"role": "assistant", "content": answer},
+            ]
+        question = "\n\n".join(message["content"] for message in messages[:-1])
+        group = text_of(row, column) if (column := self.columns.get("group")) else ""
+        tests = self._tests(row)
+        parts = self.template.parts(messages)
+        return Conversation(name, question, answer, answer, group=group, parts=parts, tests=tests, place=row.place)
+
+    def _label(self, value: str) -> str:
+        if value not in self.labels:
+            known = ", ".join(self.labels)
+            raise BadValue(f"has the response {value!r}, for which task.labels has no text; it has {known}")
+        return self.labels[value]
+
+    def _tests(self, row: Row) -> str:
+        """Tests as one text of code, one of a list a line."""
+        column = self.columns.get("tests")
+        if not column:
+            return ""
+        value = row.get(column)
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            with contextlib.suppress(ValueError):
+                value = json.loads(value)
+        return "\n".join(map(str, value)) if isinstance(value, list | tuple) and value else text_of(row, column)

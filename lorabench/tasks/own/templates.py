@@ -1,0 +1,126 @@
+"""How messages become text: `none`, `alpaca`, `chat`, or a text of the user's with columns in braces."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from lorabench.errors import UserError, nearest
+from lorabench.tasks.alpaca import instruction_prompt
+from lorabench.tasks.own import chat
+from lorabench.tasks.own.shapes import Message
+from lorabench.tasks.own.values import BadValue, text_of
+
+NEXT = "\n\n### Instruction:\n{instruction}\n\n### Response:"
+"""What follows an answer in a conversation, as in ``tasks.chat``."""
+
+
+class Template(ABC):
+    """Text of a conversation whose last message is the assistant's.
+
+    The same parts are trained on and, but for the last one, asked in evaluation.
+    """
+
+    @abstractmethod
+    def parts(self, messages: Sequence[Message]) -> tuple[str, ...]:
+        """Given and learned parts in turn.
+
+        Raises:
+            BadValue: it cannot be written so.
+        """
+
+
+class Plain(Template):
+    """Prompt and answer as they are, with a space between where neither has one."""
+
+    def parts(self, messages: Sequence[Message]) -> tuple[str, ...]:
+        """Of one prompt and one answer, or of an answer alone."""
+        if len(messages) > 2:
+            raise BadValue(f"has {len(messages)} messages, which task.template=none cannot tell apart; use chat or alpaca")
+        given, answer = messages[0]["content"] if len(messages) > 1 else "", messages[-1]["content"]
+        bare = given and not given[-1].isspace() and not answer[0].isspace()
+        return given, f" {answer}" if bare else answer
+
+
+class Alpaca(Template):
+    """Alpaca's prompt as in paper 1 (``tasks.alpaca``), and in a conversation again ``### Instruction:`` for each message."""
+
+    def parts(self, messages: Sequence[Message]) -> tuple[str, ...]:
+        """A system message stands before the first instruction."""
+        system = [message["content"] for message in messages if message["role"] == "system"]
+        turns = [message for message in messages if message["role"] != "system"]
+        if [message["role"] for message in turns] != ["user", "assistant"] * (len(turns) // 2):
+            raise BadValue("has messages that do not alternate between user and assistant, as task.template=alpaca needs")
+        first, *others = (message["content"] for message in turns[::2])
+        prompts = [instruction_prompt("\n\n".join([*system, first])), *(NEXT.format(instruction=text) for text in others)]
+        answers = [message["content"] for message in turns[1::2]]
+        answers[-1] += "\n"  # as tasks.alpaca writes a target
+        return tuple(text for pair in zip(prompts, answers, strict=True) for text in pair)
+
+
+@dataclass
+class Chat(Template):
+    """The tokenizer's chat template, see ``own.chat``."""
+
+    tokenizer: PreTrainedTokenizerBase
+
+    def parts(self, messages: Sequence[Message]) -> tuple[str, ...]:
+        """Each message of the assistant is learned."""
+        return chat.parts(self.tokenizer, messages)
+
+
+def check_text(template: str) -> None:
+    r"""Check a template of the user's.
+
+    >>> check_text("{passage}\nQuestion: {question}? {choices[0]} or {choices[1]}")
+
+    Raises:
+        UserError: it names no column, or holds something else than columns and their items in braces.
+    """
+    try:
+        fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise UserError(f"task.template={template!r}: {error}; write a brace that is meant as one twice") from error
+    if not fields:
+        raise UserError(
+            f"task.template={template} is neither chat, alpaca nor none, nor a text with a column in braces, such as "
+            "'Question: {prompt} Answer:'"
+        )
+    for name, spec, conversion in fields:
+        if not name or "." in name or spec or conversion:
+            raise UserError(f"task.template: {{{name}}} is no column; write its name alone, or an item of it: {{choices[0]}}")
+
+
+def fill(template: str, row: Mapping[str, Any], prompt: str | None) -> str:
+    """A template of the user's with the columns of a row.
+
+    Args:
+        template: see ``check_text``.
+        row: of the data.
+        prompt: for ``{prompt}`` where no column has that name.
+
+    Raises:
+        BadValue: a column or an item of it is not there, or blank.
+    """
+    filled = []
+    for literal, name, _, _ in Formatter().parse(template):
+        filled.append(literal)
+        if name is None:
+            continue
+        column, *items = name.replace("]", "").split("[")
+        if column == "prompt" and column not in row and prompt is not None:
+            filled.append(prompt)
+            continue
+        if column not in row:
+            raise BadValue(f"has no column {column}, which task.template names; {nearest(column, [str(key) for key in row])}")
+        value: Any = row
+        for item in (column, *items):
+            try:
+                value = value[int(item)] if isinstance(value, list | tuple) else value[item]
+            except (LookupError, ValueError, TypeError) as error:
+                raise BadValue(f"has no {{{name}}}, which task.template names: {column} is {value!r}"[:200]) from error
+        filled.append(text_of({name: value}, name))
+    return "".join(filled)
