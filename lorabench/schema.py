@@ -103,6 +103,7 @@ class Config:
     device: str = field(default=MISSING, metadata=KNOB)
     save_adapter: bool = field(default=False, metadata=KNOB)
     plan: bool = field(default=False, metadata=CONTROL)
+    plan_device: str | None = field(default=None, metadata=CONTROL)
     when_busy: str = field(default="wait", metadata=CONTROL)  # wait | defer: a cell that another process is training
 
 

@@ -18,7 +18,7 @@ from lorabench.models.shapes import architecture_config, linear_shapes
 from lorabench.models.text import prompt_ids
 from lorabench.records.names import check_names
 from lorabench.schema import TrainerConfig
-from lorabench.tasks.base import naming
+from lorabench.tasks.prompts import naming
 
 
 def check(cell: Cell, resources: bool = True) -> None:

@@ -11,6 +11,8 @@ from omegaconf import DictConfig
 
 from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
+from lorabench.cells.elsewhere import forecast as elsewhere
+from lorabench.cells.elsewhere.hardware import hardware
 from lorabench.cells.forecast import as_text, main_memory
 from lorabench.cells.session import base_key, current
 from lorabench.errors import UserError
@@ -128,6 +130,8 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
         lines.append(f"  tokens to train on: {_tokens_text(counted, len(todo))}")
         lines.append(f"  at the most: {_memory_text(todo)}")
         lines.append(f"  estimated time: {_time_text(todo, tokens, [r for _, r in planned.values() if r])}")
+        if (name := todo[0].settings.plan_device) and name != "cpu":  # a CPU is this machine's
+            lines += elsewhere.lines(todo, tokens, [(cell, r) for cell, r in planned.values() if r], hardware(name))
         lines.append("  data and weights are looked at when it runs")
     return "\n".join(lines)
 
@@ -166,7 +170,8 @@ def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Seq
     if trained and all(tokens):
         seconds = sum(r["training"]["seconds"] + r["evaluation"]["seconds"] for r in measured)
         expected = seconds / trained * sum(t or 0 for t in tokens)
-        return f"{_hours(expected)} in one process ({trained / seconds:,.0f} tokens/s with evaluation in the finished cells)"
+        hours, speed = elsewhere.duration(expected), trained / seconds
+        return f"{hours} in one process ({speed:,.0f} tokens/s with evaluation in the finished cells)"
     if any(t is None for t in tokens) or any(map(_elsewhere, todo)):
         return "unknown until a cell of this grid has finished"
     device = resolve_device(todo[0].settings.device)
@@ -175,7 +180,7 @@ def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Seq
     for cell, t in zip(todo, tokens, strict=True):
         parameters = sum(math.prod(shape) for shape in linear_shapes(cell.model).values())
         flops += FORWARD_BACKWARD_FLOPS * parameters * (t or 0)
-    hours = _hours(flops / (speed * EFFICIENCY))
+    hours = elsewhere.duration(flops / (speed * EFFICIENCY))
     return f"{hours} of training on this {device.type}, {EFFICIENCY:.0%} of {speed:.2g} FLOP/s assumed, and evaluation on top"
 
 
@@ -193,10 +198,6 @@ def _memory_text(todo: Sequence[Cell]) -> str:
 def _elsewhere(cell: Cell) -> bool:
     """Whether it is for a GPU where there is none."""
     return cell.settings.device.startswith("cuda") and not torch.cuda.is_available()
-
-
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min"
 
 
 def _matmul_flops(device: torch.device, dtype: torch.dtype, n: int = 1024) -> float:

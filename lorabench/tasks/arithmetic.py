@@ -53,6 +53,10 @@ class Arithmetic(Task):
         """Known without generating them."""
         return POOL["train"]
 
+    def test_size(self) -> int:
+        """Known without generating them."""
+        return self.test_samples or POOL["test"]
+
     def validation_examples(self) -> list[Example]:
         """The first ``validation_samples`` validation stories.
 

@@ -3,20 +3,17 @@
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
-from lorabench.errors import PromptTooLong, UserError
+from lorabench.errors import UserError
 from lorabench.schema import KNOB
 from lorabench.tasks.example import Example, check_ids, clusters, content_hash, words
 from lorabench.tasks.faults import faults
+from lorabench.tasks.prompts import Generate, completions
 from lorabench.terminal.bars import note
-
-Generate = Callable[[Sequence[str]], list[str]]
-"""Prompts to completions, with the model under evaluation and the task's own limits."""
 
 Score = dict[str, Any]
 """What a scorer says of one completion: ``score`` in 0 … 1 counts, other numbers are reported too, texts kept.
@@ -129,6 +126,10 @@ class Task(ABC):
     def train_size(self) -> int | None:
         """Number of training examples, None where it is unknown before the data are at hand."""
         return None
+
+    def test_size(self) -> int | None:
+        """Number of test problems, None where it is unknown before the data are at hand."""
+        return self.test_samples
 
     def evaluation_prompt(self, example: Example) -> str:
         """The prompt in evaluation; a task overrides it only where its paper appends something."""
@@ -258,26 +259,6 @@ class Task(ABC):
             f"task={self.name}: {len(places)} of {len(test)} test problems ({len(places) / len(test):.2%}) are in the training "
             f"data word for word, such as {first} ({places[first]}); their scores may be learned by heart"
         )
-
-
-def completions(examples: Sequence[Example], prompts: Sequence[str], generate: Generate) -> list[str]:
-    """``generate(prompts)``, where a prompt that is too long is named by its example.
-
-    Raises:
-        UserError: a prompt leaves no room for an answer.
-    """
-    with naming(examples):
-        return generate(prompts)
-
-
-@contextmanager
-def naming(examples: Sequence[Example]) -> Iterator[None]:
-    """Name the example of a prompt that is too long, by its place among these."""
-    try:
-        yield
-    except PromptTooLong as error:
-        example = examples[error.place]
-        raise UserError(f"problem {example.id} of {example.set or 'validation'}: {error}") from error
 
 
 def summarize(task: Task, examples: Sequence[Example], scores: Sequence[Score]) -> dict[str, Any]:

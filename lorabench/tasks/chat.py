@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 from lorabench.errors import UserError
 from lorabench.schema import KNOB, decides_by
 from lorabench.tasks.alpaca import InstructionTask
-from lorabench.tasks.base import Example, Generate, Score, completions
+from lorabench.tasks.base import Example, Score
+from lorabench.tasks.prompts import Generate, completions
 from lorabench.tasks.scoring.judge import Judge, Messages, rating
 from lorabench.tasks.sourced import SURROGATE, shown
 from lorabench.tasks.sources.base import Row

@@ -213,6 +213,12 @@ class SourcedTask(Task):
         rows = None if self.path or node.get("path") else node.get("rows")
         return rows - self.validation_samples if rows else None
 
+    def test_size(self) -> int | None:
+        """The published rows of the sets in use; at most ``test_samples`` of each."""
+        sizes = [None if self.path or node.get("path") else node.get("rows") for node in map(self._node, self.used_sets)]
+        known = [size if self.test_samples is None else min(size, self.test_samples) for size in sizes if size]
+        return sum(known) if len(known) == len(sizes) else None
+
     def fingerprint(self) -> str:
         """Content hashes of the local files, or names and revisions, of all sources in use."""
         return " ".join(f"{name}={self._source(name).fingerprint(self._key(name))}" for name in ["train", *self.used_sets])

@@ -31,7 +31,11 @@ def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
             "task.template=alpaca"
         )
     ask = [{"role": "user", "content": PROBE}]
-    if prompt(tokenizer, ask) == _rendered(tokenizer, ask, generation_prompt=False):
+    try:
+        silent = prompt(tokenizer, ask) == _rendered(tokenizer, ask, generation_prompt=False)
+    except BadValue as error:
+        raise UserError(f"a chat of one question {error}; give another one with task.chat_template=FILE (Jinja)") from error
+    if silent:
         raise UserError(
             f"the chat template of {tokenizer.name_or_path} writes nothing for add_generation_prompt, so that no prompt could "
             "ask for an answer; give another one with task.chat_template=FILE (Jinja)"

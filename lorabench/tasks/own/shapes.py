@@ -64,8 +64,8 @@ def recognise(columns: Sequence[str], stated: Mapping[str, str], what: str, temp
             raise UserError(f"task.columns.{key}={column}: {what} has no such column; {nearest(column, columns)}")
     if "response" in stated and ("prompt" in stated or templated):
         return _pairs(stated.get("prompt"), stated["response"])
-    if names := [name for name in MESSAGES if name in columns]:
-        return Shape("conversations", names[0], lambda row: _conversation(row, names[0]), "chat")
+    if talk := next((name for name in MESSAGES if name in columns), None):
+        return Shape("conversations", talk, lambda row: _conversation(row, talk), "chat")
     if not stated.keys() & {"prompt", "response"} and {"instruction", "output"} <= set(columns):
         names = "instruction, input and output" if "input" in columns else "instruction and output"
         return Shape("Alpaca", names, _alpaca, "alpaca")

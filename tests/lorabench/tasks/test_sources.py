@@ -217,7 +217,6 @@ DEEP = b"[" * 9999 + b"]" * 9999
         ("train.jsonl", b'{"a": 1}\n{"a": -' + b"7" * 5000 + b"}", ", line 2, has a number of 5000 digits; write it as a text"),
         ("train.json", b'[{"a": ' + b"7" * 5000 + b"}]", r"train\.json has a number of 5000 digits; write it as a text"),
         ("train.jsonl", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer"),
-        ("train.jsonl", b"PAR1\x15\x04", "is a Parquet file"),
         (
             "train.jsonl",
             b"question,answer\na,b\n",
