@@ -88,22 +88,35 @@ def styles(variants: Iterable[str], fixed: Mapping[str, Style] = STYLES) -> dict
     """A style for each variant, in order.
 
     `fixed` are the styles of known names. The colour of another name is that of what it has options of (`lora alpha=16`:
-    LoRA's), else it follows from the name; so do marker and line. Only where two names would have one colour and marker, the
-    second has the next.
+    LoRA's), else it follows from the name; so do marker and line. Where two names would have one colour, the second has the
+    next that is free, as long as there are some, and then another marker.
     """
     chosen: dict[str, Style] = {}
     taken = set(fixed.values())
+    colors = {name: style.color for name, style in fixed.items()}
     for name in in_order(variants, fixed):
-        chosen[name] = fixed.get(name) or _free(name, fixed, taken)
+        base = _base(name)
+        if base not in colors:
+            colors[base] = _free_color(base, set(colors.values()))
+        chosen[name] = fixed.get(name) or _free(name, colors[base], taken)
         taken.add(chosen[name])
     return chosen
 
 
-def _free(name: str, fixed: Mapping[str, Style], taken: set[Style]) -> Style:
+def _base(name: str) -> str:
+    """What a name has options of, or the name itself."""
     base, _, options = name.partition(" ")
-    base = base if "=" in options else name
+    return base if "=" in options else name
+
+
+def _free_color(name: str, taken: set[str]) -> str:
     # crc32, for the built-in hash of a string changes from one process to the next.
-    color = fixed[base].color if base in fixed else SPARE_COLORS[zlib.crc32(base.encode()) % len(SPARE_COLORS)]
+    start = zlib.crc32(name.encode()) % len(SPARE_COLORS)
+    colors = (*SPARE_COLORS[start:], *SPARE_COLORS[:start])
+    return next((color for color in colors if color not in taken), colors[0])
+
+
+def _free(name: str, color: str, taken: set[Style]) -> Style:
     first = len(SPARE_MARKERS) * len(LINES)
     start = zlib.crc32(name.encode()) % first
     looks = [Style(color, *look) for look in (*LOOKS[start:first], *LOOKS[:start], *LOOKS[first:])]

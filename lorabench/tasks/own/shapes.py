@@ -69,8 +69,9 @@ def recognise(columns: Sequence[str], stated: Mapping[str, str], what: str, temp
     if not stated.keys() & {"prompt", "response"} and {"instruction", "output"} <= set(columns):
         names = "instruction, input and output" if "input" in columns else "instruction and output"
         return Shape("Alpaca", names, _alpaca, "alpaca")
-    prompts = [stated["prompt"]] if "prompt" in stated else [name for name in PROMPTS if name in columns]
-    responses = [name for name in RESPONSES if name in columns and name not in prompts]
+    free = set(columns) - {column for key, column in stated.items() if key not in ("prompt", "response")}
+    prompts = [stated["prompt"]] if "prompt" in stated else [name for name in PROMPTS if name in free]
+    responses = [name for name in RESPONSES if name in free and name not in prompts]
     if "response" in stated:
         responses = [stated["response"]]
         prompts = [name for name in prompts if name not in responses]

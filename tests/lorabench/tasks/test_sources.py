@@ -133,7 +133,7 @@ def test_every_kind_of_source_is_found_by_its_keys():
     assert task.train_size() == 8
 
 
-@pytest.mark.parametrize("name", sorted(file.stem for file in (CONF / "task").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted({file.stem for file in (CONF / "task").glob("*.yaml")} - {"custom"}))
 def test_the_sources_of_every_yaml_are_checked_and_complete(name):
     task = build(yaml.safe_load((CONF / "task" / f"{name}.yaml").read_text()), "task", Task)
     if isinstance(task, SourcedTask):
