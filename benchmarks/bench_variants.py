@@ -74,7 +74,7 @@ def main() -> None:
         peaks = {name: pool.apply(peak, (name, options.rank)) for name in names}
     ratios, starts, milliseconds = defaultdict(list), defaultdict(list), defaultdict(list)
     for name in names:
-        steps_of(make(name, 2, options.rank))  # warm: the SVDs are cached after it
+        steps_of(make(name, 4, options.rank))  # warm: the SVDs are cached after it
     for _ in range(options.rounds):
         for name in names:
             _, reference = steps_of(make("lora", options.steps, options.rank))
