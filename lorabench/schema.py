@@ -138,11 +138,13 @@ def typed(name: str, kind: str | None, file: Any) -> str:
 def named_after(data: Any) -> str:
     """The resolver ``${named_after:data}``: what a task of the user's own data is called, by its file or data set.
 
-    >>> named_after("~/data/my questions.csv.gz"), named_after("openai/gsm8k@740312add88f"), named_after(None)
-    ('my questions', 'gsm8k', 'custom')
+    A name that is a yaml's here means that one's data, so the user's get another.
+
+    >>> named_after("~/data/my questions.csv.gz"), named_after("openai/gsm8k@740312add88f"), named_after("math.jsonl")
+    ('my questions', 'gsm8k', 'math-data')
     """
     given = (data.get("path") or data.get("hub")) if hasattr(data, "get") else data
     name = Path(str(given or "custom").partition("@")[0]).name
     for suffix in (".gz", ".jsonl", ".json", ".csv", ".tsv", ".parquet"):
         name = name.removesuffix(suffix)
-    return name or "custom"
+    return f"{name}-data" if (CONF / "task" / f"{name}.yaml").is_file() and given else name or "custom"
