@@ -31,6 +31,13 @@ def digest(model):
     state = sorted(model.state_dict().items())
     return hashlib.sha256(b"".join(name.encode() + tensor.numpy().tobytes() for name, tensor in state)).hexdigest()
 
+def loaded(adapter):
+    if not (adapter / "merged.safetensors").exists():
+        return PeftModel.from_pretrained(base, adapter), True
+    model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32).eval()
+    assert not model.load_state_dict(load_file(adapter / "merged.safetensors"), strict=False).unexpected_keys
+    return model, False
+
 def error(model):
     with torch.no_grad():
         logits = model(input_ids=batch["ids"], attention_mask=batch["mask"]).logits[batch["mask"].bool()]
@@ -44,9 +51,9 @@ for adapter in sorted(path for path in folder.iterdir() if path.is_dir() and pat
     expected = load_file(adapter / "logits.safetensors")["logits"]
     errors, digests = [], []
     for _ in range(2):
-        model = PeftModel.from_pretrained(base, adapter)
+        model, adapted = loaded(adapter)
         errors.append(error(model))
-        base = model.unload()
+        base = model.unload() if adapted else base
         digests.append(digest(base))
     results[adapter.name] = {"errors": errors, "base_kept": digests == [before, before]}
 assert "lorabench" not in sys.modules
