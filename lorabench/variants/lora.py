@@ -140,9 +140,16 @@ def uniform(rows: int, columns: int, fan_in: int, generator: torch.Generator) ->
 
 
 def save_factors(model: PeftModel, factors: dict[str, tuple[torch.Tensor, torch.Tensor]], scale: float, path: Path) -> None:
-    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k], one k for all, by module name; s = ``scale``."""
+    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k], one k for all, by module name; s = ``scale``.
+
+    Of layers with DoRA's magnitudes, these go with them: they scale the rows of the same sum.
+    """
     rank = len(next(iter(factors.values()))[0])
     tensors = {}
+    for name, layer in adapter_layers(model):
+        if "default" in layer.lora_magnitude_vector:
+            magnitude = layer.lora_magnitude_vector["default"].weight
+            tensors[f"base_model.model.{name}.lora_magnitude_vector"] = magnitude.detach().cpu().contiguous()
     for name, (a, b) in factors.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = a.detach().cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = b.detach().cpu().contiguous()
