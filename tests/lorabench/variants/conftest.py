@@ -141,10 +141,11 @@ def follows(fresh, attach, corpus, settings, loss_of, relative):
     """A function that holds three steps of a variant against AdamW in float64 on the weights that a formula gives.
 
     ``parts`` gives the tensors of an adapted layer that the formula needs, trained or frozen, those that layers share as the
-    same tensor; ``formula`` makes the whole weight [m, n] of the layer's frozen one and them, all in float64.
+    same tensor; ``formula`` makes the whole weight [m, n] of the layer's frozen one and them, all in float64. ``begin`` may set
+    them before a step, of its learning rate.
     """
 
-    def check(variant, parts, formula, lr=2e-2, model="tiny"):
+    def check(variant, parts, formula, lr=2e-2, model="tiny", begin=lambda rate, values: None):
         base, plain, before = fresh(model), fresh(model).model.double(), fresh(model)
         variant.check(linear_shapes(base.spec))
         adapted = attach(variant, base)
@@ -164,6 +165,7 @@ def follows(fresh, attach, corpus, settings, loss_of, relative):
         adamw = torch.optim.AdamW(copies, betas=trainer.betas, eps=trainer.eps, weight_decay=trainer.weight_decay)
         done = train(adapted, variant, corpus, [list(range(8))] * 3, lr=lr, settings=trainer, dropout_seed=0)
         for rate, norm, loss in zip(done.lr, done.grad_norm, done.loss, strict=True):
+            begin(rate[0], values)
             weights = {f"{key}.weight": formula(frozen[key], *values[key]) for key in layers}
             expected = loss_of(plain, weights, corpus.encode(range(8)))
             adamw.zero_grad()
