@@ -16,8 +16,30 @@ from lorabench.variants.rslora import RsLoRA
 RANK, ALPHA = 8, 12
 ADAPTERS = sorted({file.stem for file in (CONF / "variant").glob("*.yaml")} - {"full", "peft"})  # which have tests of their own
 CHANGED_BASE = ["pissa", "milora", "olora", "init_ab", "lora_ga", "corda", "dude"]
-SHIFTS = {"vera": 0.3, "adalora": 0.1}  # products of three: what is small alone is too small together
-FREE_ALPHA = ["lora", "rslora", "dora", "eva", "lora_one", "adalora", *CHANGED_BASE]
+SHIFTS = {
+    "vera": 0.3,
+    "adalora": 0.1,
+    "lora_sb": 0.3,
+    "nora": 0.1,
+}  # products of three: what is small alone is too small together
+FREE_ALPHA = [
+    "lora",
+    "rslora",
+    "dora",
+    "eva",
+    "lora_one",
+    "adalora",
+    "lora_sb",
+    "nora",
+    "nlora",
+    "sinelora",
+    "mora",
+    "sharelora",
+    "tied_lora",
+    "rasa",
+    "delta_lora",
+    *CHANGED_BASE,
+]
 
 LOAD = """
 import hashlib, json, sys
