@@ -85,12 +85,17 @@ def parameters(adapted: Any, variant: Variant, name: str, members: Sequence[str]
     """What the variant trains in the matrices ``members``, as one block; what matrices share is in it once.
 
     Raises:
-        UserError: it trains nothing there.
+        UserError: it trains nothing there, or what other matrices have a part in: the passes begin at a matrix's own layer.
     """
     trained = {id(p) for p in variant.trained(adapted).values()}
     tensors = {id(p): p for member in members for p in base_of(adapted).get_submodule(member).parameters() if id(p) in trained}
     if not tensors:
         raise UserError(f"variant={variant.name} trains nothing in {name}: there is no block to measure")
+    outside = {id(p) for other, layer in adapter_layers(adapted) if other not in members for p in layer.parameters()}
+    if tensors.keys() & outside:
+        raise UserError(
+            f"variant={variant.name} shares what it trains in {name} with other matrices: it has no block of its own"
+        )
     return Parameters(name, tuple(tensors.values()))
 
 

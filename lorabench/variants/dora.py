@@ -36,7 +36,9 @@ class DoRA(LoRA):
         """As for LoRA, with g and the norm in float32."""
         adapted = super().attach(model, generator, calibration)
         for _, layer in adapter_layers(adapted):
-            layer.lora_magnitude_vector["default"] = Float32Magnitude(layer.get_base_layer().weight)
+            lora_A, lora_B = (factor["default"].weight.detach().float() for factor in (layer.lora_A, layer.lora_B))
+            whole = layer.get_base_layer().weight.float() + self.scale * lora_B @ lora_A
+            layer.lora_magnitude_vector["default"] = Float32Magnitude(whole)
         return adapted
 
     def trainable_parameters(self, shapes: Shapes) -> int:

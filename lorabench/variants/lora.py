@@ -121,11 +121,17 @@ class LoRA(Adapter):
         """
         if not self.initial or base_parameters(model, self.trained(model)):
             return super().save(model, path)
+        self.save_factors(model, path)
+
+    def save_factors(self, model: PeftModel, path: Path) -> None:
+        """Write plain LoRA of the factors' whole matrices, ``weight``, whatever modules they are; A₀ and −B₀ go with them."""
         factors = {}
         for name, layer in adapter_layers(model):
-            lora_A, lora_B = (factor["default"].weight.detach().cpu() for factor in (layer.lora_A, layer.lora_B))
-            first_A, first_B = self.initial[name]
-            factors[name] = torch.cat([lora_A, first_A]), torch.cat([lora_B, -first_B], dim=1)
+            a, b = (factor["default"].weight.detach().cpu() for factor in (layer.lora_A, layer.lora_B))
+            if name in self.initial:
+                first_A, first_B = self.initial[name]
+                a, b = torch.cat([a, first_A]), torch.cat([b, -first_B], dim=1)
+            factors[name] = a, b
         save_factors(model, factors, self.scale, path)
 
     def detach(self, model: PeftModel) -> None:
@@ -140,9 +146,16 @@ def uniform(rows: int, columns: int, fan_in: int, generator: torch.Generator) ->
 
 
 def save_factors(model: PeftModel, factors: dict[str, tuple[torch.Tensor, torch.Tensor]], scale: float, path: Path) -> None:
-    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k], one k for all, by module name; s = ``scale``."""
+    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k], one k for all, by module name; s = ``scale``.
+
+    Of layers with DoRA's magnitudes, these go with them: they scale the rows of the same sum.
+    """
     rank = len(next(iter(factors.values()))[0])
     tensors = {}
+    for name, layer in adapter_layers(model):
+        if "default" in layer.lora_magnitude_vector:
+            magnitude = layer.lora_magnitude_vector["default"].weight
+            tensors[f"base_model.model.{name}.lora_magnitude_vector"] = magnitude.detach().cpu().contiguous()
     for name, (a, b) in factors.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = a.detach().cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = b.detach().cpu().contiguous()

@@ -12,7 +12,7 @@ class Float32Magnitude(DoraLinearLayer):
     """
 
     def __init__(self, weight: torch.Tensor):
-        """Set g = ‖W‖_row from W [m, n]."""
+        """Set g = ‖W‖_row from the whole weight W [m, n] that the layer starts with."""
         super().__init__(fan_in_fan_out=False)
         self.weight = torch.nn.Parameter(torch.linalg.norm(weight.detach().float(), dim=1))
 

@@ -15,9 +15,31 @@ from lorabench.variants.rslora import RsLoRA
 
 RANK, ALPHA = 8, 12
 ADAPTERS = sorted({file.stem for file in (CONF / "variant").glob("*.yaml")} - {"full", "peft"})  # which have tests of their own
-CHANGED_BASE = ["pissa", "milora", "olora", "init_ab", "lora_ga", "corda"]
-SHIFTS = {"vera": 0.3, "adalora": 0.1}  # products of three: what is small alone is too small together
-FREE_ALPHA = ["lora", "rslora", "dora", "eva", "lora_one", "adalora", *CHANGED_BASE]
+CHANGED_BASE = ["pissa", "milora", "olora", "init_ab", "lora_ga", "corda", "dude"]
+SHIFTS = {
+    "vera": 0.3,
+    "adalora": 0.1,
+    "lora_sb": 0.3,
+    "nora": 0.1,
+}  # products of three: what is small alone is too small together
+FREE_ALPHA = [
+    "lora",
+    "rslora",
+    "dora",
+    "eva",
+    "lora_one",
+    "adalora",
+    "lora_sb",
+    "nora",
+    "nlora",
+    "sinelora",
+    "mora",
+    "sharelora",
+    "tied_lora",
+    "rasa",
+    "delta_lora",
+    *CHANGED_BASE,
+]
 
 LOAD = """
 import hashlib, json, sys
@@ -30,6 +52,13 @@ from transformers import AutoModelForCausalLM
 def digest(model):
     state = sorted(model.state_dict().items())
     return hashlib.sha256(b"".join(name.encode() + tensor.numpy().tobytes() for name, tensor in state)).hexdigest()
+
+def loaded(adapter):
+    if not (adapter / "merged.safetensors").exists():
+        return PeftModel.from_pretrained(base, adapter), True
+    model = AutoModelForCausalLM.from_pretrained(folder / "base", dtype=torch.float32).eval()
+    assert not model.load_state_dict(load_file(adapter / "merged.safetensors"), strict=False).unexpected_keys
+    return model, False
 
 def error(model):
     with torch.no_grad():
@@ -44,9 +73,9 @@ for adapter in sorted(path for path in folder.iterdir() if path.is_dir() and pat
     expected = load_file(adapter / "logits.safetensors")["logits"]
     errors, digests = [], []
     for _ in range(2):
-        model = PeftModel.from_pretrained(base, adapter)
+        model, adapted = loaded(adapter)
         errors.append(error(model))
-        base = model.unload()
+        base = model.unload() if adapted else base
         digests.append(digest(base))
     results[adapter.name] = {"errors": errors, "base_kept": digests == [before, before]}
 assert "lorabench" not in sys.modules
