@@ -8,10 +8,10 @@ from lorabench.contributed import let_import
 from lorabench.terminal.entry import command, one_line
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, prog: str = "python -m lorabench.evaluate") -> None:
     """The command line."""
     with command():
-        parser = one_line(argparse.ArgumentParser(prog="python -m lorabench.evaluate", description=__doc__))
+        parser = one_line(argparse.ArgumentParser(prog=prog, description=__doc__))
         commands = parser.add_subparsers(dest="command", required=True)
         rescore = one_line(commands.add_parser("rescore", help="score the kept completions of cells again"))
         rescore.add_argument("cells", nargs="+", type=Path, metavar="runs/ID")

@@ -89,10 +89,10 @@ def variant_files(name: str, folder: Path | None, checkout: Path) -> dict[Path, 
     return {file: text.format(**words) for file, text in zip(files, (METHOD, YAML, TEST), strict=True)}
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None, prog: str = "python -m lorabench.new") -> None:
     """The command line: write the files, overwrite nothing."""
     with command():
-        parser = one_line(argparse.ArgumentParser(prog="python -m lorabench.new", description=__doc__))
+        parser = one_line(argparse.ArgumentParser(prog=prog, description=__doc__))
         kinds = parser.add_subparsers(required=True, metavar="KIND")
         variant = one_line(kinds.add_parser("variant", help="a method: its class, its yaml and a test"))
         variant.add_argument("name", metavar="NAME")
