@@ -18,11 +18,13 @@ class Command:
         about: what it does, for the list of all.
         module: whose ``main(arguments, prog)`` it is; None of one that composes cells.
         words: what stands before the user's words.
+        heavy: whether its module imports torch, and so is imported to run alone; others have a ``parser(prog, words)``.
     """
 
     about: str
     module: str | None = None
     words: tuple[str, ...] = ()
+    heavy: bool = False
 
 
 COMMANDS = {
@@ -36,9 +38,13 @@ COMMANDS = {
     "compare": Command("tell which cells of two sets of results differ beyond noise", "analysis.__main__", ("compare",)),
     "analysis": Command("answer the other questions about results (--help lists them)", "analysis.__main__"),
     "search-bench": Command("replay search methods on measured landscapes", "sweeps.bench.__main__"),
-    "variants": Command("list all variants for a model and a rank, with their costs", "lorabench.variants.__main__"),
+    "variants": Command(
+        "list all variants for a model and a rank, with their costs", "lorabench.variants.__main__", heavy=True
+    ),
     "evaluate": Command("score kept completions again, without a model", "lorabench.evaluate"),
     "new": Command("write the files of a new variant", "lorabench.new"),
+    "doctor": Command("check the installation, and say how to mend it", "lorabench.console.doctor"),
+    "completion": Command("print the completion script of a shell", "lorabench.console.completion"),
 }
 """By name, in the order in which they are listed."""
 

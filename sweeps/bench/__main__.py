@@ -50,8 +50,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m sweeps.b
         raise SystemExit(2) from error
 
 
-def parser(prog: str) -> Parser:
-    """The parser of the command line."""
+def parser(prog: str, words: Sequence[str] = ()) -> Parser:
+    """The parser of the command line, whatever its words."""
     parser = Parser(prog=prog, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tables", required=True, help=f"of {', '.join(catalog.tables())}; several with commas")
     parser.add_argument("--methods", default=",".join(catalog.methods()), help="names of conf/hydra/sweeper, a change after a "
