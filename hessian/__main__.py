@@ -61,6 +61,8 @@ def _run(words: list[str], prog: str) -> None:
 
 
 def _measure(words: list[str]) -> None:
+    let_import(words)  # first, so that what lies here and is called analysis, say, is not what is imported next
+
     from hydra import initialize_config_dir
     from torch import OutOfMemoryError
 
@@ -71,7 +73,6 @@ def _measure(words: list[str]) -> None:
     from lorabench.terminal.bars import note
     from lorabench.terminal.words import check_words
 
-    let_import(words)
     check_words(without_config_dirs(words), [CONF, *config_dirs(words)], Config, sweeps=False)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         study = Study(

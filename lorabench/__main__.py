@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -10,7 +11,16 @@ from omegaconf import DictConfig
 
 from lorabench import schema
 from lorabench.console.commands import COMMANDS, check_command, is_cells, overview, screen
-from lorabench.contributed import config_dirs, exits_itself, let_import, own_frames, reason, without_config_dirs
+from lorabench.contributed import (
+    config_dirs,
+    exits_itself,
+    given_folder,
+    let_import,
+    own_frames,
+    own_modules_last,
+    reason,
+    without_config_dirs,
+)
 from lorabench.errors import UserError
 from lorabench.provenance import version
 from lorabench.terminal.entry import command, leave, one_line
@@ -23,6 +33,8 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=str(schema.CONF), config_name="config")
 def cli(cfg: DictConfig) -> float | None:
     """One job of Hydra: a cell. Its value, which a search maximises, is the validation score."""
+    own_modules_last([folder for folder in (given_folder(), Path.cwd()) if folder])  # in a job of a launcher, too
+
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
