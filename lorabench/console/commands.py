@@ -42,6 +42,7 @@ COMMANDS = {
         "list all variants for a model and a rank, with their costs", "lorabench.variants.__main__", heavy=True
     ),
     "evaluate": Command("score kept completions again, without a model", "lorabench.evaluate"),
+    "push": Command("put a saved adapter on the Hugging Face hub, with a model card", "lorabench.console.push"),
     "new": Command("write the files of a new variant", "lorabench.new"),
     "doctor": Command("check the installation, and say how to mend it", "lorabench.console.doctor"),
     "completion": Command("print the completion script of a shell", "lorabench.console.completion"),
