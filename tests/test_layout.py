@@ -36,7 +36,7 @@ ROOMS = [
     {"tasks", "generation", "trackers", "probes"},
     {"records"},
     {"cells"},
-    {"encoder", "evaluate", "new", "workers"},
+    {"encoder", "evaluate", "new", "workers", "console"},
 ]
 """The rooms of `lorabench`, each of which imports from those before it alone; entry points (`__main__`, `tiny.pretrain`) from all."""
 

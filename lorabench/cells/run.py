@@ -18,6 +18,7 @@ from lorabench.files import locked, read_json, remove_leftovers, write_json
 from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
 from lorabench.records import SCHEMA_VERSION
+from lorabench.records.card import write_card
 from lorabench.terminal.bars import note
 from lorabench.trackers.following import Following, following
 from lorabench.training.checkpoint import Checkpoint
@@ -118,6 +119,7 @@ class Finish:
             raise
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the same command {self._continuation()}") from None
+        write_card(self.cell.folder, record)
         _write(self.file, record)
         self.checkpoint.remove()
         self.pending.unlink(missing_ok=True)

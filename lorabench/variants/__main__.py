@@ -158,12 +158,10 @@ def wrapped(line: str, width: int) -> list[str]:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m lorabench.variants") -> None:
     """Print the table."""
     with command():
-        parser = one_line(
-            argparse.ArgumentParser(prog="python -m lorabench.variants", description="Variants of a model at a rank.")
-        )
+        parser = one_line(argparse.ArgumentParser(prog=prog, description="Variants of a model at a rank."))
         parser.add_argument("--model", default="tiny", help="a name in conf/model (default: %(default)s)")
         parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, every variant's budget (default: %(default)s)")
         parser.add_argument("--config-dir", metavar="DIR", help="a folder with variants of your own, too")
