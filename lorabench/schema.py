@@ -112,10 +112,13 @@ def unrecorded_fields(cls: type) -> set[str]:
 
 
 def register() -> None:
-    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolver ``typed``."""
+    """Make known to Hydra the schema, by the name that conf/config.yaml lists first, models without a yaml, and ``typed``."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
+    from lorabench import choices
+
+    choices.register()
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("typed", typed, replace=True)
 

@@ -18,7 +18,8 @@ def check(spec: ModelConfig) -> None:
             raise UserError(f"model.{key}={getattr(spec, key)} is unknown; available: {', '.join(choices)}")
     if spec.hub and not spec.revision and not spec.path and spec.weights != "random":
         raise UserError(
-            f"model={spec.name}: model.hub={spec.hub} needs model.revision=COMMIT, or the record could not say what ran"
+            f"model={spec.name}: model.hub={spec.hub} needs model.revision=COMMIT, as in model=hub:{spec.hub}@COMMIT, or the "
+            f"record could not say what ran; https://huggingface.co/{spec.hub}/commits lists them"
         )
     if spec.hub and not spec.path and spec.weights != "random" and not re.fullmatch("[0-9a-f]{40}", str(spec.revision)):
         raise UserError(

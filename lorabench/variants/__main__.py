@@ -19,6 +19,7 @@ from lorabench.errors import UserError
 from lorabench.models.shapes import linear_shapes
 from lorabench.schema import CONF, ModelConfig, register
 from lorabench.terminal.entry import command, one_line
+from lorabench.terminal.quoting import quote
 from lorabench.variants import peft_types
 from lorabench.variants.adapter import Adapter
 from lorabench.variants.base import Variant
@@ -128,7 +129,7 @@ def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
 
 
 def _cell(model: str, rank: int, variant: str, places: str) -> Cell:
-    return Cell.of(compose("config", [f"model={model}", f"variant={variant}", f"rank={rank}", places]), current())
+    return Cell.of(compose("config", [f"model={quote(model)}", f"variant={variant}", f"rank={rank}", places]), current())
 
 
 def table(entries: Sequence[Row]) -> str:
@@ -164,7 +165,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser = one_line(
             argparse.ArgumentParser(prog="python -m lorabench.variants", description="Variants of a model at a rank.")
         )
-        parser.add_argument("--model", default="tiny", help="a name in conf/model (default: %(default)s)")
+        parser.add_argument(
+            "--model", default="tiny", help="a name in conf/model, path:DIR or hub:OWNER/NAME@COMMIT (default: %(default)s)"
+        )
         parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, every variant's budget (default: %(default)s)")
         parser.add_argument("--config-dir", metavar="DIR", help="a folder with variants of your own, too")
         words = list(sys.argv[1:] if arguments is None else arguments)
