@@ -77,6 +77,7 @@ class TrainerConfig:
     micro_batch_tokens: int = field(default=MISSING, metadata=KNOB)
     max_padding: float = field(default=MISSING, metadata=KNOB)
     checkpoint_minutes: float = field(default=MISSING, metadata=KNOB)
+    gradient_checkpointing: bool = field(default=False, metadata=KNOB)
 
 
 @dataclass
