@@ -21,7 +21,7 @@ from lorabench.schema import CONF, ModelConfig, register
 from lorabench.terminal.entry import command, one_line
 from lorabench.terminal.quoting import quote
 from lorabench.variants import peft_types
-from lorabench.variants.adapter import Adapter
+from lorabench.variants.adapter import Adapter, fitted
 from lorabench.variants.base import Variant
 from lorabench.variants.peft import PEFT
 
@@ -98,7 +98,9 @@ def row(variant: Variant, spec: ModelConfig, budget: int) -> Row:
 def count_trained(variant: Adapter, spec: ModelConfig) -> int:
     """The number of values that the variant's ``trained`` gives, of a model without weights."""
     with torch.device("meta"):
-        adapted = get_peft_model(linear_shapes(spec).skeleton(), variant.peft_config())
+        shapes = linear_shapes(spec)
+        model = shapes.skeleton()
+        adapted = get_peft_model(model, fitted(variant.peft_config(), model, variant.targets(shapes)))
     return sum(p.numel() for p in variant.trained(adapted).values())
 
 

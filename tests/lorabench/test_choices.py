@@ -149,6 +149,7 @@ def test_a_study_and_the_table_of_variants_take_it(copied, capsys):
     folder = copied("with space")
     with initialize_config_dir(str(CONF), version_base="1.3"):
         assert compose_config([f"model=path:{folder}"]).model.path == str(folder)
+    folder = folder.rename(folder.with_name("a=b"))
     variants(["--model", f"path:{folder}"])
     short = capsys.readouterr().out
     variants([])
