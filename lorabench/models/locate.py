@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 from lorabench.errors import UserError
 from lorabench.models.checkpoint import TOKENIZER_FILES, check_config
@@ -75,10 +76,12 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # its retries would bury the one line below
+    arguments: dict[str, Any] = {"revision": spec.revision, "local_files_only": not download}
     try:
-        return Path(
-            snapshot_download(spec.hub, revision=spec.revision, allow_patterns=HUB_FILES, local_files_only=not download)
-        )
+        folder = Path(snapshot_download(spec.hub, allow_patterns=HUB_FILES, **arguments))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(spec.hub, allow_patterns=[*HUB_FILES, "pytorch_model*.bin"], **arguments))
+        return folder
     except Exception as error:  # the hub client raises many kinds: offline, gated, unknown, connection
         reason = type(error).__name__
         raise UserError(
