@@ -77,6 +77,7 @@ class TrainerConfig:
     micro_batch_tokens: int = field(default=MISSING, metadata=KNOB)
     max_padding: float = field(default=MISSING, metadata=KNOB)
     checkpoint_minutes: float = field(default=MISSING, metadata=KNOB)
+    gradient_checkpointing: bool = field(default=False, metadata=KNOB)
 
 
 @dataclass
@@ -113,10 +114,13 @@ def unrecorded_fields(cls: type) -> set[str]:
 
 
 def register() -> None:
-    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolvers of the yamls."""
+    """Make known to Hydra the schema, by the name that conf/config.yaml lists first, models without a yaml, and resolvers."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
+    from lorabench import choices
+
+    choices.register()
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("typed", typed, replace=True)
     OmegaConf.register_new_resolver("named_after", named_after, replace=True)

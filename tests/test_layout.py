@@ -25,7 +25,9 @@ MEASURES = ("analysis.stats", "analysis.read")
 """What of `analysis` a package that only measures may import: levels, medians and the form of its records, nothing that draws."""
 
 ROOMS = [
-    {"errors", "files", "schema"},
+    {"errors", "files"},
+    {"choices"},
+    {"schema"},
     {"contributed", "provenance"},
     {"signatures"},
     {"annotations", "hooks"},

@@ -14,7 +14,7 @@ from lorabench.models import locate
 from lorabench.models.base import stated_length
 from lorabench.models.devices import resolve_device, resolve_dtype
 from lorabench.models.load import check_checkpoint, tokenizer_and_length
-from lorabench.models.shapes import architecture_config, linear_shapes
+from lorabench.models.shapes import architecture_config, decoder_layers, linear_shapes, skeleton
 from lorabench.models.text import prompt_ids
 from lorabench.records.names import check_names
 from lorabench.schema import TrainerConfig
@@ -32,13 +32,15 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     _check_axes(cell)
+    locate.check(cell.model)  # first: which layers the variant adapts follows from it
     # Built here, so that their settings are checked before training.
     _ = cell.subset, cell.task, cell.generator, cell.probe, cell.variant
     check_names(cell.config)
     tracker = cell.session.tracker(cell.settings.tracker)
     _check_trainer(cell.trainer)
-    locate.check(cell.model)
     shapes = linear_shapes(cell.model)
+    if cell.trainer.gradient_checkpointing:
+        decoder_layers(skeleton(cell.model))
     cell.variant.check(shapes)
     if not cell.variant.mergeable and not cell.generator.serves_adapted:
         raise UserError(

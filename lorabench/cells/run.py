@@ -139,6 +139,7 @@ class Finish:
         """Train and generate; the record gets everything but the scores. None for a run that diverged, whose scores are 0."""
         cell, base = self.cell, self.cell.base()
         record["model"] = model_state(cell.model, fingerprint(cell.model)) | base.state
+        record |= {key: names for key, names in cell.variant_config.items() if names != cell.config["variant"].get(key)}
         record["device"] = device_state(base.device, base.model.dtype)
         data = prepare_data(cell, base)
         record["base"] = untouched_scores(cell, base)

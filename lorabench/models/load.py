@@ -12,7 +12,7 @@ from transformers.utils import logging
 from lorabench.errors import UserError
 from lorabench.models import attention
 from lorabench.models.base import Base, max_length
-from lorabench.models.checkpoint import check_causal, check_ends, check_files, end_ids, in_one_line
+from lorabench.models.checkpoint import check_causal, check_ends, check_files, end_ids, in_one_line, weight_files
 from lorabench.models.fingerprint import TOKENIZER_OF_RANDOM
 from lorabench.models.gguf import folder_of
 from lorabench.models.locate import locate
@@ -102,7 +102,8 @@ def _weights(source: Path, dtype: torch.dtype, kernel: str) -> Any:
             source,
             dtype=dtype,
             attn_implementation=kernel,
-            use_safetensors=True,
+            use_safetensors=weight_files(source)[-1].suffix == ".safetensors",
+            weights_only=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,

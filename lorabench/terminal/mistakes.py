@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lorabench.annotations import requirement_at
+from lorabench.choices import PATH
 from lorabench.contributed import given_folder, reason
 from lorabench.errors import UserError, nearest
 from lorabench.schema import Config
@@ -41,6 +42,8 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if error.missing_cfg_file.startswith("model/"):
+            return _no_model(error.missing_cfg_file.removeprefix("model/"), error.options or [])
         return f"{group}={name} does not exist; {nearest(name, error.options or [])}"
     if isinstance(error, UnicodeDecodeError) and (file := _undecodable(error)):
         return f"{file} is not UTF-8; save it as UTF-8"
@@ -72,6 +75,16 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
     return None
 
 
+def _no_model(name: str, names: Sequence[str]) -> str:
+    """Of a model without a yaml, which may be a folder or a hub's id with its kind left out."""
+    if "/" in name and not difflib.get_close_matches(name, names, n=1):
+        is_path = name.startswith(("/", ".", "~")) or os.path.isdir(name)
+        return (
+            f"model={name} does not exist; write model={f'path:{name}' if is_path else f'hub:{name}@COMMIT, or model=path:DIR'}"
+        )
+    return f"model={name} does not exist; {nearest(name, names)}"
+
+
 def _undecodable(error: UnicodeDecodeError) -> Path | None:
     """The yaml of the user's own that holds these bytes."""
     folder = given_folder()
@@ -96,7 +109,7 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
     if lines[0].startswith("Ambiguous value for argument"):
         word = lines[0].partition("'")[2].rpartition("'")[0]
         name, _, given = word.partition("=")
-        a_text = not (conf / name).is_dir() and (requirement_at(name, schema) or "a text").startswith("a text")
+        a_text = given.startswith(PATH) if (conf / name).is_dir() else _takes_text(name, schema)
         one = f", or write {shlex.quote(f'{name}={quote(given)}')} for one text" if a_text else ""
         return f"{word} has several values: add -m to run each of them{one}"
     if "Could not override 'experiment'" in lines[0]:
@@ -123,6 +136,10 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
     if "does not have a `_target_` field" in reason:
         return "hydra.sweeper and hydra.launcher are chosen by hydra/sweeper=NAME and hydra/launcher=NAME"
     return f"{full_key}: {reason}" if full_key else reason
+
+
+def _takes_text(key: str, schema: type) -> bool:
+    return (requirement_at(key, schema) or "a text").startswith("a text")
 
 
 def _of_a_word(error: Exception, conf: Path) -> str | None:

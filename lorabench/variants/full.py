@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError, nearest
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, linear_layers
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import Adapted, Variant
 
@@ -66,9 +66,7 @@ class Full(Variant):
 
     def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> Adapted:
         """Let the weights be trained, in float32."""
-        head = model.get_output_embeddings()
-        linear = [n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head]
-        chosen = None if self.weights == "all" else {f"{name}.weight" for name in self.targets(linear)}
+        chosen = None if self.weights == "all" else {f"{name}.weight" for name in self.targets(linear_layers(model))}
         for name, weight in model.named_parameters():
             if chosen is None or name in chosen:
                 self._precisions[name] = weight.dtype

@@ -13,6 +13,7 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from lorabench.models.shapes import matrix
 from lorabench.training.calibration import Calibration
 from lorabench.variants.adapter import Adapter
 from lorabench.variants.base import adapter_layers, base_parameters
@@ -101,9 +102,9 @@ class LoRA(Adapter):
         self.initial.clear()
         with torch.no_grad():
             for name, layer in adapter_layers(adapted):
-                base = layer.get_base_layer().weight
+                base = matrix(layer.get_base_layer())
                 lora_A, lora_B = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-                weight = base.float()
+                weight = base.float().contiguous()
                 a, b = self.factors(name, weight, generator)
                 lora_A.copy_(a)
                 if b is not None:

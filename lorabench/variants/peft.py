@@ -16,7 +16,7 @@ from lorabench.models.shapes import Shapes
 from lorabench.schema import decides_by
 from lorabench.training.calibration import Calibration
 from lorabench.variants import peft_types
-from lorabench.variants.adapter import Adapter
+from lorabench.variants.adapter import Adapter, fitted
 from lorabench.variants.base import adapter_layers, base_parameters
 
 DRAWS_FOR_NOTHING = ("LOHA", "LOKR")
@@ -121,7 +121,8 @@ class PEFT(Adapter):
         config = self._config
         try:
             with torch.device("meta"):
-                return get_peft_model(shapes.skeleton(), config)
+                model = shapes.skeleton()
+                return get_peft_model(model, fitted(config, model, self.targets(shapes)))
         except Exception as error:  # each type has its own
             if "meta" in str(error).lower():
                 return None
