@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 
 from lorabench.errors import UserError
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, matrix
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.lora import LoRA
 
@@ -64,7 +64,7 @@ class DeltaLoRA(LoRA):
             if name in self._before:
                 a, b = (factor.float() for factor in self._before[name])
                 lora_A, lora_B = layer.lora_A["default"].weight.float(), layer.lora_B["default"].weight.float()
-                weight = layer.get_base_layer().weight
+                weight = matrix(layer.get_base_layer())
                 weight.copy_(weight.float() + self.ratio * self.scale * (lora_B @ lora_A - b @ a))
         self._before.clear()
 

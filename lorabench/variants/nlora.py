@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel
 
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, matrix
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.layers.mixed import Mixed
@@ -39,7 +39,7 @@ class NLoRA(LoRA):
         """As for LoRA, with N after A, and B of the first columns beside an unchanged W."""
         adapted = super().attach(model, generator, calibration)
         for _, layer in adapter_layers(adapted):
-            weight = layer.get_base_layer().weight
+            weight = matrix(layer.get_base_layer())
             layer.lora_B["default"].weight.copy_(weight[:, : self.rank])
             layer.lora_A["default"] = Mixed(layer.lora_A["default"].weight, weight[: self.rank, : self.rank].clone())
         return adapted

@@ -9,7 +9,7 @@ from peft import PeftModel
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, matrix
 from lorabench.training import svd
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import adapter_layers
@@ -57,7 +57,7 @@ class NoRA(LoRA):
         adapted = super().attach(model, generator, calibration)
         for _, layer in adapter_layers(adapted):
             lora_A = layer.lora_A["default"].weight
-            weight = layer.get_base_layer().weight.detach().float()
+            weight = matrix(layer.get_base_layer()).detach().float()
             a, b = svd.balanced(svd.from_cache(svd.randomized, weight, rank=self.outer_rank, iterations=ITERATIONS), 1.0)
             first = Mixed(a.to(lora_A), uniform(self.rank, self.outer_rank, self.outer_rank, generator))
             second = Mixed(lora_A.new_zeros(self.outer_rank, self.rank), b)

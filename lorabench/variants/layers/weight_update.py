@@ -28,5 +28,6 @@ class WeightUpdate(LoraVariant):
 
     @torch.no_grad()
     def merge_unsafe(self, module: Any, active_adapter: str, orig_weight: torch.Tensor) -> None:  # type: ignore[override]
-        """Add ΔW to the base's weight in place."""
-        orig_weight.copy_(orig_weight.float() + self.update(module))
+        """Add ΔW to the base's weight in place; a layer of Conv1D holds Wᵀ."""
+        weight = orig_weight.T if module.fan_in_fan_out else orig_weight
+        weight.copy_(weight.float() + self.update(module))

@@ -8,17 +8,20 @@ import torch
 from families import DENSE, EXPERTS, fresh_of, spec_of
 from hydra.utils import instantiate
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from lorabench.cells.changes import bit_sums
 from lorabench.models.shapes import linear_shapes
 from lorabench.training.loop import train
 from lorabench.variants import targets
+from lorabench.variants.base import MERGED
 
 STEPS = 8
-MOVED_START = ["lora_one"]
+MOVED_START = ["lora_one", "nlora"]
 LRS = {"full": 1e-3, "loraplus": 2e-3, "adalora": 5e-2}
 RANKS = {"melora": 2}  # of each of its parts
+SIZES = {"nora": ["variant.outer_rank=8"]}
 NAMES = {
     "gpt2": ["c_attn", "c_proj", "c_fc"],
     "gpt_neox": ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"],
@@ -40,7 +43,8 @@ def fitted(composed):
 
     def make(name, family, *overrides):
         node = targets.resolved(
-            composed(name, f"rank={RANKS.get(name, 4)}", *overrides), lambda: linear_shapes(spec_of(family))
+            composed(name, f"rank={RANKS.get(name, 4)}", *SIZES.get(name, []), *overrides),
+            lambda: linear_shapes(spec_of(family)),
         )
         return instantiate(node, _convert_="all")
 
@@ -103,6 +107,9 @@ def test_plain_peft_loads_what_was_saved_of_gpt2(variant_name, tmp_path, fitted,
         warnings.simplefilter("ignore")  # RandLoRA's bases are saved once
         if variant_name == "full":
             loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+        elif (tmp_path / MERGED).exists():
+            untouched.assign(load_file(tmp_path / MERGED))
+            loaded = untouched.model
         else:
             assert json.loads((tmp_path / "adapter_config.json").read_text())["fan_in_fan_out"]
             loaded = PeftModel.from_pretrained(untouched.model, tmp_path)
