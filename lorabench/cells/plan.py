@@ -130,7 +130,7 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
         lines.append(f"  tokens to train on: {_tokens_text(counted, len(todo))}")
         lines.append(f"  at the most: {_memory_text(todo)}")
         lines.append(f"  estimated time: {_time_text(todo, tokens, [r for _, r in planned.values() if r])}")
-        if (name := todo[0].settings.plan_device) and name != "cpu":  # a CPU is this machine's
+        if (name := todo[0].settings.plan_device) is not None and name != "cpu":  # a CPU is this machine's
             lines += elsewhere.lines(todo, tokens, [(cell, r) for cell, r in planned.values() if r], hardware(name))
         lines.append("  data and weights are looked at when it runs")
     return "\n".join(lines)

@@ -122,8 +122,6 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
         "nora",
         "nlora",
         "mora",
-        "tied_lora",
-        "rasa",
     ],
 )
 @pytest.mark.parametrize(("model", "matrix"), [("qwen3", "o_proj"), ("gemma3", "up_proj")])
