@@ -140,8 +140,10 @@ def uniform(rows: int, columns: int, fan_in: int, generator: torch.Generator) ->
 
 
 def save_factors(model: PeftModel, factors: dict[str, tuple[torch.Tensor, torch.Tensor]], scale: float, path: Path) -> None:
-    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k], one k for all, by module name; s = ``scale``."""
-    rank = len(next(iter(factors.values()))[0])
+    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k] by module name, each with its k; s = ``scale``."""
+    ranks = {name: len(a) for name, (a, _) in factors.items()}
+    rank = max(ranks.values())
+    smaller = {name: k for name, k in ranks.items() if k < rank}
     tensors = {}
     for name, (a, b) in factors.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = a.detach().cpu().contiguous()
@@ -149,5 +151,10 @@ def save_factors(model: PeftModel, factors: dict[str, tuple[torch.Tensor, torch.
     path.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
     config: Any = model.peft_config["default"]
-    config = dataclasses.replace(config, r=rank, lora_alpha=scale * rank, use_rslora=False, inference_mode=True)
+    scales = {
+        "lora_alpha": scale * rank,
+        "alpha_pattern": {name: scale * k for name, k in smaller.items()},
+        "use_rslora": False,
+    }
+    config = dataclasses.replace(config, r=rank, rank_pattern=smaller, inference_mode=True, **scales)
     config.save_pretrained(str(path))

@@ -106,7 +106,7 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
     assert (product - expected).norm() <= 2e-2 * expected.norm()
 
 
-@pytest.mark.parametrize("name", ["dora", "gralora", "randlora", "lora_fa", "moslora", "melora"])
+@pytest.mark.parametrize("name", ["dora", "gralora", "randlora", "lora_fa", "moslora", "melora", "svft"])
 @pytest.mark.parametrize(("model", "matrix"), [("qwen3", "o_proj"), ("gemma3", "up_proj")])
 def test_products_are_those_of_the_dense_hessian_of_the_adapted_model(model, matrix, name, examples, budget):
     base, built = family(model), variant(name, 2, **FIELDS.get(name, {}))
