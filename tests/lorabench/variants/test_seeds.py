@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import torch
 
-ONE_START = {"full", "pissa", "milora", "olora", "svft"}  # functions of the weights alone
+ONE_START = {"full", "galore", "pissa", "milora", "olora", "svft"}  # functions of the weights alone
 
 
 def digest(model):

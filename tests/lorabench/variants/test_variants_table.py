@@ -76,7 +76,17 @@ def test_a_quantised_base_is_enough_where_the_start_is_the_same_on_any_weights(n
 
 def test_which_would_do_with_a_quantised_base(tiny):
     assert {"lora", "rslora", "gralora", "randlora", "loft"} <= {name for name, row in tiny.items() if row.quantised}
-    for name in ("dora", "full", "init_ab", "lora_ga", "milora", "olora", "pissa"):  # W's norms, W itself, or W − s·BA
+    for name in (
+        "dora",
+        "full",
+        "galore",
+        "init_ab",
+        "lora_ga",
+        "milora",
+        "olora",
+        "pissa",
+        "svft",
+    ):  # W's norms, W itself, or W − s·BA
         assert not tiny[name].quantised, name
 
 
