@@ -63,7 +63,8 @@ def test_start_is_unchanged_with_alpha_unlike_rank(name, fresh, build, attach, l
 
 @pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
 @pytest.mark.parametrize(
-    "name", ["lora", "rslora", "gralora", "randlora", "eva", "relora", "moslora", "melora", "vera", "adalora", "svft"]
+    "name",
+    ["lora", "rslora", "gralora", "randlora", "eva", "relora", "moslora", "melora", "vera", "adalora", "svft", "bottleneck"],
 )
 def test_an_update_of_zero_starts_to_the_bit(name, precision, fresh, build, attach, batch, to_bfloat16):
     base = fresh("qwen3")
