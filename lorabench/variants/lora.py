@@ -147,11 +147,13 @@ def uniform(rows: int, columns: int, fan_in: int, generator: torch.Generator) ->
 
 
 def save_factors(model: PeftModel, factors: dict[str, tuple[torch.Tensor, torch.Tensor]], scale: float, path: Path) -> None:
-    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k], one k for all, by module name; s = ``scale``.
+    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k] by module name, each with its k; s = ``scale``.
 
     Of layers with DoRA's magnitudes, these go with them: they scale the rows of the same sum.
     """
-    rank = len(next(iter(factors.values()))[0])
+    ranks = {name: len(a) for name, (a, _) in factors.items()}
+    rank = max(ranks.values())
+    smaller = {name: k for name, k in ranks.items() if k < rank}
     tensors = {}
     for name, layer in adapter_layers(model):
         if "default" in layer.lora_magnitude_vector:
@@ -163,5 +165,10 @@ def save_factors(model: PeftModel, factors: dict[str, tuple[torch.Tensor, torch.
     path.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
     config: Any = model.peft_config["default"]
-    config = dataclasses.replace(config, r=rank, lora_alpha=scale * rank, use_rslora=False, inference_mode=True)
+    scales = {
+        "lora_alpha": scale * rank,
+        "alpha_pattern": {name: scale * k for name, k in smaller.items()},
+        "use_rslora": False,
+    }
+    config = dataclasses.replace(config, r=rank, rank_pattern=smaller, inference_mode=True, **scales)
     config.save_pretrained(str(path))

@@ -122,6 +122,7 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
         "nora",
         "nlora",
         "mora",
+        "svft",
     ],
 )
 @pytest.mark.parametrize(("model", "matrix"), [("qwen3", "o_proj"), ("gemma3", "up_proj")])

@@ -81,6 +81,8 @@ def test_start_is_unchanged_with_alpha_unlike_rank(name, fresh, build, attach, l
         "sharelora",
         "tied_lora",
         "rasa",
+        "svft",
+        "bottleneck",
     ],
 )
 def test_an_update_of_zero_starts_to_the_bit(name, precision, fresh, build, attach, batch, to_bfloat16):
