@@ -133,10 +133,11 @@ def typed(name: str, kind: str | None, file: Any) -> str:
     'peft-boft'
     """
     if not kind and isinstance(file, str):
-        with contextlib.suppress(OSError, ValueError):  # wrong files are refused where they are read
-            content = json.loads(Path(file).expanduser().read_text())
+        with contextlib.suppress(OSError, ValueError, RecursionError):  # wrong files are refused where they are read
+            path = Path(file).expanduser()
+            content = json.loads((path / "adapter_config.json" if path.is_dir() else path).read_text())
             kind = content.get(f"{name}_type") if isinstance(content, dict) else None
-    return f"{name}-{kind.lower()}" if kind else name
+    return f"{name}-{kind.lower()}" if kind and isinstance(kind, str) else name
 
 
 def named_after(data: Any) -> str:

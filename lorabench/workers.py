@@ -103,7 +103,7 @@ def environment_of(number: int, gpu: str | None, workers: int) -> dict[str, str]
 def sweep(words: Sequence[str], gpus: Sequence[str | None]) -> int:
     """Run the workers to their end; return the largest exit code.
 
-    A signal that ends this process ends them, too: each leaves a checkpoint, and the same command goes on from it.
+    A signal that ends this process goes to each of them; the same command goes on from their last checkpoints.
     """
     line = [sys.executable, "-m", "lorabench", *words, *(["-m"] if not {"-m", "--multirun"} & set(words) else [])]
     workers = [
@@ -148,6 +148,10 @@ def _forward(worker: "subprocess.Popen[str]", said: set[str]) -> None:
 def main() -> None:
     """Run the command line."""
     words = sys.argv[1:]
+    if {"-h", "--help"} & set(words):
+        print(f"usage: python -m lorabench.workers [key=value,value ...]\n\n{__doc__}")
+        print("The words are those of `python -m lorabench ... -m`.")
+        return
     with command():
         gpus = places(visible_gpus(), os.environ)
         with claimed(gpus):

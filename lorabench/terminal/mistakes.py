@@ -194,6 +194,8 @@ def _nearest_key(key: str, keys: list[str]) -> str:
     if dot and parent in keys:
         below = [k[len(parent) + 1 :] for k in keys if k.startswith(f"{parent}.") and "." not in k[len(parent) + 1 :]]
         deep = f"; one that the yaml leaves out is added by +{key}=VALUE" if parent.startswith("task.") else ""  # of a source
+        if not below:  # open to any key, as what a library's own settings are
+            return f"write +{key}=VALUE"
         return f"{nearest(leaf, below)}{deep}"
     if (group := key.partition(".")[0]) in keys and dot:  # what it has, not what others call alike
         below = [k for k in keys if k.startswith(f"{group}.")]

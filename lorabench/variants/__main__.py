@@ -90,6 +90,8 @@ def row(variant: Variant, spec: ModelConfig, budget: int) -> Row:
     trained = said = variant.trainable_parameters(shapes)
     if isinstance(variant, Adapter) and _states(variant, "trainable_parameters") > _states(variant, "trained"):
         trained = count_trained(variant, spec)
+    if not said:
+        return Row(variant.name, formula, change, open="its values are known when it starts, from weights or data")
     size = variant.optimizer_bytes(shapes) * trained // said  # per trained value
     merged, quantised = variant.mergeable, variant.starts_on_quantised
     return Row(variant.name, formula, change, trained, trained / budget, size, merged, quantised)

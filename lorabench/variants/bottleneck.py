@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError, nearest
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, linear_layers, matrix
 from lorabench.terminal.bars import note
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import Adapted, Variant
@@ -96,8 +96,7 @@ class BottleneckAdapter(Variant):
 
     def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> Adapted:
         """Put an adapter beside each of the modules."""
-        linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-        shapes = Shapes({name: (module.out_features, module.in_features) for name, module in linear.items()})
+        shapes = Shapes({name: (len(matrix(layer)), matrix(layer).shape[1]) for name, layer in linear_layers(model).items()})
         for name, width in self.beside(shapes).items():
             module = model.get_submodule(name)
             down = uniform(self.rank, width, width, generator).to(next(module.parameters()).device)

@@ -48,7 +48,7 @@ class Full(Variant):
         if self.weights not in CHOICES:
             raise UserError(f"variant.weights={self.weights} is unknown; available: {', '.join(CHOICES)}")
         leaves = {name.rsplit(".", 1)[-1] for name in shapes}
-        for module in self.target_modules if self.weights == "matrices" else ():
+        for module in self.target_modules:
             if module not in leaves:
                 raise UserError(f"variant.target_modules: the model has no linear layer '{module}'; {nearest(module, leaves)}")
         if self.weights == "biases" and not self.touched(shapes):

@@ -29,6 +29,7 @@ class MELoRA(LoRA):
     """
 
     version: ClassVar[int] = 1
+    starts_on_quantised: ClassVar[bool] = True
     bilinear: ClassVar[bool] = False
 
     k: int

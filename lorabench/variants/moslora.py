@@ -34,6 +34,7 @@ class MoSLoRA(LoRA):
     """
 
     version: ClassVar[int] = 1
+    starts_on_quantised: ClassVar[bool] = True
     bilinear: ClassVar[bool] = False
 
     mixer: str

@@ -9,7 +9,7 @@ from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, matrix
 from lorabench.training import svd
 from lorabench.training.calibration import Calibration
 from lorabench.variants.adapter import Adapter
@@ -73,7 +73,7 @@ class SVFT(Adapter):
         """Add PEFT's layers with the frozen Vᵀ in the place of A, and UM in that of B; the same for every seed."""
         adapted = super().attach(model, generator, calibration)
         for _, layer in adapter_layers(adapted):
-            weight = layer.get_base_layer().weight.detach().float()
+            weight = matrix(layer.get_base_layer()).detach().float()
             u, _, vt = svd.from_cache(svd.largest, weight, rank=min(weight.shape))
             layer.lora_A["default"] = torch.nn.Linear(vt.shape[1], vt.shape[0], bias=False, device="meta")
             layer.lora_A["default"].weight = torch.nn.Parameter(vt, requires_grad=False)

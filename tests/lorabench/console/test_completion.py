@@ -42,8 +42,7 @@ def of(line: str) -> list[str]:
         ("sweep hydra/sweeper=gp hydra.sweeper.bud", ["hydra.sweeper.budget="]),
         ("sweep hydra.sweeper.bud", []),  # of the grid, which has none
         ("sweep variant=lora,pis", ["variant=lora,pissa"]),
-        ("sweep variant=lora,pissa,lor", ["variant=lora,pissa,lora_fa", "variant=lora,pissa,lora_ga", "variant=lora,pissa,lora_one",
-                                          "variant=lora,pissa,lora_pro", "variant=lora,pissa,loraplus"]),
+        ("sweep variant=lora,pissa,lora_f", ["variant=lora,pissa,lora_fa"]),
         ("run variant=lora,pis", []),  # a cell has one
         ("run -m variant=lora,pis", ["variant=lora,pissa"]),
         ("run var", ["variant=", "variant."]),
