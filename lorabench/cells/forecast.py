@@ -21,7 +21,8 @@ def main_memory(cell: Cell, device_type: str, dtype: torch.dtype) -> dict[str, i
         dtype: of the base.
     """
     sizes = weight_bytes(cell.model, dtype)
-    touched = sum(sizes[name] for name in cell.variant.touched(linear_shapes(cell.model)) if name in sizes)
+    changed = [] if cell.model.quantization else cell.variant.touched(linear_shapes(cell.model))
+    touched = sum(sizes[name] for name in changed if name in sizes)
     total = sum(sizes.values())
     base = {"the base": total} if device_type == "cpu" else {}
     copies = {"its untouched weights": touched, "the merged weights": touched}
