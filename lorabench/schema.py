@@ -53,6 +53,7 @@ class ModelConfig:
     path: str | None = field(default=None, metadata=KNOB)  # local folder, instead of hub and package
     weights: str = field(default="pretrained", metadata=KNOB)  # pretrained | random
     dtype: str = "auto"  # auto | float32 | bfloat16
+    quantization: str | None = None  # nf4 | int8
     architecture: dict[str, Any] = field(default_factory=dict, metadata=KNOB)  # AutoConfig.for_model(**architecture)
 
 

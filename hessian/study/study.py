@@ -246,6 +246,8 @@ class Study:
     def _check(self) -> None:
         s = self.settings
         locate.check(self.model)
+        if self.model.quantization:
+            raise UserError(f"model.quantization={self.model.quantization}: second derivatives need plain floats; leave it out")
         if self.model.dtype == "bfloat16" and self.trained is None:
             raise UserError("model.dtype=bfloat16: second derivatives need float32; leave model.dtype out")
         for key, value in (("rank", s.rank), ("k", s.k), ("hessian.precision", self.hessian.precision)):

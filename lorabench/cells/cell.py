@@ -126,6 +126,11 @@ class Cell:
             self.session.note_once(text)
         return made
 
+    @property
+    def mergeable(self) -> bool:
+        """Whether plain weights of the base hold what the variant learns; a quantised base has none to merge into."""
+        return self.variant.mergeable and self.model.quantization is None
+
     @cached_property
     def subset(self) -> Subset:
         """What a proxy is trained on."""

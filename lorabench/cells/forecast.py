@@ -24,7 +24,8 @@ def main_memory(cell: Cell, device_type: str, dtype: torch.dtype) -> dict[str, i
     """
     sizes = weight_bytes(cell.model, dtype)
     shapes = linear_shapes(cell.model)
-    touched = sum(sizes[name] for name in cell.variant.touched(shapes) if name in sizes)
+    changed = [] if cell.model.quantization else cell.variant.touched(shapes)
+    touched = sum(sizes[name] for name in changed if name in sizes)
     total = sum(sizes.values())
     base = {"the base": total} if device_type == "cpu" else {}
     untouched = {"its untouched weights": touched}

@@ -17,6 +17,7 @@ from lorabench.models.fingerprint import TOKENIZER_OF_RANDOM
 from lorabench.models.gguf import folder_of
 from lorabench.models.locate import locate
 from lorabench.models.names import check_name
+from lorabench.models.quantised import check_layers, quantise
 from lorabench.models.shapes import architecture_config, folder_config, in_float32, skeleton
 from lorabench.models.text import prompt_ids
 from lorabench.models.weights import check_finite, check_tied
@@ -85,8 +86,11 @@ def load(spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Base:
     )
     if dtype == torch.bfloat16:
         for name, module in model.named_modules():
-            if in_float32(name):
+            if in_float32(name) and not (spec.quantization and isinstance(module, torch.nn.Linear)):
                 module.float()
+    if spec.quantization:
+        check_layers(model, spec.name)
+        quantise(model, spec.quantization, device, dtype)
     model.to(device).eval().requires_grad_(False)
     model.config.use_cache = True
     base = Base(spec, model, tokenizer, device)

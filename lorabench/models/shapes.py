@@ -109,7 +109,9 @@ def linear_layers(model: Any) -> dict[str, torch.nn.Module]:
 
 
 def matrix(layer: Any) -> torch.Tensor:
-    """W [m, n] (out, in) of a linear layer: its weight, or a view of it where it holds Wᵀ."""
+    """W [m, n] (out, in) of a linear layer: its weight, or a view of it where it holds Wᵀ; if quantised, the shape alone."""
+    if not layer.weight.is_floating_point():
+        return torch.empty(layer.out_features, layer.in_features, device="meta")
     return oriented(layer, layer.weight)
 
 

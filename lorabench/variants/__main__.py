@@ -29,7 +29,7 @@ WIDTH = 120
 
 LEGEND = """\
 MB: of optimizer state. merged: plain weights hold it, and vLLM serves them; adapters as such are never given to vLLM.
-quantised: it neither reads nor changes W while it trains, so that a quantised W would do; models here are plain floats."""
+quantised: it neither reads nor changes W while it trains, which model.quantization=nf4 or int8 asks for."""
 
 OF_PEFT = (
     f"by its type: variant.peft_type=TYPE, {len(peft_types.PeftType) - len(peft_types.LACKS)} of {len(peft_types.PeftType)} "
