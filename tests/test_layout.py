@@ -43,7 +43,15 @@ ROOMS = [
 """The rooms of `lorabench`, each of which imports from those before it alone; entry points (`__main__`, `tiny.pretrain`) from all."""
 
 LINES, FILES = 300, 15
-SEAMS = {"lorabench/variants", "lorabench/tasks", "lorabench/trackers", "sweeps/search", "analysis/tables", "analysis/figures"}
+SEAMS = {
+    "lorabench/variants",
+    "lorabench/tasks",
+    "lorabench/tasks/scorers",
+    "lorabench/trackers",
+    "sweeps/search",
+    "analysis/tables",
+    "analysis/figures",
+}
 """Folders with one file a method, a task or a kind, which may have as many as there are."""
 
 

@@ -41,10 +41,9 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
     if type(error).__name__ in ("SweepFailed", "SweepError"):  # of `sweeps`, which is not imported here
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
         if error.missing_cfg_file.startswith("model/"):
             return _no_model(error.missing_cfg_file.removeprefix("model/"), error.options or [])
-        return f"{group}={name} does not exist; {nearest(name, error.options or [])}"
+        return _no_choice(error.missing_cfg_file, error.options or [], conf)
     if isinstance(error, UnicodeDecodeError) and (file := _undecodable(error)):
         return f"{file} is not UTF-8; save it as UTF-8"
     if isinstance(error, YAMLError):
@@ -83,6 +82,17 @@ def _no_model(name: str, names: Sequence[str]) -> str:
             f"model={name} does not exist; write model={f'path:{name}' if is_path else f'hub:{name}@COMMIT, or model=path:DIR'}"
         )
     return f"model={name} does not exist; {nearest(name, names)}"
+
+
+def _no_choice(missing: str, options: Sequence[str], conf: Path) -> str:
+    """Of a config that is not there; a group may have choices in folders, ``task=peft_bench/sst2``."""
+    group, _, name = missing.rpartition("/") if missing.startswith("hydra/") else missing.partition("/")
+    below = {file.stem: f"{file.parent.name}/{file.stem}" for file in sorted((conf / group).glob("*/*.yaml"))}
+    if name in below:
+        return f"{group}={name} does not exist; did you mean '{below[name]}'?"
+    beside = [choice for choice in below.values() if choice.partition("/")[0] == name.partition("/")[0] and "/" in name]
+    folders = [f"{choice.partition('/')[0]}/NAME" for choice in below.values()]
+    return f"{group}={name} does not exist; {nearest(name, beside or [*options, *folders])}"
 
 
 def _undecodable(error: UnicodeDecodeError) -> Path | None:

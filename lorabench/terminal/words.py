@@ -62,6 +62,9 @@ def check_words(words: Sequence[str], folders: Sequence[Path], schema: type = Co
             max(map(len, (group, *(name for name in names if not names_source(name))))) > LONGEST
         ):  # more than a file's name can have
             raise UserError(f"{word[:40]}… is no key or choice; see --help")
+        parent, _, folder = group.partition("/")
+        if folder and parent != "hydra" and _is_group(group, folders):
+            raise UserError(f"{word}: a folder is part of the choice; write {parent}={folder}/{word.partition('=')[2]}")
         axis = sweeps and group not in NO_AXES and not group.startswith("hydra")
         _check_hydras(override)
         if _is_group(group, folders):
