@@ -58,9 +58,9 @@ def best_scores(
         texts: completions.
     """
     owners = [place for place, answers in enumerate(right) for _ in answers]
-    asked = [replace(examples[i], answer=answer) for i, answers in enumerate(right) for answer in answers]
+    wanted = [replace(examples[i], answer=answer) for i, answers in enumerate(right) for answer in answers]
     best: dict[int, Score] = {}
-    for owner, score in zip(owners, scorer.score_all(asked, [texts[i] for i in owners]), strict=True):
+    for owner, score in zip(owners, scorer.score_all(wanted, [texts[i] for i in owners]), strict=True):
         if owner not in best or score["score"] > best[owner]["score"]:
             best[owner] = score
     return [best[i] for i in range(len(examples))]
