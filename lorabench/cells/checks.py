@@ -32,11 +32,11 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     _check_axes(cell)
+    check_names(cell.config)
     quantised.check(cell.model)
     locate.check(cell.model)  # first: which layers the variant adapts follows from it
     # Built here, so that their settings are checked before training.
     _ = cell.subset, cell.task, cell.generator, cell.probe, cell.variant
-    check_names(cell.config)
     tracker = cell.session.tracker(cell.settings.tracker)
     _check_trainer(cell.trainer)
     shapes = linear_shapes(cell.model)
