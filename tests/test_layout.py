@@ -27,7 +27,7 @@ MEASURES = ("analysis.stats", "analysis.read")
 ROOMS = [
     {"errors", "files", "schema"},
     {"contributed", "provenance"},
-    {"signatures"},
+    {"imports", "signatures"},
     {"annotations", "hooks"},
     {"terminal"},
     {"models"},
