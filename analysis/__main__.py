@@ -21,14 +21,14 @@ OF_EVERY_KIND = ("runs", "published", "metric", "select_by", "kind", "format", "
 """Options that are not those of a kind of table or figure alone."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, prog: str = "python -m analysis") -> int:
     """Run the command line; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # what its encoding lacks becomes a question mark
     logging.basicConfig(format="lorabench: %(message)s", level=logging.WARNING)
     try:
-        options = _parser(words).parse_args(words)
+        options = parser(prog, words).parse_args(words)
         options.run(options)
     except AnalysisError as error:
         print(f"lorabench: {error}", file=sys.stderr)
@@ -36,9 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _parser(words: list[str]) -> Parser:
-    """The parser; a table's or figure's options hang on the kind that the words name."""
-    parser = Parser(prog="python -m analysis", description=__doc__)
+def parser(prog: str, words: list[str]) -> Parser:
+    """The parser of the command line; a table's or figure's options hang on the kind that the words name."""
+    parser = Parser(prog=prog, description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     runs = Parser(add_help=False)
     runs.add_argument("runs", metavar="RUNS", type=Path, help="output_dir of a sweep: RUNS/<id>/record.json for each cell")
@@ -146,7 +146,9 @@ def _parser(words: list[str]) -> Parser:
 
 def _add_kind(parser: argparse.ArgumentParser, kinds: Kinds, default: str, words: list[str]) -> None:
     """`--kind`, and the options of the kind that the words name, for which its file is imported."""
-    parser.add_argument("--kind", metavar="KIND", default=default, help="one of those below, or FILE.py (default: %(default)s)")
+    about = "one of those below, or FILE.py (default: %(default)s)"
+    kind = parser.add_argument("--kind", metavar="KIND", default=default, help=about)
+    kind.suggestions = kinds.names()  # type: ignore[attr-defined]  # for the shell's completion
     parser.epilog = f"kinds (with --kind KIND --help, their own options):\n{kinds.describe()}"
     command = parser.prog.rpartition(" ")[2]
     if command not in words[:1]:

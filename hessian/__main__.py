@@ -22,8 +22,7 @@ MOVED = {
 OF_THE_CELL = ("model", "task", "trainer", "variants", "rank", "seed", "data_seed")
 """Keys that hessian.checkpoint decides."""
 
-USAGE = """usage: python -m hessian [key=value ...]
-
+USAGE = """\
 Sharpness of LoRA variants: λmax and λmin of the Hessian of the fine-tuning loss, for the adapter of one matrix at a time.
 Leaves a record for every block in output_dir, for python -m analysis to show; what has its record is not computed again.
 
@@ -38,21 +37,21 @@ Keys and defaults (conf/hessian.yaml; groups model, task and trainer as for pyth
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m hessian") -> None:
     """Run the command line."""
     from hessian.study.schema import Config
 
     words = list(sys.argv[1:] if arguments is None else arguments)
     with command("hessian", Config):
         try:
-            _run(words)
+            _run(words, prog)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("interrupted; the same command goes on after the blocks that have records") from None
 
 
-def _run(words: list[str]) -> None:
+def _run(words: list[str], prog: str) -> None:
     if {"-h", "--help"} & set(words[:1]):
-        print(USAGE + (CONF / "hessian.yaml").read_text(encoding="utf-8"), end="")
+        print(f"usage: {prog} [key=value ...]\n\n{USAGE}" + (CONF / "hessian.yaml").read_text(encoding="utf-8"), end="")
     elif words[:1] and words[0] in MOVED:
         raise UserError(f"{words[0]} is `{MOVED[words[0]]}` now")
     else:
@@ -62,6 +61,8 @@ def _run(words: list[str]) -> None:
 
 
 def _measure(words: list[str]) -> None:
+    let_import(words)  # first, so that what lies here and is called analysis, say, is not what is imported next
+
     from hydra import initialize_config_dir
     from torch import OutOfMemoryError
 
@@ -72,7 +73,6 @@ def _measure(words: list[str]) -> None:
     from lorabench.terminal.bars import note
     from lorabench.terminal.words import check_words
 
-    let_import(words)
     check_words(without_config_dirs(words), [CONF, *config_dirs(words)], Config, sweeps=False)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         study = Study(

@@ -1,13 +1,14 @@
 """The matrices of a model as blocks, and the one resolver of which are wanted."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lorabench.errors import UserError, nearest
 
-NAME = re.compile(r"\.layers\.(\d+)\..*?([^.]+)$")
-"""Decoder layer and matrix in a module's name."""
+NAME = re.compile(r"\.(?:layers|h)\.(\d+)\.(?:.*\.)?([^.]+)$")
+"""Decoder layer and matrix in a module's name; GPT-2, Falcon and Bloom call the layers ``h``."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Place:
     Attributes:
         name: of the module, such as ``model.layers.0.self_attn.q_proj``.
         layer: number of its decoder layer.
-        matrix: last part of the name, such as ``q_proj``.
+        matrix: last part of the name, such as ``q_proj``; with the one before it where a layer has two (``attn.c_proj``).
     """
 
     name: str
@@ -39,8 +40,12 @@ def places_of(names: Iterable[str]) -> list[Place]:
     >>> places_of(["model.layers.3.mlp.up_proj", "lm_head"])
     [Place(name='model.layers.3.mlp.up_proj', layer=3, matrix='up_proj')]
     """
-    matches = ((name, NAME.search(name)) for name in names)
-    return [Place(name, int(match.group(1)), match.group(2)) for name, match in matches if match]
+    matches = [(name, match) for name in names if (match := NAME.search(name))]
+    count = Counter(match.groups() for _, match in matches)
+    return [
+        Place(name, int(match.group(1)), match.group(2) if count[match.groups()] == 1 else ".".join(name.split(".")[-2:]))
+        for name, match in matches
+    ]
 
 
 def choose(
@@ -66,8 +71,9 @@ def choose(
     Raises:
         UserError: a name or number that the model or the variant does not have, or none at all.
     """
-    present, depths = {place.matrix for place in model}, {place.layer for place in model}
-    adaptable = {place.matrix for place in places_of(adapted)}
+    present, depths, names_adapted = {place.matrix for place in model}, {place.layer for place in model}, set(adapted)
+    with_adapter = [place for place in model if place.name in names_adapted]
+    adaptable = {place.matrix for place in with_adapter}
     names = sorted(adaptable) if matrices in ("all", None) else matrices if isinstance(matrices, list) else [str(matrices)]
     for name in names:
         if name not in present:
@@ -78,7 +84,7 @@ def choose(
     for number in numbers:
         if number not in depths:
             raise UserError(f"{key}layers: the model has no layer {number}; available: 0 … {max(depths, default=0)}, all")
-    matching = {place for place in places_of(adapted) if place.matrix in names}
+    matching = {place for place in with_adapter if place.matrix in names}
     bare = [number for number in numbers if number not in {place.layer for place in matching}]
     if bare and isinstance(layers, int | list):
         raise UserError(f"{key}layers: no adapter in layer {bare[0]}; leave it out, or {key}layers for all that have one")

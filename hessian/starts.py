@@ -15,7 +15,7 @@ from hessian.products.adapters import Parameters
 from hessian.products.leaves import Factors
 from lorabench.errors import UserError
 from lorabench.models.base import Base
-from lorabench.models.shapes import linear_shapes
+from lorabench.models.shapes import LINEAR, linear_shapes, matrix, oriented
 from lorabench.terminal.bars import note
 from lorabench.training import seed
 from lorabench.training.calibration import Calibration
@@ -34,8 +34,8 @@ def factors(base: Base, variant: Any, names: Sequence[str], number: int, calibra
     variant.prepare(base.model, names, calibration)
     blocks = []
     for name in names:
-        weight = base.model.get_parameter(f"{name}.weight").detach()
-        a, b = variant.factors(name, weight.float(), generator(number, name))
+        weight = matrix(base.model.get_submodule(name)).detach()
+        a, b = variant.factors(name, weight.float().contiguous(), generator(number, name))
         b = torch.zeros(weight.shape[0], a.shape[0]) if b is None else b
         blocks.append(Factors(name, a.float().to(weight.device), b.float().to(weight.device), variant.scale))
     return blocks
@@ -78,19 +78,25 @@ def load_cell(base: Base, variant: Any, adapted: Any, folder: Path) -> None:
         for name, layer in adapter_layers(adapted):
             a, b = (saved[f"base_model.model.{name}.lora_{factor}.weight"].float() for factor in "AB")
             start = variant.scale * b[:, variant.rank :] @ a[variant.rank :]  # −s·B₀A₀
-            layer.get_base_layer().weight.copy_(base.pristine[f"{name}.weight"].float() + start)
+            plain = layer.get_base_layer()
+            matrix(plain).copy_(oriented(plain, base.pristine[f"{name}.weight"]).float() + start)
 
 
 def parameters(adapted: Any, variant: Variant, name: str, members: Sequence[str]) -> Parameters:
     """What the variant trains in the matrices ``members``, as one block; what matrices share is in it once.
 
     Raises:
-        UserError: it trains nothing there.
+        UserError: it trains nothing there, or what other matrices have a part in: the passes begin at a matrix's own layer.
     """
     trained = {id(p) for p in variant.trained(adapted).values()}
     tensors = {id(p): p for member in members for p in base_of(adapted).get_submodule(member).parameters() if id(p) in trained}
     if not tensors:
         raise UserError(f"variant={variant.name} trains nothing in {name}: there is no block to measure")
+    outside = {id(p) for other, layer in adapter_layers(adapted) if other not in members for p in layer.parameters()}
+    if tensors.keys() & outside:
+        raise UserError(
+            f"variant={variant.name} shares what it trains in {name} with other matrices: it has no block of its own"
+        )
     return Parameters(name, tuple(tensors.values()))
 
 
@@ -98,7 +104,7 @@ def matrices(adapted: Any, variant: Variant) -> list[str]:
     """Names of the linear layers in which the variant trains something."""
     head = adapted.get_output_embeddings()
     modules = ((name, module) for name, module in base_of(adapted).named_modules() if module is not head)
-    return variant.targets(name for name, module in modules if isinstance(module, torch.nn.Linear | BaseTunerLayer))
+    return variant.targets(name for name, module in modules if isinstance(module, (*LINEAR, BaseTunerLayer)))
 
 
 def note_outside(adapted: Any, variant: Variant) -> None:

@@ -1,29 +1,31 @@
-"""``python -m lorabench``: train and evaluate one cell; with ``-m``, a sweep. The first word may name another command."""
+"""``python -m lorabench`` trains and evaluates one cell, or with ``-m`` a sweep; ``lorabench COMMAND`` does all there is."""
 
 import os
-import runpy
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from omegaconf import DictConfig
 
 from lorabench import schema
-from lorabench.contributed import config_dirs, exits_itself, let_import, own_frames, reason, without_config_dirs
+from lorabench.console.commands import COMMANDS, check_command, is_cells, overview, screen
+from lorabench.contributed import (
+    config_dirs,
+    exits_itself,
+    given_folder,
+    let_import,
+    own_frames,
+    own_modules_last,
+    reason,
+    without_config_dirs,
+)
 from lorabench.errors import UserError
+from lorabench.provenance import version
 from lorabench.terminal.entry import command, leave, one_line
 from lorabench.terminal.quoting import with_home
 from lorabench.terminal.words import check_flags, check_words
-
-COMMANDS = {
-    "analysis": "analysis",
-    "evaluate": "lorabench.evaluate",
-    "hessian": "hessian",
-    "new": "lorabench.new",
-    "tasks": "lorabench.tasks",
-    "variants": "lorabench.variants",
-}
-"""Other commands of the console script, by the module that ``python -m`` runs."""
 
 schema.register()
 
@@ -31,6 +33,8 @@ schema.register()
 @hydra.main(version_base="1.3", config_path=str(schema.CONF), config_name="config")
 def cli(cfg: DictConfig) -> float | None:
     """One job of Hydra: a cell. Its value, which a search maximises, is the validation score."""
+    own_modules_last([folder for folder in (given_folder(), Path.cwd()) if folder])  # in a job of a launcher, too
+
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -68,17 +72,41 @@ def _check_choices() -> None:
             raise UserError(f"{group} is chosen as a list, of which Hydra makes one mixture; give one name in the yaml")
 
 
-def main() -> None:
-    """Run the command line."""
-    other = COMMANDS.get(sys.argv[1]) if len(sys.argv) > 1 else None
-    if other is None:
+def main(console: bool = True) -> None:
+    """Run the command line.
+
+    Args:
+        console: whether it is that of the console script, which without a command says what there is; ``python -m`` trains.
+    """
+    words = sys.argv[1:]
+    name = words[0] if words else ""
+    if "--version" in words and is_cells(name):  # Hydra has one of its own
+        print(f"lorabench {version()}")
+    elif console and name in ("", "-h", "--help"):
+        print(overview(), end="")
+    elif name in COMMANDS:
+        _run_command(name, words[1:])
+    else:
+        with command():
+            check_command(name)
+            _cells()
+
+
+def _run_command(name: str, words: list[str]) -> None:
+    chosen = COMMANDS[name]
+    if chosen.module is None:
+        if {"-h", "--help"} & set(words[:1]):
+            print(screen(name), end="")
+            return
+        sys.argv[1:] = [*chosen.words, *words]
         with command():
             _cells()
         return
-    del sys.argv[1]
     with command():
-        let_import(sys.argv[1:])
-    runpy.run_module(other, run_name="__main__", alter_sys=True)  # which has its own ``command``
+        let_import(words)
+    sys.argv[1:] = words
+    prog = "lorabench" if chosen.words else f"lorabench {name}"  # of which the word that is put before says the rest
+    sys.exit(import_module(chosen.module).main([*chosen.words, *words], prog))
 
 
 def _cells() -> None:
@@ -100,4 +128,4 @@ def _cells() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(console=False)

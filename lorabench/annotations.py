@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from hydra._internal.utils import _locate
 
-from lorabench.contributed import reason
+from lorabench.contributed import hidden_by, reason
 from lorabench.errors import UserError, nearest
 from lorabench.signatures import parameters_of
 
@@ -59,7 +59,8 @@ def target_of(node: Mapping[str, Any], place: str) -> Any:
     try:
         return _locate(node["_target_"])  # what hydra.utils.get_object calls, which prints lines of its own
     except (Exception, SystemExit) as error:  # whatever the import of a contributor's module raises
-        raise UserError(f"{place}: cannot import {node['_target_']} ({reason(error.__cause__ or error)})") from error
+        why = f"({reason(error.__cause__ or error)}){hidden_by(name)}"
+        raise UserError(f"{place}: cannot import {name} {why}") from error
 
 
 def is_kind(target: Any, kind: type) -> bool:

@@ -9,6 +9,8 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from lorabench.errors import UserError
@@ -19,6 +21,10 @@ GIVEN = "LORABENCH_CONFIG_DIR"
 
 PACKAGE = Path(__file__).resolve().parent
 OURS = tuple(PACKAGE.parent / name for name in ("lorabench", "hessian", "sweeps", "analysis", "hydra_plugins"))
+
+
+BESIDE = ("hessian", "sweeps", "analysis")
+"""Packages beside this one; ``hydra_plugins`` is a namespace, of which others have parts."""
 
 
 class OwnFault(Exception):
@@ -56,10 +62,28 @@ def without_config_dirs(words: Sequence[str]) -> list[str]:
     return [w for i, w in enumerate(words) if i not in behind and w not in FLAGS and not w.startswith("--config-dir=")]
 
 
+class _Ours(MetaPathFinder):
+    """Finds the packages beside this one, whatever of these names lies in the working folder or on the path."""
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """The package of a name of ours, None for any other."""
+        return PathFinder.find_spec(fullname, [str(PACKAGE.parent)]) if path is None and fullname in BESIDE else None
+
+
+def own_modules_last(folders: Sequence[Path] = ()) -> None:
+    """Let Python import what lies in folders of the user's own, where no installed package has that name.
+
+    ``python -m`` puts the working folder first on its path, where a file such as ``datasets.py``, or a copy of ``peft``, would
+    replace an installed package in silence; a console script does not have it at all. Both have it last here.
+    """
+    if not any(isinstance(finder, _Ours) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Ours())
+    last = [str(folder) for folder in folders if folder != PACKAGE.parent]
+    sys.path[:] = [*(place for place in sys.path if os.path.abspath(place) not in last), *dict.fromkeys(last)]
+
+
 def let_import(words: Sequence[str]) -> None:
     """Let Python import what lies beside the configs, here and in the jobs of a launcher, and in the working folder.
-
-    ``python -m`` has the working folder on its path, a console script does not.
 
     Raises:
         UserError: no such folder, or several.
@@ -70,13 +94,31 @@ def let_import(words: Sequence[str]) -> None:
     for folder in given:
         if not Path(folder).is_dir():
             raise UserError(f"--config-dir {folder} does not exist; give the folder that holds your variant/, task/ … yamls")
-    sys.path[:0] = [folder for folder in [*given, str(Path.cwd())] if folder not in sys.path]
+    own_modules_last([*map(Path, given), Path.cwd()])
     if given:
         before = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
         os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*given, *before]))
         os.environ[GIVEN] = given[0]
     else:
         os.environ.pop(GIVEN, None)
+
+
+def hidden_by(target: str) -> str:
+    """What to do where a module of the user's own has the name of another one; nothing where it has not.
+
+    Args:
+        target: that could not be imported, MODULE.CLASS.
+    """
+    name = target.partition(".")[0]
+    places = [place for folder in (given_folder(), Path.cwd()) if folder for place in (folder / f"{name}.py", folder / name)]
+    own = next((place for place in places if place.is_file() or (place / "__init__.py").is_file()), None)
+    imported = sys.modules.get(name)
+    if own is None or imported is None:
+        return ""
+    file = getattr(imported, "__file__", None)
+    if file and Path(file).resolve() in (own.resolve(), own.resolve() / "__init__.py"):
+        return ""
+    return f"; Python has another {name}{f', {file}' if file else ''}: give {own} another name"
 
 
 def given_folder() -> Path | None:

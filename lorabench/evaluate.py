@@ -2,22 +2,28 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lorabench.contributed import let_import
 from lorabench.terminal.entry import command, one_line
 
 
-def main(arguments: list[str] | None = None) -> None:
+def parser(prog: str, words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of the command line, whatever its words."""
+    parser = one_line(argparse.ArgumentParser(prog=prog, description=__doc__))
+    commands = parser.add_subparsers(dest="command", required=True)
+    rescore = one_line(commands.add_parser("rescore", help="score the kept completions of cells again"))
+    rescore.add_argument("cells", nargs="+", type=Path, metavar="runs/ID")
+    rescore.add_argument("--config-dir", metavar="DIR", help="a folder with tasks of your own")
+    return parser
+
+
+def main(arguments: list[str] | None = None, prog: str = "python -m lorabench.evaluate") -> None:
     """The command line."""
     with command():
-        parser = one_line(argparse.ArgumentParser(prog="python -m lorabench.evaluate", description=__doc__))
-        commands = parser.add_subparsers(dest="command", required=True)
-        rescore = one_line(commands.add_parser("rescore", help="score the kept completions of cells again"))
-        rescore.add_argument("cells", nargs="+", type=Path, metavar="runs/ID")
-        rescore.add_argument("--config-dir", metavar="DIR", help="a folder with tasks of your own")
         words = list(sys.argv[1:] if arguments is None else arguments)
-        options = parser.parse_args(words)
+        options = parser(prog).parse_args(words)
 
         from lorabench.cells.rescore import Rescoring
         from lorabench.cells.session import current

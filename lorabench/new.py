@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import keyword
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from lorabench.errors import UserError
@@ -89,15 +90,20 @@ def variant_files(name: str, folder: Path | None, checkout: Path) -> dict[Path, 
     return {file: text.format(**words) for file, text in zip(files, (METHOD, YAML, TEST), strict=True)}
 
 
-def main(arguments: list[str] | None = None) -> None:
+def parser(prog: str, words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The parser of the command line, whatever its words."""
+    parser = one_line(argparse.ArgumentParser(prog=prog, description=__doc__))
+    kinds = parser.add_subparsers(required=True, metavar="KIND")
+    variant = one_line(kinds.add_parser("variant", help="a method: its class, its yaml and a test"))
+    variant.add_argument("name", metavar="NAME")
+    variant.add_argument("--into", metavar="DIR", type=Path, help="a folder for --config-dir DIR (default: this checkout)")
+    return parser
+
+
+def main(arguments: list[str] | None = None, prog: str = "python -m lorabench.new") -> None:
     """The command line: write the files, overwrite nothing."""
     with command():
-        parser = one_line(argparse.ArgumentParser(prog="python -m lorabench.new", description=__doc__))
-        kinds = parser.add_subparsers(required=True, metavar="KIND")
-        variant = one_line(kinds.add_parser("variant", help="a method: its class, its yaml and a test"))
-        variant.add_argument("name", metavar="NAME")
-        variant.add_argument("--into", metavar="DIR", type=Path, help="a folder for --config-dir DIR (default: this checkout)")
-        options = parser.parse_args(arguments)
+        options = parser(prog).parse_args(arguments)
         _write(options.name, options.into)
 
 

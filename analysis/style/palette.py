@@ -1,4 +1,4 @@
-"""The fixed order, colour, marker and line style of every variant, the same in every table and figure.
+"""The order, colour, marker and line style of variants: fixed for the eleven of paper 1, the same in every table and figure.
 
 Eight colours are those of Okabe and Ito (2008). Every two of all 21, spare ones too, stay at least 16 (CIELAB, CIE 1976)
 apart in normal vision and under full protanopia, deuteranopia and tritanopia (Machado et al. 2009). Markers and line styles

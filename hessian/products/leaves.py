@@ -8,6 +8,7 @@ import torch
 
 from hessian.products.operator import Graph, Hessian
 from hessian.products.passes import Batch, Budget, Passes
+from lorabench.training.calibration import by_example
 
 MOST_TOGETHER = 8
 """Vectors of one pass: with more the matrix products are no faster."""
@@ -72,12 +73,13 @@ class LeafGraph(Graph):
         self.places = batch.places
         self._x: dict[str, torch.Tensor] = {}
         self._e: dict[str, torch.Tensor] = {}
+        count, time = len(batch.examples), max(len(example.ids) for example in batch.examples)
 
         def leaf(name: str) -> Any:
             def hook(_: Any, args: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-                self._x[name] = args[0].detach()
-                self._e[name] = torch.zeros_like(output, requires_grad=True)
-                return output + self._e[name]
+                self._x[name] = by_example(args[0].detach(), count, time, name)
+                self._e[name] = torch.zeros_like(by_example(output, count, time, name), requires_grad=True)
+                return output + self._e[name].view_as(output)
 
             return hook
 

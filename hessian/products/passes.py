@@ -9,6 +9,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lorabench.errors import UserError
+from lorabench.models.shapes import decoder_layers
 from lorabench.training.data import Encoded, micro_batches
 from lorabench.training.loss import summed_loss
 
@@ -73,6 +74,7 @@ class Passes:
         self.model, self.examples, self.first, self.pad, self.attention = model, list(examples), first, pad, attention
         self.targets = sum(example.target_tokens for example in examples)
         self._layers = decoder_layers(model)
+        self._several = False  # whether layers give more than the hidden states
         check(model, self.targets, attention)
 
     @property
@@ -94,12 +96,16 @@ class Passes:
             caught.append(args[0])
             raise _Reached
 
-        handle = self._layers[self.first].register_forward_pre_hook(catch)
+        def see(_: Any, __: tuple[Any, ...], output: Any) -> None:
+            self._several = isinstance(output, tuple)
+
+        handles = [self._layers[0].register_forward_hook(see), self._layers[self.first].register_forward_pre_hook(catch)]
         try:
             with torch.no_grad(), contextlib.suppress(_Reached):
                 summed_loss(self.model, examples, self.pad, self.device)
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
         return Batch(examples, places, caught[0].to("cpu"))
 
     def loss(self, batch: Batch) -> torch.Tensor:
@@ -112,7 +118,7 @@ class Passes:
         """The layers below hand on what they get, and the first one gets ``hidden``."""
         below = self._layers[: self.first]
         for layer in below:
-            layer.forward = _hand_on
+            layer.forward = _hand_on_first if self._several else _hand_on
         handle = self._layers[self.first].register_forward_pre_hook(lambda _, args: (hidden, *args[1:]))
         try:
             yield
@@ -126,10 +132,8 @@ def _hand_on(hidden: Any, *_: Any, **__: Any) -> Any:
     return hidden
 
 
-def decoder_layers(model: Any) -> Any:
-    """The decoder layers of a causal language model, with or without PEFT around it."""
-    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return plain.get_decoder().layers
+def _hand_on_first(hidden: Any, *_: Any, **__: Any) -> Any:
+    return hidden, None
 
 
 def check(model: Any, targets: int, attention: str) -> None:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from lorabench.tasks.base import Task
 from lorabench.training import seed
 from lorabench.training.calibration import Calibration
 from lorabench.training.data import Corpus, Encoded, subset
+from lorabench.variants import targets
 from lorabench.variants.base import Variant
 
 AUTO_LIMIT = 500
@@ -52,9 +53,9 @@ class Method:
     node: dict[str, Any]
 
     @classmethod
-    def of(cls, node: dict[str, Any]) -> "Method":
-        """Build it."""
-        return cls(build(node, "variant", Variant), node)
+    def of(cls, node: dict[str, Any], model: ModelConfig) -> "Method":
+        """Build it for a model."""
+        return cls(build(targets.resolved(node, partial(linear_shapes, model)), "variant", Variant), node)
 
 
 class Study:
@@ -93,12 +94,12 @@ class Study:
     def methods(self) -> dict[str, Method]:
         """The variants of the command line by name, the reference first; of a trained cell its own."""
         if self._cell is not None:
-            return {self._cell["variant"]["name"]: Method.of(self._cell["variant"])}
+            return {self._cell["variant"]["name"]: Method.of(self._cell["variant"], self.model)}
         methods = {}
         for name in dict.fromkeys([REFERENCE, *self.settings.variants]):
             overrides = [f"variant={name}", f"rank={self.settings.rank}", f"hydra.searchpath={self._searchpath}"]
             node: Any = OmegaConf.to_container(compose("config", overrides).variant, resolve=True)
-            methods[name] = Method.of(node)
+            methods[name] = Method.of(node, self.model)
         return methods
 
     @cached_property
@@ -113,7 +114,7 @@ class Study:
                 continue
             with contextlib.suppress(UserError):  # a class that is no longer there is no companion
                 if self._file(node, identity["name"]) == file:
-                    methods[node["name"]] = Method.of(node)
+                    methods[node["name"]] = Method.of(node, self.model)
         return methods
 
     def method(self, name: str) -> Method:
@@ -245,6 +246,8 @@ class Study:
     def _check(self) -> None:
         s = self.settings
         locate.check(self.model)
+        if self.model.quantization:
+            raise UserError(f"model.quantization={self.model.quantization}: second derivatives need plain floats; leave it out")
         if self.model.dtype == "bfloat16" and self.trained is None:
             raise UserError("model.dtype=bfloat16: second derivatives need float32; leave model.dtype out")
         for key, value in (("rank", s.rank), ("k", s.k), ("hessian.precision", self.hessian.precision)):

@@ -1,7 +1,7 @@
 """A cell: one point of the grid, with its parts built and named."""
 
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
 from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
 from lorabench.models.names import named
+from lorabench.models.shapes import linear_shapes
 from lorabench.probes.base import Probe
 from lorabench.records import legacy
 from lorabench.records.earlier import same_settings
@@ -28,6 +29,7 @@ from lorabench.tasks.base import Task
 from lorabench.terminal.formats import format_lr
 from lorabench.trackers.base import TrackedCell
 from lorabench.training.data import Corpora
+from lorabench.variants import targets
 from lorabench.variants.base import Variant
 
 RECORDED = {"status", "config", "metrics", "validation_metric", "training", "evaluation"}
@@ -108,7 +110,26 @@ class Cell:
     @cached_property
     def variant(self) -> Variant:
         """The variant, built anew for every cell."""
-        return parts.build(self.settings.variant, "variant", Variant)
+        return parts.build(self.variant_config, "variant", Variant)
+
+    @cached_property
+    def variant_config(self) -> dict[str, Any]:
+        """The variant's part of the config, with the names of the model's layers where it leaves them open.
+
+        A line says so. The identity has what was given: with the model's fingerprint it decides the names.
+        """
+        given, shapes = self.settings.variant, partial(linear_shapes, self.model)
+        if not isinstance(given, dict):
+            return given
+        made = targets.resolved(given, shapes)
+        if text := targets.line(self.model.name, given, made, shapes):
+            self.session.note_once(text)
+        return made
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether plain weights of the base hold what the variant learns; a quantised base has none to merge into."""
+        return self.variant.mergeable and self.model.quantization is None
 
     @cached_property
     def subset(self) -> Subset:

@@ -10,11 +10,11 @@ from lorabench.cells.cell import Cell
 from lorabench.cells.forecast import check_main_memory
 from lorabench.errors import UserError
 from lorabench.files import digest
-from lorabench.models import locate
+from lorabench.models import locate, quantised
 from lorabench.models.base import stated_length
 from lorabench.models.devices import resolve_device, resolve_dtype
 from lorabench.models.load import check_checkpoint, tokenizer_and_length
-from lorabench.models.shapes import architecture_config, linear_shapes
+from lorabench.models.shapes import architecture_config, decoder_layers, linear_shapes, skeleton
 from lorabench.models.text import prompt_ids
 from lorabench.records.names import check_names
 from lorabench.schema import TrainerConfig
@@ -32,15 +32,20 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     _check_axes(cell)
+    quantised.check(cell.model)
+    locate.check(cell.model)  # first: which layers the variant adapts follows from it
     # Built here, so that their settings are checked before training.
     _ = cell.subset, cell.task, cell.generator, cell.probe, cell.variant
     check_names(cell.config)
     tracker = cell.session.tracker(cell.settings.tracker)
     _check_trainer(cell.trainer)
-    locate.check(cell.model)
     shapes = linear_shapes(cell.model)
+    if cell.trainer.gradient_checkpointing:
+        decoder_layers(skeleton(cell.model))
     cell.variant.check(shapes)
-    if not cell.variant.mergeable and not cell.generator.serves_adapted:
+    if cell.model.quantization:
+        _check_quantised(cell)
+    if not cell.mergeable and not cell.generator.serves_adapted:
         raise UserError(
             f"variant={cell.variant.name} cannot be merged into plain weights, all that this evaluator serves; use evaluator=hf"
         )
@@ -100,6 +105,21 @@ def _check_trainer(settings: TrainerConfig) -> None:
             raise UserError(f"trainer.{key}={getattr(settings, key)} must not be negative")
     if len(settings.betas) != 2 or not all(0 <= beta < 1 for beta in settings.betas):
         raise UserError(f"trainer.betas={list(settings.betas)} must be two numbers in [0, 1)")
+
+
+def _check_quantised(cell: Cell) -> None:
+    """A quantised W cannot be read, changed or merged into."""
+    given = f"model.quantization={cell.model.quantization}"
+    quantised.check_layers(skeleton(cell.model), cell.model.name)
+    if not cell.variant.starts_on_quantised:
+        raise UserError(
+            f"{given}: variant={cell.variant.name} reads or changes W, which it needs as floats; leave it out, or take "
+            "a variant that does without (python -m lorabench.variants: quantised)"
+        )
+    if not cell.generator.serves_adapted:
+        raise UserError(f"{given}: the answers come from the quantised base with its adapter, which needs evaluator=hf")
+    if cell.probe.every is not None:
+        raise UserError(f"{given}: second derivatives need plain floats; use probe=none")
 
 
 def _check_length(cell: Cell) -> None:

@@ -6,14 +6,16 @@ from lorabench.cells.cell import Cell
 from lorabench.errors import UserError
 from lorabench.models.shapes import linear_shapes, weight_bytes
 from lorabench.training import memory
+from lorabench.variants.full import Full
 
 
 def main_memory(cell: Cell, device_type: str, dtype: torch.dtype) -> dict[str, int]:
-    """Bytes at the most, by what they hold, while the cell is evaluated: the moment at which the most is held at once.
+    """Bytes at the most, by what they hold, while the cell is trained or while it is evaluated, whichever holds more.
 
     The untouched weights that the variant changes are kept, and its merged weights until the next cell; both in main memory
-    on every device; merging copies them one by one, so that no moment before has more. A base on a CPU is there, too, and what
-    the generator takes. Not counted is what does not grow with the model: the process itself, about half a GB.
+    on every device; merging copies them one by one, so that no moment between has more. A base on a CPU is there, too; in
+    training what is trained, its gradients and the optimizer's state, in evaluation what the generator takes. Not counted is
+    what does not grow with the model: the process itself, about half a GB, and the activations of a micro-batch.
 
     Args:
         cell: to be run.
@@ -21,11 +23,20 @@ def main_memory(cell: Cell, device_type: str, dtype: torch.dtype) -> dict[str, i
         dtype: of the base.
     """
     sizes = weight_bytes(cell.model, dtype)
-    touched = sum(sizes[name] for name in cell.variant.touched(linear_shapes(cell.model)) if name in sizes)
+    shapes = linear_shapes(cell.model)
+    changed = [] if cell.model.quantization else cell.variant.touched(shapes)
+    touched = sum(sizes[name] for name in changed if name in sizes)
     total = sum(sizes.values())
     base = {"the base": total} if device_type == "cpu" else {}
-    copies = {"its untouched weights": touched, "the merged weights": touched}
-    return base | copies | cell.generator.main_memory(total, device_type)
+    untouched = {"its untouched weights": touched}
+    evaluated = base | untouched | {"the merged weights": touched} | cell.generator.main_memory(total, device_type)
+    if device_type != "cpu":
+        return evaluated
+    values = 4 * cell.variant.trainable_parameters(shapes)
+    beside = 0 if isinstance(cell.variant, Full) and dtype == torch.float32 else values  # which are the base's own
+    state = cell.variant.optimizer_bytes(shapes)
+    trained = base | untouched | {"trained values": beside, "gradients": values, "the optimizer": state}
+    return max(evaluated, trained, key=lambda parts: sum(parts.values()))
 
 
 def check_main_memory(cell: Cell, device_type: str, dtype: torch.dtype, available: int | None = None) -> None:

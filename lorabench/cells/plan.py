@@ -143,7 +143,7 @@ def costs(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Sequence
         f"  at the most: {_memory_text(todo)}",
         f"  estimated time: {_time_text(todo, tokens, [record for _, record in finished])}",
     ]
-    if (name := todo[0].settings.plan_device) and name != "cpu":  # a CPU is this machine's
+    if (name := todo[0].settings.plan_device) is not None and name != "cpu":  # a CPU is this machine's
         lines += elsewhere.lines(todo, tokens, finished, hardware(name))
     return lines
 

@@ -13,6 +13,7 @@ from lorabench.errors import UserError
 from lorabench.files import locked, read_json, write_json
 from lorabench.provenance import scored_now
 from lorabench.records import legacy
+from lorabench.records.card import write_card
 from lorabench.terminal.bars import note
 
 
@@ -77,6 +78,7 @@ class Rescoring:
         if untouched is not None:
             record["base"] = means(untouched)
         write_completions(folder / "completions.jsonl.gz", rows)
+        write_card(folder, record)
         write_json(folder / "record.json", record)
         pending.unlink(missing_ok=True)
         split = cell.splits[-1]

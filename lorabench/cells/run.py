@@ -18,6 +18,7 @@ from lorabench.files import locked, read_json, remove_leftovers, write_json
 from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
 from lorabench.records import SCHEMA_VERSION
+from lorabench.records.card import write_card
 from lorabench.terminal.bars import note
 from lorabench.trackers.following import Following, following
 from lorabench.training.checkpoint import Checkpoint
@@ -118,6 +119,7 @@ class Finish:
             raise
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"interrupted; the same command {self._continuation()}") from None
+        write_card(self.cell.folder, record)
         _write(self.file, record)
         self.checkpoint.remove()
         self.pending.unlink(missing_ok=True)
@@ -137,6 +139,7 @@ class Finish:
         """Train and generate; the record gets everything but the scores. None for a run that diverged, whose scores are 0."""
         cell, base = self.cell, self.cell.base()
         record["model"] = model_state(cell.model, fingerprint(cell.model)) | base.state
+        record |= {key: names for key, names in cell.variant_config.items() if names != cell.config["variant"].get(key)}
         record["device"] = device_state(base.device, base.model.dtype)
         data = prepare_data(cell, base)
         record["base"] = untouched_scores(cell, base)

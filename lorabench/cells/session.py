@@ -113,7 +113,7 @@ class Session:
 
 def base_key(spec: "ModelConfig", device: "torch.device") -> str:
     """What tells one loaded model from another; device and kind decide its attention, too, see ``models.attention.choose``."""
-    return f"{fingerprint(spec)} {spec.path} {device} {resolve_dtype(spec.dtype, device)}"
+    return f"{fingerprint(spec)} {spec.path} {device} {resolve_dtype(spec.dtype, device)} {spec.quantization}"
 
 
 @cache

@@ -139,7 +139,7 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
     if rates := base_rates(base.model.config):
         stated = ", ".join(f"{key}={rate:g}" for key, rate in rates.items())
         cell.session.note_once(f"{cell.model.name}: the base's own dropout ({stated}) is off; variant.dropout is the only one")
-    declared = variant.touched(linear_shapes(cell.model))
+    declared = [] if cell.model.quantization else variant.touched(linear_shapes(cell.model))
     base.remember(declared)
     before = bit_sums(dict(base.model.named_parameters()))
     with torch.random.fork_rng():
@@ -193,8 +193,8 @@ def _kept(
 ) -> dict[str, torch.Tensor] | None:
     """The merged weights in main memory, if there are such; with ``save_adapter`` the cell's folder gets adapter or weights."""
     outside = changes.outside_adapters()
-    outside_and_adapted = outside | (cell.variant.merged(adapted) if cell.variant.mergeable else {})
-    if cell.variant.mergeable:
+    outside_and_adapted = outside | (cell.variant.merged(adapted) if cell.mergeable else {})
+    if cell.mergeable:
         check_merged(cell.variant, outside_and_adapted, changes)
     # One by one, so that on a CPU there are not two of each: what is copied may be the model's own, which is restored.
     merged = {name: outside_and_adapted.pop(name).detach().to("cpu", copy=True) for name in list(outside_and_adapted)}
@@ -207,7 +207,7 @@ def _kept(
             if not isinstance(cell.variant, Adapter):  # a checkpoint of its own
                 base.tokenizer.save_pretrained(folder)
         save_trained(trained, cell.folder / "trained.safetensors")
-    return merged if cell.variant.mergeable else None
+    return merged if cell.mergeable else None
 
 
 def _probe_file(cell: Cell) -> Path:

@@ -1,5 +1,6 @@
 """Which attention a model runs with, and one for grouped queries on CPUs that does not copy keys and values for every head."""
 
+import sys
 from typing import Any
 
 import torch
@@ -18,11 +19,13 @@ def choose(config: Any, device: torch.device) -> str:
         config: transformers' of a causal language model.
         device: CPUs get ``grouped_sdpa``.
     """
-    takes = getattr(MODEL_FOR_CAUSAL_LM_MAPPING[type(config)], "_supports_sdpa", False)  # GPT-OSS does not: sinks
+    model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    takes = getattr(model, "_supports_sdpa", False)  # GPT-OSS does not: sinks
     capped = getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None  # Gemma 2
     if not takes or capped:
         return "eager"
-    return register() if device.type == "cpu" else "sdpa"
+    of_its_own = any(name.endswith("_ATTENTION_CLASSES") for name in vars(sys.modules[model.__module__]))  # Falcon's own table
+    return register() if device.type == "cpu" and not of_its_own else "sdpa"
 
 
 def grouped_sdpa(

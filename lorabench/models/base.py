@@ -51,7 +51,8 @@ class Base:
     def state(self) -> dict[str, Any]:
         """What the record says of how the model runs: its attention, and the ids that start, end and fill a text."""
         tokens = {"bos": self.tokenizer.bos_token_id, "eos": self.ends, "pad": self.tokenizer.pad_token_id}
-        return {"attention": self.model.config._attn_implementation, "tokens": tokens}
+        quantised = {"quantization": self.spec.quantization} if self.spec.quantization else {}
+        return {"attention": self.model.config._attn_implementation, "tokens": tokens} | quantised
 
     def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts, see ``models.text``.

@@ -2,9 +2,11 @@
 
 import json
 import struct
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, __version__
 
 from lorabench.errors import UserError
@@ -19,7 +21,11 @@ VOCABULARIES = ("tokenizer.json", "*.model", "*.tiktoken", "tekken.json", "vocab
 """Of these a tokenizer needs one: without any, transformers makes an empty one."""
 
 LFS = b"version https://git-lfs"  # first words of a pointer, see git-lfs' docs/spec.md
-FLOATS = ("F64", "F32", "F16", "BF16")
+KINDS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+FLOATS = tuple(KINDS.values())
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Names of a file of weights; with ``.index.json``, of the index of several. The first that is there is taken."""
+
 LARGEST_HEADER = 100_000_000  # bytes; what the safetensors library takes
 
 Header = dict[str, tuple[str, tuple[int, ...]]]
@@ -97,7 +103,7 @@ def check_files(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
     if not any(any(folder.glob(pattern)) for pattern in VOCABULARIES):
         raise UserError(f"{folder} holds no tokenizer (tokenizer.json, tokenizer.model or vocab.json); copy the model's there")
     for file in weight_files(folder):
-        for name, (kind, shape) in (read_header(file) if file.suffix == ".safetensors" else {}).items():
+        for name, (kind, shape) in (header_of(file) if file.suffix != ".json" else {}).items():
             if name in shapes and kind not in FLOATS:
                 raise UserError(f"{file}: {name} is stored as {kind}, so quantised; give the checkpoint of plain float weights")
             if shape != shapes.get(name, shape):
@@ -116,10 +122,13 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none, or not all that the index names.
     """
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if single.is_file():
-        return [single]
-    if not index.is_file():
+    for single in (folder / name for name in WEIGHTS):
+        index = single.with_name(f"{single.name}.index.json")
+        if single.is_file():
+            return [single]
+        if index.is_file():
+            break
+    else:
         held = sorted(file.name for pattern in ("*.safetensors", "*.bin", "*.pt*", "*.gguf") for file in folder.glob(pattern))
         held_text = f", only {', '.join(held[:3])}" if held else ""
         raise UserError(
@@ -132,6 +141,37 @@ def weight_files(folder: Path) -> list[Path]:
     if lost := [name for name in names if not (folder / name).is_file()]:
         raise UserError(f"{folder} lacks {len(lost)} of the {len(names)} files that its index names, such as {lost[0]}")
     return [index, *(folder / name for name in names)]
+
+
+def header_of(file: Path) -> Header:
+    """Kind and shape of each tensor of a file of weights, a ``.bin`` read as tensors alone: no code that a pickle names is run.
+
+    Raises:
+        UserError: it is no such file, or holds what is no tensor.
+    """
+    if file.suffix == ".safetensors":
+        return read_header(file)
+    return {
+        name: (KINDS.get(tensor.dtype, str(tensor.dtype)), tuple(tensor.shape)) for name, tensor in tensors_of(file).items()
+    }
+
+
+def tensors_of(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a ``.bin`` file, without their values in memory where the file lets that be.
+
+    Raises:
+        UserError: it cannot be read, or not without running code.
+    """
+    _check_here(file)
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except Exception as error:  # torch and pickle raise many kinds
+        raise UserError(
+            f"{file} cannot be read as tensors alone ({in_one_line(error)}); get it again, or give it as safetensors"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"{file} holds other things than tensors by name; give the checkpoint as save_pretrained writes it")
+    return state
 
 
 def read_header(file: Path) -> Header:

@@ -12,11 +12,12 @@ from transformers.utils import logging
 from lorabench.errors import UserError
 from lorabench.models import attention
 from lorabench.models.base import Base, max_length
-from lorabench.models.checkpoint import check_causal, check_ends, check_files, end_ids, in_one_line
+from lorabench.models.checkpoint import check_causal, check_ends, check_files, end_ids, in_one_line, weight_files
 from lorabench.models.fingerprint import TOKENIZER_OF_RANDOM
 from lorabench.models.gguf import folder_of
 from lorabench.models.locate import locate
 from lorabench.models.names import check_name
+from lorabench.models.quantised import check_layers, quantise
 from lorabench.models.shapes import architecture_config, folder_config, in_float32, skeleton
 from lorabench.models.text import prompt_ids
 from lorabench.models.weights import check_finite, check_tied
@@ -85,8 +86,11 @@ def load(spec: ModelConfig, device: torch.device, dtype: torch.dtype) -> Base:
     )
     if dtype == torch.bfloat16:
         for name, module in model.named_modules():
-            if in_float32(name):
+            if in_float32(name) and not (spec.quantization and isinstance(module, torch.nn.Linear)):
                 module.float()
+    if spec.quantization:
+        check_layers(model, spec.name)
+        quantise(model, spec.quantization, device, dtype)
     model.to(device).eval().requires_grad_(False)
     model.config.use_cache = True
     base = Base(spec, model, tokenizer, device)
@@ -102,7 +106,8 @@ def _weights(source: Path, dtype: torch.dtype, kernel: str) -> Any:
             source,
             dtype=dtype,
             attn_implementation=kernel,
-            use_safetensors=True,
+            use_safetensors=weight_files(source)[-1].suffix == ".safetensors",
+            weights_only=True,
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 from lorabench.errors import UserError
 from lorabench.models.checkpoint import TOKENIZER_FILES, check_config
@@ -18,7 +19,8 @@ def check(spec: ModelConfig) -> None:
             raise UserError(f"model.{key}={getattr(spec, key)} is unknown; available: {', '.join(choices)}")
     if spec.hub and not spec.revision and not spec.path and spec.weights != "random":
         raise UserError(
-            f"model={spec.name}: model.hub={spec.hub} needs model.revision=COMMIT, or the record could not say what ran"
+            f"model={spec.name}: model.hub={spec.hub} needs model.revision=COMMIT, as in model=hub:{spec.hub}@COMMIT, or the "
+            f"record could not say what ran; https://huggingface.co/{spec.hub}/commits lists them"
         )
     if spec.hub and not spec.path and spec.weights != "random" and not re.fullmatch("[0-9a-f]{40}", str(spec.revision)):
         raise UserError(
@@ -74,10 +76,12 @@ def locate(spec: ModelConfig, download: bool = True) -> Path:
     from huggingface_hub.utils import logging
 
     logging.set_verbosity_error()  # its retries would bury the one line below
+    arguments: dict[str, Any] = {"revision": spec.revision, "local_files_only": not download}
     try:
-        return Path(
-            snapshot_download(spec.hub, revision=spec.revision, allow_patterns=HUB_FILES, local_files_only=not download)
-        )
+        folder = Path(snapshot_download(spec.hub, allow_patterns=HUB_FILES, **arguments))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(spec.hub, allow_patterns=[*HUB_FILES, "pytorch_model*.bin"], **arguments))
+        return folder
     except Exception as error:  # the hub client raises many kinds: offline, gated, unknown, connection
         reason = type(error).__name__
         raise UserError(

@@ -9,12 +9,16 @@ from typing import Any
 
 import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
+from transformers.pytorch_utils import Conv1D
 
 from lorabench.errors import UserError
 from lorabench.models.answered import install
 from lorabench.models.checkpoint import check_causal, check_config, in_one_line
 from lorabench.models.gguf import folder_of
 from lorabench.schema import ModelConfig
+
+LINEAR = (torch.nn.Linear, Conv1D)
+"""Kinds of linear layers; GPT-2's Conv1D holds Wᵀ."""
 
 
 def architecture_config(spec: ModelConfig) -> Any:
@@ -94,9 +98,40 @@ class Shapes(dict[str, tuple[int, int]]):
 def linear_shapes(spec: ModelConfig) -> Shapes:
     """The shapes of a model, without loading any weight."""
     model = skeleton(spec)
-    head = model.get_output_embeddings()  # often tied to the input embeddings, so no layer to adapt
-    linear = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
-    return Shapes({name: (m.out_features, m.in_features) for name, m in linear.items()}, model)
+    shapes = {name: tuple(matrix(layer).shape) for name, layer in linear_layers(model).items()}
+    return Shapes(shapes, model)  # type: ignore[arg-type]
+
+
+def linear_layers(model: Any) -> dict[str, torch.nn.Module]:
+    """A model's linear layers by name, but the output head: often tied to the input embeddings, so no layer to adapt."""
+    head = model.get_output_embeddings()
+    return {name: layer for name, layer in model.named_modules() if isinstance(layer, LINEAR) and layer is not head}
+
+
+def matrix(layer: Any) -> torch.Tensor:
+    """W [m, n] (out, in) of a linear layer: its weight, or a view of it where it holds Wᵀ; if quantised, the shape alone."""
+    if not layer.weight.is_floating_point():
+        return torch.empty(layer.out_features, layer.in_features, device="meta")
+    return oriented(layer, layer.weight)
+
+
+def oriented(layer: Any, weight: torch.Tensor) -> torch.Tensor:
+    """What lies as a layer's weight does (its gradient, say), as [m, n]."""
+    return weight.T if isinstance(layer, Conv1D) else weight
+
+
+def decoder_layers(model: Any) -> torch.nn.ModuleList:
+    """The decoder layers of a causal language model, with or without PEFT around it.
+
+    Raises:
+        UserError: they stand under no name that is known.
+    """
+    plain = model.get_base_model() if hasattr(model, "get_base_model") else model
+    decoder = plain.get_decoder()
+    layers = getattr(decoder, "layers", getattr(decoder, "h", None))
+    if not isinstance(layers, torch.nn.ModuleList):
+        raise UserError(f"{type(plain).__name__} has its decoder layers under no known name (layers, h)")
+    return layers
 
 
 def weight_bytes(spec: ModelConfig, dtype: torch.dtype) -> dict[str, int]:

@@ -7,7 +7,7 @@ from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError
-from lorabench.models.checkpoint import weight_files
+from lorabench.models.checkpoint import header_of, tensors_of, weight_files
 
 
 def check_finite(model: PreTrainedModel, source: Path) -> None:
@@ -50,6 +50,9 @@ def _equal(first: str, second: str, source: Path) -> bool:
         return True
     tensors = []
     for name, file in zip((first, second), files, strict=True):
+        if file.suffix == ".bin":
+            tensors.append(tensors_of(file)[name])
+            continue
         with safe_open(file, framework="pt") as stream:
             tensors.append(stream.get_tensor(name))
     return torch.equal(*tensors)
@@ -58,8 +61,6 @@ def _equal(first: str, second: str, source: Path) -> bool:
 def _file_of(name: str, source: Path) -> Path:
     """The file that holds a tensor; the folder itself where transformers makes the tensor of others."""
     for file in weight_files(source):
-        if file.suffix == ".safetensors":
-            with safe_open(file, framework="pt") as stream:
-                if name in stream.keys():  # noqa: SIM118 (no mapping)
-                    return file
+        if file.suffix != ".json" and name in header_of(file):
+            return file
     return source

@@ -7,9 +7,9 @@ from typing import Any
 from lorabench.files import digest, folder_hash
 from lorabench.schema import Config
 
-KNOBS = {"probe", "tracker", "output_dir", "device", "save_adapter", "plan", "when_busy"}
+KNOBS = {"probe", "tracker", "output_dir", "device", "save_adapter", "plan", "plan_device", "when_busy"}
 TASK_KNOBS = {"path", "files", "typical_tokens", "judge_url", "judge_key_env", "judge_parallel"}
-TRAINER_KNOBS = {"micro_batch_tokens", "max_padding", "checkpoint_minutes"}
+TRAINER_KNOBS = {"micro_batch_tokens", "max_padding", "checkpoint_minutes", "gradient_checkpointing"}
 MEASURES = ("tasks", "limit", "num_fewshot")
 TASK_VERSIONS = {"arithmetic": 1, "chat": 1, "code": 2, "commonsense": 1, "instruct": 1, "math": 3}
 """Of the shipped tasks when schema 2 came; every other part had version 1."""

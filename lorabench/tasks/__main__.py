@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from lorabench.tasks.example import Example
     from lorabench.tasks.preview.lengths import Lengths
 
-USAGE = """usage: python -m lorabench.tasks preview [key=value ...] [--config-dir DIR]
+USAGE = """usage: {prog} preview [key=value ...] [--config-dir DIR]
 
 What a task is, before anything is trained on it: three training examples as the model sees them, lengths in tokens, rows
 that repeat or contradict each other, the sizes of the splits, references that the scorer finds wrong, the cost of a cell.
 Keys are those of python -m lorabench.
 
-  python -m lorabench.tasks preview task=custom task.train=questions.csv
-  python -m lorabench.tasks preview task=math task.path=DATA model=smollm2-135m train_samples=2000
+  {prog} preview task=custom task.train=questions.csv
+  {prog} preview task=math task.path=DATA model=smollm2-135m train_samples=2000
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m lorabench.tasks") -> None:
     """Run the command line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     with command():
         if not words or {"-h", "--help"} & set(words):
-            print(USAGE, end="")
+            print(USAGE.format(prog=prog), end="")
         elif words[0] != "preview":
             raise UserError(f"lorabench.tasks has no command {words[0]}; {nearest(words[0], ['preview'])}")
         else:

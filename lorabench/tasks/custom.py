@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedTokenizerBase
 
+from lorabench.annotations import text_of
 from lorabench.errors import UserError, nearest
 from lorabench.files import file_hash
 from lorabench.models.load import tokenizer_and_length
@@ -16,12 +17,13 @@ from lorabench.models.names import named
 from lorabench.schema import KNOB, ModelConfig, decides_by
 from lorabench.tasks.base import Score, Task
 from lorabench.tasks.example import Example
+from lorabench.tasks.own.answers import best_scores, spoken
 from lorabench.tasks.own.chat import check_template
 from lorabench.tasks.own.fitting import fitting
 from lorabench.tasks.own.held_out import held_out
 from lorabench.tasks.own.places import source_of
 from lorabench.tasks.own.proofs import Proofs
-from lorabench.tasks.own.reading import Conversation, Reader, labels_of
+from lorabench.tasks.own.reading import Conversation, Reader, labels_of, stated_columns, with_texts
 from lorabench.tasks.own.shapes import Shape, recognise
 from lorabench.tasks.own.templates import Alpaca, Chat, Plain, Template, check_text
 from lorabench.tasks.scorers import scorer_of, suited, versions
@@ -33,7 +35,7 @@ from lorabench.tasks.sources.base import Source
 from lorabench.tasks.sources.hub import HubSource
 from lorabench.terminal.bars import note
 
-COLUMNS = ("prompt", "response", "group", "tests")
+COLUMNS = ("prompt", "response", "answers", "group", "tests")
 SHARE, MOST = 10, 500
 """Validation: a tenth of the problems and at most 500, the papers' number."""
 
@@ -51,8 +53,9 @@ class Custom(Task):
         train: a file (JSON, JSON lines, CSV, Parquet, or gzipped), ``OWNER/NAME@COMMIT`` of the hub, or the keys of
             ``sources.hub.HubSource``.
         test: the same; or the share of the problems that is held out of ``train``.
-        columns: by what they hold, ``prompt``, ``response``, ``group`` (rows of one problem, which count as one) and ``tests``
-            (of ``scorer=code``), where it is not told by their names.
+        columns: by what they hold, ``prompt``, ``response``, ``answers`` (a list of right ones), ``group`` (rows of one
+            problem, which count as one) and ``tests`` (of ``scorer=code``), where it is not told by their names; or a text
+            with columns and their items in braces.
         labels: the text for each value of the response's column, by value or in order.
         template: ``chat``, ``alpaca``, ``none``, or a text with columns in braces; null for that of the data's shape.
         chat_template: a file of Jinja in the place of the tokenizer's own.
@@ -98,6 +101,7 @@ class Custom(Task):
         for key in self.columns:
             if key not in COLUMNS:
                 raise UserError(f"task.columns.{key} is unknown; {nearest(key, COLUMNS)}")
+        self._stated = stated_columns(self.columns)
         known = self.template in (None, "chat", "alpaca", "none")
         # On a command line \\n stands for a line end.
         self._text = "" if known else str(self.template).replace("\\n", "\n")
@@ -162,8 +166,8 @@ class Custom(Task):
     def _examples(self) -> dict[str, list[Conversation]]:
         """All rows that can be read, by source, with a line that says how."""
         rows = {name: source.load(f"task.{name}") for name, source in self._sources.items()}
-        stated = {key: column for key, column in self.columns.items() if column}
-        shapes = {name: recognise(list(of[0]), stated, of[0].source, bool(self._text)) for name, of in rows.items()}
+        columns = {name: with_texts(list(of[0]), self._stated, of[0].source) for name, of in rows.items()}
+        shapes = {name: recognise(columns[name], self._stated, of[0].source, bool(self._text)) for name, of in rows.items()}
         shape = shapes["train"]
         if (other := shapes.get("test", shape)).columns != shape.columns:
             raise UserError(
@@ -171,13 +175,13 @@ class Custom(Task):
                 f"{other.columns}; give both the same columns, or name them with task.columns"
             )
         template = self._template(shape)
-        reader = Reader(self.name, shape, template, self._text, stated, self._labels, self.skip_bad_rows)
+        reader = Reader(self.name, shape, template, self._text, self._stated, self._labels, self.skip_bad_rows)
         read = {name: reader.examples(of, name) for name, of in rows.items()}
         read["train"] = fitting(
             self.name, read["train"], self.tokenizer, self.max_length, cut=shape.read_whole, skip=self.skip_bad_rows
         )
         sizes = " and ".join(f"{len(examples):,} of {rows[name][0].source}" for name, examples in read.items())
-        self._choices |= {"shape": f"{shape.name} ({shape.columns})", "template": self.template or shape.template}
+        self._choices |= {"shape": f"{shape.name} ({shape.columns})", "template": text_of(self.template or shape.template)}
         note(f"task={self.name}: {sizes}, read as {self._choices['shape']}, template {self._choices['template']}")
         return read
 
@@ -196,7 +200,7 @@ class Custom(Task):
         Raises:
             UserError: it cannot score against them.
         """
-        answers = [example.answer for examples in self._examples.values() for example in examples]
+        answers = [answer for examples in self._examples.values() for example in examples for answer in example.right]
         scorer, prompted = self._stated_scorer, len(self._examples["train"][0].parts[0]) > 0
         if scorer is None:
             scorer, why = suited(answers, prompted)
@@ -250,8 +254,7 @@ class Custom(Task):
 
     def parts(self, example: Example) -> Sequence[str]:
         """As the template wrote them."""
-        assert isinstance(example, Conversation)
-        return example.parts
+        return _read(example).parts
 
     def asked(self, example: Example) -> str:
         """The prompt, or a plain text itself."""
@@ -259,8 +262,7 @@ class Custom(Task):
 
     def place(self, example: Example) -> str:
         """Its id, and its place in the source."""
-        assert isinstance(example, Conversation)
-        return f"{example.id} ({example.place})"
+        return f"{example.id} ({_read(example).place})"
 
     def reference(self, example: Example) -> str | None:
         """The response, where the scorer can be asked about it at once."""
@@ -273,13 +275,14 @@ class Custom(Task):
     @cached_property
     def _proofs(self) -> Proofs:
         def prove(examples: Sequence[Example]) -> list[bool]:
-            return self._marker.proofs(examples, [_said(example.answer) for example in examples])
+            return self._marker.proofs(examples, [spoken(example.answer) for example in examples])
 
         return Proofs(prove, *self._parted)
 
     def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
-        """By the scorer."""
-        return self._marker.score_all(examples, list(map(_said, completions)))
+        """By the scorer, of several right answers the best."""
+        right = [example.right for example in map(_read, examples)]
+        return best_scores(self._marker, examples, right, list(map(spoken, completions)))
 
     def summary(self, examples: Sequence[Example], scores: Sequence[Score]) -> dict[str, Any]:
         """As of every task; of a judge over the answers that it rated, with the number of the others, ``unrated``."""
@@ -290,6 +293,6 @@ class Custom(Task):
         return result | ({"unrated": len(scores) - len(places)} if judged else {})
 
 
-def _said(text: str) -> str:
-    """An answer without what a model thinks aloud before ``</think>``."""
-    return text.rpartition("</think>")[2]
+def _read(example: Example) -> Conversation:
+    assert isinstance(example, Conversation)
+    return example

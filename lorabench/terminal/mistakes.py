@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from lorabench.annotations import requirement_at
+from lorabench.choices import PATH
 from lorabench.contributed import given_folder, reason
 from lorabench.errors import UserError, nearest
 from lorabench.schema import Config
@@ -40,8 +41,9 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
     if type(error).__name__ in ("SweepFailed", "SweepError"):  # of `sweeps`, which is not imported here
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        group, _, name = error.missing_cfg_file.rpartition("/")
-        return f"{group}={name} does not exist; {nearest(name, error.options or [])}"
+        if error.missing_cfg_file.startswith("model/"):
+            return _no_model(error.missing_cfg_file.removeprefix("model/"), error.options or [])
+        return _no_choice(error.missing_cfg_file, error.options or [], conf)
     if isinstance(error, UnicodeDecodeError) and (file := _undecodable(error)):
         return f"{file} is not UTF-8; save it as UTF-8"
     if isinstance(error, YAMLError):
@@ -72,6 +74,27 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
     return None
 
 
+def _no_model(name: str, names: Sequence[str]) -> str:
+    """Of a model without a yaml, which may be a folder or a hub's id with its kind left out."""
+    if "/" in name and not difflib.get_close_matches(name, names, n=1):
+        is_path = name.startswith(("/", ".", "~")) or os.path.isdir(name)
+        return (
+            f"model={name} does not exist; write model={f'path:{name}' if is_path else f'hub:{name}@COMMIT, or model=path:DIR'}"
+        )
+    return f"model={name} does not exist; {nearest(name, names)}"
+
+
+def _no_choice(missing: str, options: Sequence[str], conf: Path) -> str:
+    """Of a config that is not there; a group may have choices in folders, ``task=peft_bench/sst2``."""
+    group, _, name = missing.rpartition("/") if missing.startswith("hydra/") else missing.partition("/")
+    below = {file.stem: f"{file.parent.name}/{file.stem}" for file in sorted((conf / group).glob("*/*.yaml"))}
+    if name in below:
+        return f"{group}={name} does not exist; did you mean '{below[name]}'?"
+    beside = [choice for choice in below.values() if choice.partition("/")[0] == name.partition("/")[0] and "/" in name]
+    folders = [f"{choice.partition('/')[0]}/NAME" for choice in below.values()]
+    return f"{group}={name} does not exist; {nearest(name, beside or [*options, *folders])}"
+
+
 def _undecodable(error: UnicodeDecodeError) -> Path | None:
     """The yaml of the user's own that holds these bytes."""
     folder = given_folder()
@@ -96,7 +119,7 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
     if lines[0].startswith("Ambiguous value for argument"):
         word = lines[0].partition("'")[2].rpartition("'")[0]
         name, _, given = word.partition("=")
-        a_text = not (conf / name).is_dir() and (requirement_at(name, schema) or "a text").startswith("a text")
+        a_text = given.startswith(PATH) if (conf / name).is_dir() else _takes_text(name, schema)
         one = f", or write {shlex.quote(f'{name}={quote(given)}')} for one text" if a_text else ""
         return f"{word} has several values: add -m to run each of them{one}"
     if "Could not override 'experiment'" in lines[0]:
@@ -123,6 +146,10 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
     if "does not have a `_target_` field" in reason:
         return "hydra.sweeper and hydra.launcher are chosen by hydra/sweeper=NAME and hydra/launcher=NAME"
     return f"{full_key}: {reason}" if full_key else reason
+
+
+def _takes_text(key: str, schema: type) -> bool:
+    return (requirement_at(key, schema) or "a text").startswith("a text")
 
 
 def _of_a_word(error: Exception, conf: Path) -> str | None:
@@ -177,6 +204,8 @@ def _nearest_key(key: str, keys: list[str]) -> str:
     if dot and parent in keys:
         below = [k[len(parent) + 1 :] for k in keys if k.startswith(f"{parent}.") and "." not in k[len(parent) + 1 :]]
         deep = f"; one that the yaml leaves out is added by +{key}=VALUE" if parent.startswith("task.") else ""  # of a source
+        if not below:  # open to any key, as what a library's own settings are
+            return f"write +{key}=VALUE"
         return f"{nearest(leaf, below)}{deep}"
     if (group := key.partition(".")[0]) in keys and dot:  # what it has, not what others call alike
         below = [k for k in keys if k.startswith(f"{group}.")]

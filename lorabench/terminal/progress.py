@@ -1,5 +1,6 @@
 """How far a sweep is: one line for each finished cell, with the time that is left."""
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +10,9 @@ from tqdm import tqdm
 
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_duration
+
+WORKER = "LORABENCH_WORKER"
+"""Environment variable with the number of one of several processes that share a sweep and a terminal."""
 
 
 class Progress:
@@ -26,14 +30,24 @@ class Progress:
         """Begin a sweep of so many cells; ``finished`` counts those with a record, whichever process made it."""
         self.total, self.finished, self.started = total, finished, time.monotonic()
         self.done, self.before = 0, finished()
-        if sys.stderr.isatty():
+        if self.worker == "0" and self.before:
+            note(f"{self.before} of {total} cells are done already")
+        if sys.stderr.isatty() and self.worker is None:
             self._bar = tqdm(total=total, unit="cell", desc="sweep", position=0)
 
+    @property
+    def worker(self) -> str | None:
+        """This process's number among those that share the sweep; None of one alone."""
+        return os.environ.get(WORKER)
+
     def cell_done(self, label: str, record: dict[str, Any], fresh: bool) -> None:
-        """Report a finished cell, trained now or before (``fresh`` false)."""
+        """Report a finished cell, trained now or before (``fresh`` false); of several processes, each reports its own cells."""
         self.done += 1
+        if self.worker is not None and not fresh:
+            return
         # More than the grid has cells, where the best of it are then run in full.
-        place = f"[{self.done}/{max(self.done, self.total)}] " if self.total else ""
+        done = self.done if self.worker is None else self.finished()
+        place = f"[{done}/{max(done, self.total)}] " if self.total else ""
         if record["metrics"]:
             scores = " ".join(f"{split} {100 * metric['mean']:.1f}" for split, metric in record["metrics"].items())
         else:

@@ -9,8 +9,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
+from lorabench.choices import PATH as PATH_CHOICE
+
 PATH = re.compile(r"\+*(.*\.)?((\w+_)?(path|dir|folder|file)|journal|checkpoint|text)")
 """Keys whose values are paths."""
+
+MODEL = re.compile(r"\+*(hydra\.sweeper\.params\.)?model")
+"""Keys whose values may be ``path:DIR``."""
 
 
 def with_home(words: Sequence[str]) -> list[str]:
@@ -18,19 +23,26 @@ def with_home(words: Sequence[str]) -> list[str]:
 
     Hydra's grammar has none, either; before a key it deletes. What stands in quotes or in a list is as the user wrote it.
 
-    >>> with_home(["~subset", "model.path=/a~/b", 'model.path="~/b"', "variant.name=~/x"])
-    ['~subset', 'model.path=/a~/b', 'model.path="~/b"', 'variant.name=~/x']
+    >>> with_home(["~subset", "model.path=/a~/b", 'model="path:~/b"', "variant.name=~/x", "model=~/x"])
+    ['~subset', 'model.path=/a~/b', 'model="path:~/b"', 'variant.name=~/x', 'model=~/x']
     """
     return [_with_home(word) for word in words]
 
 
 def _with_home(word: str) -> str:
     key, _, paths = word.partition("=")
-    if not PATH.fullmatch(key):
+    before = PATH_CHOICE if MODEL.fullmatch(key) else ""
+    if not before and not PATH.fullmatch(key):
         return word
     plain, *quoted = re.split(r"(?=[\"'\[{])", paths, maxsplit=1)
-    paths = ",".join(os.path.expanduser(path) if path == "~" or path.startswith("~/") else path for path in plain.split(","))
+    paths = ",".join(_expanded(path, before) for path in plain.split(","))
     return "".join([key, "=" if "=" in word else "", paths, *quoted])
+
+
+def _expanded(path: str, before: str) -> str:
+    tail = path.removeprefix(before)
+    begins = path.startswith(before) and (tail == "~" or tail.startswith("~/"))
+    return before + os.path.expanduser(tail) if begins else path
 
 
 def quote(value: str) -> str:

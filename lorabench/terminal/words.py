@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hydra.conf import HydraConf
@@ -10,6 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from lorabench.choices import HUB, names_source
 from lorabench.errors import UserError
 from lorabench.schema import Config
 
@@ -24,6 +25,9 @@ NO_AXES = ("experiment", "tracker")
 
 NAMED_BY_YAML = ("evaluator", "subset", "probe", "tracker")
 """Groups whose names stand for their class alone; a model, a task or a variant with other settings may get one of its own."""
+
+SOURCES = ("path", "hub", "package", "file")
+"""Keys of a model that say where its weights are, beside the revision of a hub."""
 
 
 def check_flags(flags: argparse.Namespace) -> None:
@@ -54,8 +58,13 @@ def check_words(words: Sequence[str], folders: Sequence[Path], schema: type = Co
             continue
         group = override.key_or_group
         names = _names(_elements(override)) if len(group) <= LONGEST and _is_group(group, folders) else []
-        if max(map(len, (group, *names))) > LONGEST:  # more than a file's name can have
+        if (
+            max(map(len, (group, *(name for name in names if not names_source(name))))) > LONGEST
+        ):  # more than a file's name can have
             raise UserError(f"{word[:40]}… is no key or choice; see --help")
+        parent, _, folder = group.partition("/")
+        if folder and parent != "hydra" and _is_group(group, folders):
+            raise UserError(f"{word}: a folder is part of the choice; write {parent}={folder}/{word.partition('=')[2]}")
         axis = sweeps and group not in NO_AXES and not group.startswith("hydra")
         _check_hydras(override)
         if _is_group(group, folders):
@@ -67,6 +76,18 @@ def check_words(words: Sequence[str], folders: Sequence[Path], schema: type = Co
             each = f", or write {key}={','.join(both)} -m to run each" if axis and all(both) and both[0] != both[1] else ""
             raise UserError(f"{key} is given twice, {first[key]} and {word}; keep one{each}")
         first[key] = word
+    _check_sources(first)
+
+
+def _check_sources(words: Mapping[str, str]) -> None:
+    """A model has one source: what ``model=path:DIR`` or ``model=hub:…`` names is given by no other key, too."""
+    override = _parsed(words.get("model", ""))
+    names = _names(_elements(override)) if override is not None and override.key_or_group else []
+    if source := next(filter(names_source, names), None):
+        open_revision = source.startswith(HUB) and "@" not in source  # model.revision=COMMIT pins it
+        for key in (*SOURCES, *(() if open_revision else ("revision",))):
+            if (other := words.get(f"model.{key}")) is not None:
+                raise UserError(f"model={source} says where the weights are, and so does {other}; leave one of them out")
 
 
 def _is_group(key: str, folders: Sequence[Path]) -> bool:

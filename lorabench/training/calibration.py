@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from lorabench.errors import UserError
+from lorabench.models.shapes import matrix, oriented
 from lorabench.schema import TrainerConfig
 from lorabench.training.data import Corpus, Encoded
 from lorabench.training.loss import backward, micro_batches_of, summed_loss
@@ -44,7 +46,7 @@ class Calibration:
         for group in self._groups({name: 4 * _weight(model, name).numel() for name in names}):
             sums = self._pass(model, group, examples)
             for name in group:
-                yield name, sums.pop(name)
+                yield name, oriented(model.get_submodule(name), sums.pop(name)).contiguous()
 
     def input_grams(
         self, model: torch.nn.Module, names: Sequence[str], samples: int, rows: Rows
@@ -55,7 +57,7 @@ class Calibration:
         the digits that lie between the largest and the smallest direction. The model is left as it was.
         """
         examples = self.corpus.encode(self.indices[:samples])
-        for group in self._groups({name: 8 * _weight(model, name).shape[1] ** 2 for name in names}):
+        for group in self._groups({name: 8 * matrix(model.get_submodule(name)).shape[1] ** 2 for name in names}):
             sums = self._input_pass(model, group, examples, rows)
             for name in group:
                 yield name, sums.pop(name)
@@ -109,7 +111,7 @@ class Calibration:
 
         def add(name: str) -> Any:
             def hook(_: Any, args: tuple[torch.Tensor]) -> None:
-                inputs = args[0].detach().double()
+                inputs = by_example(args[0].detach(), len(lengths), max(lengths), name).double()
                 r = torch.cat([rows(x[:length]) for x, length in zip(inputs, lengths, strict=True)])
                 gram = (r.T @ r).cpu()
                 sums[name] = sums[name] + gram if name in sums else gram
@@ -127,6 +129,17 @@ class Calibration:
             for handle in handles:
                 handle.remove()
         return sums
+
+
+def by_example(rows: torch.Tensor, examples: int, time: int, name: str) -> torch.Tensor:
+    """What a layer takes or gives, as [examples, time, width]; OPT's MLP has both dimensions as one.
+
+    Raises:
+        UserError: rows that are no tokens, as where a router sends them to experts.
+    """
+    if rows.shape[:-1].numel() != examples * time:
+        raise UserError(f"{name} takes {list(rows.shape)}, which are not the {examples} x {time} tokens of its texts")
+    return rows.view(examples, time, rows.shape[-1])
 
 
 def _weight(model: torch.nn.Module, name: str) -> torch.nn.Parameter:

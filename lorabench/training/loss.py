@@ -9,6 +9,7 @@ import torch
 from lorabench.schema import TrainerConfig
 from lorabench.training.data import Encoded, collate, micro_batches
 from lorabench.training.dropout import Masks
+from lorabench.training.recomputing import recomputing
 
 
 @contextlib.contextmanager
@@ -61,13 +62,14 @@ def backward(
     device = next(model.parameters()).device
     targets = max(1, sum(e.target_tokens for e in examples))
     total = 0.0
-    for places in micro_batches_of(examples, settings):
-        group = [examples[i] for i in places]
-        if masks is not None:
-            masks.rows = [(i, len(examples[i].ids)) for i in places]
-        loss = summed_loss(model, group, pad, device) / targets
-        loss.backward()
-        total += loss.item()
+    with recomputing(model, settings.gradient_checkpointing):
+        for places in micro_batches_of(examples, settings):
+            group = [examples[i] for i in places]
+            if masks is not None:
+                masks.rows = [(i, len(examples[i].ids)) for i in places]
+            loss = summed_loss(model, group, pad, device) / targets
+            loss.backward()
+            total += loss.item()
     return total
 
 

@@ -19,8 +19,9 @@ from lorabench.errors import UserError
 from lorabench.models.shapes import linear_shapes
 from lorabench.schema import CONF, ModelConfig, register
 from lorabench.terminal.entry import command, one_line
+from lorabench.terminal.quoting import quote
 from lorabench.variants import peft_types
-from lorabench.variants.adapter import Adapter
+from lorabench.variants.adapter import Adapter, fitted
 from lorabench.variants.base import Variant
 from lorabench.variants.peft import PEFT
 
@@ -28,7 +29,7 @@ WIDTH = 120
 
 LEGEND = """\
 MB: of optimizer state. merged: plain weights hold it, and vLLM serves them; adapters as such are never given to vLLM.
-quantised: it neither reads nor changes W while it trains, so that a quantised W would do; models here are plain floats."""
+quantised: it neither reads nor changes W while it trains, which model.quantization=nf4 or int8 asks for."""
 
 OF_PEFT = (
     f"by its type: variant.peft_type=TYPE, {len(peft_types.PeftType) - len(peft_types.LACKS)} of {len(peft_types.PeftType)} "
@@ -89,6 +90,8 @@ def row(variant: Variant, spec: ModelConfig, budget: int) -> Row:
     trained = said = variant.trainable_parameters(shapes)
     if isinstance(variant, Adapter) and _states(variant, "trainable_parameters") > _states(variant, "trained"):
         trained = count_trained(variant, spec)
+    if not said:
+        return Row(variant.name, formula, change, open="its values are known when it starts, from weights or data")
     size = variant.optimizer_bytes(shapes) * trained // said  # per trained value
     merged, quantised = variant.mergeable, variant.starts_on_quantised
     return Row(variant.name, formula, change, trained, trained / budget, size, merged, quantised)
@@ -97,7 +100,9 @@ def row(variant: Variant, spec: ModelConfig, budget: int) -> Row:
 def count_trained(variant: Adapter, spec: ModelConfig) -> int:
     """The number of values that the variant's ``trained`` gives, of a model without weights."""
     with torch.device("meta"):
-        adapted = get_peft_model(linear_shapes(spec).skeleton(), variant.peft_config())
+        shapes = linear_shapes(spec)
+        model = shapes.skeleton()
+        adapted = get_peft_model(model, fitted(variant.peft_config(), model, variant.targets(shapes)))
     return sum(p.numel() for p in variant.trained(adapted).values())
 
 
@@ -128,7 +133,7 @@ def rows(model: str, rank: int, own: Sequence[Path] = ()) -> list[Row]:
 
 
 def _cell(model: str, rank: int, variant: str, places: str) -> Cell:
-    return Cell.of(compose("config", [f"model={model}", f"variant={variant}", f"rank={rank}", places]), current())
+    return Cell.of(compose("config", [f"model={quote(model)}", f"variant={variant}", f"rank={rank}", places]), current())
 
 
 def table(entries: Sequence[Row]) -> str:
@@ -158,13 +163,13 @@ def wrapped(line: str, width: int) -> list[str]:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m lorabench.variants") -> None:
     """Print the table."""
     with command():
-        parser = one_line(
-            argparse.ArgumentParser(prog="python -m lorabench.variants", description="Variants of a model at a rank.")
+        parser = one_line(argparse.ArgumentParser(prog=prog, description="Variants of a model at a rank."))
+        parser.add_argument(
+            "--model", default="tiny", help="a name in conf/model, path:DIR or hub:OWNER/NAME@COMMIT (default: %(default)s)"
         )
-        parser.add_argument("--model", default="tiny", help="a name in conf/model (default: %(default)s)")
         parser.add_argument("--rank", type=int, default=8, help="LoRA's rank, every variant's budget (default: %(default)s)")
         parser.add_argument("--config-dir", metavar="DIR", help="a folder with variants of your own, too")
         words = list(sys.argv[1:] if arguments is None else arguments)

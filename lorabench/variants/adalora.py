@@ -49,6 +49,7 @@ class AdaLoRA(Adapter):
     """
 
     version: ClassVar[int] = 1
+    starts_on_quantised: ClassVar[bool] = True
 
     init_ratio: float
     warmup_share: float

@@ -10,9 +10,10 @@ from typing import ClassVar
 import torch
 from peft import PeftConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from lorabench.errors import UserError, nearest
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, linear_layers
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import Variant, adapter_layers, base_parameters, save_merged
 
@@ -68,7 +69,7 @@ class Adapter(Variant):
         """Add PEFT's layers, which draw by ``generator`` alone."""
         with torch.random.fork_rng():
             torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-            return get_peft_model(model, self.peft_config())
+            return get_peft_model(model, fitted(self.peft_config(), model, self.targets(linear_layers(model))))
 
     def trainable_parameters(self, shapes: Shapes) -> int:
         """Number of trained values: Σ r(m + n) over the adapted matrices for a pair of low-rank factors."""
@@ -103,3 +104,10 @@ class Adapter(Variant):
     def detach(self, model: PeftModel) -> None:
         """Take the adapters out of the base again; base weights that ``attach`` changed stay changed."""
         model.unload()
+
+
+def fitted(config: PeftConfig, model: torch.nn.Module, names: Iterable[str]) -> PeftConfig:
+    """The configuration, which says so where layers ``names`` of the model hold Wᵀ; PEFT would warn for each."""
+    if any(isinstance(model.get_submodule(name), Conv1D) for name in names) and hasattr(config, "fan_in_fan_out"):
+        config.fan_in_fan_out = True
+    return config

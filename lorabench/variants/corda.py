@@ -9,7 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError, nearest
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, matrix
 from lorabench.training import svd
 from lorabench.training.calibration import Calibration
 from lorabench.variants.from_data import FromData, Start
@@ -49,7 +49,7 @@ class CorDA(FromData):
     def starts(self, model: PreTrainedModel, names: Sequence[str], calibration: Calibration) -> Iterator[tuple[str, Start]]:
         """From the inputs and the weight of each matrix."""
         for name, gram in calibration.input_grams(model, names, self.samples, scaled):
-            weight = model.get_parameter(f"{name}.weight").detach()
+            weight = matrix(model.get_submodule(name)).detach()
             yield name, self._start(name, weight, gram.to(model.device) / min(self.samples, len(calibration.indices)))
 
     def _start(self, name: str, weight: torch.Tensor, covariance: torch.Tensor) -> Start:

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import PreTrainedModel
 
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, matrix
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.layers.dora import Float32Magnitude
@@ -36,7 +36,9 @@ class DoRA(LoRA):
         """As for LoRA, with g and the norm in float32."""
         adapted = super().attach(model, generator, calibration)
         for _, layer in adapter_layers(adapted):
-            layer.lora_magnitude_vector["default"] = Float32Magnitude(layer.get_base_layer().weight)
+            lora_A, lora_B = (factor["default"].weight.detach().float() for factor in (layer.lora_A, layer.lora_B))
+            whole = matrix(layer.get_base_layer()).float() + self.scale * lora_B @ lora_A
+            layer.lora_magnitude_vector["default"] = Float32Magnitude(whole, layer.fan_in_fan_out)
         return adapted
 
     def trainable_parameters(self, shapes: Shapes) -> int:

@@ -10,11 +10,11 @@ import torch
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError, nearest
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, linear_layers
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import Adapted, Variant
 
-CHOICES = ("matrices", "all")
+CHOICES = ("matrices", "all", "biases")
 
 
 @dataclass(kw_only=True)
@@ -24,12 +24,16 @@ class Full(Variant):
     AdamW moves float32 copies of a bfloat16 base's weights (Micikevicius et al. 2018, arXiv 1710.03740): a step of less than
     1/256 of a weight would be lost in bfloat16. The trained model has the base's precision again.
 
+    ``biases`` is BitFit (Ben Zaken et al. 2021, arXiv 2106.10199): all bias vectors, those of norms included, and nothing else.
+    Few decoders have any.
+
     >>> full = Full(name="full", weights="matrices", target_modules=["q_proj"])
     >>> full.trainable_parameters(Shapes({"layers.0.q_proj": (8, 6), "layers.0.up_proj": (32, 8)}))
     48
 
     Attributes:
-        weights: ``all`` of the model, embeddings and norms included, or ``matrices``: the linear layers of ``target_modules``.
+        weights: ``all`` of the model, embeddings and norms included, ``matrices``: the linear layers of ``target_modules``, or
+            ``biases`` of all layers.
         target_modules: names of the linear layers that are trained with ``matrices``, in every block; an adapter's.
     """
 
@@ -44,21 +48,29 @@ class Full(Variant):
         if self.weights not in CHOICES:
             raise UserError(f"variant.weights={self.weights} is unknown; available: {', '.join(CHOICES)}")
         leaves = {name.rsplit(".", 1)[-1] for name in shapes}
-        for module in self.target_modules if self.weights == "matrices" else ():
+        for module in self.target_modules:
             if module not in leaves:
                 raise UserError(f"variant.target_modules: the model has no linear layer '{module}'; {nearest(module, leaves)}")
+        if self.weights == "biases" and not self.touched(shapes):
+            raise UserError(
+                "variant.weights=biases: this model has no bias vector; use variant.weights=matrices, or another model"
+            )
         if not self.touched(shapes):
             raise UserError(
                 "variant.target_modules is empty; name the linear layers that are trained, or use variant.weights=all"
             )
 
     def targets(self, names: Iterable[str]) -> list[str]:
-        """The linear layers whose matrices are trained."""
+        """The linear layers whose matrices are trained: with ``biases`` none, whichever of them have one."""
+        if self.weights == "biases":
+            return []
         return [name for name in names if self.weights == "all" or name.rsplit(".", 1)[-1] in self.target_modules]
 
     def touched(self, shapes: Shapes) -> list[str]:
-        """All weights, or the matrices'."""
-        return list(shapes.weights) if self.weights == "all" else super().touched(shapes)
+        """All weights, the matrices', or the biases'."""
+        if self.weights == "matrices":
+            return super().touched(shapes)
+        return [name for name in shapes.weights if self.weights == "all" or is_bias(name)]
 
     def trainable_parameters(self, shapes: Shapes) -> int:
         """The values of these weights."""
@@ -66,11 +78,9 @@ class Full(Variant):
 
     def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> Adapted:
         """Let the weights be trained, in float32."""
-        head = model.get_output_embeddings()
-        linear = [n for n, module in model.named_modules() if isinstance(module, torch.nn.Linear) and module is not head]
-        chosen = None if self.weights == "all" else {f"{name}.weight" for name in self.targets(linear)}
+        matrices = {f"{name}.weight" for name in self.targets(linear_layers(model))}
         for name, weight in model.named_parameters():
-            if chosen is None or name in chosen:
+            if self.weights == "all" or (is_bias(name) if self.weights == "biases" else name in matrices):
                 self._precisions[name] = weight.dtype
                 weight.data = weight.data.float()
                 weight.requires_grad_(True)
@@ -94,3 +104,8 @@ class Full(Variant):
             weights[name].data = weights[name].data.to(precision)
             weights[name].requires_grad_(False).grad = None
         self._precisions.clear()
+
+
+def is_bias(name: str) -> bool:
+    """Whether a parameter of this name is a layer's bias vector."""
+    return name.rpartition(".")[2] == "bias"

@@ -13,6 +13,7 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
+from lorabench.models.shapes import matrix
 from lorabench.training.calibration import Calibration
 from lorabench.variants.adapter import Adapter
 from lorabench.variants.base import adapter_layers, base_parameters
@@ -101,9 +102,9 @@ class LoRA(Adapter):
         self.initial.clear()
         with torch.no_grad():
             for name, layer in adapter_layers(adapted):
-                base = layer.get_base_layer().weight
+                base = matrix(layer.get_base_layer())
                 lora_A, lora_B = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-                weight = base.float()
+                weight = base.float().contiguous()
                 a, b = self.factors(name, weight, generator)
                 lora_A.copy_(a)
                 if b is not None:
@@ -121,11 +122,17 @@ class LoRA(Adapter):
         """
         if not self.initial or base_parameters(model, self.trained(model)):
             return super().save(model, path)
+        self.save_factors(model, path)
+
+    def save_factors(self, model: PeftModel, path: Path) -> None:
+        """Write plain LoRA of the factors' whole matrices, ``weight``, whatever modules they are; A₀ and −B₀ go with them."""
         factors = {}
         for name, layer in adapter_layers(model):
-            lora_A, lora_B = (factor["default"].weight.detach().cpu() for factor in (layer.lora_A, layer.lora_B))
-            first_A, first_B = self.initial[name]
-            factors[name] = torch.cat([lora_A, first_A]), torch.cat([lora_B, -first_B], dim=1)
+            a, b = (factor["default"].weight.detach().cpu() for factor in (layer.lora_A, layer.lora_B))
+            if name in self.initial:
+                first_A, first_B = self.initial[name]
+                a, b = torch.cat([a, first_A]), torch.cat([b, -first_B], dim=1)
+            factors[name] = a, b
         save_factors(model, factors, self.scale, path)
 
     def detach(self, model: PeftModel) -> None:
@@ -140,14 +147,28 @@ def uniform(rows: int, columns: int, fan_in: int, generator: torch.Generator) ->
 
 
 def save_factors(model: PeftModel, factors: dict[str, tuple[torch.Tensor, torch.Tensor]], scale: float, path: Path) -> None:
-    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k], one k for all, by module name; s = ``scale``."""
-    rank = len(next(iter(factors.values()))[0])
+    """Write a folder that plain PEFT loads as LoRA: A [k, n] and B [m, k] by module name, each with its k; s = ``scale``.
+
+    Of layers with DoRA's magnitudes, these go with them: they scale the rows of the same sum.
+    """
+    ranks = {name: len(a) for name, (a, _) in factors.items()}
+    rank = max(ranks.values())
+    smaller = {name: k for name, k in ranks.items() if k < rank}
     tensors = {}
+    for name, layer in adapter_layers(model):
+        if "default" in layer.lora_magnitude_vector:
+            magnitude = layer.lora_magnitude_vector["default"].weight
+            tensors[f"base_model.model.{name}.lora_magnitude_vector"] = magnitude.detach().cpu().contiguous()
     for name, (a, b) in factors.items():
         tensors[f"base_model.model.{name}.lora_A.weight"] = a.detach().cpu().contiguous()
         tensors[f"base_model.model.{name}.lora_B.weight"] = b.detach().cpu().contiguous()
     path.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
     config: Any = model.peft_config["default"]
-    config = dataclasses.replace(config, r=rank, lora_alpha=scale * rank, use_rslora=False, inference_mode=True)
+    scales = {
+        "lora_alpha": scale * rank,
+        "alpha_pattern": {name: scale * k for name, k in smaller.items()},
+        "use_rslora": False,
+    }
+    config = dataclasses.replace(config, r=rank, rank_pattern=smaller, inference_mode=True, **scales)
     config.save_pretrained(str(path))

@@ -29,6 +29,7 @@ class LoRAFA(LoRA):
     """
 
     version: ClassVar[int] = 1
+    starts_on_quantised: ClassVar[bool] = True
 
     projected: bool
 

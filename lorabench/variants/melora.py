@@ -13,7 +13,7 @@ from lorabench.models.shapes import Shapes
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.layers.block_diagonal import BlockDiagonal
-from lorabench.variants.lora import LoRA, save_factors, uniform
+from lorabench.variants.lora import LoRA, uniform
 
 
 @dataclass(kw_only=True)
@@ -29,6 +29,7 @@ class MELoRA(LoRA):
     """
 
     version: ClassVar[int] = 1
+    starts_on_quantised: ClassVar[bool] = True
     bilinear: ClassVar[bool] = False
 
     k: int
@@ -60,6 +61,4 @@ class MELoRA(LoRA):
 
     def save(self, model: PeftModel, path: Path) -> None:
         """Write plain LoRA of rank k·r: the block-diagonal factors as they are."""
-        layers = dict(adapter_layers(model))
-        factors = {name: (layer.lora_A["default"].weight, layer.lora_B["default"].weight) for name, layer in layers.items()}
-        save_factors(model, factors, self.scale, path)
+        self.save_factors(model, path)

@@ -13,7 +13,7 @@ from lorabench.models.shapes import Shapes
 from lorabench.training.calibration import Calibration
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.layers.mixed import Mixed
-from lorabench.variants.lora import LoRA, save_factors, uniform
+from lorabench.variants.lora import LoRA, uniform
 
 STARTS = ("kaiming", "orthogonal")
 
@@ -34,6 +34,7 @@ class MoSLoRA(LoRA):
     """
 
     version: ClassVar[int] = 1
+    starts_on_quantised: ClassVar[bool] = True
     bilinear: ClassVar[bool] = False
 
     mixer: str
@@ -60,6 +61,4 @@ class MoSLoRA(LoRA):
 
     def save(self, model: PeftModel, path: Path) -> None:
         """Write plain LoRA of rank r, with MA in the place of A."""
-        layers = dict(adapter_layers(model))
-        factors = {name: (layer.lora_A["default"].weight, layer.lora_B["default"].weight) for name, layer in layers.items()}
-        save_factors(model, factors, self.scale, path)
+        self.save_factors(model, path)

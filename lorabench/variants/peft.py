@@ -1,5 +1,6 @@
 """PEFT: any method of PEFT by its configuration, tuned and measured as the others."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +17,7 @@ from lorabench.models.shapes import Shapes
 from lorabench.schema import decides_by
 from lorabench.training.calibration import Calibration
 from lorabench.variants import peft_types
-from lorabench.variants.adapter import Adapter
+from lorabench.variants.adapter import Adapter, fitted
 from lorabench.variants.base import adapter_layers, base_parameters
 
 DRAWS_FOR_NOTHING = ("LOHA", "LOKR")
@@ -70,6 +71,11 @@ class PEFT(Adapter):
     def _refuse_twice(self, given: dict[str, Any]) -> None:
         """What all variants have is set where they have it; what a file has of it must be what records and tables show."""
         shown = {"rank": self.rank, "variant.alpha": self.alpha, "variant.dropout": self.dropout}
+        if self.target_modules is not None and set(given.get("target_modules", self.target_modules)) != set(
+            self.target_modules
+        ):
+            modules = given["target_modules"]
+            raise UserError(f"variant.config={self.config} has target_modules={modules}; leave variant.target_modules out")
         for key, stated in given.items():
             name = peft_types.common_name(key, self._kind)
             if name and not isinstance(self.config, str):
@@ -104,6 +110,7 @@ class PEFT(Adapter):
         """Raise UserError unless PEFT makes trained parameters of it on this model."""
         if reason := peft_types.LACKS.get(self._kind.value):
             raise UserError(f"variant.peft_type={self._kind.value} cannot be trained here: {reason}")
+        self._check_common()
         modules = {name.rpartition(".")[0] for name in shapes.weights}
         for target in self.target_modules or ():
             if not any(module == target or module.endswith(f".{target}") for module in modules):
@@ -111,6 +118,18 @@ class PEFT(Adapter):
                 raise UserError(f"variant.target_modules: the model has no module '{target}'; {nearest(target, leaves)}")
         if (tried := self._tried(shapes)) is not None and not count(tried):
             raise UserError(f"variant.peft_type={self._kind.value} trains nothing on this model; see its settings")
+
+    def _check_common(self) -> None:
+        """What every adapter's settings must be, and the tokens and positions that a model has."""
+        if self.rank < 1:
+            raise UserError(f"rank={self.rank} must be at least 1")
+        if not 0 < self.alpha < math.inf:
+            raise UserError(f"variant.alpha={self.alpha} must be positive")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"variant.dropout={self.dropout} must lie in [0, 1)")
+        for key, value in peft_types.stated(self.config).items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+                raise UserError(f"variant.config.{key}={value} must not be negative")
 
     def _tried(self, shapes: Shapes) -> PeftModel | None:
         """The method on the model without weights; None of one that needs them for its start.
@@ -121,7 +140,8 @@ class PEFT(Adapter):
         config = self._config
         try:
             with torch.device("meta"):
-                return get_peft_model(shapes.skeleton(), config)
+                model = shapes.skeleton()
+                return get_peft_model(model, fitted(config, model, self.targets(shapes)))
         except Exception as error:  # each type has its own
             if "meta" in str(error).lower():
                 return None
@@ -136,7 +156,9 @@ class PEFT(Adapter):
         """As every adapter; what is drawn for nothing leaves the random numbers of training alone."""
         try:
             adapted = super().attach(model, generator, calibration)
-        except (ValueError, TypeError, KeyError, ImportError) as error:
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # each type has its own
             raise UserError(f"variant.peft_type={self._kind.value}: {peft_types.first_sentence(error)}") from error
         drops: Any = self._config
         if self._kind.value in DRAWS_FOR_NOTHING and not (drops.rank_dropout or drops.module_dropout):

@@ -78,11 +78,13 @@ def stated(config: Mapping[str, Any] | str) -> dict[str, Any]:
     if not isinstance(config, str):
         return dict(config)
     file = Path(config).expanduser()
+    if file.is_dir():  # as PEFT saves an adapter
+        file /= "adapter_config.json"
     try:
         content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"variant.config={config} cannot be read ({error}); give {AS_WRITTEN}") from error
-    if not isinstance(content, dict) or "peft_type" not in content:
+    if not isinstance(content, dict) or not isinstance(content.get("peft_type"), str):
         raise UserError(f"variant.config={config} has no peft_type; give {AS_WRITTEN}")
     ours = {field.name for field in dataclasses.fields(PeftConfig)} - {"peft_type"}
     return {key: value for key, value in content.items() if value is not None and key not in ours}

@@ -11,7 +11,7 @@ from peft import PeftModel, RandLoraConfig
 from transformers import PreTrainedModel
 
 from lorabench.errors import UserError
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, linear_layers, matrix
 from lorabench.terminal.bars import note
 from lorabench.training.calibration import Calibration
 from lorabench.variants.adapter import Adapter
@@ -87,8 +87,7 @@ class RandLoRA(Adapter):
 
     def attach(self, model: PreTrainedModel, generator: torch.Generator, calibration: Calibration | None = None) -> PeftModel:
         """Choose the basis rank for this model, print both counts, and add PEFT's layers over bases from ``generator``."""
-        linear = {name: module for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-        shapes = Shapes({name: (module.out_features, module.in_features) for name, module in linear.items()})
+        shapes = Shapes({name: tuple(matrix(layer).shape) for name, layer in linear_layers(model).items()})  # type: ignore[misc]
         basis_rank = self.basis_rank or self.matched_rank(shapes)
         self._bases = basis_rank, int(torch.randint(2**62, (), generator=generator))
         note(

@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 
 from lorabench.errors import UserError
-from lorabench.models.shapes import Shapes
+from lorabench.models.shapes import Shapes, matrix
 from lorabench.variants.base import adapter_layers
 from lorabench.variants.lora import LoRA, uniform
 
@@ -80,7 +80,7 @@ class ReLoRA(LoRA):
     def restart(self, model: PeftModel) -> None:
         """Merge s·BA into W, draw A from torch's global generator, which checkpoints keep, and set B = 0."""
         for name, layer in adapter_layers(model):
-            weight = layer.get_base_layer().weight
+            weight = matrix(layer.get_base_layer())
             lora_A, lora_B = layer.lora_A["default"].weight, layer.lora_B["default"].weight
             weight.copy_(weight.float() + self.scale * lora_B.float() @ lora_A.float())
             a, b = lora_A.to("cpu", copy=True), -lora_B.cpu()

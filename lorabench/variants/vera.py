@@ -36,6 +36,7 @@ class VeRA(Adapter):
     """
 
     version: ClassVar[int] = 1
+    starts_on_quantised: ClassVar[bool] = True
 
     rank: int = field(init=False, default=1, repr=False)
     alpha: float = field(init=False, default=1.0, repr=False)

@@ -6,6 +6,7 @@ end, and what is in the file is not run again, unless the table, the method or i
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,20 +39,20 @@ class Parser(argparse.ArgumentParser):
         raise SweepError(f"{message} (see --help)")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m sweeps.bench") -> None:
     """Run the command line: a user's mistake ends in one line and exit code 2."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # what its encoding lacks
     try:
-        _compare()
+        _compare(parser(prog).parse_args(arguments))
     except SweepError as error:
         print(f"lorabench: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 
 
-def _compare() -> None:
-    """Run what is missing, and print the tables."""
-    parser = Parser(prog="python -m sweeps.bench", description=(__doc__ or "").splitlines()[0])
+def parser(prog: str, words: Sequence[str] = ()) -> Parser:
+    """The parser of the command line, whatever its words."""
+    parser = Parser(prog=prog, description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tables", required=True, help=f"of {', '.join(catalog.tables())}; several with commas")
     parser.add_argument("--methods", default=",".join(catalog.methods()), help="names of conf/hydra/sweeper, a change after a "
                         "colon: language_bo:method.token=false (default: all)")  # fmt: skip
@@ -60,8 +61,11 @@ def _compare() -> None:
     parser.add_argument("--focus", help="the method that is compared with each other one (default: the last)")
     parser.add_argument("--data", type=Path, help="folder of tables that the package does not hold")
     parser.add_argument("--output", type=Path, default=Path("runs/search_bench.jsonl"))
-    options = parser.parse_args()
+    return parser
 
+
+def _compare(options: argparse.Namespace) -> None:
+    """Run what is missing, and print the tables."""
     from sweeps.bench.comparison import compare  # here, so that --help answers at once
 
     names, labels = options.tables.split(","), options.methods.split(",")

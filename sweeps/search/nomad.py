@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from sweeps.errors import SweepError
@@ -71,7 +72,10 @@ class Nomad(Search):
             "seed": (self.seed * RUNS + run) % 2**31,
         }
         # NOMAD writes to stdout, and a crash of it would end the search: it runs in a process of its own.
-        command = [sys.executable, "-m", "sweeps.search.nomad"]
+        # With -m, a folder sweeps of the user's own, where this one works, would be what is imported.
+        place = str(Path(__file__).parents[2])
+        code = f"import sys; sys.path.insert(0, {place!r}); from sweeps.search.nomad import main; main()"
+        command = [sys.executable, "-P", "-c", code]
         ran = subprocess.run(command, input=json.dumps(question), capture_output=True, text=True)
         lines = ran.stdout.splitlines()
         unknown = next((json.loads(line.removeprefix(ASKS)) for line in lines if line.startswith(ASKS)), None)
@@ -123,7 +127,3 @@ def main() -> None:
         f"SEED {question['seed']}",
     ]
     PyNomad.optimize(objective, question["start"], [0] * len(sizes), [size - 1 for size in sizes], options)
-
-
-if __name__ == "__main__":
-    main()

@@ -41,6 +41,7 @@ SHAPE = {
 # Grouped queries; projections that are wider and narrower than the hidden size, and some square ones.
 RANDOM = {
     "llama": {"model_type": "llama", "num_key_value_heads": 2},
+    "qwen2": {"model_type": "qwen2", "num_key_value_heads": 2},  # with biases of queries, keys and values
     "qwen3": {"model_type": "qwen3", "num_key_value_heads": 2, "head_dim": 32},
     "gemma3": {
         "model_type": "gemma3_text",

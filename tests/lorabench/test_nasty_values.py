@@ -65,6 +65,8 @@ TAKES = {
         "trainer.micro_batch_tokens": NOTHING,
         "trainer.max_padding": BELOW_1,
         "trainer.checkpoint_minutes": FROM_0 | {LARGE},
+        "trainer.gradient_checkpointing": YES_OR_NO,
+        "plan_device": {"null"},
         "evaluator": NOTHING,
         "evaluator.name": NOTHING,
         "evaluator.batch_tokens": NOTHING,

@@ -10,6 +10,7 @@ import torch
 from lorabench.cells.cell import Cell
 from lorabench.cells.elsewhere.hardware import Hardware, reported_as
 from lorabench.models.shapes import architecture_config, linear_shapes, weight_bytes
+from lorabench.variants.full import Full
 
 EFFICIENCY = 0.35
 """Share of a device's matrix products that a training step reaches (ours, as in ``cells.plan``)."""
@@ -57,11 +58,13 @@ def bytes_of(cell: Cell) -> dict[str, float]:
     hidden = config.hidden_size
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
     block = (10 * hidden + 4 * inner) * 2
+    sizes = weight_bytes(cell.model, torch.bfloat16)
+    own = sum(sizes[name] for name in cell.variant.touched(shapes) if name in sizes) if isinstance(cell.variant, Full) else 0
     return {
-        "weights": sum(weight_bytes(cell.model, torch.bfloat16).values()),
+        "weights": sum(sizes.values()) - own,  # of full fine-tuning, float32 values stand in their place
         "trained values": 4 * trained,
         "gradients": 4 * trained,
-        "optimizer": 8 * trained,
+        "optimizer": cell.variant.optimizer_bytes(shapes),
         "activations": tokens * config.num_hidden_layers * block,
         "logits": 3 * 4 * tokens / 2 * config.vocab_size,
     }
@@ -81,7 +84,8 @@ def disk(cells: Sequence[Cell]) -> float:
     """Bytes that the grid leaves, and of its largest checkpoint while it runs."""
     trained = [cell.variant.trainable_parameters(linear_shapes(cell.model)) for cell in cells]
     adapters = sum(4 * count * 2 for cell, count in zip(cells, trained, strict=True) if cell.settings.save_adapter)
-    return len(cells) * CELL_DISK + adapters + 12 * max(trained)
+    states = [cell.variant.optimizer_bytes(linear_shapes(cell.model)) for cell in cells]
+    return len(cells) * CELL_DISK + adapters + max(4 * count + state for count, state in zip(trained, states, strict=True))
 
 
 def correction(finished: Sequence[Mapping[str, Any]], expected: Mapping[str, tuple[float, float]]) -> float | None:

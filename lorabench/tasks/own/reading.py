@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lorabench.errors import UserError
+from lorabench.errors import UserError, nearest
 from lorabench.tasks.example import Example
+from lorabench.tasks.own.answers import answers_of, first_of
 from lorabench.tasks.own.shapes import Shape
-from lorabench.tasks.own.templates import Template, fill
+from lorabench.tasks.own.templates import Template, column_of, columns_in, fill
 from lorabench.tasks.own.values import BadValue, text_of
 from lorabench.tasks.sources.base import Row
 from lorabench.terminal.bars import note
@@ -23,11 +24,13 @@ class Conversation(Example):
 
     Attributes:
         parts: its text, given and learned parts in turn; the last one is the target as it is trained on.
+        right: all right answers, its own the first.
         tests: of ``task.columns.tests``.
         place: where a user finds its row.
     """
 
     parts: tuple[str, ...] = field(default=(), compare=False)
+    right: tuple[str, ...] = field(default=(), compare=False)
     tests: str = field(default="", compare=False)
     place: str = field(default="", compare=False)
 
@@ -50,6 +53,45 @@ def labels_of(labels: Any) -> dict[str, str]:
     return texts
 
 
+def stated_columns(columns: Mapping[str, str | None]) -> dict[str, str]:
+    """``task.columns`` without those left open; of answers alone the first is the response.
+
+    Raises:
+        UserError: one is a text with braces that cannot be read.
+    """
+    stated = {key: column for key, column in columns.items() if column}
+    for key, column in stated.items():
+        if "{" in column and not columns_in(column, f"task.columns.{key}"):
+            raise UserError(
+                f"task.columns.{key}={column} has no column in its braces; write {{NAME}}, or a column's name alone"
+            )
+    if "answers" in stated:
+        stated.setdefault("response", first_of(stated["answers"]))
+    return stated
+
+
+def texts_of(stated: Mapping[str, str]) -> dict[str, str]:
+    """The texts with braces that ``task.columns`` has, and the key that gave each."""
+    texts = {column: f"task.columns.{key}" for key, column in stated.items() if "{" in column}
+    if "answers" in stated and (first := first_of(stated["answers"])) == stated["response"]:
+        texts[first] = "task.columns.answers"
+    return texts
+
+
+def with_texts(columns: Sequence[str], stated: Mapping[str, str], what: str) -> list[str]:
+    """The columns of a data set and, as columns of their own, the texts of others that ``task.columns`` makes.
+
+    Raises:
+        UserError: such a text names a column that is not there.
+    """
+    texts = texts_of(stated)
+    for text, key in texts.items():
+        for name in map(column_of, columns_in(text, key)):
+            if name not in columns:
+                raise UserError(f"{key}={text}: {what} has no column {name}; {nearest(name, columns)}")
+    return [*columns, *texts]
+
+
 @dataclass(frozen=True)
 class Reader:
     """Turns rows into examples.
@@ -59,7 +101,7 @@ class Reader:
         shape: of the rows.
         template: that writes them.
         text: the user's template with columns in braces; empty for another one.
-        columns: ``task.columns``.
+        columns: see ``stated_columns``.
         labels: texts by value.
         skip: leave rows out that cannot be read.
     """
@@ -68,7 +110,7 @@ class Reader:
     shape: Shape
     template: Template
     text: str
-    columns: Mapping[str, str | None]
+    columns: Mapping[str, str]
     labels: Mapping[str, str]
     skip: bool
 
@@ -93,10 +135,12 @@ class Reader:
         return made
 
     def _example(self, row: Row, name: str) -> Conversation:
+        texts = {text: fill(text, row, None, key) for text, key in texts_of(self.columns).items()}
+        row = row.part({**row, **texts})
         messages = self.shape.read(row)
-        if self.labels:
-            messages[-1] = messages[-1] | {"content": self._label(messages[-1]["content"])}
-        answer = messages[-1]["content"]
+        answers = answers_of(row, self.columns["answers"]) if "answers" in self.columns else []
+        answer, *others = [self._label(text) if self.labels else text for text in (messages[-1]["content"], *answers)]
+        messages[-1] = messages[-1] | {"content": answer}
         if self.text:
             messages = [
                 {"role": "user", "content": fill(self.text, row, messages[0]["content"] if len(messages) == 2 else None)},
@@ -106,7 +150,8 @@ class Reader:
         group = text_of(row, column) if (column := self.columns.get("group")) else ""
         tests = self._tests(row)
         parts = self.template.parts(messages)
-        return Conversation(name, question, answer, answer, group=group, parts=parts, tests=tests, place=row.place)
+        right = tuple(dict.fromkeys((answer, *others)))
+        return Conversation(name, question, answer, answer, "", group, parts, right, tests, row.place)
 
     def _label(self, value: str) -> str:
         if value not in self.labels:

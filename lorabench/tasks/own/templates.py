@@ -12,7 +12,7 @@ from lorabench.errors import UserError, nearest
 from lorabench.tasks.alpaca import instruction_prompt
 from lorabench.tasks.own import chat
 from lorabench.tasks.own.shapes import Message
-from lorabench.tasks.own.values import BadValue, text_of
+from lorabench.tasks.own.values import BadValue, parsed, text_of
 
 NEXT = "\n\n### Instruction:\n{instruction}\n\n### Response:"
 """What follows an answer in a conversation, as in ``tasks.chat``."""
@@ -72,55 +72,82 @@ class Chat(Template):
         return chat.parts(self.tokenizer, messages)
 
 
-def check_text(template: str) -> None:
-    r"""Check a template of the user's.
+def columns_in(text: str, key: str) -> list[str]:
+    r"""The columns, and items of them, that a text has in braces.
 
-    >>> check_text("{passage}\nQuestion: {question}? {choices[0]} or {choices[1]}")
+    >>> columns_in("{passage}\nQuestion: {question}? {choices[0]} or {choices[1]}", "task.template")
+    ['passage', 'question', 'choices[0]', 'choices[1]']
+
+    Args:
+        text: of the user's.
+        key: where it is given, for errors.
+
+    Raises:
+        UserError: braces do not match, or hold something else.
+    """
+    try:
+        fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(text) if name is not None]
+    except ValueError as error:
+        raise UserError(f"{key}={text!r}: {error}; write a brace that is meant as one twice") from error
+    for name, spec, conversion in fields:
+        if not name or "." in name or spec or conversion:
+            raise UserError(f"{key}: {{{name}}} is no column; write its name alone, or an item of it: {{choices[0]}}")
+    return [name for name, _, _ in fields]
+
+
+def check_text(template: str) -> None:
+    """Check a template of the user's.
 
     Raises:
         UserError: it names no column, or holds something else than columns and their items in braces.
     """
-    try:
-        fields = [(name, spec, conversion) for _, name, spec, conversion in Formatter().parse(template) if name is not None]
-    except ValueError as error:
-        raise UserError(f"task.template={template!r}: {error}; write a brace that is meant as one twice") from error
-    if not fields:
+    if not columns_in(template, "task.template"):
         raise UserError(
             f"task.template={template} is neither chat, alpaca nor none, nor a text with a column in braces, such as "
             "'Question: {prompt} Answer:'"
         )
-    for name, spec, conversion in fields:
-        if not name or "." in name or spec or conversion:
-            raise UserError(f"task.template: {{{name}}} is no column; write its name alone, or an item of it: {{choices[0]}}")
 
 
-def fill(template: str, row: Mapping[str, Any], prompt: str | None) -> str:
-    """A template of the user's with the columns of a row.
+def fill(text: str, row: Mapping[str, Any], prompt: str | None, key: str = "task.template") -> str:
+    """A text of the user's with the columns of a row.
 
     Args:
-        template: see ``check_text``.
+        text: see ``columns_in``.
         row: of the data.
         prompt: for ``{prompt}`` where no column has that name.
+        key: where the text is given, for errors.
 
     Raises:
         BadValue: a column or an item of it is not there, or blank.
     """
     filled = []
-    for literal, name, _, _ in Formatter().parse(template):
+    for literal, name, _, _ in Formatter().parse(text):
         filled.append(literal)
         if name is None:
             continue
-        column, *items = name.replace("]", "").split("[")
-        if column == "prompt" and column not in row and prompt is not None:
+        if name == "prompt" and name not in row and prompt is not None:
             filled.append(prompt)
-            continue
-        if column not in row:
-            raise BadValue(f"has no column {column}, which task.template names; {nearest(column, [str(key) for key in row])}")
-        value: Any = row
-        for item in (column, *items):
-            try:
-                value = value[int(item)] if isinstance(value, list | tuple) else value[item]
-            except (LookupError, ValueError, TypeError) as error:
-                raise BadValue(f"has no {{{name}}}, which task.template names: {column} is {value!r}"[:200]) from error
-        filled.append(text_of({name: value}, name))
+        else:
+            filled.append(text_of({name: _value(row, name, key)}, name))
     return "".join(filled)
+
+
+def column_of(name: str) -> str:
+    """The column of an item: ``choices`` of ``choices[text][0]``."""
+    return name.partition("[")[0]
+
+
+def _value(row: Mapping[str, Any], name: str, key: str) -> Any:
+    """Of a column, or of an item in lists, objects, and texts that are JSON."""
+    column, *items = name.replace("]", "").split("[")
+    if column not in row:
+        raise BadValue(f"has no column {column}, which {key} names; {nearest(column, [str(other) for other in row])}")
+    value: Any = row
+    for item in (column, *items):
+        if isinstance(value, str):
+            value = parsed(value)
+        try:
+            value = value[int(item)] if isinstance(value, list | tuple) else value[item]
+        except (LookupError, ValueError, TypeError) as error:
+            raise BadValue(f"has no {{{name}}}, which {key} names: {column} is {row[column]!r}"[:200]) from error
+    return value

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from typing import IO
 
 from lorabench.errors import UserError
+from lorabench.schema import PACKAGE
 
 SECONDS = 30.0  # for one pair
 START = 120.0  # for the helper's own start
@@ -29,7 +30,9 @@ class Helper:
         self._start()
 
     def _start(self) -> None:
-        command = [sys.executable, "-m", "lorabench.tasks.scoring.second_opinion"]
+        # With -m, a file lorabench.py of the working folder would be what is imported.
+        start = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); from {__name__} import serve; serve()"
+        command = [sys.executable, "-P", "-c", start]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
         )
@@ -80,7 +83,7 @@ def opinions_on(pairs: Sequence[tuple[str, str | None]], seconds: float = SECOND
         helper.close()
 
 
-def _serve() -> None:
+def serve() -> None:
     """Answer pairs from standard input; its own limits come first, since they need no restart."""
     from math_verify import parse, verify
 
@@ -93,7 +96,3 @@ def _serve() -> None:
         except Exception:  # sympy raises many kinds: an expression that it cannot take is not equal
             equal = False
         print(json.dumps(equal), file=answers, flush=True)
-
-
-if __name__ == "__main__":
-    _serve()

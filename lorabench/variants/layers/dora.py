@@ -11,9 +11,9 @@ class Float32Magnitude(DoraLinearLayer):
     off by up to 2⁻⁸ each. It also multiplies A and B by an n × n identity, which costs more than BA itself.
     """
 
-    def __init__(self, weight: torch.Tensor):
-        """Set g = ‖W‖_row from W [m, n]."""
-        super().__init__(fan_in_fan_out=False)
+    def __init__(self, weight: torch.Tensor, transposed: bool = False):
+        """Set g = ‖W‖_row from the whole W [m, n] that the layer starts with; ``transposed`` says that the layer holds Wᵀ."""
+        super().__init__(fan_in_fan_out=transposed)
         self.weight = torch.nn.Parameter(torch.linalg.norm(weight.detach().float(), dim=1))
 
     def get_lora_weight(

@@ -24,4 +24,5 @@ def _as_base(layer: Any, _: Any, output: torch.Tensor) -> torch.Tensor:
     device = output.device.type
     if torch.is_autocast_enabled(device):
         return output.to(torch.get_autocast_dtype(device))
-    return output.to(layer.get_base_layer().weight.dtype)
+    weight = layer.get_base_layer().weight
+    return output.to(weight.dtype) if weight.is_floating_point() else output  # a quantised layer gives what it computes in

@@ -10,6 +10,7 @@ from hessian import starts
 from hessian.products.adapters import AdapterHessian
 from hessian.products.leaves import Factors, LeafHessian
 from hessian.products.passes import Passes
+from lorabench.errors import UserError
 from lorabench.schema import TrainerConfig
 from lorabench.training import seed
 from lorabench.training.calibration import Calibration
@@ -19,7 +20,7 @@ from lorabench.variants.base import adapter_layers
 
 BILINEAR = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "eva", "corda", "loft", "loraplus", "lora_pro"]
 SETTINGS = TrainerConfig(512, 0.0, 1.0, 0.0, (0.9, 0.999), 1e-8, 10_000, 0.9, 10)
-FIELDS = {"melora": {"k": 2}}  # divides the sizes of these small models
+FIELDS = {"melora": {"k": 2}, "nora": {"outer_rank": 6}}  # what these small models have
 
 
 def calibration(base):
@@ -106,7 +107,24 @@ def test_products_are_the_change_of_the_trainers_gradient(name, matrix, examples
     assert (product - expected).norm() <= 2e-2 * expected.norm()
 
 
-@pytest.mark.parametrize("name", ["dora", "gralora", "randlora", "lora_fa", "moslora", "melora"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dora",
+        "gralora",
+        "randlora",
+        "lora_fa",
+        "moslora",
+        "melora",
+        "sinelora",
+        "dude",
+        "lora_sb",
+        "nora",
+        "nlora",
+        "mora",
+        "svft",
+    ],
+)
 @pytest.mark.parametrize(("model", "matrix"), [("qwen3", "o_proj"), ("gemma3", "up_proj")])
 def test_products_are_those_of_the_dense_hessian_of_the_adapted_model(model, matrix, name, examples, budget):
     base, built = family(model), variant(name, 2, **FIELDS.get(name, {}))
@@ -117,6 +135,16 @@ def test_products_are_those_of_the_dense_hessian_of_the_adapted_model(model, mat
         products = torch.stack(hessian.products([block] * block.size, list(torch.eye(block.size))))
         expected = dense_through(adapted, examples, block.tensors).double()
     assert (products - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", ["sharelora", "tied_lora", "rasa"])
+def test_what_matrices_share_is_no_block_of_one(name):
+    base, built = family("qwen3"), variant(name, 2)
+    with (
+        starts.adapted_model(base, built, 0, calibration(base)) as adapted,
+        pytest.raises(UserError, match=f"variant={name} shares what it trains in .*up_proj with other matrices"),
+    ):
+        starts.parameters(adapted, built, "up_proj", [full_name(1, "up_proj")])
 
 
 def move(block):

@@ -70,11 +70,6 @@ def adapter_alone(folder):
         shutil.move(file, folder)
 
 
-def bin_only(folder):
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
-
-
 def classifier(folder):
     config = AutoModelForCausalLM.from_pretrained(folder).config
     saved(folder, config, AutoModelForSequenceClassification)
@@ -141,7 +136,7 @@ SPOILED = {
         "needs code of its own .auto_map., which is not run here",
     ),
     "lost shard": (lose_a_shard, "lacks 1 of the 4 files that its index names, such as model-00001"),
-    "bin": (bin_only, "holds no model.safetensors, only pytorch_model.bin"),
+    "msgpack": (lambda d: (d / "model.safetensors").rename(d / "model.pt"), "holds no model.safetensors, only model.pt"),
     "no weights": (lambda d: (d / "model.safetensors").unlink(), "holds no model.safetensors;"),
     "no tokenizer": (no_tokenizer, "holds no tokenizer"),
     "damaged tokenizer": (lambda d: halved(d, "tokenizer.json"), "has a tokenizer that cannot be loaded"),

@@ -36,7 +36,8 @@ def ended(monkeypatch, capsys):
         ("lorabench", "--foo", "unrecognized arguments: --foo (see --help)"),
         ("lorabench", "--cfg", "argument --cfg/-c: expected one argument (see --help)"),
         ("lorabench", "=3", "'=3' is not key=value; see --help"),
-        ("lorabench", "lr", "'lr' is not key=value; see --help"),
+        ("lorabench", "lr", "'lr' is no command, and not key=value; available: analysis, "),
+        ("lorabench", "seed=0 lr", "'lr' is not key=value; see --help"),
         ("lorabench", "variant=1", "variant=1 does not exist; available: adalora"),
         ("lorabench", "trainer=null", "trainer=null does not exist; available: default"),
         ("lorabench", "model=[tiny,1]", "model=[tiny,1] is a list, of which Hydra would make one mixture"),
@@ -77,7 +78,7 @@ def ended(monkeypatch, capsys):
         ("lorabench", "evaluate", "the following arguments are required: command (see --help)"),
         ("lorabench.evaluate", "rescore", "the following arguments are required: runs/ID (see --help)"),
         ("lorabench.evaluate", "rescore /nowhere", "/nowhere holds no cell"),
-        ("lorabench", "analysis", "the following arguments are required: COMMAND (see python -m analysis --help)"),
+        ("lorabench", "analysis", "the following arguments are required: COMMAND (see lorabench analysis --help)"),
         ("analysis", "table", "the following arguments are required: RUNS (see python -m analysis table --help)"),
         ("analysis", "table /nowhere", "/nowhere is not a directory"),
         ("sweeps.bench", "", "the following arguments are required: --tables (see --help)"),
@@ -112,7 +113,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["lorabench"])
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     with pytest.raises(ZeroDivisionError):
-        main()
+        main(console=False)
 
 
 def test_what_an_encoding_lacks_is_replaced(monkeypatch):

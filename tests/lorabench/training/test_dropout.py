@@ -19,7 +19,8 @@ from lorabench.variants.lora import LoRA
 
 LENGTHS = [(3, 5), (0, 7), (6, 2)]
 ROW_BY_ROW, WHOLE = {"micro_batch_tokens": 1}, {"micro_batch_tokens": 10**6, "max_padding": 0.99}
-NAMES = sorted({file.stem for file in (CONF / "variant").glob("*.yaml")} - {"full", "peft"})  # which drop no input of their own
+OTHERS = {"bottleneck", "full", "galore", "peft"}  # which drop no input of their own
+NAMES = sorted({file.stem for file in (CONF / "variant").glob("*.yaml")} - OTHERS)
 
 
 def keep(rows=LENGTHS, seed=1, step=0, layer="layer", width=64, p=0.1):

@@ -9,9 +9,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from lorabench.files import cache_dir
+from lorabench.models.shapes import linear_shapes
 from lorabench.schema import CONF
 from lorabench.training import seed
 from lorabench.training.data import collate
+from lorabench.training.loop import train
+from lorabench.variants.base import adapter_layers
 
 VARIANTS = sorted({file.stem for file in (CONF / "variant").glob("*.yaml")} - {"peft"})  # test_peft goes through its types
 MODELS = ["tiny", "llama", "qwen3", "gemma3", "smollm2"]  # see ``fresh``
@@ -131,6 +134,57 @@ def loss_of():
         return total / sum(example.target_tokens for example in examples)
 
     return run
+
+
+@pytest.fixture
+def follows(fresh, attach, corpus, settings, loss_of, relative):
+    """A function that holds three steps of a variant against AdamW in float64 on the weights that a formula gives.
+
+    ``parts`` gives the tensors of an adapted layer that the formula needs, trained or frozen, those that layers share as the
+    same tensor; ``formula`` makes the whole weight [m, n] of the layer's frozen one and them, all in float64. ``begin`` may set
+    them before a step, of its learning rate.
+    """
+
+    def check(variant, parts, formula, lr=2e-2, model="tiny", begin=lambda rate, values: None):
+        base, plain, before = fresh(model), fresh(model).model.double(), fresh(model)
+        variant.check(linear_shapes(base.spec))
+        adapted = attach(variant, base)
+        twins = {}
+
+        def twin(p):
+            if id(p) not in twins:
+                twins[id(p)] = p, p.detach().double().clone().requires_grad_(p.requires_grad)
+            return twins[id(p)][1]
+
+        layers = dict(adapter_layers(adapted))
+        values = {key: [twin(p) for p in parts(layer)] for key, layer in layers.items()}
+        frozen = {key: layer.get_base_layer().weight.detach().double().clone() for key, layer in layers.items()}
+        trained = list(variant.trained(adapted).values())
+        assert {id(p) for p in trained} == {place for place, (_, copy) in twins.items() if copy.requires_grad}
+        copies, trainer = [twin(p) for p in trained], settings(eps=1e-4)
+        adamw = torch.optim.AdamW(copies, betas=trainer.betas, eps=trainer.eps, weight_decay=trainer.weight_decay)
+        done = train(adapted, variant, corpus, [list(range(8))] * 3, lr=lr, settings=trainer, dropout_seed=0)
+        for rate, norm, loss in zip(done.lr, done.grad_norm, done.loss, strict=True):
+            begin(rate[0], values)
+            weights = {f"{key}.weight": formula(frozen[key], *values[key]) for key in layers}
+            expected = loss_of(plain, weights, corpus.encode(range(8)))
+            adamw.zero_grad()
+            expected.backward()
+            full = torch.nn.utils.clip_grad_norm_(copies, trainer.max_grad_norm)
+            adamw.param_groups[0]["lr"] = rate[0]
+            adamw.step()
+            assert (loss, norm) == (pytest.approx(expected.item(), rel=1e-5), pytest.approx(float(full), rel=1e-3))
+        for p, copy in twins.values():
+            torch.testing.assert_close(p.detach().double(), copy.detach(), atol=5e-3 * lr, rtol=0)
+        merged = variant.merged(adapted)
+        with torch.no_grad():
+            for key in layers:
+                now = formula(frozen[key], *[p.detach().double() for p in parts(layers[key])])
+                torch.testing.assert_close(merged[f"{key}.weight"].double(), now, atol=1e-6, rtol=1e-5)
+        assert any(relative(merged[name], before.model.get_parameter(name)) > 1e-3 for name in merged)
+        return adapted
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from lorabench.variants.base import adapter_layers
 
 RANK, ALPHA = 8, 12
 STARTS = ["lora", "rslora", "pissa", "milora", "olora", "init_ab", "lora_ga", "eva", "corda"]
-MOVED = {"lora_one"}  # starts as another function than the base, on purpose: test_lora_one
+MOVED = {"lora_one", "nlora"}  # start as another function than the base, on purpose: test_lora_one, test_nora_nlora
 
 
 def double(tensor):
@@ -63,7 +63,27 @@ def test_start_is_unchanged_with_alpha_unlike_rank(name, fresh, build, attach, l
 
 @pytest.mark.parametrize("precision", ["float32", "autocast", "bfloat16"])
 @pytest.mark.parametrize(
-    "name", ["lora", "rslora", "gralora", "randlora", "eva", "relora", "moslora", "melora", "vera", "adalora"]
+    "name",
+    [
+        "lora",
+        "rslora",
+        "gralora",
+        "randlora",
+        "eva",
+        "relora",
+        "moslora",
+        "melora",
+        "vera",
+        "adalora",
+        "sinelora",
+        "nora",
+        "mora",
+        "sharelora",
+        "tied_lora",
+        "rasa",
+        "svft",
+        "bottleneck",
+    ],
 )
 def test_an_update_of_zero_starts_to_the_bit(name, precision, fresh, build, attach, batch, to_bfloat16):
     base = fresh("qwen3")

@@ -115,6 +115,32 @@ def test_each_type_learns_and_comes_out_whole(kind, trained, tiny, tmp_path, fre
     assert relative(logits_of(loaded, tiny.tokenizer), learned) <= 1e-4
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"alpha": 0}, "variant.alpha=0 must be positive"),
+        ({"alpha": -3}, "variant.alpha=-3 must be positive"),
+        ({"dropout": -0.1}, r"variant.dropout=-0.1 must lie in \[0, 1\)"),
+        ({"rank": 0}, "rank=0 must be at least 1"),
+    ],
+)
+def test_what_all_adapters_have_is_checked_as_theirs(fields, message, build, tiny):
+    with pytest.raises(UserError, match=message):
+        build("peft", peft_type="LORA", **fields).check(linear_shapes(tiny.spec))
+
+
+def test_a_folder_of_an_adapter_is_read_and_its_modules_must_agree(build, tiny, tmp_path):
+    stated = {"peft_type": "LORA", "r": 8, "lora_alpha": 8, "target_modules": ["q_proj"]}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(stated))
+    fields = {"peft_type": None, "config": str(tmp_path), "rank": 8, "alpha": 8}
+    assert build("peft", **fields).trainable_parameters(linear_shapes(tiny.spec)) == 4 * 8 * 256
+    with pytest.raises(UserError, match=r"has target_modules=\['q_proj'\]; leave variant.target_modules out"):
+        build("peft", **fields, target_modules=["v_proj"]).check(linear_shapes(tiny.spec))
+    (tmp_path / "adapter_config.json").write_text(json.dumps(stated | {"peft_type": 5}))
+    with pytest.raises(UserError, match="has no peft_type"):
+        build("peft", **fields).check(linear_shapes(tiny.spec))
+
+
 @pytest.mark.parametrize("kind", sorted(peft_types.LACKS))
 def test_what_cannot_run_says_what_it_lacks(kind, variant, tiny):
     with pytest.raises(UserError, match=f"variant.peft_type={kind} cannot be trained here: it"):
@@ -146,6 +172,7 @@ def test_every_type_of_the_installed_peft_is_one_or_the_other():
         ("LORA", {"modules_to_save": ["lm_head"]}, "modules_to_save=.* changes more than the adapted modules"),
         ("LORA", {"lora_bias": True}, "lora_bias=True changes more than the adapted modules"),
         ("LORA", {"bias": "all"}, "bias=all changes more than the adapted modules"),
+        ("BOFT", {"boft_block_size": -4}, "variant.config.boft_block_size=-4 must not be negative"),
         ("PREFIX_TUNING", {}, r"needs the length of its prompt: \+variant.config.num_virtual_tokens=20"),
     ],
 )

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import torch
 
-ONE_START = {"full", "pissa", "milora", "olora"}  # functions of the weights alone
+ONE_START = {"full", "galore", "pissa", "milora", "olora", "dude", "nlora", "mora", "svft"}  # of the weights alone, or zeros
 
 
 def digest(model):

@@ -1,0 +1,83 @@
+"""Quantised bases: frozen linear layers in 4 or 8 bits by bitsandbytes, beside adapters in float32."""
+
+import importlib.util
+import logging
+from typing import Any
+
+import torch
+
+from lorabench.errors import UserError
+from lorabench.models.shapes import linear_layers
+from lorabench.schema import ModelConfig
+
+KINDS = ("nf4", "int8")
+WAY = "pip install 'lorabench[quantised]' (in a checkout pip install -e '.[quantised]')"
+
+
+def check(spec: ModelConfig) -> None:
+    """Raise UserError unless the quantisation of a model is one that can be had here."""
+    if spec.quantization is None:
+        return
+    if spec.quantization not in KINDS:
+        raise UserError(f"model.quantization={spec.quantization} is unknown; available: {', '.join(KINDS)}, or null for none")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(f"model.quantization={spec.quantization} needs the package bitsandbytes: {WAY}")
+
+
+def check_layers(model: Any, name: str) -> None:
+    """Raise UserError unless bitsandbytes has a form of all that would be quantised.
+
+    Args:
+        model: with or without weights.
+        name: of it, for the error.
+    """
+    odd = [key for key, layer in linear_layers(model).items() if type(layer) is not torch.nn.Linear]
+    if odd:
+        kind = type(linear_layers(model)[odd[0]]).__name__
+        raise UserError(f"model={name}: {odd[0]} is a {kind}, which is not quantised here; leave model.quantization out")
+
+
+def quantise(model: Any, kind: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Put a quantised layer in the place of each linear one but the output head.
+
+    ``nf4``: 4 bits, the quantiles of a normal distribution times the largest magnitude of 64 values (Dettmers et al. 2023,
+    arXiv 2305.14314); products are those of the weight that they stand for, in ``dtype``. ``int8``: whole numbers times the
+    largest magnitude of a row, products in int8 with inputs rounded token by token (Dettmers et al. 2022, arXiv 2208.07339,
+    without its columns of outliers, by which a token's result would depend on the others of its micro-batch).
+
+    Args:
+        model: frozen, in main memory.
+        kind: one of ``KINDS``.
+        device: where the layers go.
+        dtype: of the base.
+    """
+    import bitsandbytes
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a line for each layer and pass, that inputs are rounded
+    for name, layer in linear_layers(model).items():
+        sizes = {"bias": layer.bias is not None, "device": "meta"}
+        if kind == "nf4":
+            made = bitsandbytes.nn.Linear4bit(
+                layer.in_features, layer.out_features, compute_dtype=dtype, quant_type="nf4", **sizes
+            )
+            weight = bitsandbytes.nn.Params4bit(
+                layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=False, module=made
+            )
+        else:
+            made = bitsandbytes.nn.Linear8bitLt(
+                layer.in_features, layer.out_features, has_fp16_weights=False, threshold=0.0, **sizes
+            )
+            weight = bitsandbytes.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
+        made.weight, made.bias = weight, layer.bias
+        if kind == "nf4":
+            made.support_avx512bf16_for_cpu = False  # it would pack the weights in another way for passes without gradients
+        else:
+            made.register_forward_hook(_copied)
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, made.to(device))
+    setattr(model, {"nf4": "is_loaded_in_4bit", "int8": "is_loaded_in_8bit"}[kind], True)  # what PEFT asks
+
+
+def _copied(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
+    """int8's function gives a view, to which no adapter can add in place."""
+    return output.clone()
