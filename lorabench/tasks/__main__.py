@@ -162,8 +162,8 @@ def _lengths(
 
     task, max_length, most = cell.task, cell.trainer.max_length, cell.task.max_new_tokens
     generated = "score" in (task.validation, task.tested)
-    asked = [task.evaluation_prompt(example) for example in test] if task.tested == "score" else []
-    prompts = prompt_lengths(tokenizer, asked)
+    test_prompts = [task.evaluation_prompt(example) for example in test] if task.tested == "score" else []
+    prompts = prompt_lengths(tokenizer, test_prompts)
     yield "\nlengths in tokens"
     yield from table(
         {"prompts": measured.given, "responses": measured.learned, "both": measured.whole, "test prompts": prompts}

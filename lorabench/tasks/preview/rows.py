@@ -15,13 +15,13 @@ def repetitions(task: Task, train: Sequence[Example]) -> list[str]:
     again: list[tuple[Example, Example]] = []
     by_prompt: dict[str, list[Example]] = {}
     for example in train:
-        asked = words(task.asked(example))
-        key = asked, words(task.target(example))
+        question = words(task.asked(example))
+        key = question, words(task.target(example))
         if key in first:
             again.append((first[key], example))
             continue
         first[key] = example
-        by_prompt.setdefault(asked, []).append(example)
+        by_prompt.setdefault(question, []).append(example)
     of_prompts = [rows for rows in by_prompt.values() if len(rows) > 1]
     contrary = _contradictions(task, train, of_prompts)
     return [
@@ -38,10 +38,10 @@ def _contradictions(
     """Of each prompt the first row, and the first other one whose answer is wrong by it."""
     pairs = [(rows[0], later) for rows in repeated for later in rows[1:] if _gold(later) != _gold(rows[0])]
     scorable = {train[i].id for i in scorable_places(task, train)}
-    texts = {later.id: text for first, later in pairs if first.id in scorable and (text := task.reference(later)) is not None}
-    asked = [(first, later) for first, later in pairs if later.id in texts]
-    scores = task.score_all([first for first, _ in asked], [texts[later.id] for _, later in asked]) if asked else []
-    agreeing = {later.id for (_, later), score in zip(asked, scores, strict=True) if score["score"] > 1 - 1e-6}
+    texts = {later.id: text for first, later in pairs if first.id in answered and (text := task.reference(later)) is not None}
+    answered = [(first, later) for first, later in pairs if later.id in texts]
+    scores = task.score_all([first for first, _ in answered], [texts[later.id] for _, later in answered]) if answered else []
+    agreeing = {later.id for (_, later), score in zip(answered, scores, strict=True) if score["score"] > 1 - 1e-6}
     contrary: dict[str, tuple[Example, Example]] = {}
     for first, later in pairs:
         if later.id not in agreeing:
@@ -52,7 +52,7 @@ def _contradictions(
 def overlap(task: Task, train: Sequence[Example], test: Sequence[Example]) -> str:
     """A line on training rows that ask what a test problem asks."""
     tested = {words(task.asked(example)): example for example in test}
-    both = [(example, tested[asked]) for example in train if (asked := words(task.asked(example))) in tested]
+    both = [(example, tested[question]) for example in train if (question := words(task.asked(example))) in tested]
     return _counted(len(both), len(train), "training rows ask what a test problem asks", both and _places(task, both[0]))
 
 
@@ -62,14 +62,14 @@ def references(task: Task, train: Sequence[Example], test: Sequence[Example]) ->
     spread = places[:: -(-len(places) // MOST)] if places else []
     lines = []
     for name, rows in (("training", [train[i] for i in spread]), ("test", test if task.tested == "score" else [])):
-        asked = [(row, text) for row in rows if (text := task.reference(row)) is not None]
-        if not asked:
+        scorable = [(row, text) for row in rows if (text := task.reference(row)) is not None]
+        if not scorable:
             continue
-        scores = task.score_all([row for row, _ in asked], [text for _, text in asked])
-        wrong = [row for (row, _), score in zip(asked, scores, strict=True) if score["score"] <= 1 - 1e-6]
-        share = 1 - len(wrong) / len(asked)
+        scores = task.score_all([row for row, _ in scorable], [text for _, text in scorable])
+        wrong = [row for (row, _), score in zip(scorable, scores, strict=True) if score["score"] <= 1 - 1e-6]
+        share = 1 - len(wrong) / len(scorable)
         such = f"; wrong is that of {task.place(wrong[0])}" if wrong else ""
-        lines.append(f"  {share:.1%} of {len(asked):,} {name} rows' own responses are right by the scorer{such}")
+        lines.append(f"  {share:.1%} of {len(scorable):,} {name} rows' own responses are right by the scorer{such}")
     return lines or ["  no row's own response can be scored at once"]
 
 

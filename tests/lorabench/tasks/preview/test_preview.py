@@ -106,17 +106,17 @@ def test_rows_that_repeat_contradict_or_are_tested_on_are_named(shown, file):
     train = [*rows, {"question": "What is  3 + 3?", "answer": "6"}, {"question": "What is 5 + 5?", "answer": "11"}]
     train += [{"question": "What is 6 + 6?", "answer": "12.0"}]
     test = file([rows[8], *({"question": f"Double {i}", "answer": str(2 * i)} for i in range(5))], "test.jsonl")
-    found = below("rows", shown(train, f"task.test={test}", "task.validation_samples=1", "task.scorer=number"))
+    lines = below("rows", shown(train, f"task.test={test}", "task.validation_samples=1", "task.scorer=number"))
     assert re.match(
         r"  1 of 4\d \(2.\d\d%\) training rows repeat another one, such as train/3 \(.*\) and train/40 \(.*, line 41\)",
-        found[1],
+        lines[1],
     )
     # 12.0 is 12 for the scorer, 11 is not 10.
     assert re.match(
-        r"  1 of \d\d \(\d.\d\d%\) prompts have responses that contradict, such as train/5 .* and train/41 ", found[2]
+        r"  1 of \d\d \(\d.\d\d%\) prompts have responses that contradict, such as train/5 .* and train/41 ", lines[2]
     )
     assert re.match(
-        r"  1 of 4\d \(2.\d\d%\) training rows ask what a test problem asks, such as train/8 .* and test/0 ", found[3]
+        r"  1 of 4\d \(2.\d\d%\) training rows ask what a test problem asks, such as train/8 .* and test/0 ", lines[3]
     )
 
 

@@ -34,9 +34,9 @@ def test_answers_are_rated_and_summed_up(judged, server):
     server.replies = [(200, "Good. Rating: [[8]]"), (200, "never"), (200, "never again"), (200, "[[4]]")]
     metrics = score(task, rows, {}, ["test"])
     first = task.test_examples()[0]
-    asked = server.users[0]
-    assert (first.question in asked, first.answer in asked, "answer 0 {y}" in asked) == (True, True, True)
-    assert asked.index("<request>") < asked.index("<reference>") < asked.index("<answer>")
+    request = server.users[0]
+    assert (first.question in request, first.answer in request, "answer 0 {y}" in request) == (True, True, True)
+    assert request.index("<request>") < request.index("<reference>") < request.index("<answer>")
     [(_, body), *_] = server.seen
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("j", 0, 2048)
     assert [row["score"] for row in rows] == [0.8, 0.0, 0.4]

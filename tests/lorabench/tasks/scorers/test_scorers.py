@@ -100,7 +100,7 @@ def test_no_completion_stops_the_scoring(name, hostile, scored):
 
 
 def test_every_scorer_is_tested_here_or_beside():
-    beside = {"code", "judge", "math", "loss"}
+    beside = {"code", "judge", "math", "loss", "bleu", "distance"}
     assert {name.partition("=")[0] for name in RESPONSES} | beside == {*names()}
 
 
