@@ -38,7 +38,7 @@ def _contradictions(
     """Of each prompt the first row, and the first other one whose answer is wrong by it."""
     pairs = [(rows[0], later) for rows in repeated for later in rows[1:] if _gold(later) != _gold(rows[0])]
     scorable = {train[i].id for i in scorable_places(task, train)}
-    texts = {later.id: text for first, later in pairs if first.id in answered and (text := task.reference(later)) is not None}
+    texts = {later.id: text for first, later in pairs if first.id in scorable and (text := task.reference(later)) is not None}
     answered = [(first, later) for first, later in pairs if later.id in texts]
     scores = task.score_all([first for first, _ in answered], [texts[later.id] for _, later in answered]) if answered else []
     agreeing = {later.id for (_, later), score in zip(answered, scores, strict=True) if score["score"] > 1 - 1e-6}

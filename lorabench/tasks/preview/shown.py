@@ -56,8 +56,8 @@ def _broken(line: str, room: int) -> list[str]:
 def visible(text: str) -> str:
     r"""The text with what no eye sees, and what a terminal would obey, written out.
 
-    >>> print(visible("a\tb\x1b[2J\u200b"))
-    a	b\x1b[2J\u200b
+    >>> print(visible("a b\x1b[2J\u200b"))
+    a b\x1b[2J\u200b
     """
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
