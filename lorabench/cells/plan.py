@@ -124,16 +124,28 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
             continue
         lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
     todo = [cell for cell, record in planned.values() if record is None or expected is not None]
-    tokens = [_tokens(cell) for cell in todo]
-    counted = [t for t in tokens if t is not None]
     if todo:
-        lines.append(f"  tokens to train on: {_tokens_text(counted, len(todo))}")
-        lines.append(f"  at the most: {_memory_text(todo)}")
-        lines.append(f"  estimated time: {_time_text(todo, tokens, [r for _, r in planned.values() if r])}")
-        if (name := todo[0].settings.plan_device) is not None and name != "cpu":  # a CPU is this machine's
-            lines += elsewhere.lines(todo, tokens, [(cell, r) for cell, r in planned.values() if r], hardware(name))
+        lines += costs(todo, [_tokens(cell) for cell in todo], [(cell, r) for cell, r in planned.values() if r])
         lines.append("  data and weights are looked at when it runs")
     return "\n".join(lines)
+
+
+def costs(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Sequence[tuple[Cell, dict[str, Any]]]) -> list[str]:
+    """Lines on what cells will take: tokens, main memory, time, and the same of ``plan_device``.
+
+    Args:
+        todo: the cells.
+        tokens: of each one's training, None where that is unknown.
+        finished: cells of the same grid with their records, whose speed counts.
+    """
+    lines = [
+        f"  tokens to train on: {_tokens_text([t for t in tokens if t is not None], len(todo))}",
+        f"  at the most: {_memory_text(todo)}",
+        f"  estimated time: {_time_text(todo, tokens, [record for _, record in finished])}",
+    ]
+    if (name := todo[0].settings.plan_device) is not None and name != "cpu":  # a CPU is this machine's
+        lines += elsewhere.lines(todo, tokens, finished, hardware(name))
+    return lines
 
 
 def _axis(cell: Cell, axis: str) -> str:

@@ -41,6 +41,7 @@ COMMANDS = {
     "variants": Command(
         "list all variants for a model and a rank, with their costs", "lorabench.variants.__main__", heavy=True
     ),
+    "tasks": Command("preview a task's examples as the model sees them", "lorabench.tasks.__main__", heavy=True),
     "evaluate": Command("score kept completions again, without a model", "lorabench.evaluate"),
     "push": Command("put a saved adapter on the Hugging Face hub, with a model card", "lorabench.console.push"),
     "new": Command("write the files of a new variant", "lorabench.new"),

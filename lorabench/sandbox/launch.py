@@ -16,7 +16,10 @@ FOLDER = "/sandbox"  # the temporary folder as it is called inside bubblewrap
 FOLDER_BYTES = 512 << 20
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
-PATHS = "import sys; sys.path += sys.argv.pop(1).split(':'); "
+PATHS = (  # this package before an installed one, which another checkout may be, and behind Python's own
+    "import sys; ours, *packages = sys.argv.pop(1).split(':'); "
+    "sys.path.insert(min(i for i, p in enumerate([*sys.path, *packages]) if p in packages), ours); sys.path += packages; "
+)
 START = PATHS + "from lorabench.sandbox.worker import main; main()"
 PROBE_SECONDS = 60
 
@@ -39,7 +42,7 @@ def _package_folders() -> list[str]:
 
 def _python(code: str) -> list[str]:
     """Python without the user's settings (-s, -P), with the packages of this one."""
-    folders = [*_package_folders(), str(Path(lorabench.__file__).parents[1])]
+    folders = [str(Path(lorabench.__file__).parents[1]), *_package_folders()]
     return [sys.executable, "-s", "-P", "-B", "-c", code, ":".join(folders)]
 
 
@@ -84,7 +87,8 @@ def _walls() -> tuple[list[str] | None, str]:
         return None, "bubblewrap (bwrap) is not installed"
     try:
         command = _bubblewrap(program)
-        trial = _python(PATHS + "import evalplus.eval, lorabench.sandbox.worker")
+        evalplus = "evalplus.eval, " if importlib.util.find_spec("evalplus") else ""
+        trial = _python(PATHS + f"import {evalplus}lorabench.sandbox.worker")
         result = subprocess.run([*command, *trial], capture_output=True, text=True, timeout=PROBE_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return None, f"bubblewrap does not work here ({type(error).__name__})"
@@ -94,10 +98,18 @@ def _walls() -> tuple[list[str] | None, str]:
     return command, ""
 
 
-def command(folder: str, bubblewrap: bool = True) -> tuple[list[str], bool]:
-    """The command line of a worker, and whether it has bubblewrap's walls; ``folder`` serves where it has none."""
+def command(folder: str, bubblewrap: bool = True, jobs: str = "evalplus") -> tuple[list[str], bool]:
+    """The command line of a worker, and whether it has bubblewrap's walls.
+
+    Args:
+        folder: serves where it has none.
+        bubblewrap: whether to use it where it works.
+        jobs: ``asserts`` where all are of that kind, which needs no EvalPlus.
+    """
     start, _ = _walls() if bubblewrap else (None, "")
-    return ([*start, *_python(START), FOLDER, "walls"], True) if start else ([*_python(START), folder, "open"], False)
+    if start:
+        return [*start, *_python(START), FOLDER, "walls", jobs], True
+    return [*_python(START), folder, "open", jobs], False
 
 
 @cache

@@ -35,10 +35,10 @@ class Worker:
         missing: protections that the kernel did not grant it.
     """
 
-    def __init__(self, bubblewrap: bool = True) -> None:
+    def __init__(self, bubblewrap: bool = True, jobs: str = "evalplus") -> None:
         self.folder = tempfile.mkdtemp(prefix="lorabench-sandbox-")
         self.log = tempfile.TemporaryFile()  # noqa: SIM115
-        command, self.walls = launch.command(self.folder, bubblewrap)
+        command, self.walls = launch.command(self.folder, bubblewrap, jobs)
         self.process = subprocess.Popen(
             command,
             env=launch.environment(self.folder),
@@ -129,12 +129,13 @@ def run(
     for index in range(len(jobs)):
         waiting.put(index)
     answers: list[Answer] = [None] * len(jobs)
+    kinds = "asserts" if all(job["kind"] == "asserts" for job in jobs) else "evalplus"
     stop = threading.Event()
     alive: set[Worker] = set()
     noting = threading.Lock()  # or two workers that start together might both say it
 
     def start() -> Worker:
-        worker = Worker(bubblewrap)
+        worker = Worker(bubblewrap, kinds)
         alive.add(worker)
         with noting:
             launch.note_gaps(worker.walls, worker.missing)

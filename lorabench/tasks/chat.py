@@ -14,7 +14,7 @@ from lorabench.schema import KNOB, decides_by
 from lorabench.tasks.alpaca import InstructionTask
 from lorabench.tasks.base import Example, Score
 from lorabench.tasks.prompts import Generate, completions
-from lorabench.tasks.scoring.judge import Judge, Messages, rating
+from lorabench.tasks.scoring.judge import Judge, Messages, rated
 from lorabench.tasks.sourced import SURROGATE, shown
 from lorabench.tasks.sources.base import Row
 from lorabench.tasks.sources.node import decisive_keys
@@ -193,11 +193,8 @@ class Chat(InstructionTask):
         single = [example.id for example in examples if f"{example.group}/1" not in answers]
         if single:
             raise ValueError(f"turn {single[0]} is judged together with its first turn: score both")
-        judgements = self._judge.judgements([self.judge_prompt(example, answers) for example in examples])
-        scores = [_score(example, judgement) for example, judgement in zip(examples, judgements, strict=True)]
-        if all(score["unrated"] for score in scores):
-            raise UserError(f"task.judge_model={self.judge_model} gives no rating [[1]] … [[10]]; name a model that can judge")
-        return scores
+        scores = self._judge.scores([self.judge_prompt(example, answers) for example in examples])
+        return [{"score": 0.0, "turn": float(_turn(e))} | score for e, score in zip(examples, scores, strict=True)]
 
     def judge_prompt(self, example: Example, answers: dict[str, str]) -> Messages:
         """What the judge is asked about one turn; ``answers`` holds the answers to both turns by example id."""
@@ -218,21 +215,16 @@ class Chat(InstructionTask):
 
         The two turns of a question are one group.
         """
-        rated = [(example, score) for example, score in zip(examples, scores, strict=True) if not score.get("unrated")]
-        result = super().summary([example for example, _ in rated], [{"score": score["score"]} for _, score in rated])
+        places = rated(scores)
+        result = super().summary([examples[i] for i in places], [{"score": scores[i]["score"]} for i in places])
         for turn in (1, 2):
-            values = [score["score"] for _, score in rated if score.get("turn") == turn]
+            values = [scores[i]["score"] for i in places if scores[i].get("turn") == turn]
             result |= {f"turn_{turn}": sum(values) / len(values)} if values else {}
-        return result | {"unrated": len(scores) - len(rated)}
+        return result | {"unrated": len(scores) - len(places)}
 
 
 def _turn(example: Example) -> int:
     return int(example.id.rpartition("/")[2])
-
-
-def _score(example: Example, judgement: dict[str, Any]) -> Score:
-    value, texts = rating(judgement["judgement"]), {key: judgement[key] for key in ("judgement", "served_model")}
-    return {"score": (value or 0.0) / 10, "turn": float(_turn(example)), "unrated": float(value is None), **texts}
 
 
 def _second_prompt(example: Example, prompt: str, completion: str) -> str:

@@ -14,19 +14,23 @@ from lorabench.errors import UserError, nearest
 from lorabench.files import file_hash
 from lorabench.models.load import tokenizer_and_length
 from lorabench.models.names import named
-from lorabench.models.text import example_ids
 from lorabench.schema import KNOB, ModelConfig, decides_by
 from lorabench.tasks.base import Score, Task
-from lorabench.tasks.example import Example, clusters, content_hash
-from lorabench.tasks.own.answers import best_scores
+from lorabench.tasks.example import Example
+from lorabench.tasks.own.answers import best_scores, spoken
 from lorabench.tasks.own.chat import check_template
+from lorabench.tasks.own.fitting import fitting
+from lorabench.tasks.own.held_out import held_out
 from lorabench.tasks.own.places import source_of
+from lorabench.tasks.own.proofs import Proofs
 from lorabench.tasks.own.reading import Conversation, Reader, labels_of, stated_columns, with_texts
 from lorabench.tasks.own.shapes import Shape, recognise
 from lorabench.tasks.own.templates import Alpaca, Chat, Plain, Template, check_text
-from lorabench.tasks.scorers import scorer_of, suited
+from lorabench.tasks.scorers import scorer_of, suited, versions
 from lorabench.tasks.scorers.base import Scorer
+from lorabench.tasks.scorers.judge import check_used
 from lorabench.tasks.scorers.own import Own
+from lorabench.tasks.scoring.judge import rated
 from lorabench.tasks.sources.base import Source
 from lorabench.tasks.sources.hub import HubSource
 from lorabench.terminal.bars import note
@@ -34,9 +38,6 @@ from lorabench.terminal.bars import note
 COLUMNS = ("prompt", "response", "answers", "group", "tests")
 SHARE, MOST = 10, 500
 """Validation: a tenth of the problems and at most 500, the papers' number."""
-
-MINIMUM = 10
-"""Problems that can be divided into training, validation and test."""
 
 
 def _share(test: Any) -> Any:
@@ -63,6 +64,11 @@ class Custom(Task):
         model: of the cell, for its tokenizer.
         max_length: the trainer's.
         validation_samples: problems to validate on; null for a tenth of them, at most 500.
+        judge_url: of ``scorer=judge``, with the next four: see ``tasks.chat``.
+        judge_model: the judge's name there; it has no default.
+        judge_key_env: name of the environment variable that holds the key.
+        judge_max_tokens: length limit of a judgement.
+        judge_parallel: requests at a time.
     """
 
     version: ClassVar[int] = 1
@@ -78,6 +84,11 @@ class Custom(Task):
     model: Any = field(metadata=KNOB)
     max_length: int = field(metadata=KNOB)
     validation_samples: int | None = None  # type: ignore[assignment]
+    judge_url: str = field(default="https://api.openai.com/v1", metadata=KNOB)
+    judge_model: str | None = None
+    judge_key_env: str = field(default="OPENAI_API_KEY", metadata=KNOB)
+    judge_max_tokens: int = 2048
+    judge_parallel: int = field(default=4, metadata=KNOB)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,7 +108,9 @@ class Custom(Task):
         if self._text:
             check_text(self._text)
         self._labels = labels_of(self.labels)
-        self._stated_scorer = scorer_of(self.scorer) if self.scorer else None
+        self._choices = {"scorer": self.scorer} if self.scorer else {}
+        self._stated_scorer = scorer_of(self.scorer, vars(self)) if self.scorer else None
+        check_used(self._stated_scorer, self.judge_model)
 
     @property
     def validation(self) -> str:  # type: ignore[override]
@@ -127,8 +140,8 @@ class Custom(Task):
         if self.chat_template:
             parts.append(f"chat_template=sha256:{file_hash(self._chat_file)}")
         if isinstance(self._stated_scorer, Own):
-            parts.append(f"scorer=sha256:{self._stated_scorer.source}")
-        return " ".join(parts)
+            parts.append(f"scorer={self._stated_scorer.source}")
+        return " ".join([*parts, *versions(self._stated_scorer)])
 
     def published(self, name: str) -> bool:
         """Whether the test set is one of the hub, which others know as it is."""
@@ -164,10 +177,12 @@ class Custom(Task):
         template = self._template(shape)
         reader = Reader(self.name, shape, template, self._text, self._stated, self._labels, self.skip_bad_rows)
         read = {name: reader.examples(of, name) for name, of in rows.items()}
-        read["train"] = self._fitting(read["train"], shape)
+        read["train"] = fitting(
+            self.name, read["train"], self.tokenizer, self.max_length, cut=shape.read_whole, skip=self.skip_bad_rows
+        )
         sizes = " and ".join(f"{len(examples):,} of {rows[name][0].source}" for name, examples in read.items())
-        written_by = text_of(self.template or shape.template)
-        note(f"task={self.name}: {sizes}, read as {shape.name} ({shape.columns}), template {written_by}")
+        self._choices |= {"shape": f"{shape.name} ({shape.columns})", "template": text_of(self.template or shape.template)}
+        note(f"task={self.name}: {sizes}, read as {self._choices['shape']}, template {self._choices['template']}")
         return read
 
     def _template(self, shape: Shape) -> Template:
@@ -178,60 +193,34 @@ class Custom(Task):
         check_template(self.tokenizer)
         return Chat(self.tokenizer)
 
-    def _fitting(self, examples: list[Conversation], shape: Shape) -> list[Conversation]:
-        """Those whose answers are whole within ``max_length`` tokens; plain texts may be cut.
-
-        Raises:
-            UserError: some are not.
-        """
-        ids = example_ids(self.tokenizer, [example.parts for example in examples])
-        lengths = [len(of_example) for of_example, _ in ids]
-        long = [place for place, length in enumerate(lengths) if length > self.max_length]
-        if not long:
-            return examples
-        first = examples[long[0]]
-        what = (
-            f"task={self.name}: {len(long)} of {len(examples)} training rows ({len(long) / len(examples):.1%}) have more than "
-            f"trainer.max_length={self.max_length} tokens, such as {first.id} ({first.place}); the longest has {max(lengths)}"
-        )
-        if shape.read_whole:
-            note(f"{what}; they are cut there")
-            return examples
-        if not self.skip_bad_rows or len(long) == len(examples):
-            raise UserError(
-                f"{what}: their responses would be cut off; give more, or leave them out with task.skip_bad_rows=true"
-            )
-        note(f"{what}; they are left out (task.skip_bad_rows=true)")
-        return [example for place, example in enumerate(examples) if lengths[place] <= self.max_length]
-
     @cached_property
     def _marker(self) -> Scorer:
         """The scorer, after a look at the responses.
 
         Raises:
-            UserError: none of them would be right by it.
+            UserError: it cannot score against them.
         """
         answers = [answer for examples in self._examples.values() for example in examples for answer in example.right]
-        scorer = self._stated_scorer
+        scorer, prompted = self._stated_scorer, len(self._examples["train"][0].parts[0]) > 0
         if scorer is None:
-            scorer, why = suited(answers, prompted=len(self._examples["train"][0].parts[0]) > 0)
+            scorer, why = suited(answers, prompted)
             note(f"task={self.name}: task.scorer={scorer.name}, since {why}")
+            self._choices["scorer"] = f"{scorer.name}, since {why}"
+        if scorer.generates and not prompted:
+            raise UserError(f"task.scorer={self.scorer} scores answers to prompts, and plain texts have none; use loss")
         scorer.check(answers)
         return scorer
 
+    @property
+    def choices(self) -> dict[str, str]:
+        """The shape, the template and the scorer that the data got, in words."""
+        return {key: self._choices[key] for key in ("shape", "template", "scorer") if self._marker}
+
     @cached_property
     def _parted(self) -> tuple[list[Conversation], list[Conversation]]:
-        """What is trained and validated on, and what is tested on: of each problem that is held out one row."""
-        train = self._examples["train"]
-        if "test" in self._examples:
-            return train, self._examples["test"]
-        problems = clusters(train)
-        held_out = problems[len(problems) - max(1, round(self.test * len(problems))) :]
-        if len(problems) < MINIMUM:
-            raise UserError(f"task={self.name} has {len(problems)} problems; {MINIMUM} are the least that can be divided")
-        tested = [min((train[i] for i in members), key=content_hash) for members in held_out]
-        away = {i for members in held_out for i in members}
-        return [example for i, example in enumerate(train) if i not in away], tested
+        """What is trained and validated on, and what is tested on."""
+        train, test = self._examples["train"], self._examples.get("test")
+        return held_out(self.name, train, self.test) if test is None else (train, test)
 
     def source_examples(self) -> list[Conversation]:
         """All rows but those that are held out."""
@@ -279,10 +268,29 @@ class Custom(Task):
         """The response, where the scorer can be asked about it at once."""
         return example.answer if self._marker.proves else None
 
+    def proves_itself(self, example: Example) -> bool:
+        """As of every task, and of many rows at once where one alone costs as much."""
+        return self._proofs.right(example) if self._marker.together else super().proves_itself(example)
+
+    @cached_property
+    def _proofs(self) -> Proofs:
+        def prove(examples: Sequence[Example]) -> list[bool]:
+            return self._marker.proofs(examples, [spoken(example.answer) for example in examples])
+
+        return Proofs(prove, *self._parted)
+
     def score_all(self, examples: Sequence[Example], completions: Sequence[str]) -> list[Score]:
-        """By the scorer, of several right answers the best; what a model thinks aloud before ``</think>`` is no answer."""
-        texts = [text.rpartition("</think>")[2] for text in completions]
-        return best_scores(self._marker, examples, [example.right for example in map(_read, examples)], texts)
+        """By the scorer, of several right answers the best."""
+        right = [example.right for example in map(_read, examples)]
+        return best_scores(self._marker, examples, right, list(map(spoken, completions)))
+
+    def summary(self, examples: Sequence[Example], scores: Sequence[Score]) -> dict[str, Any]:
+        """As of every task; of a judge over the answers that it rated, with the number of the others, ``unrated``."""
+        places = rated(scores)
+        judged = "unrated" in scores[0]
+        kept = [{"score": scores[i]["score"]} if judged else scores[i] for i in places]
+        result = super().summary([examples[i] for i in places], kept)
+        return result | ({"unrated": len(scores) - len(places)} if judged else {})
 
 
 def _read(example: Example) -> Conversation:

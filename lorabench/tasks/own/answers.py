@@ -46,6 +46,11 @@ def answers_of(row: Mapping[str, Any], column: str) -> list[str]:
     return [text_of({name: item}, name) for item, name in ((item, f"{column}[{i}]") for i, item in enumerate(value))]
 
 
+def spoken(text: str) -> str:
+    """An answer without what a model thinks aloud before ``</think>``."""
+    return text.rpartition("</think>")[2]
+
+
 def best_scores(
     scorer: Scorer, examples: Sequence[Example], right: Sequence[Sequence[str]], texts: Sequence[str]
 ) -> list[Score]:

@@ -168,4 +168,8 @@ class Reader:
         if isinstance(value, str) and value.lstrip().startswith("["):
             with contextlib.suppress(ValueError):
                 value = json.loads(value)
-        return "\n".join(map(str, value)) if isinstance(value, list | tuple) and value else text_of(row, column)
+        if not isinstance(value, list | tuple):
+            return text_of(row, column)
+        if not value:
+            raise BadValue(f"has no test in {column}, whose list is empty")
+        return "\n".join(map(str, value))

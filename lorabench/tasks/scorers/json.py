@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
 
 from lorabench.tasks.base import Score
 from lorabench.tasks.example import Example
@@ -13,7 +14,7 @@ class JsonValues(Scorer):
     """Of the keys that completion or response have, the share whose values are equal; ``valid`` and ``equal`` beside it.
 
     Where the response is no object, 1 for an equal value. Numbers are equal by value (1 and 1.0), texts by character,
-    objects in any order. A completion may stand in a Markdown fence. Not JSON: 0.
+    objects in any order. A completion may stand in a Markdown fence. Not JSON (NaN is none, nor a key twice): 0.
     """
 
     def score(self, example: Example, completion: str) -> float:
@@ -29,15 +30,50 @@ def _compared(response: str, completion: str) -> Score:
     text = completion.strip()
     if text.startswith("```") and text.endswith("```"):
         text = text.partition("\n")[2].removesuffix("```")
+    valid = 0.0
     try:
-        value, gold = json.loads(text), json.loads(response)
+        value = _parsed(text)
+        valid = 1.0
+        share, equal = _agreement(_parsed(response), value)
     except (ValueError, RecursionError):
-        return {"score": 0.0, "valid": 0.0, "equal": 0.0}
+        share = equal = 0.0
+    return {"score": share, "valid": valid, "equal": equal}
+
+
+def _agreement(gold: Any, value: Any) -> tuple[float, float]:
+    """The share of keys with equal values, and whether all is equal."""
     equal = float(_same(gold, value))
-    share = equal
-    if isinstance(gold, dict) and isinstance(value, dict) and (keys := gold.keys() | value.keys()):
-        share = sum(key in gold and key in value and _same(gold[key], value[key]) for key in keys) / len(keys)
-    return {"score": share, "valid": 1.0, "equal": equal}
+    if not isinstance(gold, dict) or not isinstance(value, dict) or not (keys := gold.keys() | value.keys()):
+        return equal, equal
+    return sum(key in gold and key in value and _same(gold[key], value[key]) for key in keys) / len(keys), equal
+
+
+def _parsed(text: str) -> Any:
+    """JSON's value; numbers as decimals, which take any number of digits and round none.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deep.
+    """
+    return json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_no_constant, object_pairs_hook=_object)
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text[:20]} is beyond all numbers") from None
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key stands twice")
+    return values
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -1,6 +1,7 @@
 """math: the completion's final expression equals the response's, by Math-Verify."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from lorabench.errors import UserError
 from lorabench.tasks.base import Score
@@ -21,6 +22,8 @@ def final_expression(text: str) -> str:
 
 class MathVerify(Scorer):
     """1 where Math-Verify finds the two final expressions equal, such as q + p and p + q."""
+
+    together: ClassVar[bool] = True
 
     def check(self, answers: Sequence[str]) -> None:
         """Math-Verify is there."""

@@ -26,6 +26,7 @@ TIMEOUT = 600.0  # seconds for one judgement
 RATINGS = (re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]"), re.compile(r"\[(\d+(?:\.\d+)?)\]"))
 
 Messages = list[dict[str, str]]
+Score = dict[str, Any]
 
 
 def rating(judgement: str) -> float | None:
@@ -33,6 +34,11 @@ def rating(judgement: str) -> float | None:
     first = next((match for pattern in RATINGS if (match := pattern.search(judgement))), None)
     value = float(first.group(1)) if first else 0.0
     return value if 1 <= value <= 10 else None
+
+
+def rated(scores: Sequence[Score]) -> list[int]:
+    """Places of the scores that have a rating: the others are left out of a mean, as in MT-Bench's own tool."""
+    return [place for place, score in enumerate(scores) if not score.get("unrated")]
 
 
 class _Transient(Exception):
@@ -75,6 +81,22 @@ class Judge:
         for key, value in (("judge_max_tokens", self.max_tokens), ("judge_parallel", self.parallel)):
             if value < 1:
                 raise UserError(f"task.{key}={value} must be at least 1")
+
+    def scores(self, prompts: Sequence[Messages]) -> list[Score]:
+        """Of each prompt its rating / 10 as ``score``, the judge's text, and the name of the model that it says it is.
+
+        Where it gave no rating ``unrated`` is 1, and the score 0.
+
+        Raises:
+            UserError: the judge cannot be asked now, or rates nothing at all.
+        """
+        scores = []
+        for judgement in self.judgements(prompts):
+            value, texts = rating(judgement["judgement"]), {key: judgement[key] for key in ("judgement", "served_model")}
+            scores.append({"score": (value or 0.0) / 10, "unrated": float(value is None), **texts})
+        if scores and not rated(scores):
+            raise UserError(f"task.judge_model={self.model} gives no rating [[1]] … [[10]]; name a model that can judge")
+        return scores
 
     def judgements(self, prompts: Sequence[Messages]) -> list[dict[str, Any]]:
         """Judge each prompt, a second time where the first judgement holds no rating.

@@ -157,7 +157,8 @@ def test_a_new_class_of_this_package_is_told_by_its_file_until_it_states_a_versi
 
 
 def test_a_package_that_was_installed_counts_by_its_own_files(import_from, monkeypatch):
-    monkeypatch.setattr("lorabench.records.code.is_library", lambda file: "lorabench" not in str(file))
+    for user in ("records.code", "imports"):
+        monkeypatch.setattr(f"lorabench.{user}.is_library", lambda file: "lorabench" not in str(file))
     files = {"own.py": own("version = 1"), "beside.py": "RATE = 16\n"}
     code = import_from(files)
     assert import_from(files | {"own.py": own("version = 2")}) != code

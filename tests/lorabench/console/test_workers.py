@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lorabench import workers
+from lorabench.console import workers
 from lorabench.errors import UserError
 
 SMALL = ["train_samples=160", "task.test_samples=5", "task.validation_samples=5"]
@@ -64,7 +64,7 @@ def test_a_worker_sees_its_gpu_alone(monkeypatch):
 
 
 def start(folder, *words):
-    line = [sys.executable, "-m", "lorabench.workers", *SMALL, f"output_dir={folder}", *words]
+    line = [sys.executable, "-m", "lorabench.console.workers", *SMALL, f"output_dir={folder}", *words]
     return subprocess.Popen(
         line, env={**os.environ, "JOBS": "2", "CUDA_VISIBLE_DEVICES": ""}, stderr=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""``python -m lorabench.workers``: a sweep by several processes on one machine, one for each visible GPU.
+"""``python -m lorabench.console.workers``: a sweep by several processes on one machine, one for each visible GPU.
 
 ``JOBS=N`` says how many instead, ``WORKERS_PER_GPU=2`` how many share a GPU (for small models). All work on one folder, so a
 cell that one leaves unfinished is another's.
@@ -149,7 +149,7 @@ def main() -> None:
     """Run the command line."""
     words = sys.argv[1:]
     if {"-h", "--help"} & set(words):
-        print(f"usage: python -m lorabench.workers [key=value,value ...]\n\n{__doc__}")
+        print(f"usage: python -m lorabench.console.workers [key=value,value ...]\n\n{__doc__}")
         print("The words are those of `python -m lorabench ... -m`.")
         return
     with command():

@@ -1,0 +1,1 @@
+"""What `python -m lorabench.tasks preview` shows of a task before anything is trained."""
