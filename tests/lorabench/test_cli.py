@@ -20,7 +20,10 @@ def lorabench(*args: str) -> subprocess.CompletedProcess[str]:
         (["variant=lorra"], "variant=lorra does not exist; did you mean 'lora'?"),
         (["model=tinny"], "model=tinny does not exist; did you mean 'tiny'?"),
         (["task=maths"], "task=maths does not exist; did you mean 'math'?"),
-        (["task=xyz"], "task=xyz does not exist; available: arithmetic, chat, code, commonsense, custom, instruct, math, peft_bench/NAME"),
+        (
+            ["task=xyz"],
+            "task=xyz does not exist; available: arithmetic, chat, code, commonsense, custom, instruct, math, peft_bench/NAME",
+        ),
         (["task=sst2"], "task=sst2 does not exist; did you mean 'peft_bench/sst2'?"),
         (["task=peft_bench/sst"], "task=peft_bench/sst does not exist; did you mean 'peft_bench/sst2'?"),
         (["task=peft_bench"], "task=peft_bench does not exist; did you mean 'peft_bench/NAME'?"),
