@@ -146,11 +146,12 @@ def named_after(data: Any) -> str:
 
     A name that is a yaml's here means that one's data, so the user's get another.
 
-    >>> named_after("~/data/my questions.csv.gz"), named_after("openai/gsm8k@740312add88f"), named_after("math.jsonl")
-    ('my questions', 'gsm8k', 'math-data')
+    >>> named_after("~/data/my questions.csv.gz"), named_after("owner/reviews@740312add88f"), named_after("math.jsonl")
+    ('my questions', 'reviews', 'math-data')
     """
     given = (data.get("path") or data.get("hub")) if hasattr(data, "get") else data
     name = Path(str(given or "custom").partition("@")[0]).name
     for suffix in (".gz", ".jsonl", ".json", ".csv", ".tsv", ".parquet"):
         name = name.removesuffix(suffix)
-    return f"{name}-data" if (CONF / "task" / f"{name}.yaml").is_file() and given else name or "custom"
+    taken = given and name in {file.stem for file in (CONF / "task").rglob("*.yaml")}
+    return f"{name}-data" if taken else name or "custom"

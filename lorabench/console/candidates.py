@@ -103,7 +103,8 @@ def _group_keys(group: str, name: str, folders: Sequence[Path], depth: int = 0) 
     if file is None or depth > 10:
         return []
     node = _read(file)
-    bases = [entry for entry in node.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    entries = [entry for entry in node.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]
+    bases = [entry.partition("@")[0].removeprefix(f"/{group}/") for entry in entries]
     inherited = [key for base in bases for key in _group_keys(group, base, folders, depth + 1)]
     stated = {key: value for key, value in node.items() if key not in ("defaults", "_target_", "name") and value != "???"}
     own = _leaves(stated)

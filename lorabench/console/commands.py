@@ -140,8 +140,10 @@ def top_level_keys() -> str:
 
 def choices(group: str, folders: tuple[Path, ...] = (CONF,)) -> list[str]:
     """Names of what a group can be in these folders; what only others are made of is left out."""
-    files = [file for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
-    return list(dict.fromkeys(file.stem for file in files if "\nname: ???" not in file.read_text("utf-8", "replace")))
+    roots = [folder / group for folder in folders]
+    files = [(file, root) for root in roots for file in sorted(root.rglob("*.yaml"), key=lambda file: (len(file.parts), file))]
+    whole = [(file, root) for file, root in files if "\nname: ???" not in file.read_text("utf-8", "replace")]
+    return list(dict.fromkeys(file.relative_to(root).with_suffix("").as_posix() for file, root in whole))
 
 
 def _listed(key: str, names: list[str]) -> str:

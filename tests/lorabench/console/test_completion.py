@@ -53,6 +53,8 @@ def of(line: str) -> list[str]:
         ("run variant.alp", ["variant.alpha="]),
         ("run variant=peft variant.peft_t", ["variant.peft_type="]),
         ("run variant=dora variant.tar", ["variant.target_modules="]),  # of lora, from which it derives
+        ("run task=peft_bench/c", [f"task=peft_bench/{name}" for name in ("cb", "codealpacapy", "cola", "conala", "copa")]),
+        ("run task=peft_bench/sst2 task.sc", ["task.scorer="]),
         ("run task=math task.te", ["task.test_samples=", "task.test."]),
         ("run task=math task.test.gsm8k.p", ["task.test.gsm8k.path="]),
         ("run plan=", ["plan=true", "plan=false"]),

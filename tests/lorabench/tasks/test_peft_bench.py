@@ -87,6 +87,28 @@ def test_each_yaml_names_its_set_at_a_commit(cell, name):
     assert "${" not in train + test
 
 
+def test_the_page_tells_what_the_yamls_have():
+    page = (CONF.parent / "docs" / "peft-bench.md").read_text()
+    rows = {
+        cells[0].strip("`"): cells[1:]
+        for cells in (line.strip("| ").split(" | ") for line in page.splitlines())
+        if len(cells) == 6
+    }
+    assert rows.keys() - {"task=peft_bench/", "---|---|---|---|---|---"} == set(NAMES)
+    for name in NAMES:
+        node = yaml.safe_load((CONF / "task" / "peft_bench" / f"{name}.yaml").read_text())
+        data, commit, splits, scorer, _ = rows[name]
+        for split, told in zip(("train", "test"), splits.split(" → "), strict=True):
+            of_split = node[split]
+            place = of_split.get("data_files", "")
+            assert f"/{told}" in place if place else told == of_split["split"]
+            hub, _, config = data.partition(" ")
+            assert hub in place if place else hub == of_split["hub"]
+            assert config.strip("()") == of_split.get("config", "")
+            assert commit == (f"`{of_split['revision'][:8]}`" if name not in OPEN else "**give it**")
+        assert scorer == f"`{node['scorer']}`"
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
 @pytest.mark.parametrize("name", NAMES)
 def test_each_set_is_read_and_scored(task, name, suffix):
