@@ -39,6 +39,8 @@ def main(arguments: list[str], prog: str) -> None:
         token = next((text.strip() for name in TOKENS if (text := os.environ.get(name))), None)
         if not token:
             raise UserError("push needs a token that may write: set HF_TOKEN (https://huggingface.co/settings/tokens)")
+        if not (token.isascii() and token.isprintable()) or " " in token:  # the client would print it in its error
+            raise UserError("HF_TOKEN holds no token: it has a blank, or a character that is not printed; set it again")
         print(_upload(files, options.repo, token, options.private))
 
 
@@ -89,5 +91,5 @@ def _upload(files: dict[str, bytes | Path], repo: str, token: str, private: bool
         api.create_commit(made.repo_id, operations, commit_message="Upload by lorabench")
     except Exception as error:  # the client raises many kinds: a name, a token, a right, a connection
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise UserError(f"cannot push to {repo}: {reason.strip().replace(token, '…')}") from None
+        raise UserError(f"cannot push to {repo}: {reason.strip()}".replace(token, "…")) from None
     return str(made)

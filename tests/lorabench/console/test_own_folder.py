@@ -10,6 +10,7 @@ from lorabench.contributed import own_modules_last
 from sweeps.search.nomad import Nomad
 from sweeps.space import Space
 
+ROOT = Path(__file__).resolve().parents[3]
 CLASH = "raise RuntimeError('the file of the working folder was imported: ' + __file__)\n"
 METHOD = '''"""Mine: another start."""
 
@@ -101,3 +102,11 @@ def test_the_working_folder_comes_last_but_where_it_is_the_checkout(tmp_path, mo
     monkeypatch.setattr(sys, "path", [str(PACKAGE.parent), "/somewhere"])
     own_modules_last([PACKAGE.parent])
     assert sys.path == [str(PACKAGE.parent), "/somewhere"]
+
+
+def test_packages_of_ours_are_ours_whatever_is_on_the_path(script, folder, tmp_path_factory):
+    """A folder in PYTHONPATH is searched before what is installed."""
+    place = tmp_path_factory.mktemp("elsewhere")
+    for words in (["table", "--help"], ["search-bench", "--help"], ["hessian", "--help"]):
+        done = script(*words, cwd=place, PYTHONPATH=f"{folder}:{ROOT}")
+        assert done.returncode == 0 and done.stdout.startswith(f"usage: lorabench {words[0]}"), done.stderr

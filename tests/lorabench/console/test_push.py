@@ -120,6 +120,9 @@ def test_a_refusal_is_one_line_without_the_token(script, hub, trained, tmp_path)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("lorabench: cannot push to other/adapter: ") and "403" in done.stderr
     assert TOKEN not in done.stdout + done.stderr
+    done = script("push", str(trained), f"{TOKEN} pasted", cwd=tmp_path, **environment(hub, tmp_path))
+    assert done.returncode == 2 and done.stderr.startswith("lorabench: cannot push to … pasted: "), done.stderr
+    assert TOKEN not in done.stdout + done.stderr
     done = script("push", str(trained), "no name", cwd=tmp_path, **environment(hub, tmp_path))
     assert done.returncode == 2 and done.stderr.startswith("lorabench: cannot push to no name: "), done.stderr
     done = script("push", str(trained), "me/x", cwd=tmp_path, **environment(hub, tmp_path) | {"HF_HUB_OFFLINE": "1"})
@@ -141,8 +144,12 @@ def refused(monkeypatch, capsys):
     return run
 
 
-def test_a_cell_without_an_adapter_and_one_without_a_record_are_refused(refused, trained, record, tmp_path):
+def test_a_cell_without_an_adapter_and_one_without_a_record_are_refused(refused, trained, record, tmp_path, monkeypatch):
     assert "push needs a token that may write: set HF_TOKEN" in refused(trained, "me/x")
+    for wrong in (f"{TOKEN}\x01", f"{TOKEN} {TOKEN}", f"{TOKEN}é"):
+        monkeypatch.setenv("HF_TOKEN", wrong)
+        line = refused(trained, "me/x")
+        assert "HF_TOKEN holds no token" in line and TOKEN not in line
     assert f"{tmp_path} holds no record of a cell; give a cell's folder" in refused(tmp_path, "me/x")
     (tmp_path / "record.json").write_text(json.dumps(record))
     assert f"{tmp_path} has no saved adapter; delete it, and train the cell again with save_adapter=true" in refused(
