@@ -32,11 +32,12 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     _check_axes(cell)
-    check_names(cell.config)
+    check_names(cell.config, ["model"])  # before a folder is looked for that the name does not fit
     quantised.check(cell.model)
     locate.check(cell.model)  # first: which layers the variant adapts follows from it
     # Built here, so that their settings are checked before training.
     _ = cell.subset, cell.task, cell.generator, cell.probe, cell.variant
+    check_names(cell.config)  # by their classes, which are found by now
     tracker = cell.session.tracker(cell.settings.tracker)
     _check_trainer(cell.trainer)
     shapes = linear_shapes(cell.model)

@@ -1,5 +1,6 @@
 """What a record calls a cell's parts: a name that another choice has would put two things under one."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ GROUPS = ("model", "task", "variant", "evaluator", "subset")
 """Those that decide a result."""
 
 
-def check_names(config: dict[str, Any]) -> None:
+def check_names(config: dict[str, Any], groups: Iterable[str] = GROUPS) -> None:
     """Check the names of a cell's parts.
 
     A yaml of a part's name says what that name stands for: a class, or of a model its shape. Where a folder holds the weights,
@@ -25,16 +26,19 @@ def check_names(config: dict[str, Any]) -> None:
 
     Args:
         config: resolved; a study of sharpness has not all groups.
+        groups: to be checked.
 
     Raises:
         UserError: an empty name, or that of another part.
     """
-    for group in GROUPS:
+    for group in groups:
         node = config.get(group)
         if not isinstance(node, dict):  # which other checks name
             continue
         name = node.get("name")
-        if isinstance(name, str) and not name.strip():
+        if not isinstance(name, str):
+            continue
+        if not name.strip():
             raise UserError(f"{group}.name is empty; leave {group}.name= out, or write {group}.name=NAME")
         namesake = next((choices[name] for choices in _all_choices(group) if name in choices), None)
         if namesake is not None and not _is_alike(node, namesake):
