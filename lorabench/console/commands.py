@@ -147,6 +147,7 @@ def choices(group: str, folders: tuple[Path, ...] = (CONF,)) -> list[str]:
 
 
 def _listed(key: str, names: list[str]) -> str:
+    shown = dict.fromkeys(f"{folder}/NAME" if name else folder for folder, _, name in (one.partition("/") for one in names))
     return textwrap.fill(
-        ", ".join(names), WIDTH, initial_indent=f"  {key:15} ", subsequent_indent=" " * 18, break_on_hyphens=False
+        ", ".join(shown), WIDTH, initial_indent=f"  {key:15} ", subsequent_indent=" " * 18, break_on_hyphens=False
     )

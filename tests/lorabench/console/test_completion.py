@@ -90,7 +90,8 @@ def test_an_empty_line_has_all_commands_and_no_keys():
 
 def test_all_choices_and_all_keys_are_there():
     for group in ("model", "task", "variant", "evaluator", "subset", "probe", "tracker"):
-        assert sorted(of(f"run {group}=")) == sorted(f"{group}={file.stem}" for file in (CONF / group).glob("*.yaml"))
+        named = (file.relative_to(CONF / group).with_suffix("").as_posix() for file in (CONF / group).rglob("*.yaml"))
+        assert sorted(of(f"run {group}=")) == sorted(f"{group}={name}" for name in named)
     for group, schema in (("trainer", TrainerConfig), ("model", ModelConfig)):
         assert of(f"run {group}.") == [f"{group}.{field.name}=" for field in fields(schema)]
 
