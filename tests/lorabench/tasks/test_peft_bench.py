@@ -98,10 +98,10 @@ def test_the_page_tells_what_the_yamls_have():
     for name in NAMES:
         node = yaml.safe_load((CONF / "task" / "peft_bench" / f"{name}.yaml").read_text())
         data, commit, splits, scorer, _ = rows[name]
-        for split, told in zip(("train", "test"), splits.split(" → "), strict=True):
+        for split, stated in zip(("train", "test"), splits.split(" → "), strict=True):
             of_split = node[split]
             place = of_split.get("data_files", "")
-            assert f"/{told}" in place if place else told == of_split["split"]
+            assert f"/{stated}" in place if place else stated == of_split["split"]
             hub, _, config = data.partition(" ")
             assert hub in place if place else hub == of_split["hub"]
             assert config.strip("()") == of_split.get("config", "")
