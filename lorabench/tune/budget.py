@@ -1,0 +1,67 @@
+"""How many cells each stage of ``lorabench tune`` gets."""
+
+from dataclasses import dataclass
+
+from lorabench.errors import UserError
+
+FIRST = 5
+"""Cells that a search takes before its model has a say (conf/hydra/sweeper/search.yaml)."""
+
+EDGE = 2
+"""Cells kept for learning rates outside the range, should the best be at its edge; else the search gets them, too."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Cells of a budget.
+
+    Attributes:
+        search: with one seed each.
+        edge: of these, those that are kept for an edge.
+        seeds: of each finalist and of the default LoRA.
+        finals: cells that this takes beside the search's: seeds - 1 more of two finalists, and the default.
+    """
+
+    search: int
+    edge: int
+    seeds: int
+    finals: int
+
+
+def shares(budget: int, seeds: int | None = None) -> Shares:
+    """Divide a budget.
+
+    Two thirds or so go to the search. Two seeds tell little of the chance of training and one nothing, so three are wanted
+    where the budget has room.
+
+    >>> shares(20)
+    Shares(search=13, edge=2, seeds=3, finals=7)
+
+    Raises:
+        UserError: too small for both.
+    """
+    wanted = seeds or (3 if budget >= 16 else 2)
+    finals = 2 * (wanted - 1) + wanted
+    search = budget - finals
+    if search < FIRST:
+        raise UserError(
+            f"--budget={budget} is too small: the search's {FIRST} first cells and {finals} for the comparison with "
+            f"{wanted} seeds need {FIRST + finals}"
+        )
+    return Shares(search, EDGE if search >= FIRST + 2 * EDGE else 0, wanted, finals)
+
+
+def cells(hours: float, seconds: float) -> int:
+    """The cells that so many hours have room for, where one took so many seconds.
+
+    Raises:
+        UserError: not enough for an answer.
+    """
+    count = int(hours * 3600 / seconds)
+    least = FIRST + 4
+    if count < least:
+        raise UserError(
+            f"--hours={hours:g} is too short: a cell took {seconds:.3g} s, and {least} are needed, "
+            f"--hours={least * seconds / 3600:.2g}; or train on less (train_samples=N)"
+        )
+    return count

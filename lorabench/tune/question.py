@@ -1,0 +1,159 @@
+"""What a command line of ``lorabench tune`` fixes, and what it leaves to be answered."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lorabench.contributed import config_dirs, without_config_dirs
+from lorabench.errors import UserError
+from lorabench.schema import CONF
+
+if TYPE_CHECKING:
+    from lorabench.cells.cell import Cell
+
+VARIANTS = ("lora", "dora", "pissa")
+"""Unless others are named: the plain method, the most used one of another layer, and of another start.
+
+Once tuned, no method of paper 1 is 2 % better than LoRA, and none in results/variants.md; more methods leave each fewer cells.
+"""
+
+RANKS = ("8", "32")
+"""Unless others are named: PEFT's default, and four times as many parameters."""
+
+DEFAULT_RANK = "8"
+"""PEFT's ``LoraConfig.r``."""
+
+DEFAULT_LR = 2e-4
+"""What LoRA is trained with where nobody tunes it: QLoRA's (arXiv 2305.14314) for 7B and 13B, and since then most examples'."""
+
+OF_TUNE = {
+    "seed": "--seeds=N says how many seeds the finalists get",
+    "save_adapter": "the command that tune ends with trains the adapter",
+    "plan": "lorabench plan shows what cells take",
+    "plan_device": "lorabench plan forecasts for another device",
+    "train_fraction": "tune compares methods on all of train_samples; give fewer of those",
+    "when_busy": "a search waits for what another process trains",
+}
+"""Keys that tune sets itself."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A model and data, and what to choose for them.
+
+    Attributes:
+        words: fixed for all cells, as overrides; flags for a folder of configs too.
+        given: values by key of what has several, and of variant, lr and rank where they are given.
+    """
+
+    words: tuple[str, ...]
+    given: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, arguments: Sequence[str]) -> "Question":
+        """Read the user's words, where ``data=FILE`` stands for ``task=custom task.train=FILE``.
+
+        Raises:
+            UserError: words that cannot be.
+        """
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        from lorabench.terminal.quoting import with_home
+        from lorabench.terminal.words import check_words
+
+        folders = config_dirs(arguments)
+        overrides = with_home(list(_with_data(without_config_dirs(arguments))))
+        check_words(overrides, [CONF, *folders])
+        words, given = [f"--config-dir={folder}" for folder in folders], {}
+        for word, override in zip(overrides, OverridesParser.create().parse_overrides(overrides), strict=True):
+            key = override.key_or_group
+            if key in OF_TUNE:
+                raise UserError(f"{key} is tune's own: {OF_TUNE[key]}")
+            if key == "hydra" or key.startswith(("hydra/", "hydra.")):
+                raise UserError(f"{word}: tune chooses its own search; with another one, use lorabench sweep {word}")
+            if override.is_sweep_override() and key in ("model", "task"):
+                raise UserError(f"{word}: an answer is for one model and one task; give one of them")
+            if override.is_sweep_override():
+                if not override.is_discrete_sweep():
+                    raise UserError(f"{key} needs a list of values, not an interval; write {key}=1e-4,1e-3")
+                given[key] = tuple(str(value) for value in override.sweep_string_iterator())
+            elif key in ("variant", "lr", "rank"):
+                given[key] = (override.get_value_element_as_str(),)
+            else:
+                words.append(word)
+        if "lr" in given:
+            given["lr"] = tuple(map(_rate, given["lr"]))
+        return cls(tuple(words), given)
+
+    @cached_property
+    def first(self) -> "Cell":
+        """A cell of it, by the first value of each axis."""
+        from hydra import compose, initialize_config_dir
+
+        from lorabench import schema
+        from lorabench.cells.cell import Cell
+        from lorabench.cells.session import current
+
+        schema.register()
+        overrides = [word for word in self.words if not word.startswith("--")]
+        chosen = [f"{key}={values[0]}" for key, values in self.axes([DEFAULT_LR]).items()]
+        places = f"hydra.searchpath={[f'file://{folder}' for folder in config_dirs(self.words)]}"
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return Cell.of(compose("config", [*overrides, *chosen, places]), current())
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where all of it goes: output_dir where that is given, else a folder that is called by model and task."""
+        if any(word.startswith("output_dir=") for word in self.words):
+            return Path(self.first.settings.output_dir)
+        return Path("tune") / f"{self.first.model.name}-{self.first.task.name}".replace("/", "-")
+
+    @property
+    def cell_words(self) -> list[str]:
+        """What all cells have in common, but for their folder."""
+        return [word for word in self.words if not word.startswith("output_dir=")]
+
+    def axes(self, rates: Sequence[float]) -> dict[str, tuple[str, ...]]:
+        """The values of everything that is chosen; learning rates are these unless the user gave some."""
+        proposed = {"variant": VARIANTS, "rank": RANKS, "lr": tuple(map(number, rates))}
+        return proposed | self.given
+
+    @property
+    def default(self) -> dict[str, str]:
+        """LoRA as it is trained where nobody tunes it; of other axes the first value."""
+        others = {key: values[0] for key, values in self.given.items() if key not in ("variant", "lr", "rank")}
+        ranks = self.given.get("rank", (DEFAULT_RANK,))
+        rank = DEFAULT_RANK if DEFAULT_RANK in ranks else ranks[0]
+        return others | {"variant": "lora", "rank": rank, "lr": number(DEFAULT_LR)}
+
+
+def number(lr: float) -> str:
+    """The fewest digits that are this number: ``6.3246e-4``."""
+    mantissa, exponent = next(text for digits in range(17) if float(text := f"{lr:.{digits}e}") == lr).split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def _rate(text: str) -> str:
+    try:
+        lr = float(text)
+        return number(lr) if 0 < lr < math.inf else text
+    except ValueError:
+        return text  # which the checks of a cell name
+
+
+def size(axes: dict[str, tuple[str, ...]]) -> int:
+    """How many candidates there are."""
+    return math.prod(map(len, axes.values()))
+
+
+def _with_data(words: Sequence[str]) -> Iterator[str]:
+    for word in words:
+        if word.startswith("data="):
+            if any(other.startswith("task=") for other in words):
+                raise UserError(f"{word} and task=… are both data; give one")
+            yield from ("task=custom", f"task.train={word.removeprefix('data=')}")
+        else:
+            yield word

@@ -1,0 +1,174 @@
+"""The stages of ``lorabench tune``, each a command of this project."""
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from lorabench.errors import UserError
+from lorabench.terminal.bars import note
+from lorabench.terminal.formats import format_lr
+from lorabench.tune import sharpness as by_sharpness
+from lorabench.tune.answers import Candidate, candidates, final_command, finalists, recommended, seconds
+from lorabench.tune.budget import Shares, cells, shares
+from lorabench.tune.processes import Stopped, run
+from lorabench.tune.question import Question, number, size
+from lorabench.tune.rates import beyond, first_rates
+
+BUDGET = 20
+"""Cells, unless told otherwise (ours): on the embedded model results/own-data.md has what they reach."""
+
+SEARCH = ("hydra/sweeper=language_bo", "hydra.sweeper.method.token=false", "hydra.sweeper.method.language=false")
+"""The best measured that needs no language model.
+
+Its mean regret on 40 fresh seeds is 0.66 [0.39, 0.95] points, against 1.70 of ``gp``, and 0.49 with SmolLM2-135M
+(results/search.md).
+"""
+
+SHOWN = ("rows", "lengths in tokens")
+"""Sections of the preview that are shown; all of it is in a file."""
+
+
+class Tuning:
+    """A question being answered.
+
+    Args:
+        question: the user's.
+        seeds: of the finalists; None: as the budget has room for.
+        search_seed: of the search's first points.
+
+    Attributes:
+        folder: where records, pages and texts go.
+    """
+
+    def __init__(self, question: Question, seeds: int | None = None, search_seed: int = 0) -> None:
+        self.question, self.seeds, self.search_seed = question, seeds, search_seed
+        self.folder: Path = question.folder
+
+    def run(self, budget: int | None = None, hours: float | None = None, sharpness: bool = True) -> None:
+        """Answer it.
+
+        Args:
+            budget: cells.
+            hours: in their place; both None: ``BUDGET`` cells.
+            sharpness: whether to measure λmax where it is cheap.
+
+        Raises:
+            UserError: something that cannot work.
+            Stopped: a stage was interrupted, or could not do its work.
+        """
+        self._check(budget, hours)
+        self._look_at_data()
+        axes = self.question.axes(self._rates(sharpness))
+        if hours is not None:
+            self._train([self.question.default], [0])
+            budget = cells(hours, seconds(self.folder))
+            note(f"tune: a cell takes {seconds(self.folder):.3g} s, so {hours:g} h are {budget} cells")
+        parts = shares(BUDGET if budget is None else budget, self.seeds)
+        ranked = self._search(axes, parts)
+        best = finalists(ranked)
+        note(f"tune 4/5: {parts.seeds} seeds of the best {len(best)} and of the default LoRA")
+        self._train([self.question.default, *(one.overrides for one in best)], range(parts.seeds))
+        self._report(list(axes))
+
+    def _check(self, budget: int | None, hours: float | None) -> None:
+        if importlib.util.find_spec("botorch") is None:
+            raise UserError("tune searches with BoTorch, which is not installed: make install-search")
+        if self.seeds is not None and self.seeds < 2:
+            raise UserError(f"--seeds={self.seeds} tells nothing of the chance of training; give 2 or more")
+        if hours is not None and not 0 < hours < float("inf"):
+            raise UserError(f"--hours={hours:g} must be greater than 0 and finite")
+        if hours is None:
+            shares(BUDGET if budget is None else budget, self.seeds)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _look_at_data(self) -> None:
+        """Refuse what cannot be trained on, and show what the data are."""
+        note("tune 1/5: data")
+        axes = self.question.axes(first_rates(self._width()))
+        chosen = [f"{key}={values[0]}" for key, values in axes.items()]
+        text = run("lorabench.tasks", ["preview", *self.question.cell_words, *chosen], kept=True)
+        file = self.folder / "preview.txt"
+        file.write_text(text, encoding="utf-8")
+        head, *sections = text.split("\n\n")
+        print("\n\n".join([head, *(part for part in sections if part.partition("\n")[0] in SHOWN)]))
+        print(f"three examples as the model sees them: {file}\n", flush=True)
+
+    def _width(self) -> int:
+        from lorabench.models.shapes import architecture_config
+
+        return int(architecture_config(self.question.first.model).hidden_size)
+
+    def _rates(self, sharpness: bool) -> list[float]:
+        """The learning rates to choose among, unless the user gave some."""
+        rates = first_rates(self._width())
+        note("tune 2/5: learning rates")
+        if "lr" in self.question.given:
+            return rates
+        variants = self.question.axes(rates)["variant"]
+        why = f"by the width of the model, {self._width()}"
+        if sharpness and {*variants} - {"lora"} and by_sharpness.is_cheap(self.question.first):
+            try:
+                wanted = list(dict.fromkeys(["lora", *variants]))
+                rates = by_sharpness.shifted(self.question.first, self.question.cell_words, wanted, rates, self.folder)
+                why += f", and by λmax of each method at its start ({self.folder / 'sharpness.txt'})"
+            except Stopped as stopped:
+                if stopped.code >= 128:
+                    raise
+                note("tune: λmax tells nothing here; the range is LoRA's")
+        note(f"tune: {len(rates)} learning rates from {format_lr(rates[0])} to {format_lr(rates[-1])}, {why}")
+        return rates
+
+    def _search(self, axes: dict[str, tuple[str, ...]], parts: Shares) -> list[Candidate]:
+        """Spend the search's share; returns what was trained, the best first."""
+        count = size(axes)
+        note(f"tune 3/5: search, {min(parts.search, count)} of {count} combinations of {', '.join(axes)}")
+        if count <= parts.search:
+            self._cells([f"{key}={','.join(values)}" for key, values in axes.items()], [0])
+            return candidates(self.folder, list(axes))
+        self._ask(axes, parts.search - parts.edge)
+        ranked = candidates(self.folder, list(axes))
+        left = parts.edge
+        while left and (following := _outside(ranked, axes["lr"])):
+            note(f"tune: {format_lr(float(ranked[0].overrides['lr']))} is the best and at the edge; {following['lr']} is tried")
+            self._train([following], [0])
+            ranked = candidates(self.folder, list(axes))
+            left -= 1
+        if left:
+            self._ask(axes, parts.search - parts.edge + left)
+            ranked = candidates(self.folder, list(axes))
+        return ranked
+
+    def _ask(self, axes: dict[str, tuple[str, ...]], count: int) -> None:
+        values = [f"{key}={','.join(of_key)}" for key, of_key in axes.items()]
+        own = [f"hydra.sweeper.budget={count}", f"hydra.sweeper.seed={self.search_seed}"]
+        run("lorabench", [*self.question.cell_words, *SEARCH, *own, *values, "seed=0", f"output_dir={self.folder}", "-m"])
+
+    def _train(self, chosen: Sequence[dict[str, str]], seeds: Sequence[int]) -> None:
+        for place, overrides in enumerate(chosen):
+            if overrides not in chosen[:place]:
+                self._cells([f"{key}={value}" for key, value in overrides.items()], seeds)
+
+    def _cells(self, words: Sequence[str], seeds: Sequence[int]) -> None:
+        """Train a grid by as many processes as there are GPUs (or JOBS); what is done stays."""
+        own = [f"seed={','.join(map(str, seeds))}", f"output_dir={self.folder}"]
+        run("lorabench.console.workers", [*self.question.cell_words, *words, *own])
+
+    def _report(self, axes: Sequence[str]) -> None:
+        note("tune 5/5: answer")
+        default = ",".join(f"{key}={value}" for key, value in self.question.default.items() if key != "variant")
+        run("analysis", ["report", str(self.folder)])
+        text = run("analysis", ["recommend", str(self.folder), "--default", default], kept=True)
+        line = final_command(self.question.cell_words, recommended(self.folder, axes), self.folder)
+        answer = f"{text.rstrip()}\n\nTo train the final adapter:\n\n  {line}\n"
+        (self.folder / "answer.txt").write_text(answer, encoding="utf-8")
+        print(f"\n{answer}", end="")
+
+
+def _outside(ranked: Sequence[Candidate], listed: Sequence[str]) -> dict[str, str] | None:
+    """The best with the next learning rate, where its own is the last of those that were listed or tried."""
+    best = ranked[0].overrides
+    rates = sorted({float(lr) for lr in (*listed, *(tried.overrides["lr"] for tried in ranked))})
+    lr = float(best["lr"])
+    if len(rates) < 2 or rates[0] < lr < rates[-1]:
+        return None
+    return best | {"lr": number(beyond(rates, upwards=lr == rates[-1]))}

@@ -1,0 +1,67 @@
+"""What the words of ``lorabench tune`` fix and leave open."""
+
+import pytest
+
+from lorabench.errors import UserError
+from lorabench.schema import CONF, Config
+from lorabench.terminal.mistakes import explain
+from lorabench.tune.question import RANKS, VARIANTS, Question, number, size
+
+
+def test_nothing_given_is_lora_and_its_two_best_known_rivals():
+    question = Question.of([])
+    assert question.axes([1e-3, 2e-3]) == {"variant": VARIANTS, "rank": RANKS, "lr": ("1e-3", "2e-3")}
+    assert question.cell_words == []
+    assert question.default == {"variant": "lora", "rank": "8", "lr": "2e-4"}
+    assert size(question.axes([1e-3, 2e-3])) == 12
+
+
+def test_given_values_are_the_axes_and_all_else_stays():
+    question = Question.of(["variant=pissa,lora", "rank=16", "lr=1e-3,2e-3", "batch_size=8,16", "epochs=2", "output_dir=there"])
+    assert question.axes([5.0]) == {
+        "variant": ("pissa", "lora"),
+        "rank": ("16",),
+        "lr": ("1e-3", "2e-3"),
+        "batch_size": ("8", "16"),
+    }
+    assert question.cell_words == ["epochs=2"]
+    assert question.default == {"batch_size": "8", "variant": "lora", "rank": "16", "lr": "2e-4"}
+    assert str(question.folder) == "there"
+
+
+def test_data_is_a_task(tmp_path):
+    assert Question.of(["data=some.csv", "task.test=0.2"]).words == ("task=custom", "task.train=some.csv", "task.test=0.2")
+
+
+def test_the_folder_is_called_by_model_and_task():
+    assert str(Question.of([]).folder) == "tune/tiny-arithmetic"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["data=a.csv", "task=math"], "data=a.csv and task=… are both data; give one"),
+        (["seed=0,1"], "seed is tune's own: --seeds=N"),
+        (["plan=true"], "plan is tune's own: lorabench plan"),
+        (["train_fraction=0.1"], "train_fraction is tune's own"),
+        (["model=tiny,qwen3-0.6b"], "model=tiny,qwen3-0.6b: an answer is for one model and one task"),
+        (["hydra/sweeper=gp"], "hydra/sweeper=gp: tune chooses its own search"),
+        (["lr=interval(1e-4,1e-3)"], "lr needs a list of values, not an interval"),
+        (["variant=lorra"], "variant=lorra does not exist; did you mean 'lora'"),
+        (["lrr=1e-3"], "unknown key 'lrr'"),
+    ],
+)
+def test_words_that_cannot_be_are_one_line(words, line):
+
+    with pytest.raises(Exception) as raised:
+        _ = Question.of(words).first
+    assert line in str(explain(raised.value, CONF, "config", Config))
+
+
+def test_numbers_have_no_digit_too_many():
+    assert [number(lr) for lr in (2e-4, 0.00063246, 1e-3, 0.5, 12.0)] == ["2e-4", "6.3246e-4", "1e-3", "5e-1", "1.2e1"]
+
+
+def test_a_mistake_stays_the_users_error():
+    with pytest.raises(UserError):
+        Question.of(["data=a.csv", "task=math"])
