@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import importlib.util
+import os
+import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +28,8 @@ from lorabench.training.calibration import Calibration
 from lorabench.training.data import Corpus
 from lorabench.variants.lora import LoRA
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 CPU = torch.device("cpu")
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 TINY = ModelConfig(name="tiny", package="lorabench", file="tiny/checkpoint", dtype="float32")
@@ -226,3 +229,22 @@ def to_bfloat16():
                 module.float()
 
     return convert
+
+
+@pytest.fixture(scope="session")
+def process():
+    """A function that runs a command line in a process of its own, as a user's: one thread, this checkout on the path."""
+
+    def run_process(command, cwd=None, **variables):
+        kept = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR", "LORABENCH_CONFIG_DIR")}
+        given = kept | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
+        environment = {key: value for key, value in given.items() if value is not None}
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, env=environment)
+
+    return run_process
+
+
+@pytest.fixture(scope="session")
+def python(process):
+    """A function that runs Python with words."""
+    return lambda *words, **settings: process([sys.executable, *words], **settings)

@@ -1,35 +1,19 @@
 """The console script as it is installed, in a process of its own."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(sys.executable).with_name("lorabench")
 
 
-def _run(command, cwd=None, **variables):
-    environment = {key: value for key, value in os.environ.items() if key not in ("HYDRA_FULL_ERROR", "LORABENCH_CONFIG_DIR")}
-    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
-    environment = {key: value for key, value in environment.items() if value is not None}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd, env=environment)
-
-
 @pytest.fixture(scope="session")
-def script():
+def script(process):
     """A function that runs ``lorabench`` with words."""
     if not SCRIPT.exists():
         pytest.skip("the console script is not installed (pip install -e .)")
-    return lambda *words, **settings: _run([str(SCRIPT), *words], **settings)
-
-
-@pytest.fixture(scope="session")
-def python():
-    """A function that runs Python with words."""
-    return lambda *words, **settings: _run([sys.executable, *words], **settings)
+    return lambda *words, **settings: process([str(SCRIPT), *words], **settings)
 
 
 @pytest.fixture(scope="session")
