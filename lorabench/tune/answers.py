@@ -44,16 +44,19 @@ def candidates(folder: Path, axes: Sequence[str]) -> list[Candidate]:
     entries = _answer(folder)["candidates"]
     if not entries:
         raise UserError(f"no cell in {folder} has a validation score")
-    return [Candidate(_overrides(entry["overrides"], axes), entry["validation"], entry["seeds"]) for entry in entries]
+    return [Candidate(_overrides(entry["overrides"], axes), entry["validation"], len(entry["seeds"])) for entry in entries]
 
 
 def recommended(folder: Path, axes: Sequence[str]) -> dict[str, str]:
     """The overrides of the configuration that is recommended, see ``candidates``."""
-    return _overrides(_answer(folder)["recommended"]["overrides"], axes)
+    best = _answer(folder)["recommended"]
+    if best is None:
+        raise UserError(f"no cell in {folder} has a validation score")
+    return _overrides(best["overrides"], axes)
 
 
 def _answer(folder: Path) -> dict[str, Any]:
-    answers = json.loads(run("analysis", ["recommend", str(folder), "--format", "json"], kept=True))
+    answers = json.loads(run("analysis", ["recommend", str(folder), "--format", "json"], kept=True))["recommendations"]
     if len(answers) != 1:
         raise UserError(f"{folder} holds cells of {len(answers)} models or tasks; give tune an output_dir of its own")
     return dict(answers[0])
