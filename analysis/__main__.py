@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.arguments import Parser, points
 from analysis.errors import AnalysisError
-from analysis.kinds import FIGURES, TABLES, Kinds
+from analysis.kinds import FIGURES, TABLES, Kinds, add_kind
 from analysis.published import FOLDER as PUBLISHED
 from analysis.read.metrics import TEST, VALIDATION
 from analysis.stats import MARGIN
@@ -75,12 +75,12 @@ def parser(prog: str, words: list[str]) -> Parser:
     of_kind: dict[str, Any] = {"parents": [runs, beside, scored], "formatter_class": argparse.RawDescriptionHelpFormatter}
     table = commands.add_parser("table", help="print a table of a sweep, such as each variant's peak", **of_kind)
     table.add_argument("--format", choices=(*STYLES, "csv"), default="text", help="default: %(default)s")
-    _add_kind(table, TABLES, "peaks", words)
+    add_kind(table, TABLES, "peaks", words)
     table.set_defaults(run=_table)
 
     plot = commands.add_parser("plot", help="draw a figure, such as accuracy over the learning rate", **of_kind)
     plot.add_argument("--out", metavar="FILE", type=Path, help=".png, .pdf or .svg (default: RUNS/KIND.png)")
-    _add_kind(plot, FIGURES, "lr_curves", words)
+    add_kind(plot, FIGURES, "lr_curves", words)
     plot.set_defaults(run=_plot)
 
     sharpness = commands.add_parser(
@@ -107,6 +107,13 @@ def parser(prog: str, words: list[str]) -> Parser:
     equal = f"differences to LoRA: equal within (default: {100 * MARGIN:g})"
     report.add_argument("--margin", metavar="POINTS", type=points, default=MARGIN, help=equal)
     report.set_defaults(run=_report)
+
+    recommend = commands.add_parser("recommend", parents=[runs], help="say which method, learning rate and rank to use")
+    about = "compare with the LoRA of these values, such as lr=2e-4,rank=8; what is left open is as in most cells"
+    recommend.add_argument("--default", metavar="KEY=VALUE,...", help=about)
+    recommend.add_argument("--margin", metavar="POINTS", type=points, default=MARGIN, help=equal.replace("to LoRA: ", ""))
+    recommend.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    recommend.set_defaults(run=_recommend)
 
     proxy = commands.add_parser("proxy", parents=[runs], help="compare cells of a part of the samples with full ones")
     proxy.add_argument("--published", action="store_true", help="show the correlations that paper 2 found, too")
@@ -142,24 +149,6 @@ def parser(prog: str, words: list[str]) -> Parser:
     wandb.add_argument("--out", metavar="FILE", type=Path, help="write the report's specification as JSON; needs no network")
     wandb.set_defaults(run=_wandb)
     return parser
-
-
-def _add_kind(parser: argparse.ArgumentParser, kinds: Kinds, default: str, words: list[str]) -> None:
-    """`--kind`, and the options of the kind that the words name, for which its file is imported."""
-    about = "one of those below, or FILE.py (default: %(default)s)"
-    kind = parser.add_argument("--kind", metavar="KIND", default=default, help=about)
-    kind.suggestions = kinds.names()  # type: ignore[attr-defined]  # for the shell's completion
-    parser.epilog = f"kinds (with --kind KIND --help, their own options):\n{kinds.describe()}"
-    command = parser.prog.rpartition(" ")[2]
-    if command not in words[:1]:
-        return
-    first = Parser(prog=parser.prog, add_help=False)
-    first.add_argument("--kind", default=None if {"-h", "--help"} & set(words) else default)
-    named = first.parse_known_args(words[1:])[0].kind
-    if named is not None:
-        add_arguments = getattr(kinds.module(named), "add_arguments", None)
-        if add_arguments is not None:
-            add_arguments(parser.add_argument_group(f"of --kind {named}"))
 
 
 def _read_kind(kinds: Kinds, options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
@@ -234,6 +223,15 @@ def _report(options: argparse.Namespace) -> None:
     scores = {"metric": options.metric, "select_by": options.select_by}
     size = report(options.runs, path, options.hessian, options.published, options.margin, **scores)
     print(f"{path} ({size / 1e6:.1f} MB)")
+
+
+def _recommend(options: argparse.Namespace) -> None:
+    from analysis.questions.recommendation import answer, defaults, form, words
+    from analysis.read.load import load_records
+
+    default = None if options.default is None else defaults.parse(options.default)
+    answers = answer.recommendation(load_records(options.runs, wide=True), default, options.margin)
+    print(form.as_json(answers, options.margin) + "\n" if options.format == "json" else words.text(answers), end="")
 
 
 def _proxy(options: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """Kinds of tables and figures: each is one file, found by its name in its folder, or by a path to a file of one's own."""
 
+import argparse
 import ast
 import difflib
 from functools import cache
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from analysis.arguments import Parser
 from analysis.errors import AnalysisError
 
 ROOT = Path(__file__).parent
@@ -74,3 +76,21 @@ def _load(file: Path) -> ModuleType:
 
 TABLES = Kinds("tables", "kind of table", "blocks")
 FIGURES = Kinds("figures", "kind of figure", "draw")
+
+
+def add_kind(parser: argparse.ArgumentParser, kinds: Kinds, default: str, words: list[str]) -> None:
+    """`--kind`, and the options of the kind that the words name, for which its file is imported."""
+    about = "one of those below, or FILE.py (default: %(default)s)"
+    kind = parser.add_argument("--kind", metavar="KIND", default=default, help=about)
+    kind.suggestions = kinds.names()  # type: ignore[attr-defined]  # for the shell's completion
+    parser.epilog = f"kinds (with --kind KIND --help, their own options):\n{kinds.describe()}"
+    command = parser.prog.rpartition(" ")[2]
+    if command not in words[:1]:
+        return
+    first = Parser(prog=parser.prog, add_help=False)
+    first.add_argument("--kind", default=None if {"-h", "--help"} & set(words) else default)
+    named = first.parse_known_args(words[1:])[0].kind
+    if named is not None:
+        add_arguments = getattr(kinds.module(named), "add_arguments", None)
+        if add_arguments is not None:
+            add_arguments(parser.add_argument_group(f"of --kind {named}"))

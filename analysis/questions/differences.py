@@ -98,7 +98,7 @@ def _comparison(
     paired = None
     # Two seeds of each that are not shared say more of new seeds than one that is.
     if len(shared) > 1 or min(map(len, by_seed)) < 2:
-        paired = _paired_difference(*([of_variant[seed] for seed in shared] for of_variant in by_seed))
+        paired = paired_difference(*([of_variant[seed] for seed in shared] for of_variant in by_seed))
     if paired is not None:
         low, high = paired.interval()
         return row | {
@@ -113,10 +113,10 @@ def _comparison(
         Side(float(best[variant][f"{kind}_mean"]), float(best[variant][f"{kind}_std"]), int(best[variant][f"{kind}_n"]))
         for variant in lrs
     )
-    return row | _of_means(a, b, margin)
+    return row | of_means(a, b, margin)
 
 
-def _paired_difference(of_variant: Sequence[dict[str, Any]], of_reference: Sequence[dict[str, Any]]) -> Difference | None:
+def paired_difference(of_variant: Sequence[dict[str, Any]], of_reference: Sequence[dict[str, Any]]) -> Difference | None:
     """Of cells of the same seeds; None where one diverged, or has no completions that reproduce its record's score."""
     if not of_variant or any(cell["status"] != "complete" for cell in (*of_variant, *of_reference)):
         return None  # a mean over seeds of which some diverged is no mean over problems
@@ -124,7 +124,7 @@ def _paired_difference(of_variant: Sequence[dict[str, Any]], of_reference: Seque
     return difference([np.subtract(a, b) for a, b in zip(*scores[0], strict=True)], labels=scores[1]) if scores else None
 
 
-def _of_means(a: Side, b: Side, margin: float) -> dict[str, Any]:
+def of_means(a: Side, b: Side, margin: float) -> dict[str, Any]:
     """By Welch's test; none where a deviation is unknown, or both are 0."""
     unknown = (
         "low",

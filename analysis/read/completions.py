@@ -1,6 +1,7 @@
 """Scores of single test problems, from the completions that a cell leaves beside its record."""
 
 import gzip
+import hashlib
 import json
 import logging
 import math
@@ -131,8 +132,38 @@ def _common(cells: Sequence[Answers]) -> list[np.ndarray]:
     return [np.array([place_of[question] for question in ids], dtype=int) for place_of in scored]
 
 
+def untouched(record: str | Path) -> Path | None:
+    """The completions of the untouched base of a cell, which take the place of a record's path; None where there are none.
+
+    A folder of cells keeps them once for all that are answered alike, under a hash of what decides the answers: RUNS/base.
+    """
+    identity = json.loads(Path(record).read_text(encoding="utf-8"))["identity"]
+    try:
+        parts = [identity["model"], identity["task"], identity["evaluator"], identity["trainer"]["max_length"]]
+    except (KeyError, TypeError):  # of schema 1, whose base is kept under another name
+        return None
+    path = Path(record).parents[1] / "base" / f"{digest(parts)}.{COMPLETIONS}"
+    return path if path.is_file() else None
+
+
+def digest(content: Any) -> str:
+    """16 hex digits of the SHA-256 of the canonical JSON of a value, as `lorabench.files` makes them."""
+    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _path(record: str | Path) -> Path:
-    return Path(record).parent / COMPLETIONS
+    """Beside a record; completions of a name of their own stand for themselves."""
+    path = Path(record)
+    return path if path.name.endswith(COMPLETIONS) else path.parent / COMPLETIONS
 
 
 @lru_cache(maxsize=16384)

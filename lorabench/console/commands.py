@@ -35,6 +35,7 @@ COMMANDS = {
     "hessian": Command("measure the sharpness of adapter blocks", "hessian.__main__"),
     "table": Command("print a table, such as the peak of each variant", "analysis.__main__", ("table",)),
     "plot": Command("draw a figure, such as accuracy over the learning rate", "analysis.__main__", ("plot",)),
+    "recommend": Command("say which method, learning rate and rank to use", "analysis.__main__", ("recommend",)),
     "report": Command("write everything as one HTML page", "analysis.__main__", ("report",)),
     "compare": Command("tell which cells of two sets of results differ beyond noise", "analysis.__main__", ("compare",)),
     "analysis": Command("answer the other questions about results (--help lists them)", "analysis.__main__"),

@@ -1,0 +1,1 @@
+"""Which method, learning rate and rank to use: one answer for each model and task of a folder, in numbers and in words."""

@@ -1,0 +1,206 @@
+"""The configurations of a folder, of which one is to be recommended, and how each is said as overrides."""
+
+import json
+import math
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+from omegaconf.errors import OmegaConfBaseException
+
+from analysis.questions.overrides import overrides
+from analysis.stats.curves import setting_key
+from analysis.style.palette import in_order
+
+Row = dict[str, Any]
+
+AXES = ("batch_size", "train_samples", "epochs")
+"""Of a cell, beside variant, lr and rank: named where several were tried."""
+
+MEASURES = ("task.", "model.", "evaluator")
+"""How options start that decide what is measured: scores of cells that differ in one are not compared."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The cells that differ in their seeds alone.
+
+    Attributes:
+        rows: of `read.load.load_records`, by rising seed.
+    """
+
+    rows: Sequence[Row]
+
+    @property
+    def variant(self) -> str:
+        """Its name, with the options that differ: `lora alpha=16`."""
+        return str(self.rows[0]["variant"])
+
+    @property
+    def method(self) -> str:
+        """The name without options."""
+        return self.variant.partition(" ")[0]
+
+    @property
+    def lr(self) -> float:
+        """The learning rate."""
+        return float(self.rows[0]["lr"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """Rising."""
+        return [int(row["seed"]) for row in self.rows]
+
+    @cached_property
+    def validation(self) -> float:
+        """Mean over seeds, a diverged one counting 0; NaN where one is unknown. Equal on paper is equal here."""
+        return round(fmean(row["validation"] for row in self.rows), 12)
+
+    @cached_property
+    def test(self) -> float:
+        """Mean over seeds, a diverged one counting 0."""
+        return fmean(row["test"] for row in self.rows)
+
+    @property
+    def diverged(self) -> int:
+        """Seeds that did."""
+        return sum(row["status"] == "diverged" for row in self.rows)
+
+    @property
+    def parameters(self) -> float:
+        """Trained; infinite where no record says it."""
+        return min((row["parameters"] for row in self.rows if not math.isnan(row["parameters"])), default=math.inf)
+
+    @property
+    def records(self) -> list[str]:
+        """Paths, by seed."""
+        return [str(row["path"]) for row in self.rows]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """What the first of its cells was configured with, with the `data_seed` that its row stands for."""
+        config: dict[str, Any] = json.loads(Path(self.records[0]).read_text(encoding="utf-8"))["config"]
+        if isinstance(data_seed := self.rows[0].get("regrouped"), str):
+            config["data_seed"] = None if data_seed == "unset" else int(data_seed)
+        return config
+
+    @cached_property
+    def options(self) -> dict[str, str]:
+        """Overrides of what no axis says and differs from the yamls: `{"variant.alpha": "16"}`; none that cannot be said."""
+        node = self.config.get("variant") or {}
+        config = self.config
+        if own := node.get("peft_type"):  # the name is of yaml and type together
+            config = {**config, "variant": {}}
+        try:
+            words = [word.partition("=") for text in overrides(config) for word in shlex.split(text)]
+        except (ValueError, OmegaConfBaseException):
+            words = []
+        return ({"variant.peft_type": str(own)} if own else {}) | {key: value for key, _, value in words}
+
+    def axis(self, name: str) -> Any:
+        """The value of an axis of the sweep, None for all samples."""
+        value = self.rows[0][name]
+        return None if pd.isna(value) else value
+
+
+@dataclass(frozen=True)
+class Group:
+    """All configurations of a model and task whose scores are of the same problems.
+
+    Attributes:
+        model: its name.
+        weights: "pretrained", or what else they are.
+        task: its name.
+        measured: the options that set it apart from other groups of this model and task, as text.
+        configurations: with a validation score, in order: variant, then rising lr, then the other axes.
+        unvalidated: cells without one, such as published ones.
+        failed: cells of the model and task that did.
+        varied: axes and options of which several values were tried.
+    """
+
+    model: str
+    weights: str
+    task: str
+    measured: str
+    configurations: Sequence[Configuration]
+    unvalidated: int
+    failed: int
+    varied: frozenset[str] = frozenset()
+
+    def overrides(self, configuration: Configuration) -> dict[str, Any]:
+        """What makes a configuration among the others: variant, lr, rank, and what varies.
+
+        Returns:
+            By key a number or a text such that `key=value` is an override: options of the variant that are not its yaml's
+            always, other axes and settings where several were tried. All samples are "null".
+        """
+        own = "peft" if "variant.peft_type" in configuration.options else configuration.method
+        words: dict[str, Any] = {"variant": own, "lr": configuration.lr, "rank": configuration.axis("rank")}
+        words |= {
+            axis: "null" if (value := configuration.axis(axis)) is None else value for axis in AXES if axis in self.varied
+        }
+        return words | {
+            key: value
+            for key, value in configuration.options.items()
+            if key.lstrip("+").startswith("variant.") or key in self.varied
+        }
+
+
+def groups(frame: pd.DataFrame) -> list[Group]:
+    """The groups of a frame of `read.load.load_records(…, wide=True)`, by model and task as the frame has them."""
+    rows: list[Row] = [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+    failed = Counter((row["model"], row["task"]) for row in rows if row["status"] == "failed")
+    scored = [row for row in rows if row["status"] != "failed"]
+    columns = [str(name) for name in frame.columns if str(name).startswith(MEASURES)]
+    by_task = defaultdict(list)
+    for row in scored:
+        by_task[row["model"], row["weights"], row["task"]].append(row)
+    return [
+        _group(name, measured, of_group, failed[name[0], name[2]])
+        for name, of_task in by_task.items()
+        for measured, of_group in _by_measure(of_task, columns).items()
+    ]
+
+
+def _by_measure(rows: Sequence[Row], columns: Iterable[str]) -> dict[str, list[Row]]:
+    """Own rows by what differs in their measure; published ones go with the first, for they are of none."""
+    own = [row for row in rows if row["source"] == ""]
+    differing = [name for name in columns if len({_text(row.get(name)) for row in own}) > 1]
+    parts = defaultdict(list)
+    for row in own:
+        parts[", ".join(f"{name}={_text(row.get(name))}" for name in differing)].append(row)
+    if published := [row for row in rows if row["source"] != ""]:
+        parts[next(iter(parts), "")] += published
+    return parts
+
+
+def _text(value: Any) -> str:
+    if value is None or value != value:
+        return "unset"
+    return f"{value:g}" if isinstance(value, float) else str(value)[:24]
+
+
+def _group(name: tuple[str, str, str], measured: str, rows: Sequence[Row], failed: int) -> Group:
+    by_key = defaultdict(list)
+    unvalidated = [row for row in rows if row["source"] != "" or math.isnan(row["validation"])]
+    left_out = {id(row) for row in unvalidated}
+    for row in rows:
+        if id(row) not in left_out:
+            by_key[(*setting_key(row), row["variant"], row["lr"])].append(row)
+    rank = {variant: place for place, variant in enumerate(in_order(row["variant"] for row in rows))}
+    configurations = [Configuration(sorted(cells, key=lambda row: row["seed"])) for cells in by_key.values()]
+    configurations.sort(key=lambda one: (rank[one.variant], one.lr, one.axis("rank")))
+    return Group(*name, measured, configurations, len(unvalidated), failed, _varied(configurations))
+
+
+def _varied(configurations: Sequence[Configuration]) -> frozenset[str]:
+    """The axes and options that are not the same in all."""
+    said: list[dict[str, Any]] = [one.options | {axis: one.axis(axis) for axis in AXES} for one in configurations]
+    keys = {key for words in said for key in words}
+    return frozenset(key for key in keys if len({words.get(key) for words in said}) > 1)

@@ -1,0 +1,100 @@
+"""A recommendation as one paragraph of plain sentences; each says a number at hand, and none has 25 words."""
+
+import math
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+from analysis.questions.recommendation.answer import Recommendation
+from analysis.questions.recommendation.comparisons import Comparison
+from analysis.questions.recommendation.configurations import Configuration, Group
+from analysis.questions.recommendation.unknown import unknown
+from analysis.questions.recommendation.writing import called, interval, percent, scope, signed
+from analysis.style.numbers import exact_lr, in_points, probability
+from analysis.style.rendering import WIDTH
+from analysis.style.settings import model_and_task
+
+OF_SCORE = {
+    "problems and seeds": "for new seeds and problems",
+    "problems": "for new problems, with this one seed",
+    "seeds": "for new seeds, on these problems",
+}
+"""By how an interval was made what it is of."""
+
+
+def text(recommendations: Sequence[Recommendation]) -> str:
+    """A title and a paragraph for each, as wide as the terminal."""
+    width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH)
+    parts = []
+    for answer in recommendations:
+        paragraph = textwrap.fill(" ".join(sentences(answer)), width, break_long_words=False, break_on_hyphens=False)
+        parts.append(f"{title(answer.group)}\n{paragraph}\n")
+    return "\n".join(parts)
+
+
+def title(group: Group) -> str:
+    """`tiny · arithmetic`, with what else sets its scores apart."""
+    name = model_and_task({"model": group.model, "weights": group.weights, "task": group.task})
+    return f"{name} · {group.measured}" if group.measured else name
+
+
+def sentences(answer: Recommendation) -> list[str]:
+    """The paragraph, a sentence each."""
+    gaps = unknown(answer)
+    if answer.chosen is None:
+        return ["Nothing can be recommended.", *gaps]
+    lines = [*_choice(answer, answer.chosen), _score(answer, answer.chosen), *_comparisons(answer)]
+    return [*lines, "This is not known:", *gaps] if gaps else lines
+
+
+def _choice(answer: Recommendation, chosen: Configuration) -> list[str]:
+    pool = len(answer.gaps.pool) if answer.gaps else 1
+    seeds = " with several seeds" if len(chosen.seeds) > 1 else ""
+    use = f"Use {called(answer.group, chosen)}."
+    if pool == 1:
+        return [use, f"It is the only configuration tried{seeds}; its validation score is {percent(chosen.validation)} %."]
+    return [use, f"Its validation score, {percent(chosen.validation)} %, is the best of {pool} configurations{seeds}."]
+
+
+def _score(answer: Recommendation, chosen: Configuration) -> str:
+    scores = f"On test, which chose nothing, it scores {percent(chosen.test)} %"
+    if math.isnan(answer.score.low):
+        return f"{scores}; nothing tells the interval."
+    seeds = "" if len(chosen.seeds) == 1 else f" ({len(chosen.seeds)} seeds)"
+    ends = f"{percent(answer.score.low)} to {percent(answer.score.high)} %"
+    return f"{scores}, 95 % interval {ends}, {OF_SCORE[answer.score.how]}{seeds}."
+
+
+def _comparisons(answer: Recommendation) -> list[str]:
+    lines, group, default, tuned = [], answer.group, answer.default, answer.tuned
+    if answer.untouched is not None:
+        lines += [f"The untouched model scores {percent(answer.untouched.score)} %.", _verdict(answer, answer.untouched)]
+    if default is not None and default.how == "same":
+        lines.append("This is the default itself: the default is already the best that was tried.")
+    elif default is not None and default.other is not None:
+        lines += [f"The default, {called(group, default.other)}, scores {percent(default.score)} %.", _verdict(answer, default)]
+    if tuned is None or tuned.other is None:
+        return lines
+    if default is not None and tuned.other is default.other:
+        return [*lines, "That default is also the LoRA of the best validation score."]
+    learning_rate = f"LoRA at its own best, {called(group, tuned.other).partition(' at ')[2] or exact_lr(tuned.other.lr)}"
+    return [*lines, f"{learning_rate}, scores {percent(tuned.score)} %.", _verdict(answer, tuned)]
+
+
+def _verdict(answer: Recommendation, comparison: Comparison) -> str:
+    value, margin = comparison.value, in_points(answer.margin)
+    if math.isnan(comparison.low):
+        return f"The difference is {signed(value)} points; nothing tells its noise."
+    better = "better" if value > 0 else "worse"
+    size, ends = f"{abs(100 * value):.1f}", interval(comparison, absolute=True)
+    of = scope(comparison)
+    if comparison.verdict == "different":
+        return f"The recommended one is {better} by {size} points, 95 % interval {ends}{of}."
+    if comparison.verdict == "both":
+        return f"The recommended one is {better}, by less than {margin}: {size}, 95 % interval {ends}{of}."
+    ends = interval(comparison)
+    if comparison.verdict == "equivalent":
+        return f"The two are within ±{margin}: {signed(value)} points, 95 % interval {ends}{of}."
+    corrected = comparison.low > 0 or comparison.high < 0
+    after = f" (p = {probability(comparison.p_different)} after Holm)" if corrected else ""
+    return f"The two are not told apart{after}: {signed(value)} points, 95 % interval {ends}{of}."
