@@ -93,6 +93,7 @@ def parser(prog: str, words: list[str]) -> Parser:
     advise.add_argument("folder", metavar="FOLDER", type=Path, help="output_dir of python -m hessian (runs/hessian by default)")
     advise.add_argument("--lr", metavar="LOW,HIGH", required=True, help="LoRA's good learning rates, such as 1e-4,1e-3")
     advise.add_argument("--published", metavar="FILE", type=Path, help="CSV of published cells, to show their quotients beside")
+    advise.add_argument("--format", choices=("text", "csv"), default="text", help="csv has the ratios to LoRA alone")
     advise.set_defaults(run=_advise)
 
     report = commands.add_parser(
@@ -213,7 +214,7 @@ def _advise(options: argparse.Namespace) -> None:
     if not 0 < low <= high < math.inf:
         raise AnalysisError(f"--lr {options.lr} is not LOW,HIGH with 0 < LOW <= HIGH, such as 1e-4,1e-3")
     quotients = published_quotients(options.published) if options.published else None
-    print(text(load_blocks(options.folder), low, high, quotients), end="")
+    print(text(load_blocks(options.folder), low, high, quotients, options.format), end="")
 
 
 def _report(options: argparse.Namespace) -> None:

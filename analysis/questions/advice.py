@@ -48,6 +48,8 @@ WIDE = 2.0
 """Decades of learning rates from which on a suggested grid says more of the measurement than of the variant."""
 
 HEADER = ["variant", "blocks", "ratio to LoRA", "sharpest", "lr ∝ 1/λ", "lr ∝ 1/√λ"]
+RATIOS = ["model", "task", "rank", "variant", "blocks", "ratio", "ratio_low", "ratio_high", "sharpest"]
+
 COLUMNS = ("model", "task", "rank", "batch_size", "variant", "learning_rate", "mean")
 """Of a file of published cells."""
 
@@ -134,19 +136,26 @@ def published_quotients(file: Path) -> pd.Series:
     return (both["lora"] / both["learning_rate"]).groupby(both["variant"]).agg(list)
 
 
-def text(frame: pd.DataFrame, low: float, high: float, quotients: pd.Series | None = None) -> str:
+def text(frame: pd.DataFrame, low: float, high: float, quotients: pd.Series | None = None, style: str = "text") -> str:
     """The advice for all settings that hold LoRA at its start, as plain text, with overrides to copy.
+
+    As "csv" it is what was measured alone, a line a setting and variant: `RATIOS`.
 
     Raises:
         AnalysisError: no setting does.
     """
-    blocks = []
+    blocks: list[Block] = []
+    ratios: list[list[object]] = []
     for setting, cells in block_settings(frame[frame["checkpoint"].isna()]):
         lora = cells.loc[(cells["variant"] == REFERENCE) & (cells["layer"] != JOINT), "lambda_max"]
         if len(lora) and lora.median() > 0:
             title, subtitle = model_and_task(setting), block_hyperparameters(setting)
             subtitle += f" · LoRA's learning rates {format_lr(low)}..{format_lr(high)}"
             advised = advice(cells, low, high)
+            ratios += [
+                [setting["model"], setting["task"], setting["rank"], row.variant, row.blocks, *row.ratio[:3], row.sharpest]
+                for row in advised
+            ]
             header, rows = [*HEADER], [_cells(row) for row in advised]
             if quotients is not None:
                 header.append(f"published ({TUNED_ON_TEST}): LoRA's lr / its lr")
@@ -161,6 +170,8 @@ def text(frame: pd.DataFrame, low: float, high: float, quotients: pd.Series | No
             f"no block of {REFERENCE} at its start with a positive λmax (found: {', '.join(in_order(frame['variant']))}), to "
             "which the others could be compared: measure it with python -m hessian"
         )
+    if style == "csv":
+        return pd.DataFrame(ratios, columns=RATIOS).to_csv(index=False, lineterminator="\n")
     return render(blocks, NOTES, "text")
 
 

@@ -1,6 +1,7 @@
 """Learning rates to try for LoRA on a model of which nothing is known but its width."""
 
 import math
+from collections.abc import Sequence
 
 STEPS = 4
 """Learning rates in a decade, 2·10^(j/4): the steps of paper 1's grid (arXiv 2602.04998)."""
@@ -40,6 +41,15 @@ def beyond(rates: list[float], upwards: bool) -> float:
     place = STEPS * math.log10((max(rates) if upwards else min(rates)) / 2)
     on_grid = abs(place - round(place)) < 1e-3  # five digits are not exact
     return step((round(place) if on_grid else place) + (1 if upwards else -1))
+
+
+def shifted(rates: Sequence[float], steps: int) -> list[float]:
+    """Learning rates so many steps higher.
+
+    >>> shifted([2e-3, 3.5566e-3], -4)
+    [0.0002, 0.00035566]
+    """
+    return [step(round(STEPS * math.log10(rate / 2)) + steps) for rate in rates]
 
 
 def step(j: float) -> float:

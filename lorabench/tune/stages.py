@@ -106,11 +106,10 @@ class Tuning:
             return rates
         variants = self.question.axes(rates)["variant"]
         why = f"by the width of the model, {self._width()}"
-        if sharpness and {*variants} - {"lora"} and by_sharpness.is_cheap(self.question.first):
+        if sharpness and (measured := by_sharpness.others(self.question.first, variants)):
             try:
-                wanted = list(dict.fromkeys(["lora", *variants]))
-                rates = by_sharpness.shifted(self.question.first, self.question.cell_words, wanted, rates, self.folder)
-                why += f", and by λmax of each method at its start ({self.folder / 'sharpness.txt'})"
+                rates = by_sharpness.rates_of(self.question.first, self.question.cell_words, measured, rates, self.folder)
+                why += f", and by λmax of {', '.join(measured)} at the start ({self.folder / 'sharpness.txt'})"
             except Stopped as stopped:
                 if stopped.code >= 128:
                     raise
