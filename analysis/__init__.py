@@ -8,7 +8,7 @@ only what stands before it in this list, and within a folder there is no circle.
     style         how numbers and settings are written; tables as text; the order, colours and markers of variants
     read          records of cells and Hessian blocks, journals, completions, published cells → rows and frames
     stats         curves and peaks, paired and unpaired differences, intervals, equivalence, power, correlation
-    questions     what the commands answer: differences to LoRA, sharpness and advice, rules of practice, searches, proxies
+    questions     what the commands answer: differences to LoRA, what to use, sharpness and advice, rules, searches, proxies
     tables        a kind of table a file, found by its name
     figures       a kind of figure a file, found by its name
     report        one HTML page of everything; CSV and Parquet; the report for Weights & Biases

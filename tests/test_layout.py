@@ -193,6 +193,8 @@ def test_what_packages_cannot_share_is_the_same_in_each():
     from sweeps.bench.intervals import LEVEL as LEVEL_OF_REGRET
 
     assert body("lorabench.files", "replaced") == body("sweeps.files", "replaced")
+    for function in ("digest", "_canonical"):
+        assert body("lorabench.files", function) == body("analysis.read.completions", function)
     assert (READ, LEVEL) == (WRITTEN, LEVEL_OF_REGRET)
     lrs = [float(f"{digits}e{power}") for digits in (1, 2, 6.3246, 9.999999) for power in range(-7, 2)]
     assert [exact_lr(lr) for lr in lrs] == [format_lr(lr) for lr in lrs]

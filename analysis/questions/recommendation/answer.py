@@ -139,9 +139,10 @@ def _answer(group: Group, default: Configuration | None, named: bool, margin: fl
         None if default is None else against(chosen, default, margin),
         None if chosen.method == REFERENCE or (tuned := _tuned(group)) is None else against(chosen, tuned, margin),
     )
+    untouched, of_default, of_tuned = after_holm(comparisons)
     runner_up = against(chosen, pool[1], margin) if len(pool) > 1 else None
     return Recommendation(
-        group, chosen, interval(chosen.rows, chosen.test), *after_holm(comparisons), runner_up, order,
+        group, chosen, interval(chosen.rows, chosen.test), untouched, of_default, of_tuned, runner_up, order,
         _gaps(group, chosen, pool), missing, margin,
     )  # fmt: skip
 

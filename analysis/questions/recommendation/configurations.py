@@ -1,6 +1,7 @@
 """The configurations of a folder, of which one is to be recommended, and how each is said as overrides."""
 
 import json
+import logging
 import math
 import shlex
 from collections import Counter, defaultdict
@@ -15,8 +16,11 @@ import pandas as pd
 from omegaconf.errors import OmegaConfBaseException
 
 from analysis.questions.overrides import overrides
+from analysis.read.options import short
 from analysis.stats.curves import setting_key
 from analysis.style.palette import in_order
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, Any]
 
@@ -93,15 +97,12 @@ class Configuration:
     @cached_property
     def options(self) -> dict[str, str]:
         """Overrides of what no axis says and differs from the yamls: `{"variant.alpha": "16"}`; none that cannot be said."""
-        node = self.config.get("variant") or {}
-        config = self.config
-        if own := node.get("peft_type"):  # the name is of yaml and type together
-            config = {**config, "variant": {}}
         try:
-            words = [word.partition("=") for text in overrides(config) for word in shlex.split(text)]
-        except (ValueError, OmegaConfBaseException):
-            words = []
-        return ({"variant.peft_type": str(own)} if own else {}) | {key: value for key, _, value in words}
+            words = [word.partition("=") for text in overrides(self.config) for word in shlex.split(text)]
+        except (ValueError, OmegaConfBaseException) as error:
+            log.warning("left out of the overrides of %s, for none can say them: its options (%s)", self.variant, error)
+            return {}
+        return {key: value for key, _, value in words}
 
     def axis(self, name: str) -> Any:
         """The value of an axis of the sweep, None for all samples."""
@@ -140,7 +141,8 @@ class Group:
             By key a number or a text such that `key=value` is an override: options of the variant that are not its yaml's
             always, other axes and settings where several were tried. All samples are "null".
         """
-        own = "peft" if "variant.peft_type" in configuration.options else configuration.method
+        # The name of a method of PEFT is made of its yaml's and the type.
+        own = "peft" if "peft_type" in configuration.config["variant"] else configuration.method
         words: dict[str, Any] = {"variant": own, "lr": configuration.lr, "rank": configuration.axis("rank")}
         words |= {
             axis: "null" if (value := configuration.axis(axis)) is None else value for axis in AXES if axis in self.varied
@@ -153,7 +155,7 @@ class Group:
 
 
 def groups(frame: pd.DataFrame) -> list[Group]:
-    """The groups of a frame of `read.load.load_records(…, wide=True)`, by model and task as the frame has them."""
+    """The groups of a frame of `read.load.load_records(…, wide=True)`, by model, weights and task."""
     rows: list[Row] = [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
     failed = Counter((row["model"], row["task"]) for row in rows if row["status"] == "failed")
     scored = [row for row in rows if row["status"] != "failed"]
@@ -163,8 +165,8 @@ def groups(frame: pd.DataFrame) -> list[Group]:
         by_task[row["model"], row["weights"], row["task"]].append(row)
     return [
         _group(name, measured, of_group, failed[name[0], name[2]])
-        for name, of_task in by_task.items()
-        for measured, of_group in _by_measure(of_task, columns).items()
+        for name, of_task in sorted(by_task.items())
+        for measured, of_group in sorted(_by_measure(of_task, columns).items())
     ]
 
 
@@ -174,16 +176,14 @@ def _by_measure(rows: Sequence[Row], columns: Iterable[str]) -> dict[str, list[R
     differing = [name for name in columns if len({_text(row.get(name)) for row in own}) > 1]
     parts = defaultdict(list)
     for row in own:
-        parts[", ".join(f"{name}={_text(row.get(name))}" for name in differing)].append(row)
+        parts[", ".join(f"{name}={short(_text(row.get(name)))}" for name in differing)].append(row)
     if published := [row for row in rows if row["source"] != ""]:
         parts[next(iter(parts), "")] += published
     return parts
 
 
 def _text(value: Any) -> str:
-    if value is None or value != value:
-        return "unset"
-    return f"{value:g}" if isinstance(value, float) else str(value)[:24]
+    return "unset" if value is None or pd.isna(value) else str(value)
 
 
 def _group(name: tuple[str, str, str], measured: str, rows: Sequence[Row], failed: int) -> Group:

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+import pandas as pd
+
 from analysis.errors import AnalysisError
 from analysis.questions.recommendation.configurations import AXES, Configuration, Group
 from analysis.read import REFERENCE
@@ -34,7 +36,7 @@ def parse(text: str) -> dict[str, str]:
 def default_of(group: Group, default: Mapping[str, str]) -> Configuration | None:
     """The configuration of these values; where several have them, the one that is otherwise most like the other cells."""
     candidates = [one for one in group.configurations if all(_has(one, key, default) for key in {"variant", *default})]
-    open_axes = [axis for axis in ("rank", *AXES, "options") if axis not in default]
+    open_axes = [axis for axis in ("lr", "rank", *AXES, "options") if axis not in default]
     cells = [row for one in group.configurations for row in one.rows]
     counts = {axis: Counter(str(row[axis]) for row in cells) for axis in open_axes}
 
@@ -58,7 +60,7 @@ def _has(one: Configuration, key: str, default: Mapping[str, str]) -> bool:
     if key == "variant":
         return one.method == default.get(key, REFERENCE)
     value = one.rows[0].get(key)
-    if value is None or value != value:
+    if value is None or pd.isna(value):
         return default[key] == "null"
     with suppress(ValueError, TypeError):
         stated, own = float(default[key]), float(value)

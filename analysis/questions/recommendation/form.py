@@ -20,7 +20,7 @@
                                  "p_different": 0.03, "p_equivalent": 0.9},
                   "verdict": "different", "same": false}   # same: it is the recommended one
 
-`recommended` is null where nothing was validated or all diverged, a comparison where it was not made (default, tuned LoRA: see
+`recommended` is null where no validation score is above 0, a comparison where it was not made (default, tuned LoRA: see
 `answer.Recommendation`), a number where it is not known. `overrides` always has variant, lr and rank; of the rest what varies
 in the folder, and options of the variant that are not its yaml's. `key=value` is an override of `lorabench` as it stands.
 Scores and differences are fractions, how is that of `stats.intervals` and of `comparisons.Comparison`, verdict "different",
@@ -53,7 +53,7 @@ def _recommendation(answer: Recommendation) -> dict[str, Any]:
         score = answer.score
         recommended = _configuration(group, chosen) | {
             "score": {"value": chosen.test, "low": score.low, "high": score.high, "how": score.how},
-            "parameters": chosen.parameters,
+            "parameters": int(chosen.parameters) if math.isfinite(chosen.parameters) else None,
         }
     return {
         "model": group.model,

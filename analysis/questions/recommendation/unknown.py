@@ -4,8 +4,9 @@ import math
 
 from analysis.questions.recommendation.answer import Gaps, Recommendation
 from analysis.questions.recommendation.comparisons import Comparison
-from analysis.questions.recommendation.configurations import Configuration
+from analysis.questions.recommendation.configurations import Configuration, Group
 from analysis.questions.recommendation.writing import called, interval, percent, scope, signed
+from analysis.read import REFERENCE
 from analysis.style.numbers import exact_lr, in_points
 
 FEW = 5
@@ -15,12 +16,7 @@ FEW = 5
 def unknown(answer: Recommendation) -> list[str]:
     """The sentences; none where nothing is open."""
     if answer.chosen is None or answer.gaps is None:
-        reason = (
-            "No cell has a validation score, and a choice by test score would flatter itself."
-            if not answer.group.configurations
-            else "All that could be chosen diverged: try lower learning rates."
-        )
-        return [reason, *_counts(answer)]
+        return [_nothing(answer.group), *_counts(answer)]
     return [
         *_seeds(answer.chosen),
         *_learning_rates(answer.chosen, answer.gaps),
@@ -31,6 +27,14 @@ def unknown(answer: Recommendation) -> list[str]:
         *_left_out(answer),
         *_counts(answer),
     ]
+
+
+def _nothing(group: Group) -> str:
+    if not group.configurations:
+        return "No cell has a validation score, and a choice by test score would flatter itself."
+    if all(one.diverged == len(one.rows) for one in group.configurations):
+        return "All cells diverged: try lower learning rates."
+    return "No cell scores above 0 on validation."
 
 
 def _seeds(chosen: Configuration) -> list[str]:
@@ -56,9 +60,8 @@ def _choice(answer: Recommendation, gaps: Gaps) -> list[str]:
     if tried > 1 and gaps.several == 0:
         lines.append(f"None of the {tried} configurations has several seeds: the choice is by one validation score each.")
     elif len(gaps.pool) < tried:
-        lines.append(
-            f"Of {tried} configurations, {gaps.several} have several seeds; the choice was made among {len(gaps.pool)}."
-        )
+        among = f"the choice was made among {len(gaps.pool)}"
+        lines.append(f"Of {tried} configurations, {gaps.several} have several seeds; {among}.")
     if (better := gaps.better_outside) is not None:
         seeds = f"{len(better.seeds)} seed{'s' * (len(better.seeds) > 1)}"
         named = called(answer.group, better)
@@ -112,7 +115,7 @@ def _missing(answer: Recommendation) -> list[str]:
     lines = [] if answer.untouched is not None else ["The untouched model was not measured."]
     if answer.default_missing:
         lines.append("The default was not run here.")
-    loras = [one for one in answer.group.configurations if one.method == "lora"]
+    loras = [one for one in answer.group.configurations if one.method == REFERENCE]
     if not loras:
         lines.append("No LoRA was run here, so that the gain over a tuned one is not known.")
     if answer.gaps is not None and answer.gaps.likelihood:

@@ -15,7 +15,8 @@ def called(group: Group, one: Configuration) -> str:
         for key, value in words.items()
         if key not in ("variant", "lr", "rank") and not key.lstrip("+").startswith("variant.")
     ]
-    return ", ".join([f"{one.variant} at lr {exact_lr(one.lr)}", f"rank {words['rank']}", *rest])
+    rank = [f"rank {words['rank']}"] if {"rank", "alpha"} & {*one.config["variant"]} else []  # full fine-tuning has none
+    return ", ".join([f"{one.variant} at lr {exact_lr(one.lr)}", *rank, *rest])
 
 
 def percent(score: float) -> str:
