@@ -43,7 +43,8 @@ def _seeds(chosen: Configuration) -> list[str]:
     if len(scores) == 1:
         return [*lines, "One seed only: what another one would give is not known."]
     if len(scores) < FEW:
-        lines.append(f"Over {len(scores)} seeds the test score goes from {percent(min(scores))} to {percent(max(scores))} %.")
+        ends = f"{percent(min(scores))} to {percent(max(scores))} %"
+        lines.append(f"What training's chance does is known from {len(scores)} seeds alone: {ends} on test.")
     return lines
 
 

@@ -10,6 +10,7 @@ from analysis.questions.recommendation.comparisons import Comparison
 from analysis.questions.recommendation.configurations import Configuration, Group
 from analysis.questions.recommendation.unknown import unknown
 from analysis.questions.recommendation.writing import called, interval, percent, scope, signed
+from analysis.read import REFERENCE
 from analysis.style.numbers import exact_lr, in_points, probability
 from analysis.style.rendering import WIDTH
 from analysis.style.settings import model_and_task
@@ -77,8 +78,10 @@ def _comparisons(answer: Recommendation) -> list[str]:
         return lines
     if default is not None and tuned.other is default.other:
         return [*lines, "That default is also the LoRA of the best validation score."]
-    learning_rate = f"LoRA at its own best, {called(group, tuned.other).partition(' at ')[2] or exact_lr(tuned.other.lr)}"
-    return [*lines, f"{learning_rate}, scores {percent(tuned.score)} %.", _verdict(answer, tuned)]
+    rates = len({one.lr for one in group.configurations if one.method == REFERENCE})
+    best = f"the best of the {rates} learning rates it was tried at" if rates > 1 else "the one learning rate it was tried at"
+    settings = called(group, tuned.other).partition(" at ")[2] or exact_lr(tuned.other.lr)
+    return [*lines, f"LoRA at {best}, {settings}, scores {percent(tuned.score)} %.", _verdict(answer, tuned)]
 
 
 def _verdict(answer: Recommendation, comparison: Comparison) -> str:
