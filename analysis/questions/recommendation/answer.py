@@ -128,7 +128,9 @@ def ranked(configurations: Sequence[Configuration]) -> list[Configuration]:
 
 def _answer(group: Group, default: Configuration | None, named: bool, margin: float) -> Recommendation:
     order = ranked(group.configurations)
-    pool = ranked(finalists([one for one in order if one.validation > 0]))
+    pool = ranked(finalists(order))
+    if pool and not pool[0].validation > 0:  # finalists that all diverged do not stand in the way of others
+        pool = ranked(finalists([one for one in order if one.validation > 0]))
     nothing = Interval(math.nan, math.nan, "")
     missing = named and default is None
     if not pool:
