@@ -159,7 +159,7 @@ def named_after(data: Any) -> str:
 
 
 def samples_of(data: Any) -> int | None:
-    """The resolver ``${samples_of:data}``: how many rows a cell is trained on, 800 unless a task's data are the user's own file.
+    """The resolver ``${samples_of:data}``: how many rows a cell is trained on, 800 but for a file of the user's own.
 
     Of such a file nothing says how much is enough, and 800 may be more than it has.
 

@@ -64,7 +64,8 @@ def _answer(folder: Path) -> dict[str, Any]:
 
 def _overrides(written: dict[str, Any], axes: Sequence[str]) -> dict[str, str]:
     """As words of a command; a learning rate as tune itself writes it, so that equal ones are equal."""
-    return {key: number(float(written[key])) if key == "lr" else str(written[key]) for key in axes if key in written}
+    values = {key.lstrip("+"): value for key, value in written.items()}
+    return {key: number(float(values[key])) if key == "lr" else str(values[key]) for key in axes if key in values}
 
 
 def finalists(ranked: Sequence[Candidate]) -> list[Candidate]:
