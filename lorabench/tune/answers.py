@@ -13,6 +13,7 @@ from lorabench.errors import UserError
 from lorabench.files import read_json
 from lorabench.tune.processes import run
 from lorabench.tune.question import number
+from lorabench.tune.rates import beyond
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,41 @@ def finalists(ranked: Sequence[Candidate]) -> list[Candidate]:
     Of one method alone, its two best.
     """
     best, *others = ranked
-    wanted = [other for other in others if _is_lora(other) != _is_lora(best)] if _is_lora(best) else others
-    rivals = [other for other in others if _is_lora(other)] if not _is_lora(best) else wanted
+    rivals = [other for other in others if _is_lora(other) is not _is_lora(best)]
     return [best, *(rivals or others)[:1]]
 
 
 def _is_lora(candidate: Candidate) -> bool:
     return candidate.overrides["variant"] == "lora"
+
+
+def beside(ranked: Sequence[Candidate], listed: Sequence[str]) -> dict[str, str] | None:
+    """A finalist with a learning rate next to its best one that it was not tried at; None where there is none left.
+
+    The rival first: a method of few learning rates would be beaten for that alone. Of two sides, that of the better score.
+
+    Args:
+        ranked: what was trained, the best first.
+        listed: the learning rates to choose among; beyond their ends the steps go on.
+    """
+    best, *rivals = finalists(ranked)
+    for finalist in (*(rival for rival in rivals if _curve(rival) != _curve(best)), best):
+        curve = {float(one.overrides["lr"]): one.validation for one in ranked if _curve(one) == _curve(finalist)}
+        rates, lr = sorted({*map(float, listed), *curve}), float(finalist.overrides["lr"])
+        place = rates.index(lr)
+        lower = rates[place - 1] if place else beyond(rates, upwards=False)
+        higher = rates[place + 1] if place + 1 < len(rates) else beyond(rates, upwards=True)
+        sides = {lower: [rate for rate in curve if rate < lr], higher: [rate for rate in curve if rate > lr]}
+        missing = [rate for rate in sides if rate not in curve]
+        if missing:
+            promising = max(missing, key=lambda rate: max((curve[tried] for tried in sides[rate]), default=0.0))
+            return finalist.overrides | {"lr": number(promising)}
+    return None
+
+
+def _curve(candidate: Candidate) -> dict[str, str]:
+    """What all points of its learning-rate curve have in common."""
+    return {key: value for key, value in candidate.overrides.items() if key != "lr"}
 
 
 def seconds(folder: Path) -> float:

@@ -7,8 +7,10 @@ from lorabench.errors import UserError
 FIRST = 5
 """Cells that a search takes before its model has a say (conf/hydra/sweeper/search.yaml)."""
 
-EDGE = 2
-"""Cells kept for learning rates outside the range, should the best be at its edge; else the search gets them, too."""
+BRACKET = 4
+"""Cells kept for learning rates beside the best one of each finalist, where the search left them out; else it gets them, too.
+
+A method of which two learning rates were tried is not tuned, and no comparison with it is fair."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,13 @@ class Shares:
 
     Attributes:
         search: with one seed each.
-        edge: of these, those that are kept for an edge.
+        bracket: of these, those that are kept for the finalists' neighbouring learning rates.
         seeds: of each finalist and of the default LoRA.
         finals: cells that this takes beside the search's: seeds - 1 more of two finalists, and the default.
     """
 
     search: int
-    edge: int
+    bracket: int
     seeds: int
     finals: int
 
@@ -35,7 +37,7 @@ def shares(budget: int, seeds: int | None = None) -> Shares:
     where the budget has room.
 
     >>> shares(20)
-    Shares(search=13, edge=2, seeds=3, finals=7)
+    Shares(search=13, bracket=4, seeds=3, finals=7)
 
     Raises:
         UserError: too small for both.
@@ -48,7 +50,7 @@ def shares(budget: int, seeds: int | None = None) -> Shares:
             f"--budget={budget} is too small: the search's {FIRST} first cells and {finals} for the comparison with "
             f"{wanted} seeds need {FIRST + finals}"
         )
-    return Shares(search, EDGE if search >= FIRST + 2 * EDGE else 0, wanted, finals)
+    return Shares(search, min(BRACKET, search - FIRST), wanted, finals)
 
 
 def cells(hours: float, seconds: float) -> int:

@@ -8,11 +8,11 @@ from lorabench.errors import UserError
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_lr
 from lorabench.tune import sharpness as by_sharpness
-from lorabench.tune.answers import Candidate, candidates, final_command, finalists, recommended, seconds
+from lorabench.tune.answers import Candidate, beside, candidates, final_command, finalists, recommended, seconds
 from lorabench.tune.budget import Shares, cells, shares
 from lorabench.tune.processes import Stopped, run
-from lorabench.tune.question import Question, number, size
-from lorabench.tune.rates import beyond, first_rates
+from lorabench.tune.question import Question, size
+from lorabench.tune.rates import first_rates
 
 BUDGET = 20
 """Cells, unless told otherwise (ours): on the embedded model results/own-data.md has what they reach."""
@@ -124,16 +124,16 @@ class Tuning:
         if count <= parts.search:
             self._cells([f"{key}={','.join(values)}" for key, values in axes.items()], [0])
             return candidates(self.folder, list(axes))
-        self._ask(axes, parts.search - parts.edge)
+        self._ask(axes, parts.search - parts.bracket)
         ranked = candidates(self.folder, list(axes))
-        left = parts.edge
-        while left and (following := _outside(ranked, axes["lr"])):
-            note(f"tune: {format_lr(float(ranked[0].overrides['lr']))} is the best and at the edge; {following['lr']} is tried")
+        left = parts.bracket
+        while left and (following := beside(ranked, axes["lr"])):
+            note(f"tune: beside the best learning rate of {following['variant']}, {following['lr']}")
             self._train([following], [0])
             ranked = candidates(self.folder, list(axes))
             left -= 1
         if left:
-            self._ask(axes, parts.search - parts.edge + left)
+            self._ask(axes, parts.search - parts.bracket + left)
             ranked = candidates(self.folder, list(axes))
         return ranked
 
@@ -161,13 +161,3 @@ class Tuning:
         answer = f"{text.rstrip()}\n\nTo train the final adapter:\n\n  {line}\n"
         (self.folder / "answer.txt").write_text(answer, encoding="utf-8")
         print(f"\n{answer}", end="")
-
-
-def _outside(ranked: Sequence[Candidate], listed: Sequence[str]) -> dict[str, str] | None:
-    """The best with the next learning rate, where its own is the last of those that were listed or tried."""
-    best = ranked[0].overrides
-    rates = sorted({float(lr) for lr in (*listed, *(tried.overrides["lr"] for tried in ranked))})
-    lr = float(best["lr"])
-    if len(rates) < 2 or rates[0] < lr < rates[-1]:
-        return None
-    return best | {"lr": number(beyond(rates, upwards=lr == rates[-1]))}

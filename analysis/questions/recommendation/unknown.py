@@ -20,6 +20,7 @@ def unknown(answer: Recommendation) -> list[str]:
     return [
         *_seeds(answer.chosen),
         *_learning_rates(answer.chosen, answer.gaps),
+        *_tuned(answer),
         *_choice(answer, answer.gaps),
         *_runner_up(answer, answer.gaps),
         *_needed(answer, answer.gaps),
@@ -54,6 +55,17 @@ def _learning_rates(chosen: Configuration, gaps: Gaps) -> list[str]:
         return []
     more = " and ".join(map(exact_lr, gaps.next_lrs))
     return [f"Of the learning rates tried with {chosen.variant}, {exact_lr(chosen.lr)} is {end}: {more} may be better."]
+
+
+def _tuned(answer: Recommendation) -> list[str]:
+    """A LoRA whose best learning rate is the last that was tried is not tuned."""
+    if answer.tuned is None or answer.tuned.other is None:
+        return []
+    lr, lrs = answer.tuned.other.lr, [one.lr for one in answer.group.configurations if one.method == REFERENCE]
+    if min(lrs) < lr < max(lrs):
+        return []
+    end = "only one" if min(lrs) == max(lrs) else "lowest" if lr == min(lrs) else "highest"
+    return [f"LoRA's {exact_lr(lr)} is the {end} it was tried at: tuned further, it may be better than it looks."]
 
 
 def _choice(answer: Recommendation, gaps: Gaps) -> list[str]:

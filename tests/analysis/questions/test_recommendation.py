@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -390,3 +391,17 @@ def test_full_fine_tuning_has_no_rank_and_a_method_of_peft_is_said_by_its_yaml(r
     [tree] = trees(runs)
     overrides = tree["candidates"][1]["overrides"]
     assert overrides["variant"] == "peft" and overrides["++variant.peft_type"] == "BOFT"
+
+
+@pytest.mark.parametrize(("lrs", "end"), [((1e-3, 2e-3), "highest"), ((2e-3, 4e-3), "lowest"), ((2e-3,), "only one")])
+def test_a_lora_at_the_edge_of_its_learning_rates_is_not_called_tuned(runs, sweep, lrs, end):
+    for record in runs.glob("*/record.json"):
+        config = json.loads(record.read_text())["config"]
+        if config["variant"]["name"] == "lora" and config["lr"] not in lrs:
+            shutil.rmtree(record.parent)
+    words = " ".join(sentences(only(runs)))
+    assert f"LoRA's 2e-3 is the {end} it was tried at" in words
+
+
+def test_a_lora_between_its_learning_rates_is(runs, sweep):
+    assert "it was tried at: tuned further" not in " ".join(sentences(only(runs)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lorabench.errors import UserError
-from lorabench.tune.answers import Candidate, final_command, finalists, seconds
+from lorabench.tune.answers import Candidate, beside, final_command, finalists, seconds
 
 
 def ranked(*names):
@@ -30,6 +30,43 @@ def test_of_one_method_the_two_best_are():
         order = ranked(*names)
         assert finalists(order) == order[:2]
     assert finalists(ranked("lora")) == ranked("lora")
+
+
+LISTED = ("1e-3", "2e-3", "3.5566e-3", "6.3246e-3")
+
+
+def tried(**curves):
+    """Candidates by variant: validation by the place of the learning rate."""
+    flat = [
+        Candidate({"variant": name, "rank": "8", "lr": LISTED[place]}, score, 1)
+        for name, curve in curves.items()
+        for place, score in curve.items()
+    ]
+    return sorted(flat, key=lambda one: -one.validation)
+
+
+def test_the_rival_is_tried_beside_its_best_first():
+    ranked = tried(pissa={1: 0.9}, lora={1: 0.5, 3: 0.3})
+    assert beside(ranked, LISTED) == {"variant": "lora", "rank": "8", "lr": "3.5566e-3"}, "the side of the better score"
+    ranked = tried(pissa={1: 0.9}, lora={1: 0.5, 2: 0.4, 3: 0.3})
+    assert beside(ranked, LISTED)["lr"] == "1e-3"
+    ranked = tried(pissa={1: 0.9, 2: 0.1}, lora={0: 0.4, 1: 0.5, 2: 0.4})
+    assert beside(ranked, LISTED) == {"variant": "pissa", "rank": "8", "lr": "1e-3"}, "then the best itself"
+
+
+def test_beyond_the_list_the_steps_go_on():
+    ranked = tried(lora={0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}, pissa={0: 0.1, 1: 0.2, 2: 0.1})
+    assert beside(ranked, LISTED) == {"variant": "lora", "rank": "8", "lr": "1.1247e-2"}
+
+
+def test_between_its_neighbours_nothing_is_left():
+    assert beside(tried(lora={0: 0.1, 1: 0.9, 2: 0.1}, dora={1: 0.1, 2: 0.3, 3: 0.2}), LISTED) is None
+
+
+def test_another_rank_is_another_curve():
+    ranked = [*tried(lora={1: 0.9, 2: 0.2}), Candidate({"variant": "lora", "rank": "32", "lr": "1e-3"}, 0.1, 1)]
+    assert beside(ranked[:2], LISTED)["lr"] == "1e-3"
+    assert beside(ranked, LISTED)["rank"] in ("8", "32")
 
 
 def test_a_cell_takes_the_median(tmp_path):

@@ -11,8 +11,8 @@ def test_a_budget_is_spent_and_not_exceeded(budget):
     parts = shares(budget)
     assert parts.search + parts.finals == budget
     assert parts.finals == 2 * (parts.seeds - 1) + parts.seeds
-    assert 0 <= parts.edge < parts.search - FIRST + 1
-    assert parts.search - parts.edge >= FIRST
+    assert 0 <= parts.bracket <= 4
+    assert parts.search - parts.bracket >= FIRST
 
 
 def test_seeds_that_are_asked_for_are_given():
