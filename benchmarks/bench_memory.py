@@ -9,6 +9,7 @@ last step, the base included. The losses of both must be the same numbers.
 import argparse
 import multiprocessing
 import time
+from statistics import median
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -47,17 +48,26 @@ def main() -> None:
     """Measure and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", default=["lora"])
-    parser.add_argument("--tokens", type=int, default=2048, help="of a step, all in one micro-batch")
+    parser.add_argument("--tokens", type=int, default=512, help="of a step, all in one micro-batch")
     parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3, help="of which medians are shown, and ranges in brackets")
     options = parser.parse_args()
     print("| variant | peak, GB | recomputing | s a step | recomputing | same losses |")
     print("|---|---|---|---|---|---|")
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for name in options.variants:
-            sides = [pool.apply(measured, (name, options.tokens, options.steps, wanted)) for wanted in (False, True)]
-            peaks = " | ".join(f"{side[0] / 1e9:.2f}" for side in sides)
-            seconds = " | ".join(f"{side[1]:.1f}" for side in sides)
-            print(f"| {name} | {peaks} | {seconds} | {'yes' if sides[0][2] == sides[1][2] else 'no'} |")
+            arguments = [(name, options.tokens, options.steps, wanted) for wanted in (False, True)]
+            rounds = [[pool.apply(measured, each) for each in arguments] for _ in range(options.rounds)]
+            sides = list(zip(*rounds, strict=True))
+            peaks = " | ".join(text([one[0] / 1e9 for one in side], 2) for side in sides)
+            seconds = " | ".join(text([one[1] for one in side], 1) for side in sides)
+            same = all(one[2] == rounds[0][0][2] for side in sides for one in side)
+            print(f"| {name} | {peaks} | {seconds} | {'yes' if same else 'no'} |", flush=True)
+
+
+def text(values: list[float], digits: int) -> str:
+    """Median and range."""
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f} – {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -128,8 +128,12 @@ class Cell:
 
     @property
     def mergeable(self) -> bool:
-        """Whether plain weights of the base hold what the variant learns; a quantised base has none to merge into."""
-        return self.variant.mergeable and self.model.quantization is None
+        """Whether plain weights answer for what the variant learns.
+
+        A quantised base answers with its adapter, as it was trained, where the evaluator can (``hf``), or else dequantised.
+        """
+        through_adapter = self.model.quantization is not None and self.generator.serves_adapted
+        return self.variant.mergeable and not through_adapter
 
     @cached_property
     def subset(self) -> Subset:

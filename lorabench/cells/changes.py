@@ -7,7 +7,9 @@ import torch
 from lorabench.errors import UserError
 from lorabench.hooks import fault
 from lorabench.models.base import bit_sum
-from lorabench.variants.base import Adapted, Variant, adapter_layers, base_parameters
+from lorabench.models.quantised import quantised_layers
+from lorabench.models.shapes import matrix
+from lorabench.variants.base import Adapted, Variant, adapter_layers, base_of, base_parameters
 
 
 def bit_sums(weights: Mapping[str, torch.Tensor]) -> dict[str, int]:
@@ -26,6 +28,7 @@ class Changes:
 
     Attributes:
         weights: the base's weights in the adapted model, by their names in the untouched base.
+        forms: shape and dtype of each when it is merged, which of a quantised one are not its own.
         declared: those of them that may change.
         adapted: names of those that adapters are beside; where there is no adapter layer of PEFT, of those that may change.
 
@@ -38,6 +41,9 @@ class Changes:
         named = base_parameters(adapted, dict(adapted.named_parameters()))
         self.weights = {name: weight for name, weight in named.items() if name in before}
         self.declared = {name: weight for name, weight in self.weights.items() if name in self._declared_names}
+        self.forms = {name: (list(weight.shape), weight.dtype) for name, weight in self.weights.items()}
+        for name, layer in quantised_layers(base_of(adapted)).items():  # merged, they are plain
+            self.forms[f"{name.removesuffix('.base_layer')}.weight"] = list(matrix(layer).shape), layer.plain_dtype
         self._matrices = {f"{name}.weight" for name, _ in adapter_layers(adapted)} & before.keys()
         self.adapted = self._matrices or set(self.declared)
         self._start = bit_sums(self.weights)
@@ -89,8 +95,8 @@ def check_merged(variant: Variant, merged: dict[str, torch.Tensor], changes: Cha
     if unknown := sorted(merged.keys() - changes.weights.keys()):
         raise fault(variant, "merged", f"has {_first_of(unknown)}, which the base has not; name weights as in the base")
     for name, weight in merged.items():
-        base = changes.weights[name]
-        for what, given, wanted in (("shape", list(weight.shape), list(base.shape)), ("dtype", weight.dtype, base.dtype)):
+        shape, dtype = changes.forms[name]
+        for what, given, wanted in (("shape", list(weight.shape), shape), ("dtype", weight.dtype, dtype)):
             if given != wanted:
                 raise fault(variant, "merged", f"has {name} of {what} {given}; the base has it of {wanted}")
         if not torch.isfinite(weight).all():

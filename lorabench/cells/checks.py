@@ -109,7 +109,7 @@ def _check_trainer(settings: TrainerConfig) -> None:
 
 
 def _check_quantised(cell: Cell) -> None:
-    """A quantised W cannot be read, changed or merged into."""
+    """A quantised W cannot be read or changed in training."""
     given = f"model.quantization={cell.model.quantization}"
     quantised.check_layers(skeleton(cell.model), cell.model.name)
     if not cell.variant.starts_on_quantised:
@@ -117,8 +117,6 @@ def _check_quantised(cell: Cell) -> None:
             f"{given}: variant={cell.variant.name} reads or changes W, which it needs as floats; leave it out, or take "
             "a variant that does without (python -m lorabench.variants: quantised)"
         )
-    if not cell.generator.serves_adapted:
-        raise UserError(f"{given}: the answers come from the quantised base with its adapter, which needs evaluator=hf")
     if cell.probe.every is not None:
         raise UserError(f"{given}: second derivatives need plain floats; use probe=none")
 

@@ -26,10 +26,13 @@ def main_memory(cell: Cell, device_type: str, dtype: torch.dtype) -> dict[str, i
     shapes = linear_shapes(cell.model)
     changed = [] if cell.model.quantization else cell.variant.touched(shapes)
     touched = sum(sizes[name] for name in changed if name in sizes)
+    dequantised = sum(sizes[f"{name}.weight"] for name in shapes) if cell.model.quantization and cell.mergeable else 0
     total = sum(sizes.values())
     base = {"the base": total} if device_type == "cpu" else {}
     untouched = {"its untouched weights": touched}
-    evaluated = base | untouched | {"the merged weights": touched} | cell.generator.main_memory(total, device_type)
+    evaluated = (
+        base | untouched | {"the merged weights": touched + dequantised} | cell.generator.main_memory(total, device_type)
+    )
     if device_type != "cpu":
         return evaluated
     values = 4 * cell.variant.trainable_parameters(shapes)

@@ -221,7 +221,7 @@ class VLLMGenerator(Generator):
         if self._on_gpu:
             free, total = torch.cuda.mem_get_info(self._base.device)
             check_room(free, total, self.gpu_memory_utilization, f"{self.key}.gpu_memory_utilization")
-        size = sum(p.numel() * p.element_size() for p in self._base.model.parameters())
+        size = sum(p.numel() * p.element_size() for p in self._base.weights().values())
         self._folder = Path(tempfile.mkdtemp(prefix="lorabench-", dir=_shared_memory(size)))
         # Registered after multiprocessing's own handler, so run before it, which would wait for the engine for ever.
         atexit.register(self._stop)
@@ -264,10 +264,7 @@ class VLLMGenerator(Generator):
         """Write the base with these weights replaced as one checkpoint; return what was written."""
         assert self._base is not None
         assert self._folder is not None
-        pristine = self._base.pristine
-        state = {name: pristine.get(name, parameter) for name, parameter in self._base.model.named_parameters()} | (
-            weights or {}
-        )
+        state = self._base.weights() | (weights or {})
         save_file({name: weight.detach().contiguous() for name, weight in state.items()}, self._folder / "model.safetensors")
         return state
 

@@ -9,6 +9,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lorabench.errors import UserError
+from lorabench.models.quantised import dequantised, quantised_layers
 from lorabench.models.text import prompt_ids
 from lorabench.schema import ModelConfig
 
@@ -53,6 +54,11 @@ class Base:
         tokens = {"bos": self.tokenizer.bos_token_id, "eos": self.ends, "pad": self.tokenizer.pad_token_id}
         quantised = {"quantization": self.spec.quantization} if self.spec.quantization else {}
         return {"attention": self.model.config._attn_implementation, "tokens": tokens} | quantised
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The pretrained weights by name, as a plain checkpoint has them; quantised ones dequantised, in main memory."""
+        plain = {f"{name}.weight": dequantised(layer).cpu() for name, layer in quantised_layers(self.model).items()}
+        return {name: self.pristine.get(name, p) for name, p in self.model.named_parameters()} | plain
 
     def prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts, see ``models.text``.

@@ -68,7 +68,7 @@ def quantise(model: Any, kind: str, device: torch.device, dtype: torch.dtype) ->
                 layer.in_features, layer.out_features, has_fp16_weights=False, threshold=0.0, **sizes
             )
             weight = bitsandbytes.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
-        made.weight, made.bias = weight, layer.bias
+        made.weight, made.bias, made.plain_dtype = weight, layer.bias, dtype
         if kind == "nf4":
             made.support_avx512bf16_for_cpu = False  # it would pack the weights in another way for passes without gradients
         else:
@@ -81,3 +81,25 @@ def quantise(model: Any, kind: str, device: torch.device, dtype: torch.dtype) ->
 def _copied(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:
     """int8's function gives a view, to which no adapter can add in place."""
     return output.clone()
+
+
+def quantised_layers(model: Any) -> dict[str, Any]:
+    """The layers that ``quantise`` made, by name; beside an adapter they are its ``base_layer``."""
+    return {name: layer for name, layer in model.named_modules() if "plain_dtype" in vars(layer)}
+
+
+def dequantised(layer: Any) -> torch.Tensor:
+    """W [m, n] that a layer's bits stand for, a tensor of its own in the precision of the base.
+
+    With it a layer of ``nf4`` computes the same, up to the order of sums. One of ``int8`` rounds its inputs, too, each token to
+    255 steps of its largest magnitude, which plain weights do not.
+    """
+    import bitsandbytes
+
+    weight = layer.weight
+    if isinstance(weight, bitsandbytes.nn.Params4bit):
+        plain = bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
+    else:  # the first pass moves the rows' magnitudes from the weight to the layer
+        largest = weight.SCB if layer.state.SCB is None else layer.state.SCB
+        plain = weight.data.float() * (largest.to(weight.device).float() / 127)[:, None]
+    return plain.to(layer.plain_dtype)

@@ -13,9 +13,11 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lorabench.errors import UserError, nearest
+from lorabench.models.quantised import dequantised, quantised_layers
 from lorabench.models.shapes import Shapes, linear_layers
 from lorabench.training.calibration import Calibration
-from lorabench.variants.base import Variant, adapter_layers, base_parameters, save_merged
+from lorabench.variants.base import Variant, adapter_layers, base_of, base_parameters, save_merged
+from lorabench.variants.layers.in_floats import in_floats
 
 
 @dataclass(kw_only=True)
@@ -78,17 +80,23 @@ class Adapter(Variant):
     def merged(self, model: PeftModel) -> dict[str, torch.Tensor]:
         """Plain weights by their names in the base, of all adapted matrices and of what of the base is trained.
 
-        The model is left as it was.
+        Of a quantised base: all its linear layers, dequantised. The model is left as it was.
         """
         merged = {}
         for name, layer in adapter_layers(model):
-            weight = layer.get_base_layer().weight
-            before = weight.detach().clone()
-            layer.merge()
-            merged[f"{name}.weight"] = weight.detach().clone()
-            # Copying back is exact; PEFT's unmerge subtracts and leaves rounding errors.
-            weight.data.copy_(before)
-            layer.merged_adapters.clear()
+            quantised = not layer.get_base_layer().weight.is_floating_point()
+            with in_floats(layer):
+                weight = layer.get_base_layer().weight
+                before = weight.detach().clone()
+                layer.merge()
+                # A quantised base may be on a device because its floats have no room there.
+                merged[f"{name}.weight"] = weight.detach().to("cpu" if quantised else weight.device, copy=True)
+                # Copying back is exact; PEFT's unmerge subtracts and leaves rounding errors.
+                weight.data.copy_(before)
+                layer.merged_adapters.clear()
+        for name, beside in quantised_layers(base_of(model)).items():
+            if not name.endswith(".base_layer"):  # which an adapter is beside
+                merged[f"{name}.weight"] = dequantised(beside).cpu()
         trained = base_parameters(model, self.trained(model))
         return merged | {name: p.detach().clone() for name, p in trained.items() if name not in merged}
 
