@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
 
 from lorabench.contributed import config_dirs, without_config_dirs
 from lorabench.errors import UserError
@@ -14,20 +16,8 @@ from lorabench.schema import CONF
 if TYPE_CHECKING:
     from lorabench.cells.cell import Cell
 
-VARIANTS = ("lora", "dora", "pissa")
-"""Unless others are named: the plain method, the most used one of another layer, and of another start.
-
-Once tuned, no method of paper 1 is 2 % better than LoRA, and none in results/variants.md; more methods leave each fewer cells.
-"""
-
-RANKS = ("8", "32")
-"""Unless others are named: PEFT's default, and four times as many parameters."""
-
-DEFAULT_RANK = "8"
-"""PEFT's ``LoraConfig.r``."""
-
-DEFAULT_LR = 2e-4
-"""What LoRA is trained with where nobody tunes it: QLoRA's (arXiv 2305.14314) for 7B and 13B, and since then most examples'."""
+SETTINGS: Any = OmegaConf.to_container(OmegaConf.load(CONF / "tune.yaml"))
+"""What is taken where the command line says nothing else, with its sources."""
 
 OF_TUNE = {
     "seed": "--seeds=N says how many seeds the finalists get",
@@ -99,7 +89,7 @@ class Question:
 
         schema.register()
         overrides = [word for word in self.words if not word.startswith("--")]
-        chosen = [f"{key}={values[0]}" for key, values in self.axes([DEFAULT_LR]).items()]
+        chosen = [f"{key}={values[0]}" for key, values in self.axes([float(SETTINGS["default"]["lr"])]).items()]
         places = f"hydra.searchpath={[f'file://{folder}' for folder in config_dirs(self.words)]}"
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return Cell.of(compose("config", [*overrides, *chosen, places]), current())
@@ -118,16 +108,16 @@ class Question:
 
     def axes(self, rates: Sequence[float]) -> dict[str, tuple[str, ...]]:
         """The values of everything that is chosen; learning rates are these unless the user gave some."""
-        proposed = {"variant": VARIANTS, "rank": RANKS, "lr": tuple(map(number, rates))}
+        proposed = {key: tuple(map(str, SETTINGS[key])) for key in ("variant", "rank")} | {"lr": tuple(map(number, rates))}
         return proposed | self.given
 
     @property
     def default(self) -> dict[str, str]:
         """LoRA as it is trained where nobody tunes it; of other axes the first value."""
         others = {key: values[0] for key, values in self.given.items() if key not in ("variant", "lr", "rank")}
-        ranks = self.given.get("rank", (DEFAULT_RANK,))
-        rank = DEFAULT_RANK if DEFAULT_RANK in ranks else ranks[0]
-        return others | {"variant": "lora", "rank": rank, "lr": number(DEFAULT_LR)}
+        rank, lr = str(SETTINGS["default"]["rank"]), number(float(SETTINGS["default"]["lr"]))
+        ranks = self.given.get("rank", (rank,))
+        return others | {"variant": "lora", "rank": rank if rank in ranks else ranks[0], "lr": lr}
 
 
 def number(lr: float) -> str:

@@ -11,18 +11,8 @@ from lorabench.tune import sharpness as by_sharpness
 from lorabench.tune.answers import Candidate, beside, candidates, final_command, finalists, recommended, seconds
 from lorabench.tune.budget import Shares, cells, shares
 from lorabench.tune.processes import Stopped, run
-from lorabench.tune.question import Question, size
+from lorabench.tune.question import SETTINGS, Question, size
 from lorabench.tune.rates import first_rates
-
-BUDGET = 20
-"""Cells, unless told otherwise (ours): on the embedded model results/own-data.md has what they reach."""
-
-SEARCH = ("hydra/sweeper=language_bo", "hydra.sweeper.method.token=false", "hydra.sweeper.method.language=false")
-"""The best measured that needs no language model.
-
-Its mean regret on 40 fresh seeds is 0.66 [0.39, 0.95] points, against 1.70 of ``gp``, and 0.49 with SmolLM2-135M
-(results/search.md).
-"""
 
 SHOWN = ("rows", "lengths in tokens")
 """Sections of the preview that are shown; all of it is in a file."""
@@ -49,7 +39,7 @@ class Tuning:
 
         Args:
             budget: cells.
-            hours: in their place; both None: ``BUDGET`` cells.
+            hours: in their place; both None: as many as conf/tune.yaml says.
             sharpness: whether to measure λmax where it is cheap.
 
         Raises:
@@ -63,7 +53,7 @@ class Tuning:
             self._train([self.question.default], [0])
             budget = cells(hours, seconds(self.folder))
             note(f"tune: a cell takes {seconds(self.folder):.3g} s, so {hours:g} h are {budget} cells")
-        parts = shares(BUDGET if budget is None else budget, self.seeds)
+        parts = shares(SETTINGS["budget"] if budget is None else budget, self.seeds)
         ranked = self._search(axes, parts)
         best = finalists(ranked)
         note(f"tune 4/5: {parts.seeds} seeds of the best {len(best)} and of the default LoRA")
@@ -78,7 +68,7 @@ class Tuning:
         if hours is not None and not 0 < hours < float("inf"):
             raise UserError(f"--hours={hours:g} must be greater than 0 and finite")
         if hours is None:
-            shares(BUDGET if budget is None else budget, self.seeds)
+            shares(SETTINGS["budget"] if budget is None else budget, self.seeds)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def _look_at_data(self) -> None:
@@ -139,8 +129,9 @@ class Tuning:
 
     def _ask(self, axes: dict[str, tuple[str, ...]], count: int) -> None:
         values = [f"{key}={','.join(of_key)}" for key, of_key in axes.items()]
-        own = [f"hydra.sweeper.budget={count}", f"hydra.sweeper.seed={self.search_seed}"]
-        run("lorabench", [*self.question.cell_words, *SEARCH, *own, *values, "seed=0", f"output_dir={self.folder}", "-m"])
+        method = [f"{key}={str(value).lower()}" for key, value in SETTINGS["search"].items()]
+        own = [*method, f"hydra.sweeper.budget={count}", f"hydra.sweeper.seed={self.search_seed}"]
+        run("lorabench", [*self.question.cell_words, *own, *values, "seed=0", f"output_dir={self.folder}", "-m"])
 
     def _train(self, chosen: Sequence[dict[str, str]], seeds: Sequence[int]) -> None:
         for place, overrides in enumerate(chosen):

@@ -5,12 +5,13 @@ import pytest
 from lorabench.errors import UserError
 from lorabench.schema import CONF, Config
 from lorabench.terminal.mistakes import explain
-from lorabench.tune.question import RANKS, VARIANTS, Question, number, size
+from lorabench.tune.question import SETTINGS, Question, number, size
 
 
 def test_nothing_given_is_lora_and_its_two_best_known_rivals():
     question = Question.of([])
-    assert question.axes([1e-3, 2e-3]) == {"variant": VARIANTS, "rank": RANKS, "lr": ("1e-3", "2e-3")}
+    variants, ranks = tuple(SETTINGS["variant"]), tuple(map(str, SETTINGS["rank"]))
+    assert question.axes([1e-3, 2e-3]) == {"variant": variants, "rank": ranks, "lr": ("1e-3", "2e-3")}
     assert question.cell_words == []
     assert question.default == {"variant": "lora", "rank": "8", "lr": "2e-4"}
     assert size(question.axes([1e-3, 2e-3])) == 12
