@@ -13,7 +13,9 @@ import threading
 from collections.abc import Sequence
 from types import FrameType
 
-from hydra import initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -63,14 +65,12 @@ def places_of(given: argparse.Namespace) -> list[str | None]:
 
 def composed(given: argparse.Namespace) -> DictConfig | None:
     """The config of a sweep without what it sweeps; None where there is something wrong with it."""
+    folders = create_config_search_path(str(CONF))
+    if given.config_dir is not None:
+        folders.prepend("command-line", f"file://{os.path.abspath(given.config_dir)}", SearchPathQuery(provider="schema"))
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            hydra = GlobalHydra.instance().hydra
-            assert hydra is not None
-            if given.config_dir is not None:
-                folder = f"file://{os.path.abspath(given.config_dir)}"
-                hydra.config_loader.get_search_path().prepend("command-line", folder)
-            return hydra.compose_config("config", given.overrides, run_mode=RunMode.MULTIRUN)
+        hydra = Hydra.create_main_hydra2(task_name="workers", config_search_path=folders)
+        return hydra.compose_config("config", given.overrides, run_mode=RunMode.MULTIRUN)
     except Exception:  # the one process that then runs says what it is
         return None
     finally:
