@@ -1,5 +1,6 @@
 """``python -m lorabench`` trains and evaluates one cell, or with ``-m`` a sweep; ``lorabench COMMAND`` does all there is."""
 
+import argparse
 import os
 import sys
 from importlib import import_module
@@ -100,7 +101,7 @@ def _run_command(name: str, words: list[str]) -> None:
             return
         sys.argv[1:] = [*chosen.words, *words]
         with command():
-            _cells()
+            _cells(several=name == "sweep")
         return
     with command():
         let_import(words)
@@ -109,7 +110,7 @@ def _run_command(name: str, words: list[str]) -> None:
     sys.exit(import_module(chosen.module).main([*chosen.words, *words], prog))
 
 
-def _cells() -> None:
+def _cells(several: bool = False) -> None:
     let_import(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let Hydra raise instead of printing, so that ours is the only line
     flags = [f"--config-dir={folder}" for folder in config_dirs(sys.argv[1:])]
@@ -119,6 +120,25 @@ def _cells() -> None:
     given = one_line(get_args_parser()).parse_args()
     check_flags(given)
     check_words(given.overrides, [schema.CONF, *config_dirs(sys.argv[1:])])
+    if several:
+        _sweep(given)
+    else:
+        _run_cells()
+
+
+def _sweep(given: argparse.Namespace) -> None:
+    """Hold the GPUs of a sweep while it runs: here, or in workers where it has several places."""
+    from lorabench.console.gpus import PER_GPU, claimed, whole
+    from lorabench.console.workers import Workers, places_of
+
+    gpus = places_of(given)
+    with claimed(gpus, whole(PER_GPU, os.environ)):
+        if len(gpus) > 1:
+            sys.exit(Workers(sys.argv[1:], gpus).run())
+        _run_cells()
+
+
+def _run_cells() -> None:
     try:
         cli()
     except SystemExit as stop:

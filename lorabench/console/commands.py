@@ -67,7 +67,7 @@ goes on after an interruption.
         "lorabench sweep [key=value,value ...]",
         """\
 Train and evaluate all combinations of the values; with hydra/sweeper=METHOD, search among them. Finished cells are kept.
-The same command, started several times, shares the cells among the processes.
+A grid has a worker for each visible GPU; JOBS=N says how many in all, WORKERS_PER_GPU=2 how many on each (environment).
 
   lorabench sweep variant=lora,pissa lr=6e-4,2e-3,6e-3 seed=0,1,2
   lorabench sweep +experiment=tiny_lrsweep

@@ -1,93 +1,88 @@
-"""``python -m lorabench.console.workers``: a sweep by several processes on one machine, one for each visible GPU.
+"""``lorabench sweep`` by several processes on one machine, one for each visible GPU.
 
 ``JOBS=N`` says how many instead, ``WORKERS_PER_GPU=2`` how many share a GPU (for small models). All work on one folder, so a
 cell that one leaves unfinished is another's.
 """
 
-import contextlib
+import argparse
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import FrameType
 
-from filelock import FileLock, Timeout
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import DictConfig
 
+from lorabench.console.gpus import PER_GPU, places, visible_gpus, whole
 from lorabench.errors import UserError
+from lorabench.sandbox.kernel import die_with_parent
+from lorabench.schema import CONF
 from lorabench.terminal.bars import note
-from lorabench.terminal.entry import command
+from lorabench.terminal.entry import FULL_ERROR
 from lorabench.terminal.progress import WORKER
 
-
-def visible_gpus() -> list[str]:
-    """Indices or UUIDs of the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` takes them."""
-    import torch
-
-    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = torch.cuda.device_count()
-    return [name.strip() for name in stated.split(",")][:count] if stated else [str(i) for i in range(count)]
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a sweep."""
 
 
-def whole(name: str, environment: Mapping[str, str]) -> int | None:
-    """A number of processes from the environment, None where it is not set.
+def places_of(given: argparse.Namespace) -> list[str | None]:
+    """The GPU of each worker of a sweep, None for the CPU; one place of what is for one process, none where it needs no GPU.
+
+    Args:
+        given: the command line, as Hydra reads it.
 
     Raises:
-        UserError: it is none, or below 1.
+        UserError: numbers of workers that cannot be, or several of them on a GPU that ``device`` names.
     """
-    text = environment.get(name, "")
-    if not text:
+    if given.cfg or given.help or given.hydra_help or given.info or given.shell_completion:
+        return []
+    gpus = visible_gpus()
+    slots = places(gpus, os.environ)
+    if slots == [None] or (cfg := composed(given)) is None:
+        return []
+    if cfg.plan or any(word.startswith("plan=") and "," in word for word in given.overrides):
+        return []
+    if not cfg.hydra.launcher._target_.endswith(".BasicLauncher"):
+        return _alone("hydra/launcher says where the cells run", [])
+    if cfg.device == "cpu":
+        slots = places([], os.environ)
+    if not cfg.hydra.sweeper._target_.endswith(".GridSweeper"):
+        return _alone("a search runs one cell after the other", slots[:1])
+    _, _, index = cfg.device.partition(":")
+    if not index.isdecimal() or not gpus:
+        return slots
+    if whole("JOBS", os.environ) not in (None, 1):
+        raise UserError(f"device={cfg.device} is one GPU; leave it out, or JOBS (CUDA_VISIBLE_DEVICES names GPUs, too)")
+    return [gpus[int(index)]] if int(index) < len(gpus) else []
+
+
+def composed(given: argparse.Namespace) -> DictConfig | None:
+    """The config of a sweep without what it sweeps; None where there is something wrong with it."""
+    folders = create_config_search_path(str(CONF))
+    if given.config_dir is not None:
+        folders.prepend("command-line", f"file://{os.path.abspath(given.config_dir)}", SearchPathQuery(provider="schema"))
+    try:
+        hydra = Hydra.create_main_hydra2(task_name="workers", config_search_path=folders)
+        return hydra.compose_config("config", given.overrides, run_mode=RunMode.MULTIRUN)
+    except Exception:  # the one process that then runs says what it is
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"{name}={text} must be a whole number of at least 1")
-    return int(text)
+    finally:
+        GlobalHydra.instance().clear()
 
 
-def places(gpus: Sequence[str], environment: Mapping[str, str]) -> list[str | None]:
-    """The GPU of each worker, None for the CPU: ``JOBS`` workers in all, ``WORKERS_PER_GPU`` on each GPU, else one.
-
-    >>> places(["0", "1"], {}), places(["0"], {"WORKERS_PER_GPU": "2"}), places([], {"JOBS": "2"})
-    (['0', '1'], ['0', '0'], [None, None])
-
-    Raises:
-        UserError: more ``JOBS`` than that leaves room for.
-    """
-    jobs, stated = whole("JOBS", environment), whole("WORKERS_PER_GPU", environment)
-    if not gpus:
-        return [None] * (jobs or 1)
-    each = stated or -(-(jobs or 1) // len(gpus))
-    slots: list[str | None] = [gpu for _ in range(each) for gpu in gpus]
-    if jobs is not None and jobs > len(slots):
-        raise UserError(
-            f"JOBS={jobs} is more than {len(slots)}, WORKERS_PER_GPU={each} on {len(gpus)} visible GPUs; leave one of them out"
-        )
-    return slots[:jobs]
-
-
-@contextlib.contextmanager
-def claimed(gpus: Sequence[str | None]) -> Iterator[None]:
-    """Hold the GPUs, each as often as it is named, against other sweeps of this machine.
-
-    Raises:
-        UserError: another one holds one of them.
-    """
-    with contextlib.ExitStack() as held:
-        for place, gpu in enumerate(gpus):
-            if gpu is None:
-                continue
-            slot = gpus[:place].count(gpu)
-            file = Path(tempfile.gettempdir()) / f"lorabench-gpu-{gpu.replace('/', '_')}-{slot}.lock"
-            try:
-                held.enter_context(FileLock(file, timeout=0, mode=0o666))
-            except Timeout as error:
-                raise UserError(
-                    f"GPU {gpu} is used by another sweep of this machine (it holds {file}); wait for it, or name other "
-                    "GPUs with CUDA_VISIBLE_DEVICES"
-                ) from error
-        yield
+def _alone(why: str, slots: list[str | None]) -> list[str | None]:
+    """One process, where the user may have asked for several."""
+    for name in ("JOBS", PER_GPU):
+        if (number := whole(name, os.environ)) is not None and number > 1:
+            note(f"{name}={number} is left aside: {why}")
+    return slots
 
 
 def environment_of(number: int, gpu: str | None, workers: int) -> dict[str, str]:
@@ -97,67 +92,81 @@ def environment_of(number: int, gpu: str | None, workers: int) -> dict[str, str]
         made["CUDA_VISIBLE_DEVICES"] = gpu
     if workers > 1:
         made.setdefault("OMP_NUM_THREADS", "1")
+    if not FULL_ERROR:  # this process has set it for itself
+        made.pop("HYDRA_FULL_ERROR", None)
     return made
 
 
-def sweep(words: Sequence[str], gpus: Sequence[str | None]) -> int:
-    """Run the workers to their end; return the largest exit code.
+class Workers:
+    """Processes that share a sweep, and the lines that they say.
 
     A signal that ends this process goes to each of them; the same command goes on from their last checkpoints.
     """
-    line = [sys.executable, "-m", "lorabench", *words, *(["-m"] if not {"-m", "--multirun"} & set(words) else [])]
-    workers = [
-        subprocess.Popen(line, env=environment_of(number, gpu, len(gpus)), stderr=subprocess.PIPE, text=True, errors="replace")
-        for number, gpu in enumerate(gpus)
-    ]
-    said: set[str] = set()
-    readers = [threading.Thread(target=_forward, args=(worker, said), daemon=True) for worker in workers]
 
-    def end(number: int, frame: FrameType | None) -> None:
-        for worker in workers:
-            if worker.poll() is None:
-                worker.send_signal(number)
+    def __init__(self, words: Sequence[str], gpus: Sequence[str | None]):
+        self.line = [sys.executable, "-m", "lorabench", *words]
+        self.gpus = gpus
+        self._processes: list[subprocess.Popen[str]] = []
+        self._said: dict[str, int] = {}
+        self._saying = threading.Lock()
+        self._ended_by: int | None = None
 
-    before = {name: signal.signal(name, end) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        for reader in readers:
-            reader.start()
-        codes = [worker.wait() for worker in workers]
-        for reader in readers:
-            reader.join()
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
-    for number, (code, gpu) in enumerate(zip(codes, gpus, strict=True)):
-        if code < 0:
+    def run(self) -> int:
+        """Run them to their end; return the largest exit code, that of a killed one as a shell has it."""
+        before = {name: signal.signal(name, self._end) for name in ENDS}
+        try:
+            for number, gpu in enumerate(self.gpus):
+                self._start(number, gpu)
+            readers = [threading.Thread(target=self._follow, args=(number,)) for number in range(len(self._processes))]
+            for reader in readers:
+                reader.start()
+            for reader in readers:
+                reader.join()
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+        if self._ended_by is not None:
+            note(f"the workers were ended (signal {self._ended_by}); the same command goes on")
+        codes = [process.wait() for process in self._processes]
+        return max((code if code >= 0 else 128 - code for code in codes), default=128 + (self._ended_by or 0))
+
+    def _start(self, number: int, gpu: str | None) -> None:
+        if self._ended_by is not None:
+            return
+        environment = environment_of(number, gpu, len(self.gpus))
+        self._processes.append(
+            subprocess.Popen(
+                self.line,
+                env=environment,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                process_group=0,  # or Ctrl-C would come twice, from the terminal and from here
+                # Else it would go on without the claim on its GPU, and nobody would read what it says.
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+            )
+        )
+        if self._ended_by is not None:  # between the two lines
+            self._processes[-1].send_signal(self._ended_by)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        self._ended_by = number
+        for process in self._processes:
+            process.send_signal(number)  # none to one that has ended
+
+    def _follow(self, number: int) -> None:
+        """Pass on what a worker says; what several say alike, once. Then tell of an end by force."""
+        process, gpu = self._processes[number], self.gpus[number]
+        assert process.stderr is not None
+        for text in process.stderr:
+            with self._saying:
+                if self._said.setdefault(text, number) == number:
+                    sys.stderr.write(text)
+                    sys.stderr.flush()
+        code = process.wait()
+        if code < 0 and self._ended_by is None:
             where = f" on GPU {gpu}" if gpu is not None else ""
-            note(f"worker {number}{where} was killed (signal {-code}); its cell is free, and the same command goes on with it")
-    return max(code if code >= 0 else 128 - code for code in codes)
-
-
-def _forward(worker: "subprocess.Popen[str]", said: set[str]) -> None:
-    """Pass on what a worker says; what all say alike, once."""
-    assert worker.stderr is not None
-    for text in worker.stderr:
-        if text not in said:
-            said.add(text)
-            sys.stderr.write(text)
-            sys.stderr.flush()
-
-
-def main() -> None:
-    """Run the command line."""
-    words = sys.argv[1:]
-    if {"-h", "--help"} & set(words):
-        print(f"usage: python -m lorabench.console.workers [key=value,value ...]\n\n{__doc__}")
-        print("The words are those of `python -m lorabench ... -m`.")
-        return
-    with command():
-        gpus = places(visible_gpus(), os.environ)
-        with claimed(gpus):
-            code = sweep(words, gpus)
-        sys.exit(code)
-
-
-if __name__ == "__main__":
-    main()
+            note(
+                f"worker {number}{where} was killed (signal {-code}); its cell is free for another worker, "
+                "and the same command goes on"
+            )

@@ -36,8 +36,8 @@ def training_bar(label: str, steps: int) -> Iterator[Callable[[Any, int], None]]
         nonlocal last
         if time.monotonic() - last >= LINE_EVERY and training.loss:
             last = time.monotonic()
-            left = training.seconds / training.steps * (total - training.steps)
-            note(f"  {label}: step {training.steps}/{total} loss {training.loss[-1]:.4f}, {format_duration(left)} left")
+            left = format_duration(training.seconds / training.steps * (total - training.steps))
+            note(f"  {label}: step {training.steps}/{total} loss {training.loss[-1]:.4f}, {left} left of this cell")
 
     yield line
 

@@ -54,8 +54,8 @@ class Progress:
             scores = record["error"]
         spent = format_duration(record["training"]["seconds"] + record["evaluation"]["seconds"]) if fresh else "done before"
         left = ""
-        if fresh and self.total and self.done < self.total and (new := (finished := self.finished()) - self.before) > 0:
-            seconds = (time.monotonic() - self.started) / new * (self.total - finished)
+        if fresh and self.total and self.before < (finished := self.finished()) < self.total:
+            seconds = (time.monotonic() - self.started) / (finished - self.before) * (self.total - finished)
             left = f", {format_duration(seconds)} left"
         note(f"{place}{label}: {record['status']}, {scores} ({spent}{left})")
         if self._bar is not None:

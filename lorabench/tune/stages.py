@@ -139,9 +139,9 @@ class Tuning:
                 self._cells([f"{key}={value}" for key, value in overrides.items()], seeds)
 
     def _cells(self, words: Sequence[str], seeds: Sequence[int]) -> None:
-        """Train a grid by as many processes as there are GPUs (or JOBS); what is done stays."""
+        """Train a grid by as many processes as `lorabench sweep` takes; what is done stays."""
         own = [f"seed={','.join(map(str, seeds))}", f"output_dir={self.folder}"]
-        run("lorabench.console.workers", [*self.question.cell_words, *words, *own])
+        run("lorabench", ["sweep", *self.question.cell_words, *words, *own])
 
     def _report(self, axes: Sequence[str]) -> None:
         note("tune 5/5: answer")

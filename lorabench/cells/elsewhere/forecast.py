@@ -117,14 +117,27 @@ def lines(
         pairs: finished cells with their records.
         device: where the others would run.
     """
-    if any(count is None for count in tokens):
-        return [f"  on {device.name}: hours are unknown until the data are at hand (task.typical_tokens states a length)"]
-    total = sum(sum(seconds(cell, count or 0, device)) for cell, count in zip(todo, tokens, strict=True))
     largest = max(todo, key=lambda cell: sum(bytes_of(cell).values()))
     parts = bytes_of(largest)
     needs = sum(parts.values())
     fits = "fits" if needs < 0.9 * device.memory else "does not fit"
     held = ", ".join(f"{what} {size / 1e9:.3g}" for what, size in parts.items() if size >= 5e6)
+    at_once = max(largest.trainer.micro_batch_tokens, largest.trainer.max_length)
+    return [
+        *_hours(todo, tokens, pairs, device),
+        f"    memory of the largest cell: {needs / 1e9:.3g} GB of {device.memory / 1e9:.3g}, which {fits} ({held}; "
+        f"micro-batches of {at_once} tokens); {engine_bytes(largest) / 1e9:.3g} GB while it answers",
+        f"    disk: {disk(todo) / 1e9:.2g} GB",
+    ]
+
+
+def _hours(
+    todo: Sequence[Cell], tokens: Sequence[int | None], pairs: Sequence[tuple[Cell, Mapping[str, Any]]], device: Hardware
+) -> list[str]:
+    """The lines on time, see ``lines``."""
+    if any(count is None for count in tokens):
+        return [f"  on {device.name}: hours are unknown until the data are at hand (task.typical_tokens states a length)"]
+    total = sum(sum(seconds(cell, count or 0, device)) for cell, count in zip(todo, tokens, strict=True))
     expected = {
         record["id"]: seconds(cell, record["training"]["tokens"], own)
         for cell, record in pairs
@@ -132,13 +145,7 @@ def lines(
     }
     factor = correction([record for _, record in pairs], expected)
     corrected = f"; {duration(total * factor)} as {len(expected)} finished cells correct it (x {factor:.2g})" if factor else ""
-    return [
-        f"  on {device.name}: {duration(total)} in one process{corrected}",
-        f"    {ASSUMED}",
-        f"    memory of the largest cell: {needs / 1e9:.3g} GB of {device.memory / 1e9:.3g}, which {fits} ({held}); "
-        f"{engine_bytes(largest) / 1e9:.3g} GB while it answers",
-        f"    disk: {disk(todo) / 1e9:.2g} GB",
-    ]
+    return [f"  on {device.name}: {duration(total)} in one process{corrected}", f"    {ASSUMED}"]
 
 
 def duration(seconds: float) -> str:

@@ -45,6 +45,13 @@ def test_the_plan_says_it_with_its_assumptions(cell):
     assert disk.startswith("    disk: ") and "looked at when it runs" in last
 
 
+def test_memory_and_disk_are_said_without_the_length_of_the_data(cell):
+    made = cell(*LLAMA, "trainer.micro_batch_tokens=8192")
+    unknown, memory, disk = forecast.lines([made], [None], [], DEVICES["h100"])
+    assert "hours are unknown until" in unknown and disk.startswith("    disk: ")
+    assert "micro-batches of 8192 tokens" in memory and "GB while it answers" in memory
+
+
 def test_finished_cells_correct_it(cell):
     done, todo = cell(*LLAMA), cell(*LLAMA, "seed=1")
     tokens = 10**6

@@ -5,7 +5,7 @@ import pytest
 from lorabench.terminal import progress
 
 
-@pytest.mark.parametrize(("finished", "left"), [(4, "3m00s left"), (8, "20s left")])
+@pytest.mark.parametrize(("finished", "left"), [(4, "2s, 3m00s left)"), (8, "2s, 20s left)"), (10, "(2s)")])
 def test_time_left_follows_all_finished_cells(monkeypatch, capsys, finished, left):
     now, count = 0.0, 2
     monkeypatch.setattr(progress.time, "monotonic", lambda: now)
