@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,26 +85,28 @@ def _is_lora(candidate: Candidate) -> bool:
 
 
 def beside(ranked: Sequence[Candidate], listed: Sequence[str]) -> dict[str, str] | None:
-    """A finalist with a learning rate next to its best one that it was not tried at; None where there is none left.
+    """A finalist with a learning rate that it should be tried at; None where its best lies between two that it was tried at.
 
-    The rival first: a method of few learning rates would be beaten for that alone. Of two sides, that of the better score.
+    The rival first: a method of few learning rates would be beaten for that alone. It is tried where the best is, and then
+    beside its own best one: on the side where nothing was tried, else on that of the better score.
 
     Args:
         ranked: what was trained, the best first.
         listed: the learning rates to choose among; beyond their ends the steps go on.
     """
     best, *rivals = finalists(ranked)
+    goal = float(best.overrides["lr"])
     for finalist in (*(rival for rival in rivals if _curve(rival) != _curve(best)), best):
         curve = {float(one.overrides["lr"]): one.validation for one in ranked if _curve(one) == _curve(finalist)}
+        if goal not in curve:
+            return finalist.overrides | {"lr": number(goal)}
         rates, lr = sorted({*map(float, listed), *curve}), float(finalist.overrides["lr"])
         place = rates.index(lr)
         lower = rates[place - 1] if place else beyond(rates, upwards=False)
         higher = rates[place + 1] if place + 1 < len(rates) else beyond(rates, upwards=True)
-        sides = {lower: [rate for rate in curve if rate < lr], higher: [rate for rate in curve if rate > lr]}
-        missing = [rate for rate in sides if rate not in curve]
-        if missing:
-            promising = max(missing, key=lambda rate: max((curve[tried] for tried in sides[rate]), default=0.0))
-            return finalist.overrides | {"lr": number(promising)}
+        sides = {higher: [curve[rate] for rate in curve if rate > lr], lower: [curve[rate] for rate in curve if rate < lr]}
+        if missing := [rate for rate in sides if rate not in curve]:
+            return finalist.overrides | {"lr": number(max(missing, key=lambda rate: max(sides[rate], default=math.inf)))}
     return None
 
 

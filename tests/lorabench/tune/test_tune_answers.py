@@ -45,17 +45,19 @@ def tried(**curves):
     return sorted(flat, key=lambda one: -one.validation)
 
 
-def test_the_rival_is_tried_beside_its_best_first():
-    ranked = tried(pissa={1: 0.9}, lora={1: 0.5, 3: 0.3})
-    assert beside(ranked, LISTED) == {"variant": "lora", "rank": "8", "lr": "3.5566e-3"}, "the side of the better score"
-    ranked = tried(pissa={1: 0.9}, lora={1: 0.5, 2: 0.4, 3: 0.3})
-    assert beside(ranked, LISTED)["lr"] == "1e-3"
+def test_the_rival_is_tried_first_and_where_the_best_is():
+    assert beside(tried(pissa={2: 0.9}, lora={0: 0.1}), LISTED) == {"variant": "lora", "rank": "8", "lr": "3.5566e-3"}
+    assert beside(tried(pissa={1: 0.9}, lora={1: 0.5, 3: 0.3}), LISTED)["lr"] == "1e-3", "where nothing was tried"
+    assert beside(tried(pissa={1: 0.9}, lora={0: 0.3, 1: 0.5}), LISTED)["lr"] == "3.5566e-3"
+    assert beside(tried(pissa={2: 0.9}, lora={0: 0.1, 2: 0.5}), LISTED)["lr"] == "6.3246e-3"
+    ranked = tried(pissa={2: 0.9}, lora={0: 0.4, 2: 0.5, 3: 0.1})
+    assert beside(ranked, LISTED) == {"variant": "lora", "rank": "8", "lr": "2e-3"}
     ranked = tried(pissa={1: 0.9, 2: 0.1}, lora={0: 0.4, 1: 0.5, 2: 0.4})
     assert beside(ranked, LISTED) == {"variant": "pissa", "rank": "8", "lr": "1e-3"}, "then the best itself"
 
 
 def test_beyond_the_list_the_steps_go_on():
-    ranked = tried(lora={0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}, pissa={0: 0.1, 1: 0.2, 2: 0.1})
+    ranked = tried(lora={0: 0.1, 1: 0.2, 2: 0.3, 3: 0.4}, pissa={0: 0.1, 1: 0.2, 2: 0.1, 3: 0.1})
     assert beside(ranked, LISTED) == {"variant": "lora", "rank": "8", "lr": "1.1247e-2"}
 
 
@@ -63,10 +65,15 @@ def test_between_its_neighbours_nothing_is_left():
     assert beside(tried(lora={0: 0.1, 1: 0.9, 2: 0.1}, dora={1: 0.1, 2: 0.3, 3: 0.2}), LISTED) is None
 
 
+def test_both_sides_untried_the_higher_is_first():
+    assert beside(tried(lora={1: 0.9}), LISTED)["lr"] == "3.5566e-3"
+
+
 def test_another_rank_is_another_curve():
     ranked = [*tried(lora={1: 0.9, 2: 0.2}), Candidate({"variant": "lora", "rank": "32", "lr": "1e-3"}, 0.1, 1)]
     assert beside(ranked[:2], LISTED)["lr"] == "1e-3"
-    assert beside(ranked, LISTED)["rank"] in ("8", "32")
+    assert [one.overrides["rank"] for one in ranked] == ["8", "8", "32"]
+    assert beside(ranked, LISTED) == {"variant": "lora", "rank": "8", "lr": "1e-3"}
 
 
 def test_a_cell_takes_the_median(tmp_path):
