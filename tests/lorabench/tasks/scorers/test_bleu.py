@@ -11,7 +11,7 @@ from lorabench.tasks.scorers import scorer_of
 
 
 def bleu(completion, response):
-    return scorer_of("bleu").score(Example("x", "q", answer=response), completion)
+    return scorer_of("bleu", {}).score(Example("x", "q", answer=response), completion)
 
 
 def mean(*precisions):
@@ -52,4 +52,4 @@ def test_long_answers_are_scored():
 
 def test_it_takes_no_argument():
     with pytest.raises(UserError, match="bleu takes nothing behind it"):
-        scorer_of("bleu=4")
+        scorer_of("bleu=4", {})

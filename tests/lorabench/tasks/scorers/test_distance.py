@@ -8,7 +8,7 @@ from lorabench.tasks.scorers import scorer_of
 
 
 def distance(completion, response, width="5"):
-    return scorer_of(f"distance={width}").score(Example("x", "q", answer=response), completion)
+    return scorer_of(f"distance={width}", {}).score(Example("x", "q", answer=response), completion)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def test_a_range_that_is_none_is_one_line(width):
     with pytest.raises(
         UserError, match=rf"^task\.scorer=distance={width}: the range of the responses must be a number above 0"
     ):
-        scorer_of(f"distance={width}")
+        scorer_of(f"distance={width}", {})
     with pytest.raises(UserError, match=r"^task\.scorer=distance needs RANGE: task\.scorer='distance=RANGE'$"):
-        scorer_of("distance")
+        scorer_of("distance", {})
 
 
 def test_responses_without_a_number_are_refused():
-    scorer_of("distance=5").check(["3.8", "similarity 0"])
+    scorer_of("distance=5", {}).check(["3.8", "similarity 0"])
     with pytest.raises(UserError, match=r"^task\.scorer=distance needs numbers, and the response 'high' has none$"):
-        scorer_of("distance=5").check(["3.8", "high"])
+        scorer_of("distance=5", {}).check(["3.8", "high"])
