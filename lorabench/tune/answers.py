@@ -40,21 +40,32 @@ def candidates(folder: Path, axes: Sequence[str]) -> list[Candidate]:
         axes: keys whose values tell them apart.
 
     Raises:
-        UserError: none gave a score.
+        UserError: none gave a score above 0.
         Stopped: the records cannot be read; analysis has said why.
     """
     entries = _answer(folder)["candidates"]
-    if not entries:
-        raise UserError(f"no cell in {folder} has a validation score")
+    if not any(entry["validation"] > 0 for entry in entries):
+        raise UserError(
+            f"none of the {len(entries)} cells in {folder} scores above 0 on validation: look at what they answer "
+            f"(python -m analysis responses {folder}); longer answers (task.max_new_tokens), more data or epochs, or "
+            "task.scorer=loss may help"
+        )
     return [Candidate(_overrides(entry["overrides"], axes), entry["validation"], len(entry["seeds"])) for entry in entries]
 
 
-def recommended(folder: Path, axes: Sequence[str]) -> dict[str, str]:
-    """The overrides of the configuration that is recommended, see ``candidates``."""
+def recommended(folder: Path, axes: Sequence[str]) -> dict[str, str] | None:
+    """The overrides of the configuration that is recommended, see ``candidates``; None where nothing is."""
     best = _answer(folder)["recommended"]
-    if best is None:
-        raise UserError(f"no cell in {folder} has a validation score")
-    return _overrides(best["overrides"], axes)
+    return None if best is None else _overrides(best["overrides"], axes)
+
+
+def answered(journal: Path) -> int:
+    """How many questions of a search have their answer."""
+    try:
+        lines = journal.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return sum(line.startswith('{"tell":') for line in lines)
 
 
 def _answer(folder: Path) -> dict[str, Any]:
@@ -73,11 +84,12 @@ def _overrides(written: dict[str, Any], axes: Sequence[str]) -> dict[str, str]:
 def finalists(ranked: Sequence[Candidate]) -> list[Candidate]:
     """The best, and what the next question is about: the best LoRA, or if that is the best, the best of another method.
 
-    Of one method alone, its two best.
+    Where no LoRA was tried, the best of another method; of one method alone, its two best.
     """
     best, *others = ranked
+    by_method = [other for other in others if other.overrides["variant"] != best.overrides["variant"]]
     rivals = [other for other in others if _is_lora(other) is not _is_lora(best)]
-    return [best, *(rivals or others)[:1]]
+    return [best, *(rivals or by_method or others)[:1]]
 
 
 def _is_lora(candidate: Candidate) -> bool:

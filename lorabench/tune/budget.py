@@ -18,10 +18,10 @@ class Shares:
     """Cells of a budget.
 
     Attributes:
-        search: with one seed each.
+        search: with seed 0 each.
         bracket: of these, those that are kept for the finalists' neighbouring learning rates.
-        seeds: of each finalist and of the default LoRA.
-        finals: cells that this takes beside the search's: seeds - 1 more of two finalists, and the default.
+        seeds: of each finalist and of the default LoRA; none of them is the search's, by whose luck they were chosen.
+        finals: cells that this takes: the seeds of two finalists and of the default.
     """
 
     search: int
@@ -33,17 +33,16 @@ class Shares:
 def shares(budget: int, seeds: int | None = None) -> Shares:
     """Divide a budget.
 
-    Two thirds or so go to the search. Two seeds tell little of the chance of training and one nothing, so three are wanted
-    where the budget has room.
+    Two seeds tell little of the chance of training and one nothing, so three are wanted where the budget has room.
 
     >>> shares(20)
-    Shares(search=13, bracket=4, seeds=3, finals=7)
+    Shares(search=11, bracket=4, seeds=3, finals=9)
 
     Raises:
         UserError: too small for both.
     """
-    wanted = seeds or (3 if budget >= 16 else 2)
-    finals = 2 * (wanted - 1) + wanted
+    wanted = seeds or (3 if budget >= 18 else 2)
+    finals = 3 * wanted
     search = budget - finals
     if search < FIRST:
         raise UserError(
@@ -53,14 +52,14 @@ def shares(budget: int, seeds: int | None = None) -> Shares:
     return Shares(search, min(BRACKET, search - FIRST), wanted, finals)
 
 
-def cells(hours: float, seconds: float) -> int:
+def cells(hours: float, seconds: float, seeds: int | None = None) -> int:
     """The cells that so many hours have room for, where one took so many seconds.
 
     Raises:
         UserError: not enough for an answer.
     """
     count = int(hours * 3600 / seconds)
-    least = FIRST + 4
+    least = FIRST + 3 * (seeds or 2)
     if count < least:
         raise UserError(
             f"--hours={hours:g} is too short: a cell took {seconds:.3g} s, and {least} are needed, "

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
+from lorabench.sandbox.kernel import die_with_parent
+
 
 class Stopped(Exception):
     """A stage has ended without a result, and has said why; ``code`` is its exit code."""
@@ -29,7 +31,14 @@ def run(module: str, words: Sequence[str], kept: bool = False) -> str:
     """
     line = [sys.executable, "-m", module, *words]
     # In a group of its own: a Ctrl-C of the terminal reaches it once, by this process, and not twice.
-    child = subprocess.Popen(line, stdout=subprocess.PIPE if kept else None, text=True, errors="replace", process_group=0)
+    child = subprocess.Popen(
+        line,
+        stdout=subprocess.PIPE if kept else None,
+        text=True,
+        errors="replace",
+        process_group=0,
+        preexec_fn=die_with_parent if sys.platform == "linux" else None,  # no stage outlives a killed command
+    )
     with _forwarding(child):
         printed, _ = child.communicate()
     if child.returncode:

@@ -64,12 +64,14 @@ class Question:
                 raise UserError(f"{key} is tune's own: {OF_TUNE[key]}")
             if key == "hydra" or key.startswith(("hydra/", "hydra.")):
                 raise UserError(f"{word}: tune chooses its own search; with another one, use lorabench sweep {word}")
-            if override.is_sweep_override() and key in ("model", "task"):
-                raise UserError(f"{word}: an answer is for one model and one task; give one of them")
+            if override.is_sweep_override() and not _is_tuned(key):
+                raise UserError(f"{word}: tune chooses settings of a method and its training; give one {key}")
             if override.is_sweep_override():
                 if not override.is_discrete_sweep():
                     raise UserError(f"{key} needs a list of values, not an interval; write {key}=1e-4,1e-3")
                 given[key] = tuple(str(value) for value in override.sweep_string_iterator())
+                if listed := next((value for value in given[key] if set(value) & set("[]{},=")), None):
+                    raise UserError(f"{key}={listed} is a list, which tune cannot choose; give one {key}")
             elif key in ("variant", "lr", "rank"):
                 given[key] = (override.get_value_element_as_str(),)
             else:
@@ -124,6 +126,11 @@ def number(lr: float) -> str:
     """The fewest digits that are this number: ``6.3246e-4``."""
     mantissa, exponent = next(text for digits in range(17) if float(text := f"{lr:.{digits}e}") == lr).split("e")
     return f"{mantissa}e{int(exponent)}"
+
+
+def _is_tuned(key: str) -> bool:
+    """Whether values of a key are compared by one score: what is measured, and on which data, stays."""
+    return key in ("variant", "lr", "rank", "batch_size", "epochs", "train_samples") or key.startswith(("variant.", "trainer."))
 
 
 def _rate(text: str) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lorabench.errors import UserError
+from lorabench.files import read_json, write_json
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_lr
 from lorabench.tune import sharpness as by_sharpness
-from lorabench.tune.answers import Candidate, beside, candidates, final_command, finalists, recommended, seconds
+from lorabench.tune.answers import Candidate, answered, beside, candidates, final_command, finalists, recommended, seconds
 from lorabench.tune.budget import Shares, cells, shares
 from lorabench.tune.processes import Stopped, run
 from lorabench.tune.question import SETTINGS, Question, size
@@ -27,12 +28,14 @@ class Tuning:
         search_seed: of the search's first points.
 
     Attributes:
-        folder: where records, pages and texts go.
+        folder: where the finalists' records, pages and texts go.
+        searched: where the search's records go: their luck chose the finalists, and is in no score of theirs.
     """
 
     def __init__(self, question: Question, seeds: int | None = None, search_seed: int = 0) -> None:
         self.question, self.seeds, self.search_seed = question, seeds, search_seed
         self.folder: Path = question.folder
+        self.searched = self.folder / "searched"
 
     def run(self, budget: int | None = None, hours: float | None = None, sharpness: bool = True) -> None:
         """Answer it.
@@ -50,14 +53,13 @@ class Tuning:
         self._look_at_data()
         axes = self.question.axes(self._rates(sharpness))
         if hours is not None:
-            self._train([self.question.default], [0])
-            budget = cells(hours, seconds(self.folder))
-            note(f"tune: a cell takes {seconds(self.folder):.3g} s, so {hours:g} h are {budget} cells")
+            self._train([self.question.default], [1])
+            budget = cells(hours, took := seconds(self.folder), self.seeds)
+            note(f"tune: the default LoRA takes {took:.3g} s, so {hours:g} h are taken for {budget} cells of that length")
         parts = shares(SETTINGS["budget"] if budget is None else budget, self.seeds)
-        ranked = self._search(axes, parts)
-        best = finalists(ranked)
+        best = finalists(self._search(axes, parts))
         note(f"tune 4/5: {parts.seeds} seeds of the best {len(best)} and of the default LoRA")
-        self._train([self.question.default, *(one.overrides for one in best)], range(parts.seeds))
+        self._train([self.question.default, *(one.overrides for one in best)], range(1, parts.seeds + 1))
         self._report(list(axes))
 
     def _check(self, budget: int | None, hours: float | None) -> None:
@@ -69,7 +71,18 @@ class Tuning:
             raise UserError(f"--hours={hours:g} must be greater than 0 and finite")
         if hours is None:
             shares(SETTINGS["budget"] if budget is None else budget, self.seeds)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._keep_question()
+
+    def _keep_question(self) -> None:
+        """Refuse a folder that answers another question: its cells would be taken for this one's."""
+        task = self.question.first.task
+        question = {"words": sorted(self.question.cell_words), "data": task.fingerprint()}
+        file = self.folder / "question.json"
+        if (kept := read_json(file)) not in (None, question):
+            differing = sorted({*kept["words"]} ^ {*question["words"]}) if "words" in kept else []
+            what = ", ".join(differing) or "other data under the same name"
+            raise UserError(f"{self.folder} holds the answer to another question ({what}); give this one output_dir=DIR")
+        write_json(file, question)
 
     def _look_at_data(self) -> None:
         """Refuse what cannot be trained on, and show what the data are."""
@@ -86,7 +99,7 @@ class Tuning:
     def _width(self) -> int:
         from lorabench.models.shapes import architecture_config
 
-        return int(architecture_config(self.question.first.model).hidden_size)
+        return int(architecture_config(self.question.first.model).get_text_config().hidden_size)
 
     def _rates(self, sharpness: bool) -> list[float]:
         """The learning rates to choose among, unless the user gave some."""
@@ -112,43 +125,53 @@ class Tuning:
         count = size(axes)
         note(f"tune 3/5: search, {min(parts.search, count)} of {count} combinations of {', '.join(axes)}")
         if count <= parts.search:
-            self._cells([f"{key}={','.join(values)}" for key, values in axes.items()], [0])
-            return candidates(self.folder, list(axes))
-        self._ask(axes, parts.search - parts.bracket)
-        ranked = candidates(self.folder, list(axes))
-        left = parts.bracket
-        while left and (following := beside(ranked, axes["lr"])):
+            self._cells([f"{key}={','.join(values)}" for key, values in axes.items()], [0], self.searched)
+            return candidates(self.searched, list(axes))
+        journal, first = self.searched / "search" / "tune.jsonl", parts.search - parts.bracket
+        if answered(journal) < first:
+            self._ask(axes, first, journal)
+        ranked = candidates(self.searched, list(axes))
+        while len(ranked) < parts.search and answered(journal) <= first and (following := beside(ranked, axes["lr"])):
             note(f"tune: beside the best learning rate of {following['variant']}, {following['lr']}")
-            self._train([following], [0])
-            ranked = candidates(self.folder, list(axes))
-            left -= 1
-        if left:
-            self._ask(axes, parts.search - parts.bracket + left)
-            ranked = candidates(self.folder, list(axes))
+            self._cells([f"{key}={value}" for key, value in following.items()], [0], self.searched)
+            ranked = candidates(self.searched, list(axes))
+        # What is asked anew may be one of those beside, and then costs nothing.
+        while (left := parts.search - len(ranked)) > 0 and (wanted := answered(journal) + left) <= count:
+            self._ask(axes, wanted, journal)
+            ranked = candidates(self.searched, list(axes))
         return ranked
 
-    def _ask(self, axes: dict[str, tuple[str, ...]], count: int) -> None:
+    def _ask(self, axes: dict[str, tuple[str, ...]], count: int, journal: Path) -> None:
+        """Let the search go on until it has so many answers."""
         values = [f"{key}={','.join(of_key)}" for key, of_key in axes.items()]
         method = [f"{key}={str(value).lower()}" for key, value in SETTINGS["search"].items()]
-        own = [*method, f"hydra.sweeper.budget={count}", f"hydra.sweeper.seed={self.search_seed}"]
-        run("lorabench", [*self.question.cell_words, *own, *values, "seed=0", f"output_dir={self.folder}", "-m"])
+        own = [
+            *method,
+            f"hydra.sweeper.budget={count}",
+            f"hydra.sweeper.seed={self.search_seed}",
+            f"hydra.sweeper.journal={journal}",
+        ]
+        run("lorabench", [*self.question.cell_words, *own, *values, "seed=0", f"output_dir={self.searched}", "-m"])
 
     def _train(self, chosen: Sequence[dict[str, str]], seeds: Sequence[int]) -> None:
         for place, overrides in enumerate(chosen):
             if overrides not in chosen[:place]:
-                self._cells([f"{key}={value}" for key, value in overrides.items()], seeds)
+                self._cells([f"{key}={value}" for key, value in overrides.items()], seeds, self.folder)
 
-    def _cells(self, words: Sequence[str], seeds: Sequence[int]) -> None:
+    def _cells(self, words: Sequence[str], seeds: Sequence[int], folder: Path) -> None:
         """Train a grid by as many processes as `lorabench sweep` takes; what is done stays."""
-        own = [f"seed={','.join(map(str, seeds))}", f"output_dir={self.folder}"]
+        own = [f"seed={','.join(map(str, seeds))}", f"output_dir={folder}"]
         run("lorabench", ["sweep", *self.question.cell_words, *words, *own])
 
     def _report(self, axes: Sequence[str]) -> None:
         note("tune 5/5: answer")
         default = ",".join(f"{key}={value}" for key, value in self.question.default.items() if key != "variant")
-        run("analysis", ["report", str(self.folder)])
-        text = run("analysis", ["recommend", str(self.folder), "--default", default], kept=True)
-        line = final_command(self.question.cell_words, recommended(self.folder, axes), self.folder)
-        answer = f"{text.rstrip()}\n\nTo train the final adapter:\n\n  {line}\n"
+        for folder in (self.searched, self.folder):
+            run("analysis", ["report", str(folder)])
+        recommend = ["recommend", str(self.folder), "--default", default, "--searched", str(self.searched)]
+        answer = f"{run('analysis', recommend, kept=True).rstrip()}\n"
+        if overrides := recommended(self.folder, axes):
+            line = final_command(self.question.cell_words, overrides, self.folder)
+            answer += f"\nTo train the final adapter:\n\n  {line}\n"
         (self.folder / "answer.txt").write_text(answer, encoding="utf-8")
         print(f"\n{answer}", end="")

@@ -19,12 +19,20 @@ def answered(tmp_path_factory, python):
         rows = csv.writer(file)
         rows.writerow(["question", "answer"])
         rows.writerows([f"{n} pens and {n % 7} more are how many pens?", f"{n}+{n % 7}={n + n % 7}"] for n in range(ROWS))
-    words = ["-m", "lorabench.tune", "data=sums.csv", *WORDS, "task.template=none", "--budget", "9", "--no-sharpness"]
+    words = ["-m", "lorabench.tune", "data=sums.csv", *WORDS, "task.template=none", "--budget", "12", "--no-sharpness"]
     return folder, words, python(*words, cwd=folder)
 
 
 def records(folder):
-    return [json.loads(file.read_text()) for file in (folder / "tune/tiny-sums").glob("*/record.json")]
+    """Of the finalists and the default, and of the search."""
+    return [
+        [json.loads(file.read_text()) for file in (folder / "tune/tiny-sums").glob(f"{below}/record.json")]
+        for below in ("*", "searched/*")
+    ]
+
+
+def key(cell):
+    return cell["config"]["variant"]["name"], cell["config"]["lr"]
 
 
 def test_it_answers_with_a_command(answered):
@@ -40,36 +48,47 @@ def test_it_answers_with_a_command(answered):
 
 
 def test_the_budget_is_spent_and_not_exceeded(answered):
-    folder, _, _ = answered
-    cells = records(folder)
-    assert len(cells) <= 9
-    by_configuration = {}
-    for cell in cells:
-        config = cell["config"]
-        by_configuration.setdefault((config["variant"]["name"], config["lr"]), set()).add(config["seed"])
-    assert by_configuration["lora", 2e-4] == {0, 1}, "the default has the seeds of the finalists"
-    assert sum(seeds == {0, 1} for seeds in by_configuration.values()) == 3
+    finals, searched = records(answered[0])
+    assert len(searched) == 6 and {cell["config"]["seed"] for cell in searched} == {0}
+    assert len(finals) == 6
+    seeds = {}
+    for cell in finals:
+        seeds.setdefault(key(cell), set()).add(cell["config"]["seed"])
+    assert len(seeds) == 3 and all(of_one == {1, 2} for of_one in seeds.values()), "none that chose it"
+    assert ("lora", 2e-4) in seeds
 
 
 def test_the_recommended_is_the_best_on_validation(answered):
-    folder, _, _ = answered
-    line = (folder / "tune/tiny-sums/answer.txt").read_text().strip().splitlines()[-1]
+    line = (answered[0] / "tune/tiny-sums/answer.txt").read_text().strip().splitlines()[-1]
     chosen = re.search(r"variant=(\w+)", line)[1], float(re.search(r" lr=(\S+)", line)[1])
     means = {}
-    for cell in records(folder):
-        config = cell["config"]
-        means.setdefault((config["variant"]["name"], config["lr"]), []).append(cell["metrics"]["validation"]["mean"])
-    finalists = {name: sum(scores) / 2 for name, scores in means.items() if len(scores) == 2}
-    assert chosen == max(finalists, key=finalists.get)
+    for cell in records(answered[0])[0]:
+        means[key(cell)] = means.get(key(cell), 0) + cell["metrics"]["validation"]["mean"]
+    assert chosen == max(means, key=means.get)
+
+
+def test_finalists_are_the_best_of_the_search_and_the_best_of_the_other_kind(answered):
+    finals, searched = records(answered[0])
+    ranked = sorted(searched, key=lambda cell: -cell["metrics"]["validation"]["mean"])
+    best = key(ranked[0])
+    rival = next(key(cell) for cell in ranked if (key(cell)[0] == "lora") != (best[0] == "lora"))
+    assert {key(cell) for cell in finals} == {best, rival, ("lora", 2e-4)}
 
 
 def test_the_same_command_trains_nothing_and_says_the_same(answered, python):
     folder, words, first = answered
-    times = {cell["id"]: cell["started"] for cell in records(folder)}
+    times = [{cell["id"]: cell["started"] for cell in cells} for cells in records(folder)]
     again = python(*words, cwd=folder)
     assert again.returncode == 0, again.stderr
-    assert {cell["id"]: cell["started"] for cell in records(folder)} == times
+    assert [{cell["id"]: cell["started"] for cell in cells} for cells in records(folder)] == times
     assert again.stdout == first.stdout
+
+
+def test_another_question_gets_another_folder(answered, python):
+    folder, words, _ = answered
+    done = python(*words, "epochs=2", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "holds the answer to another question (epochs=2); give this one output_dir=DIR" in done.stderr
 
 
 def test_the_last_command_trains_the_adapter(answered, python):

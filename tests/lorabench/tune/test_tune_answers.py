@@ -25,6 +25,11 @@ def test_the_best_of_the_others_is_one_beside_lora():
     assert finalists(order) == [order[0], order[2]]
 
 
+def test_without_lora_another_method_is():
+    order = ranked("pissa", "pissa", "dora")
+    assert finalists(order) == [order[0], order[2]]
+
+
 def test_of_one_method_the_two_best_are():
     for names in (("lora", "lora", "lora"), ("pissa", "pissa")):
         order = ranked(*names)
