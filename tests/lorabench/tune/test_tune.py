@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 ROWS = 60
-WORDS = ("variant=lora,pissa", "rank=4", "lr=1e-3,4e-3,1.6e-2")
+WORDS = ("variant=lora,pissa", "rank=4", "lr=5e-4,1e-3,4e-3,1.6e-2")
 
 
 @pytest.fixture(scope="module")
