@@ -27,8 +27,8 @@ from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
 from lorabench.models.names import named
 from lorabench.models.shapes import linear_shapes
 from lorabench.records import legacy
-from lorabench.records.identity import part_identity
 from lorabench.records.foreign import check_foreign
+from lorabench.records.identity import part_identity
 from lorabench.records.names import check_names
 from lorabench.schema import ModelConfig, TrainerConfig
 from lorabench.tasks.base import Task

@@ -1,4 +1,4 @@
-"""A record is data: of what its config names, only classes of this package, or of the folder that the command names, are built."""
+"""A record is data: of what its config names, only this package's classes, or those of the command's own folder, are built."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
