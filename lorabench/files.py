@@ -17,15 +17,27 @@ from filelock import FileLock, Timeout
 def replaced(file: Path) -> Iterator[Path]:
     """Yield a scratch path beside ``file``, whose folder is made; it takes its place at the end, by atomic rename.
 
-    Readers see a whole file or what was before, which stays where the body raises; of several writers the last one wins.
+    Readers see a whole file or what was before, which stays where the body raises; of several writers the last one wins. At its
+    end content and name are on the disk, as far as that does what it says: power may fail at any moment.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     try:
         yield scratch
+        _sync(scratch, os.O_RDONLY)
         os.replace(scratch, file)
+        with contextlib.suppress(OSError):  # some file systems have no way to write a folder down
+            _sync(file.parent, os.O_RDONLY | os.O_DIRECTORY)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_leftovers(folder: Path, name: str = "*") -> None:

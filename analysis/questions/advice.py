@@ -40,6 +40,7 @@ from analysis.style.numbers import exact_lr, format_lr, number
 from analysis.style.palette import in_order
 from analysis.style.rendering import Block, render
 from analysis.style.settings import block_hyperparameters, model_and_task
+from analysis.style.sheets import as_csv
 
 A_DECADE = 4
 """Learning rates: paper 1's grid of 1.1247, 2.0, 3.5566 and 6.3246 times a power of ten, that is 2·10^(j/4)."""
@@ -171,7 +172,7 @@ def text(frame: pd.DataFrame, low: float, high: float, quotients: pd.Series | No
             "which the others could be compared: measure it with python -m hessian"
         )
     if style == "csv":
-        return pd.DataFrame(ratios, columns=RATIOS).to_csv(index=False, lineterminator="\n")
+        return str(as_csv(pd.DataFrame(ratios, columns=RATIOS)))
     return render(blocks, NOTES, "text")
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -127,16 +128,7 @@ def read_journal(content: str) -> Search:
     header = json.loads(first)
     if not isinstance(header, dict) or header.get("journal") != VERSION:
         raise ValueError(f"its first line is no header of version {VERSION}")
-    scores: list[float] = []
-    overrides: list[list[str]] = []
-    for number, line in enumerate(map(json.loads, lines), 2):
-        if "ask" in line:
-            scores += [math.nan] * len(line["ask"])
-            overrides += line["overrides"]
-        elif "tell" in line and 0 <= line["tell"] < len(scores):
-            scores[line["tell"]] = math.nan if line["score"] is None else float(line["score"])
-        else:
-            raise ValueError(f"line {number} is damaged")
+    scores, overrides = _trials(lines)
     search, axes = header["search"], header["axes"]
     best = max(range(len(scores)), key=lambda i: (-math.inf if math.isnan(scores[i]) else scores[i], -i), default=None)
     return Search(
@@ -150,6 +142,37 @@ def read_journal(content: str) -> Search:
         settings=_settings(search),
         config=search.get("config", {}),
     )
+
+
+def _trials(lines: Sequence[str]) -> tuple[list[float], list[list[str]]]:
+    """Score and overrides of each evaluation, by the lines behind the header, as strictly as the search itself reads them."""
+    scores: list[float] = []
+    overrides: list[list[str]] = []
+    opened: set[int] = set()
+    for number, line in enumerate(map(json.loads, lines), 2):
+        match line:
+            case {"ask": [*numbers], "overrides": [*words]} if numbers == list(
+                range(len(scores), len(scores) + len(words))
+            ) and all(map(_are_texts, words)):
+                opened.update(range(len(scores), len(scores) + len(words)))
+                scores += [math.nan] * len(words)
+                overrides += words
+            case {"tell": int(trial), "status": "told", "score": score} if _is_number(score) and trial in opened:
+                opened.remove(trial)
+                scores[trial] = float(score)
+            case {"tell": int(trial), "status": "failed", "score": None} if trial in opened:
+                opened.remove(trial)
+            case _:
+                raise ValueError(f"line {number} is damaged")
+    return scores, overrides
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _settings(search: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.style.sheets import as_csv
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -34,7 +35,7 @@ def export(frame: pd.DataFrame, path: Path, columns: Sequence[str] | None = None
     chosen = frame[list(columns)].sort_values(list(columns), kind="stable") if columns else frame
     try:
         if path.suffix.lower() == ".csv":
-            chosen.to_csv(path, index=False, float_format="%.10g", lineterminator="\n")
+            as_csv(chosen, path, float_format="%.10g")
         else:
             chosen.to_parquet(path, index=False)
     except OSError as error:

@@ -19,6 +19,7 @@ from analysis.errors import AnalysisError
 from analysis.kinds import TABLES
 from analysis.style.notes import notes
 from analysis.style.rendering import STYLES, render
+from analysis.style.sheets import as_csv
 
 
 def table(data: Any, kind: str = "peaks", style: str = "text", **options: Any) -> str:
@@ -37,7 +38,7 @@ def table(data: Any, kind: str = "peaks", style: str = "text", **options: Any) -
     if style == "csv":
         if not hasattr(module, "frame"):
             raise AnalysisError(f"{kind} defines no function frame, which CSV needs: choose {', '.join(STYLES)}")
-        return str(module.frame(data, **options).to_csv(index=False))
+        return str(as_csv(module.frame(data, **options)))
     assert style in STYLES
     blocks, remarks = module.blocks(data, **options)
     return render(blocks, [*remarks, *notes(data)], style)

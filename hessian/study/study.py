@@ -27,6 +27,7 @@ from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
 from lorabench.models.names import named
 from lorabench.models.shapes import linear_shapes
 from lorabench.records import legacy
+from lorabench.records.foreign import check_foreign
 from lorabench.records.identity import part_identity
 from lorabench.records.names import check_names
 from lorabench.schema import ModelConfig, TrainerConfig
@@ -292,4 +293,5 @@ def _cell(folder: str | None) -> tuple[Path | None, dict[str, Any] | None]:
         raise UserError(f"hessian.checkpoint={folder} holds no record; give a cell's folder, such as runs/0123456789abcdef")
     if not values.exists():
         raise UserError(f"hessian.checkpoint={folder} holds no trained.safetensors; train the cell with save_adapter=true")
+    check_foreign(record["config"], Path(folder) / "record.json")
     return values, legacy.present_config(record["config"])

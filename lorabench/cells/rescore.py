@@ -14,6 +14,7 @@ from lorabench.files import locked, read_json, write_json
 from lorabench.provenance import scored_now
 from lorabench.records import legacy
 from lorabench.records.card import write_card
+from lorabench.records.foreign import check_foreign
 from lorabench.terminal.bars import note
 
 
@@ -59,6 +60,7 @@ class Rescoring:
         rows = read_completions(folder / "completions.jsonl.gz")
         if rows is None:
             raise UserError(f"{folder}/completions.jsonl.gz is missing or damaged; delete {folder} and run the cell again")
+        check_foreign(record["config"], folder / "record.json")
         cell = Cell(legacy.present_config(record["config"]) | {"output_dir": str(folder.parent)}, self.session)
         if cell.task.fingerprint() != record["data"]["fingerprint"]:
             raise UserError(

@@ -13,6 +13,7 @@ from lorabench.errors import UserError
 from lorabench.files import replaced
 from lorabench.models.base import bit_sum
 from lorabench.terminal.bars import note
+from lorabench.training.sealed import Damaged, read_sealed, write_sealed
 
 Parameters = Mapping[str, torch.Tensor]
 
@@ -57,8 +58,7 @@ class Checkpoint:
             "progress": progress,
             "variant": variant,
         }
-        with replaced(self.file) as scratch:
-            torch.save(state, scratch)
+        write_sealed(self.file, state)
         self._last = time.monotonic()
 
     def restore(
@@ -68,9 +68,9 @@ class Checkpoint:
         if not self.file.exists():
             return None
         try:
-            state = torch.load(self.file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            note(f"{self.file} cannot be read ({type(error).__name__}): this cell begins anew")
+            state = read_sealed(self.file)
+        except (Damaged, OSError) as error:
+            note(f"{self.file} cannot be read ({error}): this cell begins anew")
             return None
         if state.get("start") != self._start:
             note(f"{self.file} belongs to a run that started from other values (other threads or hardware?): begun anew")

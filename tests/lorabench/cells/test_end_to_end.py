@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
+
+from lorabench.training.sealed import read_sealed, write_sealed
 
 SMALL = {"train_samples": 160, "batch_size": 8, "task.test_samples": 30, "task.validation_samples": 30}
 TIMES = {"seconds", "scoring_seconds", "tokens_per_second", "peak_memory_bytes", "started", "finished"}
@@ -112,11 +113,11 @@ def test_killed_cell_goes_on_to_the_same_bits(finished, tmp_path):
     process.wait()
     [checkpoint] = tmp_path.glob("*/checkpoint.pt")
     assert not cell_records(tmp_path)
-    state = torch.load(checkpoint, weights_only=True)
+    state = read_sealed(checkpoint)
     assert 0 < state["progress"]["steps"] < 20
     # Time spent before the kill marks a run that really went on from there.
     state["progress"]["seconds"] += 1000
-    torch.save(state, checkpoint)
+    write_sealed(checkpoint, state)
     done = lorabench(tmp_path, *overrides)
     assert done.returncode == 0, done.stderr
     [(name, record)] = cell_records(tmp_path).items()

@@ -94,6 +94,54 @@ def test_harm_passes_nothing_and_reaches_nobody(bubblewrap, monkeypatch):
     assert not escaped.exists()
 
 
+REFUSED = {
+    "memory of the worker": "import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_AS, (1 << 20, 1 << 20))",
+    "stack of the worker": "import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_STACK, (4096, 4096))",
+    "files of the worker": "import os, resource\nresource.prlimit(os.getppid(), resource.RLIMIT_NOFILE, (3, 3))",
+    "CPU time of another process": "import os, resource\nresource.prlimit({other}, resource.RLIMIT_CPU, (0, 0))",
+    "limits of another process read": "import os, resource\nresource.prlimit({other}, resource.RLIMIT_CPU)",
+    "priority of the worker": "import os\nos.setpriority(os.PRIO_PROCESS, os.getppid(), 19)",
+    "priority of a user": "import os\nos.setpriority(os.PRIO_USER, os.getuid(), 19)",
+    "cores of the worker": "import os\nos.sched_setaffinity(os.getppid(), {{0}})",
+    "scheduling of the worker": "import os\nos.sched_setscheduler(os.getppid(), os.SCHED_IDLE, os.sched_param(0))",
+    "mode of a file outside": "import os\nos.chmod({file!r}, 0)",
+    "mode by a descriptor": "import os\nos.fchmod(os.open({file!r}, os.O_RDONLY), 0)",
+    "mode by a relative path": "import os\nos.chmod(os.path.basename({file!r}), 0, dir_fd=os.open(os.path.dirname({file!r}), os.O_RDONLY))",
+    "owner of a file outside": "import os\nos.chown({file!r}, os.getuid(), os.getgid())",
+    "times of a file outside": "import os\nos.utime({file!r}, (0, 0))",
+    "attributes of a file outside": "import os\nos.setxattr({file!r}, 'user.a', b'b')",
+}  # fmt: skip
+"""By what they touch, calls that the kernel refuses with PermissionError."""
+
+
+def test_what_reaches_other_processes_or_files_outside_is_refused(tmp_path):
+    """Each solution is judged right where its call is refused, and the file outside is as it was."""
+    tmp_path.chmod(0o755)
+    file = tmp_path / "outside"
+    file.write_text("x")
+    file.chmod(0o666)
+    before = file.stat()
+    bystander = subprocess.Popen(["sleep", "600"])
+    jobs = []
+    for code in REFUSED.values():
+        head, _, attack = code.format(other=bystander.pid, file=str(file)).partition("\n")
+        jobs.append(job(f"{head}\ntry:\n    {attack}\nexcept PermissionError:\n    refused = True\n", "assert refused"))
+    try:
+        outcomes = pool.run(jobs, bubblewrap=False, workers=1)
+    finally:
+        bystander.kill()
+        bystander.wait()
+    refused = {name: bool(answer and answer["passed"]) for name, answer in zip(REFUSED, outcomes, strict=True)}
+    assert refused == dict.fromkeys(REFUSED, True)
+    after = file.stat()
+    assert (after.st_mode, after.st_mtime_ns, after.st_uid) == (before.st_mode, before.st_mtime_ns, before.st_uid)
+
+
+def test_a_solution_may_look_at_its_own_limits_and_lower_them():
+    own = "import os, resource\nresource.setrlimit(resource.RLIMIT_CPU, (9, 9))\nos.sched_setaffinity(0, os.sched_getaffinity(0))\n"
+    assert passed([job(own + GOOD, f"{TESTS}\nassert resource.getrlimit(resource.RLIMIT_CPU) == (9, 9)")]) == [True]
+
+
 def test_what_runs_too_long_is_told_from_what_fails():
     answers = pool.run([job("while True: pass", seconds=1.0), job("")], bubblewrap=False, workers=1)
     assert answers == [{"passed": False, "late": True}, {"passed": False, "late": False}]

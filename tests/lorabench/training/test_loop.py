@@ -9,6 +9,7 @@ from lorabench.errors import UserError
 from lorabench.training.checkpoint import Checkpoint
 from lorabench.training.data import batches
 from lorabench.training.loop import train
+from lorabench.training.sealed import read_sealed
 from lorabench.training.seed import generator, stream_seed
 from lorabench.variants.lora import LoRA
 
@@ -53,7 +54,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tiny, lora, corpus, setting
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", minutes=0)
     with pytest.raises(Interrupted):
         trained(tiny, lora, corpus, settings, checkpoint, interrupt)
-    assert torch.load(checkpoint.file, weights_only=True)["progress"]["steps"] == 4
+    assert read_sealed(checkpoint.file)["progress"]["steps"] == 4
     torch.rand(3)  # another state of the global generator, as in a new process
     steps = []
     resumed, parameters = trained(tiny, lora, corpus, settings, checkpoint, lambda done, total: steps.append(done.steps))

@@ -13,6 +13,7 @@ from lorabench.errors import UserError
 from lorabench.training.checkpoint import Checkpoint
 from lorabench.training.data import batches
 from lorabench.training.loop import train
+from lorabench.training.sealed import read_sealed
 from lorabench.training.seed import generator
 from lorabench.variants.lora import LoRA
 
@@ -109,7 +110,7 @@ def test_a_checkpoint_holds_b_alone(tiny, corpus, settings, tmp_path):
     model = variant.attach(tiny.model, generator(0, "init"))
     checkpoint, schedule = Checkpoint(tmp_path / "checkpoint.pt", minutes=0), batches(range(16), 8, 1, generator(0, "order"))
     train(model, variant, corpus, schedule, lr=1e-2, settings=settings(), dropout_seed=0, checkpoint=checkpoint)
-    state = torch.load(checkpoint.file, weights_only=True)
+    state = read_sealed(checkpoint.file)
     assert len(state["trained"]) == len(state["optimizer"]["state"]) == 4
     assert all("lora_B" in name for name in state["trained"])
     assert {name for name, p in model.named_parameters() if p.grad is not None} == set(state["trained"])
