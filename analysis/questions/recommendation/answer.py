@@ -31,7 +31,7 @@ class Gaps:
         pool: configurations that the choice was made among: those with the most seeds (`finalists`).
         several: configurations with two seeds or more.
         better_outside: one beyond the pool with a higher validation score, of fewer seeds.
-        lrs: the learning rates tried with the recommended variant, rising.
+        lrs: the learning rates tried on the recommended one's curve (`Group.lrs`), rising.
         edge: at which end of them the recommended one is: "low", "high", "both" or "".
         next_lrs: learning rates to try beyond that end.
         distance: of the runner-up, validation score behind the recommended one's; NaN without one.
@@ -158,7 +158,7 @@ def _tuned(group: Group) -> Configuration | None:
 
 def _gaps(group: Group, chosen: Configuration, pool: Sequence[Configuration]) -> Gaps:
     outside = [one for one in group.configurations if one not in pool and one.validation > chosen.validation]
-    lrs = sorted({one.lr for one in group.configurations if one.variant == chosen.variant})
+    lrs = group.lrs(chosen)
     end = edge(lrs.index(chosen.lr), len(lrs))
     complete = [row for row in chosen.rows if row["status"] == "complete"]
     metrics = json.loads(Path(complete[0]["path"]).read_text(encoding="utf-8"))["metrics"]

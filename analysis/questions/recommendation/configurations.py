@@ -57,6 +57,11 @@ class Configuration:
         return float(self.rows[0]["lr"])
 
     @property
+    def curve(self) -> tuple[Any, ...]:
+        """All but lr and seed: equal for the configurations of one curve of learning rates."""
+        return (*setting_key(self.rows[0]), self.variant)
+
+    @property
     def seeds(self) -> list[int]:
         """Rising."""
         return [int(row["seed"]) for row in self.rows]
@@ -133,6 +138,14 @@ class Group:
     unvalidated: int
     failed: int
     varied: frozenset[str] = frozenset()
+
+    def lrs(self, configuration: Configuration) -> list[float]:
+        """The learning rates tried on a configuration's curve, rising."""
+        return sorted({one.lr for one in self.configurations if one.curve == configuration.curve})
+
+    def several_curves(self, configuration: Configuration) -> bool:
+        """Whether its method was tried with other settings or options, too, as with another rank."""
+        return len({one.curve for one in self.configurations if one.method == configuration.method}) > 1
 
     def overrides(self, configuration: Configuration) -> dict[str, Any]:
         """What makes a configuration among the others: variant, lr, rank, and what varies.

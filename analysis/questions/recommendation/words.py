@@ -9,8 +9,7 @@ from analysis.questions.recommendation.answer import Recommendation
 from analysis.questions.recommendation.comparisons import Comparison
 from analysis.questions.recommendation.configurations import Configuration, Group
 from analysis.questions.recommendation.unknown import unknown
-from analysis.questions.recommendation.writing import called, interval, percent, scope, signed
-from analysis.read import REFERENCE
+from analysis.questions.recommendation.writing import called, interval, percent, scope, settings, signed
 from analysis.style.numbers import exact_lr, in_points, probability
 from analysis.style.rendering import WIDTH
 from analysis.style.settings import model_and_task
@@ -78,10 +77,10 @@ def _comparisons(answer: Recommendation) -> list[str]:
         return lines
     if default is not None and tuned.other is default.other:
         return [*lines, "That default is also the LoRA of the best validation score."]
-    rates = len({one.lr for one in group.configurations if one.method == REFERENCE})
+    rates = len(group.lrs(tuned.other))
     best = f"the best of the {rates} learning rates it was tried at" if rates > 1 else "the one learning rate it was tried at"
-    settings = called(group, tuned.other).partition(" at ")[2] or exact_lr(tuned.other.lr)
-    return [*lines, f"LoRA at {best}, {settings}, scores {percent(tuned.score)} %.", _verdict(answer, tuned)]
+    where = ", ".join([f"lr {exact_lr(tuned.other.lr)}", *settings(group, tuned.other)])
+    return [*lines, f"LoRA at {best}, {where}, scores {percent(tuned.score)} %.", _verdict(answer, tuned)]
 
 
 def _verdict(answer: Recommendation, comparison: Comparison) -> str:

@@ -405,3 +405,20 @@ def test_a_lora_at_the_edge_of_its_learning_rates_is_not_called_tuned(runs, swee
 
 def test_a_lora_between_its_learning_rates_is(runs, sweep):
     assert "it was tried at: tuned further" not in " ".join(sentences(only(runs)))
+
+
+def test_learning_rates_are_counted_on_one_curve_alone(runs, write):
+    """Ranks and options of a variant are curves of their own: the best one, of rank 32, was tried once."""
+    for lr in (1e-3, 2e-3, 4e-3):
+        write("lora", lr, 0, 0.5)
+        write("lora", lr, 0, 0.4, config={"variant": {"name": "lora", "alpha": 16}})
+    write("lora", 2e-3, 0, 0.6, config={"rank": 32})
+    write("dora", 2e-3, 0, 0.7, config={"rank": 32})
+    for lr in (1e-3, 4e-3):
+        write("dora", lr, 0, 0.6)
+    answer = only(runs)
+    said = " ".join(sentences(answer))
+    assert answer.gaps.lrs == [2e-3] and answer.gaps.edge == "both"
+    assert "Of the learning rates tried with dora, rank 32, 2e-3 is the only: 1.125e-3 and 3.557e-3 may be better." in said
+    assert "LoRA at the one learning rate it was tried at, lr 2e-3, rank 32, scores 60.0 %." in said
+    assert "LoRA's 2e-3 is the only one it was tried at (rank 32): tuned further" in said
