@@ -15,6 +15,7 @@ from analysis.questions.recommendation.comparisons import Comparison, after_holm
 from analysis.questions.recommendation.configurations import Configuration, Group, groups
 from analysis.questions.recommendation.defaults import default_of, none_has
 from analysis.read import REFERENCE
+from analysis.read.load import load_together
 from analysis.stats import MARGIN
 from analysis.stats.curves import edge, same_lr
 from analysis.stats.intervals import Interval, interval
@@ -83,8 +84,19 @@ class Recommendation:
     margin: float
 
 
+def of_folders(
+    runs: Path, searched: Path | None = None, default: Mapping[str, str] | None = None, margin: float = MARGIN
+) -> list[Recommendation]:
+    """As `recommendation`, of the records of a folder, and of another one those `searched`."""
+    frame, *further = load_together([runs, *([searched] if searched else [])], wide=True, as_one=True)
+    return recommendation(frame, default, margin, *further)
+
+
 def recommendation(
-    frame: pd.DataFrame, default: Mapping[str, str] | None = None, margin: float = MARGIN
+    frame: pd.DataFrame,
+    default: Mapping[str, str] | None = None,
+    margin: float = MARGIN,
+    searched: pd.DataFrame | None = None,
 ) -> list[Recommendation]:
     """One answer for each model and task.
 
@@ -96,11 +108,12 @@ def recommendation(
         frame: of `read.load.load_records(…, wide=True)`.
         default: axes and options of the default LoRA, as `{"lr": "2e-4", "rank": "8"}`; the rest is as in most cells.
         margin: differences below it do not matter, a fraction.
+        searched: further cells, of which only what was tried counts (`configurations.groups`).
 
     Raises:
         AnalysisError: no cell has a validation score, or the default is of no record.
     """
-    parts = groups(frame)
+    parts = groups(frame, searched)
     if not any(group.configurations for group in parts):
         raise AnalysisError(
             "no cell has a validation score, and a choice by test score would flatter itself: pass a folder of own cells"

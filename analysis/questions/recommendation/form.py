@@ -24,7 +24,7 @@
 `answer.Recommendation`), a number where it is not known. `overrides` always has variant, lr and rank; of the rest what varies
 in the folder, and options of the variant that are not its yaml's. `key=value` is an override of `lorabench` as it stands.
 Scores and differences are fractions, how is that of `stats.intervals` and of `comparisons.Comparison`, verdict "different",
-"equivalent", "both" or "open".
+"equivalent", "both" or "open". `configurations.tried` counts those of `--searched`, too, which are nowhere else.
 """
 
 import json
@@ -62,7 +62,7 @@ def _recommendation(answer: Recommendation) -> dict[str, Any]:
         "measured": group.measured,
         "cells": statuses | {"failed": group.failed, "unvalidated": group.unvalidated},
         "configurations": {
-            "tried": len(group.configurations),
+            "tried": len(group.tried),
             "several_seeds": sum(len(one.seeds) > 1 for one in group.configurations),
             "compared": len(gaps.pool) if gaps else 0,
         },

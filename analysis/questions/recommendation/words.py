@@ -50,10 +50,24 @@ def sentences(answer: Recommendation) -> list[str]:
 def _choice(answer: Recommendation, chosen: Configuration) -> list[str]:
     pool = len(answer.gaps.pool) if answer.gaps else 1
     seeds = " with several seeds" if len(chosen.seeds) > 1 else ""
-    use = f"Use {called(answer.group, chosen)}."
+    use, score = f"Use {called(answer.group, chosen)}.", f"{percent(chosen.validation)} %"
     if pool == 1:
-        return [use, f"It is the only configuration tried{seeds}; its validation score is {percent(chosen.validation)} %."]
-    return [use, f"Its validation score, {percent(chosen.validation)} %, is the best of {pool} configurations{seeds}."]
+        again = " and run again" if answer.group.searched and not seeds else ""
+        lines = [use, f"It is the only configuration tried{again}{seeds}; its validation score is {score}."]
+    else:
+        lines = [use, f"Its validation score, {score}, is the best of {pool} configurations{seeds}."]
+    return [*lines, *_searched(answer.group, chosen)]
+
+
+def _searched(group: Group, chosen: Configuration) -> list[str]:
+    if not group.searched:
+        return []
+    counts = sorted({len(one.seeds) for one in group.searched})
+    seeds = "one seed" if counts == [1] else f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"
+    among = f"{len(group.searched)} configurations of {seeds} each"
+    if any((one.curve, one.lr) == (chosen.curve, chosen.lr) for one in group.searched):
+        return [f"Before that, it was chosen among {among}."]
+    return [f"It is none of those that were searched: {among}."]
 
 
 def _score(answer: Recommendation, chosen: Configuration) -> str:
