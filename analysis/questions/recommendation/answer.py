@@ -83,6 +83,16 @@ class Recommendation:
     default_missing: bool
     margin: float
 
+    @property
+    def untouched_better(self) -> bool:
+        """On validation, which chooses: then nothing is to be trained."""
+        return self.chosen is not None and self.chosen.untouched > self.chosen.validation
+
+    @property
+    def name(self) -> str:
+        """What the chosen configuration is called in sentences."""
+        return "best one tried" if self.untouched_better else "recommended one"
+
 
 def of_folders(
     runs: Path, searched: Path | None = None, default: Mapping[str, str] | None = None, margin: float = MARGIN

@@ -76,6 +76,13 @@ class Configuration:
         """Mean over seeds, a diverged one counting 0."""
         return fmean(row["test"] for row in self.rows)
 
+    @cached_property
+    def untouched(self) -> float:
+        """The untouched model's validation score, a mean over the records that say it; NaN where none does."""
+        bases = [json.loads(Path(path).read_text(encoding="utf-8")).get("base") or {} for path in self.records]
+        scores = [score for base in bases if isinstance(score := base.get("validation"), (int, float)) and math.isfinite(score)]
+        return round(fmean(scores), 12) if scores else math.nan
+
     @property
     def diverged(self) -> int:
         """Seeds that did."""

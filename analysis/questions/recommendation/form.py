@@ -8,6 +8,7 @@
       "recommended": CONFIGURATION and {
         "score": {"value": 0.865, "low": 0.8, "high": 0.92, "how": "problems and seeds"},
         "parameters": 78848},            # trained
+      "untouched_better": false,         # on validation, than the recommended one: then nothing is to be trained
       "untouched": COMPARISON, "default": COMPARISON, "tuned_lora": COMPARISON, "runner_up": COMPARISON,
       "unknown": ["a sentence", …],
       "candidates": [CONFIGURATION, …]   # all, the best validation score first
@@ -67,6 +68,7 @@ def _recommendation(answer: Recommendation) -> dict[str, Any]:
             "compared": len(gaps.pool) if gaps else 0,
         },
         "recommended": recommended,
+        "untouched_better": answer.untouched_better,
         "untouched": _comparison(group, answer.untouched),
         "default": _comparison(group, answer.default),
         "tuned_lora": _comparison(group, answer.tuned),

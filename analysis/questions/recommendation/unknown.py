@@ -104,13 +104,13 @@ def _runner_up(answer: Recommendation, gaps: Gaps) -> list[str]:
 
 def _apart(answer: Recommendation, comparison: Comparison) -> str:
     if math.isnan(comparison.low):
-        return f"On test, the recommended one less it is {signed(comparison.value)} points; nothing tells the noise."
+        return f"On test, the {answer.name} less it is {signed(comparison.value)} points; nothing tells the noise."
     ends = f"{signed(comparison.value)} points, 95 % interval {interval(comparison)}{scope(comparison)}"
     words = {
-        "open": "On test, it is not told apart from the recommended one",
-        "equivalent": f"On test, it is within ±{in_points(answer.margin)} of the recommended one",
+        "open": f"On test, it is not told apart from the {answer.name}",
+        "equivalent": f"On test, it is within ±{in_points(answer.margin)} of the {answer.name}",
         "both": f"On test, it differs by less than {in_points(answer.margin)}",
-        "different": "On test, which chose nothing, it is better than the recommended one",
+        "different": f"On test, which chose nothing, it is better than the {answer.name}",
     }
     return f"{words[comparison.verdict]}: {ends}."
 

@@ -50,12 +50,16 @@ def sentences(answer: Recommendation) -> list[str]:
 def _choice(answer: Recommendation, chosen: Configuration) -> list[str]:
     pool = len(answer.gaps.pool) if answer.gaps else 1
     seeds = " with several seeds" if len(chosen.seeds) > 1 else ""
-    use, score = f"Use {called(answer.group, chosen)}.", f"{percent(chosen.validation)} %"
+    score = f"{percent(chosen.validation)} %"
+    use = [f"Use {called(answer.group, chosen)}."]
+    if answer.untouched_better:
+        numbers = f"{percent(chosen.untouched)} % on validation, the best of what was tried {score}"
+        use = [f"Train nothing: the untouched model is better, {numbers}.", f"That best is {called(answer.group, chosen)}."]
     if pool == 1:
         again = " and run again" if answer.group.searched and not seeds else ""
-        lines = [use, f"It is the only configuration tried{again}{seeds}; its validation score is {score}."]
+        lines = [*use, f"It is the only configuration tried{again}{seeds}; its validation score is {score}."]
     else:
-        lines = [use, f"Its validation score, {score}, is the best of {pool} configurations{seeds}."]
+        lines = [*use, f"Its validation score, {score}, is the best of {pool} configurations{seeds}."]
     return [*lines, *_searched(answer.group, chosen)]
 
 
@@ -105,9 +109,9 @@ def _verdict(answer: Recommendation, comparison: Comparison) -> str:
     size, ends = f"{abs(100 * value):.1f}", interval(comparison, absolute=True)
     of = scope(comparison)
     if comparison.verdict == "different":
-        return f"The recommended one is {better} by {size} points, 95 % interval {ends}{of}."
+        return f"The {answer.name} is {better} by {size} points, 95 % interval {ends}{of}."
     if comparison.verdict == "both":
-        return f"The recommended one is {better}, by less than {margin}: {size}, 95 % interval {ends}{of}."
+        return f"The {answer.name} is {better}, by less than {margin}: {size}, 95 % interval {ends}{of}."
     ends = interval(comparison)
     if comparison.verdict == "equivalent":
         return f"The two are within ±{margin}: {signed(value)} points, 95 % interval {ends}{of}."

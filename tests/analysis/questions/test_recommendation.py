@@ -490,3 +490,54 @@ def test_an_option_that_differs_from_the_search_alone_is_another_curve(runs, sea
     [answer] = of_folders(runs, searched)
     assert answer.gaps.lrs == [1e-3] and answer.chosen.variant == "dora alpha=8"
     assert "It is none of those that were searched: 9 configurations of one seed each." in sentences(answer)
+
+
+@pytest.mark.parametrize(("untouched", "better"), [(0.85, True), (0.84, False), (None, False)])
+def test_where_the_untouched_model_is_better_on_validation_nothing_is_to_be_trained(runs, write, untouched, better):
+    """Whatever it is on test, which chooses nothing."""
+    for seed, test in enumerate((0.78, 0.83, 0.79)):
+        base = {"test": 0.01} | ({} if untouched is None else {"validation": untouched})
+        write("dora", 2e-3, seed, test, validation=0.84, base=base)
+        write("lora", 2e-3, seed, test - 0.1, validation=0.7, base=base)
+    lines = sentences(only(runs))
+    [tree] = trees(runs)
+    assert tree["untouched_better"] is better
+    assert tree["recommended"]["overrides"]["variant"] == "dora"
+    if better:
+        assert lines[:2] == [
+            "Train nothing: the untouched model is better, 85.0 % on validation, the best of what was tried 84.0 %.",
+            "That best is dora at lr 2e-3, rank 8.",
+        ]
+        said = " ".join([*lines, *tree["unknown"]])
+        assert "The best one tried is better by" in said and "recommended" not in said and "Use " not in said
+    else:
+        assert lines[0] == "Use dora at lr 2e-3, rank 8."
+
+
+def test_the_tuned_lora_is_one_of_those_with_the_most_seeds(runs, write):
+    """A lucky single seed does not stand in for LoRA where others of it have several."""
+    for seed in range(3):
+        write("lora", 1e-3, seed, 0.60 + seed / 100, validation=0.6)
+        write("lora", 2e-3, seed, 0.70 + seed / 100, validation=0.7)
+        write("dora", 1e-3, seed, 0.80 + seed / 100, validation=0.8)
+        write("dora", 2e-3, seed, 0.75 + seed / 100, validation=0.75)
+    write("lora", 4e-3, 0, 0.99, validation=0.99)
+    assert only(runs).tuned.other.lr == 2e-3
+
+
+def test_one_shared_seed_of_several_is_not_paired(runs, answered):
+    """Two seeds of each that are not shared say more of new seeds than one that is; one of a single seed is all there is."""
+    generator = np.random.default_rng(3)
+    tests = {"dora": [], "lora": []}
+    for variant, seeds, scores in (("dora", (0, 1), [0.6, 1.0]), ("lora", (1, 2), [0.1, 0.6])):
+        for seed in seeds:
+            of_seed = generator.choice(scores, 40)
+            tests[variant].append(of_seed.mean())
+            path = answered(variant, 2e-3, seed, of_seed.tolist(), validation=0.5 + (variant == "dora") / 5)
+    tuned = only(runs).tuned
+    assert (tuned.how, tuned.seeds, tuned.left_out) == ("means", 2, 0)
+    welch = ttest_ind(tests["dora"], tests["lora"], equal_var=False).confidence_interval()
+    assert (tuned.low, tuned.high) == pytest.approx(welch)
+    shutil.rmtree(path.parent)
+    tuned = only(runs).tuned
+    assert (tuned.how, tuned.seeds, tuned.left_out) == ("paired", 1, 1)
