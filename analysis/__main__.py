@@ -114,6 +114,8 @@ def parser(prog: str, words: list[str]) -> Parser:
     recommend.add_argument("--default", metavar="KEY=VALUE,...", help=about)
     recommend.add_argument("--margin", metavar="POINTS", type=points, default=MARGIN, help=equal.replace("to LoRA: ", ""))
     recommend.add_argument("--format", choices=("text", "json"), default="text", help="default: %(default)s")
+    search_before = "records of the search that chose what is in RUNS: they say what was tried, and enter no score"
+    recommend.add_argument("--searched", metavar="FOLDER", type=Path, help=search_before)
     recommend.set_defaults(run=_recommend)
 
     proxy = commands.add_parser("proxy", parents=[runs], help="compare cells of a part of the samples with full ones")
@@ -228,10 +230,9 @@ def _report(options: argparse.Namespace) -> None:
 
 def _recommend(options: argparse.Namespace) -> None:
     from analysis.questions.recommendation import answer, defaults, form, words
-    from analysis.read.load import load_records
 
     default = None if options.default is None else defaults.parse(options.default)
-    answers = answer.recommendation(load_records(options.runs, wide=True), default, options.margin)
+    answers = answer.of_folders(options.runs, options.searched, default, options.margin)
     print(form.as_json(answers, options.margin) + "\n" if options.format == "json" else words.text(answers), end="")
 
 

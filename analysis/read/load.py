@@ -51,22 +51,24 @@ def load_together(
     wide: bool = False,
     metric: str = TEST,
     select_by: str = VALIDATION,
+    as_one: bool = False,
 ) -> list[pd.DataFrame]:
     """As `load_records`, of several folders whose cells are to be matched.
 
-    An option that differs within any of them is written out in all; one that differs only from folder to folder in none.
+    An option that differs within any of them is written out in all; one that differs only from folder to folder in none, but
+    with `as_one`.
     """
     read = [_read(Path(directory), proxies, wide) for directory in directories]
     for number, (scored, _, _) in enumerate(read):
         for row in scored:
-            row["folder"] = number
+            row |= {"number": number, "folder": 0 if as_one else number}
     rows, notes = show([row for scored, _, _ in read for row in scored], metric, select_by)
     attrs = {"scores": notes, "metric": metric, "choice": choice(metric, select_by)}
     both = separate(rows)
     if words := label(metric, select_by):
         both["options"] = [", ".join(filter(None, [options, words])) for options in both["options"]]
     return [
-        _frame(both[both["folder"] == number].drop(columns="folder"), failed, attrs | {"skipped": skipped})
+        _frame(both[both["number"] == number].drop(columns=["folder", "number"]), failed, attrs | {"skipped": skipped})
         for number, (_, failed, skipped) in enumerate(read)
     ]
 

@@ -15,6 +15,7 @@ from analysis.questions.recommendation.comparisons import Comparison, after_holm
 from analysis.questions.recommendation.configurations import Configuration, Group, groups
 from analysis.questions.recommendation.defaults import default_of, none_has
 from analysis.read import REFERENCE
+from analysis.read.load import load_together
 from analysis.stats import MARGIN
 from analysis.stats.curves import edge, same_lr
 from analysis.stats.intervals import Interval, interval
@@ -31,7 +32,7 @@ class Gaps:
         pool: configurations that the choice was made among: those with the most seeds (`finalists`).
         several: configurations with two seeds or more.
         better_outside: one beyond the pool with a higher validation score, of fewer seeds.
-        lrs: the learning rates tried with the recommended variant, rising.
+        lrs: the learning rates tried on the recommended one's curve (`Group.lrs`), rising.
         edge: at which end of them the recommended one is: "low", "high", "both" or "".
         next_lrs: learning rates to try beyond that end.
         distance: of the runner-up, validation score behind the recommended one's; NaN without one.
@@ -82,9 +83,30 @@ class Recommendation:
     default_missing: bool
     margin: float
 
+    @property
+    def untouched_better(self) -> bool:
+        """On validation, which chooses: then nothing is to be trained."""
+        return self.chosen is not None and self.chosen.untouched > self.chosen.validation
+
+    @property
+    def name(self) -> str:
+        """What the chosen configuration is called in sentences."""
+        return "best one tried" if self.untouched_better else "recommended one"
+
+
+def of_folders(
+    runs: Path, searched: Path | None = None, default: Mapping[str, str] | None = None, margin: float = MARGIN
+) -> list[Recommendation]:
+    """As `recommendation`, of the records of a folder, and of another one those `searched`."""
+    frame, *further = load_together([runs, *([searched] if searched else [])], wide=True, as_one=True)
+    return recommendation(frame, default, margin, *further)
+
 
 def recommendation(
-    frame: pd.DataFrame, default: Mapping[str, str] | None = None, margin: float = MARGIN
+    frame: pd.DataFrame,
+    default: Mapping[str, str] | None = None,
+    margin: float = MARGIN,
+    searched: pd.DataFrame | None = None,
 ) -> list[Recommendation]:
     """One answer for each model and task.
 
@@ -96,11 +118,12 @@ def recommendation(
         frame: of `read.load.load_records(…, wide=True)`.
         default: axes and options of the default LoRA, as `{"lr": "2e-4", "rank": "8"}`; the rest is as in most cells.
         margin: differences below it do not matter, a fraction.
+        searched: further cells, of which only what was tried counts (`configurations.groups`).
 
     Raises:
         AnalysisError: no cell has a validation score, or the default is of no record.
     """
-    parts = groups(frame)
+    parts = groups(frame, searched)
     if not any(group.configurations for group in parts):
         raise AnalysisError(
             "no cell has a validation score, and a choice by test score would flatter itself: pass a folder of own cells"
@@ -158,7 +181,7 @@ def _tuned(group: Group) -> Configuration | None:
 
 def _gaps(group: Group, chosen: Configuration, pool: Sequence[Configuration]) -> Gaps:
     outside = [one for one in group.configurations if one not in pool and one.validation > chosen.validation]
-    lrs = sorted({one.lr for one in group.configurations if one.variant == chosen.variant})
+    lrs = group.lrs(chosen)
     end = edge(lrs.index(chosen.lr), len(lrs))
     complete = [row for row in chosen.rows if row["status"] == "complete"]
     metrics = json.loads(Path(complete[0]["path"]).read_text(encoding="utf-8"))["metrics"]

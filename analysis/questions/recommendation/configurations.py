@@ -57,6 +57,11 @@ class Configuration:
         return float(self.rows[0]["lr"])
 
     @property
+    def curve(self) -> tuple[Any, ...]:
+        """All but lr and seed: equal for the configurations of one curve of learning rates."""
+        return (*setting_key(self.rows[0]), self.variant)
+
+    @property
     def seeds(self) -> list[int]:
         """Rising."""
         return [int(row["seed"]) for row in self.rows]
@@ -70,6 +75,13 @@ class Configuration:
     def test(self) -> float:
         """Mean over seeds, a diverged one counting 0."""
         return fmean(row["test"] for row in self.rows)
+
+    @cached_property
+    def untouched(self) -> float:
+        """The untouched model's validation score, a mean over the records that say it; NaN where none does."""
+        bases = [json.loads(Path(path).read_text(encoding="utf-8")).get("base") or {} for path in self.records]
+        scores = [score for base in bases if isinstance(score := base.get("validation"), (int, float)) and math.isfinite(score)]
+        return round(fmean(scores), 12) if scores else math.nan
 
     @property
     def diverged(self) -> int:
@@ -123,6 +135,7 @@ class Group:
         unvalidated: cells without one, such as published ones.
         failed: cells of the model and task that did.
         varied: axes and options of which several values were tried.
+        searched: further ones, in the same order, of which only what was tried counts.
     """
 
     model: str
@@ -133,6 +146,20 @@ class Group:
     unvalidated: int
     failed: int
     varied: frozenset[str] = frozenset()
+    searched: Sequence[Configuration] = ()
+
+    @property
+    def tried(self) -> Sequence[Configuration]:
+        """All, those that were searched alone as well; one that is in both counts once."""
+        return list({(*one.curve, one.lr): one for one in (*self.searched, *self.configurations)}.values())
+
+    def lrs(self, configuration: Configuration) -> list[float]:
+        """The learning rates tried on a configuration's curve, rising."""
+        return sorted({one.lr for one in self.tried if one.curve == configuration.curve})
+
+    def several_curves(self, configuration: Configuration) -> bool:
+        """Whether its method was tried with other settings or options, too, as with another rank."""
+        return len({one.curve for one in self.tried if one.method == configuration.method}) > 1
 
     def overrides(self, configuration: Configuration) -> dict[str, Any]:
         """What makes a configuration among the others: variant, lr, rank, and what varies.
@@ -154,20 +181,41 @@ class Group:
         }
 
 
-def groups(frame: pd.DataFrame) -> list[Group]:
-    """The groups of a frame of `read.load.load_records(…, wide=True)`, by model, weights and task."""
-    rows: list[Row] = [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+def groups(frame: pd.DataFrame, searched: pd.DataFrame | None = None) -> list[Group]:
+    """The groups of a frame of `read.load.load_records(…, wide=True)`, by model, weights and task.
+
+    Args:
+        frame: the records.
+        searched: further ones, of the same call of `load_together(…, as_one=True)`; those measured otherwise are left out.
+    """
+    rows, beside = _rows(frame), [] if searched is None else _rows(searched)
     failed = Counter((row["model"], row["task"]) for row in rows if row["status"] == "failed")
-    scored = [row for row in rows if row["status"] != "failed"]
-    columns = [str(name) for name in frame.columns if str(name).startswith(MEASURES)]
+    names = dict.fromkeys(str(name) for of in (frame, searched) if of is not None for name in of.columns)
+    columns = [name for name in names if name.startswith(MEASURES)]
     by_task = defaultdict(list)
-    for row in scored:
-        by_task[row["model"], row["weights"], row["task"]].append(row)
+    for row in rows:
+        if row["status"] != "failed":
+            by_task[_task(row)].append(row)
     return [
-        _group(name, measured, of_group, failed[name[0], name[2]])
+        _group(name, measured, of_group, [row for row in beside if _alike(row, of_group[0], columns)], failed[name[0], name[2]])
         for name, of_task in sorted(by_task.items())
         for measured, of_group in sorted(_by_measure(of_task, columns).items())
     ]
+
+
+def _rows(frame: pd.DataFrame) -> list[Row]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _task(row: Row) -> tuple[str, str, str]:
+    return row["model"], row["weights"], row["task"]
+
+
+def _alike(row: Row, other: Row, columns: Sequence[str]) -> bool:
+    """Whether a row is of another one's model and task, and measured as it is."""
+    if row["status"] == "failed" or _task(row) != _task(other):
+        return False
+    return all(_text(row.get(name)) == _text(other.get(name)) for name in columns)
 
 
 def _by_measure(rows: Sequence[Row], columns: Iterable[str]) -> dict[str, list[Row]]:
@@ -186,17 +234,22 @@ def _text(value: Any) -> str:
     return "unset" if value is None or pd.isna(value) else str(value)
 
 
-def _group(name: tuple[str, str, str], measured: str, rows: Sequence[Row], failed: int) -> Group:
+def _group(name: tuple[str, str, str], measured: str, rows: Sequence[Row], searched: Sequence[Row], failed: int) -> Group:
+    configurations, of_search = _configurations(rows), _configurations(searched)
+    unvalidated = len(rows) - sum(len(one.rows) for one in configurations)
+    varied = _varied([*configurations, *of_search])
+    return Group(*name, measured, configurations, unvalidated, failed, varied, of_search)
+
+
+def _configurations(rows: Sequence[Row]) -> list[Configuration]:
+    """Of the rows with a validation score of their own."""
     by_key = defaultdict(list)
-    unvalidated = [row for row in rows if row["source"] != "" or math.isnan(row["validation"])]
-    left_out = {id(row) for row in unvalidated}
     for row in rows:
-        if id(row) not in left_out:
+        if row["source"] == "" and not math.isnan(row["validation"]):
             by_key[(*setting_key(row), row["variant"], row["lr"])].append(row)
     rank = {variant: place for place, variant in enumerate(in_order(row["variant"] for row in rows))}
     configurations = [Configuration(sorted(cells, key=lambda row: row["seed"])) for cells in by_key.values()]
-    configurations.sort(key=lambda one: (rank[one.variant], one.lr, one.axis("rank")))
-    return Group(*name, measured, configurations, len(unvalidated), failed, _varied(configurations))
+    return sorted(configurations, key=lambda one: (rank[one.variant], one.lr, one.axis("rank")))
 
 
 def _varied(configurations: Sequence[Configuration]) -> frozenset[str]:

@@ -8,6 +8,7 @@
       "recommended": CONFIGURATION and {
         "score": {"value": 0.865, "low": 0.8, "high": 0.92, "how": "problems and seeds"},
         "parameters": 78848},            # trained
+      "untouched_better": false,         # on validation, than the recommended one: then nothing is to be trained
       "untouched": COMPARISON, "default": COMPARISON, "tuned_lora": COMPARISON, "runner_up": COMPARISON,
       "unknown": ["a sentence", …],
       "candidates": [CONFIGURATION, …]   # all, the best validation score first
@@ -24,7 +25,7 @@
 `answer.Recommendation`), a number where it is not known. `overrides` always has variant, lr and rank; of the rest what varies
 in the folder, and options of the variant that are not its yaml's. `key=value` is an override of `lorabench` as it stands.
 Scores and differences are fractions, how is that of `stats.intervals` and of `comparisons.Comparison`, verdict "different",
-"equivalent", "both" or "open".
+"equivalent", "both" or "open". `configurations.tried` counts those of `--searched`, too, which are nowhere else.
 """
 
 import json
@@ -62,11 +63,12 @@ def _recommendation(answer: Recommendation) -> dict[str, Any]:
         "measured": group.measured,
         "cells": statuses | {"failed": group.failed, "unvalidated": group.unvalidated},
         "configurations": {
-            "tried": len(group.configurations),
+            "tried": len(group.tried),
             "several_seeds": sum(len(one.seeds) > 1 for one in group.configurations),
             "compared": len(gaps.pool) if gaps else 0,
         },
         "recommended": recommended,
+        "untouched_better": answer.untouched_better,
         "untouched": _comparison(group, answer.untouched),
         "default": _comparison(group, answer.default),
         "tuned_lora": _comparison(group, answer.tuned),

@@ -5,8 +5,9 @@ import math
 from analysis.questions.recommendation.answer import Gaps, Recommendation
 from analysis.questions.recommendation.comparisons import Comparison
 from analysis.questions.recommendation.configurations import Configuration, Group
-from analysis.questions.recommendation.writing import called, interval, percent, scope, signed
+from analysis.questions.recommendation.writing import called, interval, percent, scope, settings, signed
 from analysis.read import REFERENCE
+from analysis.stats.curves import edge
 from analysis.style.numbers import exact_lr, in_points
 
 FEW = 5
@@ -19,7 +20,7 @@ def unknown(answer: Recommendation) -> list[str]:
         return [_nothing(answer.group), *_counts(answer)]
     return [
         *_seeds(answer.chosen),
-        *_learning_rates(answer.chosen, answer.gaps),
+        *_learning_rates(answer.group, answer.chosen, answer.gaps),
         *_tuned(answer),
         *_choice(answer, answer.gaps),
         *_runner_up(answer, answer.gaps),
@@ -49,23 +50,27 @@ def _seeds(chosen: Configuration) -> list[str]:
     return lines
 
 
-def _learning_rates(chosen: Configuration, gaps: Gaps) -> list[str]:
+def _learning_rates(group: Group, chosen: Configuration, gaps: Gaps) -> list[str]:
     end = {"low": "the lowest", "high": "the highest", "both": "the only"}.get(gaps.edge)
     if end is None:
         return []
     more = " and ".join(map(exact_lr, gaps.next_lrs))
-    return [f"Of the learning rates tried with {chosen.variant}, {exact_lr(chosen.lr)} is {end}: {more} may be better."]
+    curve = ", ".join([chosen.variant, *(settings(group, chosen) if group.several_curves(chosen) else [])])
+    return [f"Of the learning rates tried with {curve}, {exact_lr(chosen.lr)} is {end}: {more} may be better."]
 
 
 def _tuned(answer: Recommendation) -> list[str]:
     """A LoRA whose best learning rate is the last that was tried is not tuned."""
     if answer.tuned is None or answer.tuned.other is None:
         return []
-    lr, lrs = answer.tuned.other.lr, [one.lr for one in answer.group.configurations if one.method == REFERENCE]
-    if min(lrs) < lr < max(lrs):
+    group, lora = answer.group, answer.tuned.other
+    lrs = group.lrs(lora)
+    end = {"low": "lowest", "high": "highest", "both": "only one"}.get(edge(lrs.index(lora.lr), len(lrs)))
+    if end is None:
         return []
-    end = "only one" if min(lrs) == max(lrs) else "lowest" if lr == min(lrs) else "highest"
-    return [f"LoRA's {exact_lr(lr)} is the {end} it was tried at: tuned further, it may be better than it looks."]
+    named = ", ".join(filter(None, [lora.variant.partition(" ")[2], *settings(group, lora)]))
+    curve = f" ({named})" if group.several_curves(lora) else ""
+    return [f"LoRA's {exact_lr(lora.lr)} is the {end} it was tried at{curve}: tuned further, it may be better than it looks."]
 
 
 def _choice(answer: Recommendation, gaps: Gaps) -> list[str]:
@@ -99,13 +104,13 @@ def _runner_up(answer: Recommendation, gaps: Gaps) -> list[str]:
 
 def _apart(answer: Recommendation, comparison: Comparison) -> str:
     if math.isnan(comparison.low):
-        return f"On test, the recommended one less it is {signed(comparison.value)} points; nothing tells the noise."
+        return f"On test, the {answer.name} less it is {signed(comparison.value)} points; nothing tells the noise."
     ends = f"{signed(comparison.value)} points, 95 % interval {interval(comparison)}{scope(comparison)}"
     words = {
-        "open": "On test, it is not told apart from the recommended one",
-        "equivalent": f"On test, it is within ±{in_points(answer.margin)} of the recommended one",
+        "open": f"On test, it is not told apart from the {answer.name}",
+        "equivalent": f"On test, it is within ±{in_points(answer.margin)} of the {answer.name}",
         "both": f"On test, it differs by less than {in_points(answer.margin)}",
-        "different": "On test, which chose nothing, it is better than the recommended one",
+        "different": f"On test, which chose nothing, it is better than the {answer.name}",
     }
     return f"{words[comparison.verdict]}: {ends}."
 

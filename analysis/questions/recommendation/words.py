@@ -9,8 +9,7 @@ from analysis.questions.recommendation.answer import Recommendation
 from analysis.questions.recommendation.comparisons import Comparison
 from analysis.questions.recommendation.configurations import Configuration, Group
 from analysis.questions.recommendation.unknown import unknown
-from analysis.questions.recommendation.writing import called, interval, percent, scope, signed
-from analysis.read import REFERENCE
+from analysis.questions.recommendation.writing import called, interval, percent, scope, settings, signed
 from analysis.style.numbers import exact_lr, in_points, probability
 from analysis.style.rendering import WIDTH
 from analysis.style.settings import model_and_task
@@ -51,10 +50,28 @@ def sentences(answer: Recommendation) -> list[str]:
 def _choice(answer: Recommendation, chosen: Configuration) -> list[str]:
     pool = len(answer.gaps.pool) if answer.gaps else 1
     seeds = " with several seeds" if len(chosen.seeds) > 1 else ""
-    use = f"Use {called(answer.group, chosen)}."
+    score = f"{percent(chosen.validation)} %"
+    use = [f"Use {called(answer.group, chosen)}."]
+    if answer.untouched_better:
+        numbers = f"{percent(chosen.untouched)} % on validation, the best of what was tried {score}"
+        use = [f"Train nothing: the untouched model is better, {numbers}.", f"That best is {called(answer.group, chosen)}."]
     if pool == 1:
-        return [use, f"It is the only configuration tried{seeds}; its validation score is {percent(chosen.validation)} %."]
-    return [use, f"Its validation score, {percent(chosen.validation)} %, is the best of {pool} configurations{seeds}."]
+        again = " and run again" if answer.group.searched and not seeds else ""
+        lines = [*use, f"It is the only configuration tried{again}{seeds}; its validation score is {score}."]
+    else:
+        lines = [*use, f"Its validation score, {score}, is the best of {pool} configurations{seeds}."]
+    return [*lines, *_searched(answer.group, chosen)]
+
+
+def _searched(group: Group, chosen: Configuration) -> list[str]:
+    if not group.searched:
+        return []
+    counts = sorted({len(one.seeds) for one in group.searched})
+    seeds = "one seed" if counts == [1] else f"{' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds"
+    among = f"{len(group.searched)} configurations of {seeds} each"
+    if any((one.curve, one.lr) == (chosen.curve, chosen.lr) for one in group.searched):
+        return [f"Before that, it was chosen among {among}."]
+    return [f"It is none of those that were searched: {among}."]
 
 
 def _score(answer: Recommendation, chosen: Configuration) -> str:
@@ -78,10 +95,10 @@ def _comparisons(answer: Recommendation) -> list[str]:
         return lines
     if default is not None and tuned.other is default.other:
         return [*lines, "That default is also the LoRA of the best validation score."]
-    rates = len({one.lr for one in group.configurations if one.method == REFERENCE})
+    rates = len(group.lrs(tuned.other))
     best = f"the best of the {rates} learning rates it was tried at" if rates > 1 else "the one learning rate it was tried at"
-    settings = called(group, tuned.other).partition(" at ")[2] or exact_lr(tuned.other.lr)
-    return [*lines, f"LoRA at {best}, {settings}, scores {percent(tuned.score)} %.", _verdict(answer, tuned)]
+    where = ", ".join([f"lr {exact_lr(tuned.other.lr)}", *settings(group, tuned.other)])
+    return [*lines, f"LoRA at {best}, {where}, scores {percent(tuned.score)} %.", _verdict(answer, tuned)]
 
 
 def _verdict(answer: Recommendation, comparison: Comparison) -> str:
@@ -92,9 +109,9 @@ def _verdict(answer: Recommendation, comparison: Comparison) -> str:
     size, ends = f"{abs(100 * value):.1f}", interval(comparison, absolute=True)
     of = scope(comparison)
     if comparison.verdict == "different":
-        return f"The recommended one is {better} by {size} points, 95 % interval {ends}{of}."
+        return f"The {answer.name} is {better} by {size} points, 95 % interval {ends}{of}."
     if comparison.verdict == "both":
-        return f"The recommended one is {better}, by less than {margin}: {size}, 95 % interval {ends}{of}."
+        return f"The {answer.name} is {better}, by less than {margin}: {size}, 95 % interval {ends}{of}."
     ends = interval(comparison)
     if comparison.verdict == "equivalent":
         return f"The two are within ±{margin}: {signed(value)} points, 95 % interval {ends}{of}."

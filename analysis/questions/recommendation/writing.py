@@ -9,6 +9,11 @@ NAMES = {"batch_size": "batch size", "train_samples": "samples", "epochs": "epoc
 
 def called(group: Group, one: Configuration) -> str:
     """`pissa at lr 2e-3, rank 8, batch size 16`: the learning rate as one types it, and what varies in the folder."""
+    return ", ".join([f"{one.variant} at lr {exact_lr(one.lr)}", *settings(group, one)])
+
+
+def settings(group: Group, one: Configuration) -> list[str]:
+    """`rank 8` and `batch size 16`: of these what varies in the folder, and of a variant that has one its rank."""
     words = group.overrides(one)
     rest = [
         f"{NAMES.get(key, key)} {'all' if value == 'null' else value}" if key in NAMES else f"{key}={value}"
@@ -16,7 +21,7 @@ def called(group: Group, one: Configuration) -> str:
         if key not in ("variant", "lr", "rank") and not key.lstrip("+").startswith("variant.")
     ]
     rank = [f"rank {words['rank']}"] if {"rank", "alpha"} & {*one.config["variant"]} else []  # full fine-tuning has none
-    return ", ".join([f"{one.variant} at lr {exact_lr(one.lr)}", *rank, *rest])
+    return [*rank, *rest]
 
 
 def percent(score: float) -> str:

@@ -11,7 +11,7 @@ from scipy.stats import t, ttest_1samp, ttest_ind
 from analysis.__main__ import main
 from analysis.errors import AnalysisError
 from analysis.questions.differences import differences
-from analysis.questions.recommendation.answer import finalists, recommendation
+from analysis.questions.recommendation.answer import finalists, of_folders, recommendation
 from analysis.questions.recommendation.configurations import Configuration
 from analysis.questions.recommendation.defaults import parse
 from analysis.questions.recommendation.form import as_json
@@ -405,3 +405,139 @@ def test_a_lora_at_the_edge_of_its_learning_rates_is_not_called_tuned(runs, swee
 
 def test_a_lora_between_its_learning_rates_is(runs, sweep):
     assert "it was tried at: tuned further" not in " ".join(sentences(only(runs)))
+
+
+def test_learning_rates_are_counted_on_one_curve_alone(runs, write):
+    """Ranks and options of a variant are curves of their own: the best one, of rank 32, was tried once."""
+    for lr in (1e-3, 2e-3, 4e-3):
+        write("lora", lr, 0, 0.5)
+        write("lora", lr, 0, 0.4, config={"variant": {"name": "lora", "alpha": 16}})
+    write("lora", 2e-3, 0, 0.6, config={"rank": 32})
+    write("dora", 2e-3, 0, 0.7, config={"rank": 32})
+    for lr in (1e-3, 4e-3):
+        write("dora", lr, 0, 0.6)
+    answer = only(runs)
+    said = " ".join(sentences(answer))
+    assert answer.gaps.lrs == [2e-3] and answer.gaps.edge == "both"
+    assert "Of the learning rates tried with dora, rank 32, 2e-3 is the only: 1.125e-3 and 3.557e-3 may be better." in said
+    assert "LoRA at the one learning rate it was tried at, lr 2e-3, rank 32, scores 60.0 %." in said
+    assert "LoRA's 2e-3 is the only one it was tried at (rank 32): tuned further" in said
+
+
+@pytest.fixture
+def searched(runs, write, change):
+    """The finalists with fresh seeds in RUNS, and in the folder beside it the search that chose them, with seed 0."""
+    folder = runs.parent / "searched"
+
+    def searched(variant, lr, validation, **config):
+        path = write(variant, lr, 0, 0.99, validation=validation, config=config)
+        return path.parent.rename(folder / path.parent.name) / path.name
+
+    folder.mkdir()
+    for lr, validation in ((1e-3, 0.99), (2e-3, 0.98), (4e-3, 0.97), (8e-3, 0.96)):
+        searched("dora", lr, validation)
+        searched("lora", lr, validation)
+    searched("lora", 8e-3, 0.9, rank=32)
+    searched("dora", 5e-4, 0.9, task={"name": "other"})
+    change(searched("dora", 5e-5, 0.9), "identity.task.fingerprint", "sha256:" + "c" * 64)
+    for seed in (1, 2, 3):
+        write("dora", 1e-3, seed, 0.8 + seed / 100, validation=0.8)
+        write("lora", 2e-3, seed, 0.7 + seed / 100, validation=0.7)
+    return folder
+
+
+def test_of_what_was_searched_only_what_was_tried_counts(runs, searched):
+    [alone], [answer] = of_folders(runs), of_folders(runs, searched)
+    assert answer.group.measured == ""
+    without, tree = (json.loads(as_json([one], 0.01))["recommendations"][0] for one in (alone, answer))
+    for name in ("cells", "recommended", "untouched", "tuned_lora", "runner_up", "candidates"):
+        assert tree[name] == without[name], name
+    said = " ".join(sentences(answer))
+    for words in (
+        "Its validation score, 80.0 %, is the best of 2 configurations with several seeds. "
+        "Before that, it was chosen among 9 configurations of one seed each.",
+        "LoRA at the best of the 4 learning rates it was tried at, lr 2e-3, rank 8, scores 72.0 %.",
+        "Of the learning rates tried with dora, 1e-3 is the lowest: 5e-4 may be better.",
+    ):
+        assert words in said, (words, said)
+    assert "tuned further" not in said and "tuned further" in " ".join(sentences(alone))
+    assert all(len(sentence.split()) < 25 for sentence in sentences(answer))
+
+
+def test_the_command_takes_what_was_searched_and_its_json_lists_none_of_it(runs, searched, capsys):
+    assert main(["recommend", str(runs), "--searched", str(searched), "--format", "json"]) == 0
+    printed = capsys.readouterr().out
+    [tree] = json.loads(printed)["recommendations"]
+    assert tree["configurations"] == {"tried": 9, "several_seeds": 2, "compared": 2}
+    assert [one["seeds"] for one in tree["candidates"]] == [[1, 2, 3]] * 2
+    assert tree["cells"] == {"complete": 6, "diverged": 0, "failed": 0, "unvalidated": 0}
+    assert str(searched) not in printed
+
+
+def test_a_configuration_that_was_not_searched_is_said_to_be_none_of_them(runs, searched, write):
+    for seed in (1, 2, 3):
+        write("pissa", 1e-3, seed, 0.9)
+    write("lora", 1e-3, 1, 0.5)
+    shutil.copytree(next(runs.glob("*")), searched / "again")  # a second seed of one of them
+    [answer] = of_folders(runs, searched)
+    assert answer.chosen.variant == "pissa"
+    assert "It is none of those that were searched: 9 configurations of 1 to 2 seeds each." in sentences(answer)
+
+
+def test_an_option_that_differs_from_the_search_alone_is_another_curve(runs, searched):
+    for record in searched.glob("*/record.json"):
+        record.write_text(record.read_text().replace('"alpha": 8', '"alpha": 16'))
+    [answer] = of_folders(runs, searched)
+    assert answer.gaps.lrs == [1e-3] and answer.chosen.variant == "dora alpha=8"
+    assert "It is none of those that were searched: 9 configurations of one seed each." in sentences(answer)
+
+
+@pytest.mark.parametrize(("untouched", "better"), [(0.85, True), (0.84, False), (None, False)])
+def test_where_the_untouched_model_is_better_on_validation_nothing_is_to_be_trained(runs, write, untouched, better):
+    """Whatever it is on test, which chooses nothing."""
+    for seed, test in enumerate((0.78, 0.83, 0.79)):
+        base = {"test": 0.01} | ({} if untouched is None else {"validation": untouched})
+        write("dora", 2e-3, seed, test, validation=0.84, base=base)
+        write("lora", 2e-3, seed, test - 0.1, validation=0.7, base=base)
+    lines = sentences(only(runs))
+    [tree] = trees(runs)
+    assert tree["untouched_better"] is better
+    assert tree["recommended"]["overrides"]["variant"] == "dora"
+    if better:
+        assert lines[:2] == [
+            "Train nothing: the untouched model is better, 85.0 % on validation, the best of what was tried 84.0 %.",
+            "That best is dora at lr 2e-3, rank 8.",
+        ]
+        said = " ".join([*lines, *tree["unknown"]])
+        assert "The best one tried is better by" in said and "recommended" not in said and "Use " not in said
+    else:
+        assert lines[0] == "Use dora at lr 2e-3, rank 8."
+
+
+def test_the_tuned_lora_is_one_of_those_with_the_most_seeds(runs, write):
+    """A lucky single seed does not stand in for LoRA where others of it have several."""
+    for seed in range(3):
+        write("lora", 1e-3, seed, 0.60 + seed / 100, validation=0.6)
+        write("lora", 2e-3, seed, 0.70 + seed / 100, validation=0.7)
+        write("dora", 1e-3, seed, 0.80 + seed / 100, validation=0.8)
+        write("dora", 2e-3, seed, 0.75 + seed / 100, validation=0.75)
+    write("lora", 4e-3, 0, 0.99, validation=0.99)
+    assert only(runs).tuned.other.lr == 2e-3
+
+
+def test_one_shared_seed_of_several_is_not_paired(runs, answered):
+    """Two seeds of each that are not shared say more of new seeds than one that is; one of a single seed is all there is."""
+    generator = np.random.default_rng(3)
+    tests = {"dora": [], "lora": []}
+    for variant, seeds, scores in (("dora", (0, 1), [0.6, 1.0]), ("lora", (1, 2), [0.1, 0.6])):
+        for seed in seeds:
+            of_seed = generator.choice(scores, 40)
+            tests[variant].append(of_seed.mean())
+            path = answered(variant, 2e-3, seed, of_seed.tolist(), validation=0.5 + (variant == "dora") / 5)
+    tuned = only(runs).tuned
+    assert (tuned.how, tuned.seeds, tuned.left_out) == ("means", 2, 0)
+    welch = ttest_ind(tests["dora"], tests["lora"], equal_var=False).confidence_interval()
+    assert (tuned.low, tuned.high) == pytest.approx(welch)
+    shutil.rmtree(path.parent)
+    tuned = only(runs).tuned
+    assert (tuned.how, tuned.seeds, tuned.left_out) == ("paired", 1, 1)
