@@ -54,9 +54,10 @@ def candidates(folder: Path, axes: Sequence[str]) -> list[Candidate]:
 
 
 def recommended(folder: Path, axes: Sequence[str]) -> dict[str, str] | None:
-    """The overrides of the configuration that is recommended, see ``candidates``; None where nothing is."""
-    best = _answer(folder)["recommended"]
-    return None if best is None else _overrides(best["overrides"], axes)
+    """The overrides of the configuration that is recommended, see ``candidates``; None where that is to train nothing."""
+    answer = _answer(folder)
+    best = answer["recommended"]
+    return None if best is None or answer["untouched_better"] else _overrides(best["overrides"], axes)
 
 
 def answered(journal: Path) -> int:
