@@ -10,8 +10,8 @@ from pathlib import Path
 def replaced(file: Path) -> Iterator[Path]:
     """A scratch file beside ``file``, whose folder is made; it takes its place where the block ends without an error.
 
-    Readers see the whole or what was before, and of several processes that write, the last one wins. At its end content and name
-    are on the disk.
+    Readers see the whole or what was before, and of several processes that write, the last one wins. At its end content and
+    name are on the disk.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     scratch = file.with_name(f"{file.name}.{os.getpid()}.tmp")
