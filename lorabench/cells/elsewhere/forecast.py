@@ -1,5 +1,6 @@
 """Hours, memory and disk of a grid on a device, from counted operations and bytes, and as finished cells correct them."""
 
+import contextlib
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,9 +8,12 @@ from typing import Any
 
 import torch
 
+from lorabench.cells.answers import generated_splits
 from lorabench.cells.cell import Cell
 from lorabench.cells.elsewhere.hardware import Hardware, reported_as
+from lorabench.errors import UserError
 from lorabench.models.shapes import architecture_config, linear_shapes, weight_bytes
+from lorabench.tasks.custom import Custom
 from lorabench.variants.full import Full
 
 EFFICIENCY = 0.35
@@ -21,12 +25,18 @@ STREAMING = 0.5
 PROMPTS = 64
 """Prompts that are answered at once (ours); each step of theirs reads all weights once."""
 
+HEAD_SHARE = 0.5
+"""Share of a text's tokens at which the output head is applied, those that are learned (ours; GSM8K's is about that)."""
+
+QUANTISED_BYTES = {"nf4": 0.5 + 4 / 64, "int8": 1.0}
+"""Of a weight: nf4 has a float32 scale for each block of 64, int8 one for each row, which is next to nothing."""
+
 CELL_DISK = 2e6
 """Bytes of a finished cell's record and completions (ours: measured on the embedded model and on GSM8K)."""
 
 ASSUMED = (
     f"assumed: {EFFICIENCY:.0%} of its matrix products in training, {STREAMING:.0%} of its memory's bandwidth in generation, "
-    f"{PROMPTS} prompts at once and all of max_new_tokens"
+    f"{PROMPTS} prompts at once and all of max_new_tokens, the output head at {HEAD_SHARE:.0%} of the tokens"
 )
 
 
@@ -34,13 +44,17 @@ def seconds(cell: Cell, tokens: int, device: Hardware) -> tuple[float, float]:
     """Of training, and of answering the validation and test problems.
 
     Training takes 4 operations a weight of the linear layers and token, 2 forward and 2 back to the activations, and 2 more for
-    the gradients of weights that are trained themselves. Generation reads all weights once a token of ``PROMPTS`` answers.
+    the gradients of weights that are trained themselves; gradient checkpointing goes forward once more. The output head counts
+    for ``HEAD_SHARE`` of the tokens. Generation reads all weights once a token of ``PROMPTS`` answers.
     """
     linear = sum(math.prod(shape) for shape in linear_shapes(cell.model).values())
-    per_token = 4 * linear + 2 * cell.variant.trainable_parameters(linear_shapes(cell.model))
+    config = architecture_config(cell.model).get_text_config()
+    head = HEAD_SHARE * config.hidden_size * config.vocab_size
+    per_token = 4 * (linear + head) + 2 * cell.variant.trainable_parameters(linear_shapes(cell.model))
+    per_token += 2 * linear if cell.trainer.gradient_checkpointing else 0
     training = tokens * per_token / (EFFICIENCY * device.flops)
     problems = _problems(cell)
-    weights = sum(weight_bytes(cell.model, torch.bfloat16).values())
+    weights = sum(_weights(cell).values())
     steps = math.ceil(problems / PROMPTS) * cell.task.max_new_tokens
     return training, steps * weights / (STREAMING * device.bandwidth)
 
@@ -48,8 +62,9 @@ def seconds(cell: Cell, tokens: int, device: Hardware) -> tuple[float, float]:
 def bytes_of(cell: Cell) -> dict[str, float]:
     """Of a device's memory, by what they hold in a training step.
 
-    Activations of a block are counted as what its backward pass needs in bfloat16, 10 vectors of the hidden size and 4 of the
-    inner one a token, in micro-batches of ``micro_batch_tokens``; logits as three float32 copies of half of these tokens.
+    Activations of a block are counted as what its backward pass needs in the base's precision: 10 vectors of the hidden size
+    and 4 of the inner one a token, in micro-batches of ``micro_batch_tokens``. With gradient checkpointing they are those of
+    one block, and the inputs of the others. Logits are three float32 copies of half of these tokens.
     """
     config = architecture_config(cell.model).get_text_config()
     shapes = linear_shapes(cell.model)
@@ -57,15 +72,18 @@ def bytes_of(cell: Cell) -> dict[str, float]:
     tokens = max(cell.trainer.micro_batch_tokens, cell.trainer.max_length)
     hidden = config.hidden_size
     inner = getattr(config, "intermediate_size", None) or 4 * hidden
-    block = (10 * hidden + 4 * inner) * 2
-    sizes = weight_bytes(cell.model, torch.bfloat16)
+    width = _dtype(cell).itemsize
+    block = (10 * hidden + 4 * inner) * width
+    layers = config.num_hidden_layers
+    of_blocks = block + (layers - 1) * hidden * width if cell.trainer.gradient_checkpointing else layers * block
+    sizes = _weights(cell)
     own = sum(sizes[name] for name in cell.variant.touched(shapes) if name in sizes) if isinstance(cell.variant, Full) else 0
     return {
         "weights": sum(sizes.values()) - own,  # of full fine-tuning, float32 values stand in their place
         "trained values": 4 * trained,
         "gradients": 4 * trained,
         "optimizer": cell.variant.optimizer_bytes(shapes),
-        "activations": tokens * config.num_hidden_layers * block,
+        "activations": tokens * of_blocks,
         "logits": 3 * 4 * tokens / 2 * config.vocab_size,
     }
 
@@ -76,8 +94,8 @@ def engine_bytes(cell: Cell) -> float:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     length = cell.trainer.max_length + cell.task.max_new_tokens
-    cache = PROMPTS * length * config.num_hidden_layers * 2 * heads * width * 2
-    return sum(weight_bytes(cell.model, torch.bfloat16).values()) + cache
+    cache = PROMPTS * length * config.num_hidden_layers * 2 * heads * width * _dtype(cell).itemsize
+    return sum(_weights(cell).values()) + cache
 
 
 def disk(cells: Sequence[Cell]) -> float:
@@ -159,6 +177,25 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds / 60:.1f} min"
 
 
+def _dtype(cell: Cell) -> torch.dtype:
+    """The base's precision on such a device, whose ``auto`` is bfloat16."""
+    return torch.bfloat16 if cell.model.dtype == "auto" else getattr(torch, cell.model.dtype)
+
+
+def _weights(cell: Cell) -> dict[str, float]:
+    """Bytes of each weight, those of quantised layers in their bits."""
+    sizes: dict[str, float] = dict(weight_bytes(cell.model, _dtype(cell)))
+    if cell.model.quantization:
+        each = QUANTISED_BYTES[cell.model.quantization]
+        sizes |= {f"{name}.weight": each * math.prod(shape) for name, shape in linear_shapes(cell.model).items()}
+    return sizes
+
+
 def _problems(cell: Cell) -> int:
-    """Of validation and test, as far as the settings tell."""
-    return (cell.task.validation_samples or 0) + (cell.task.test_size() or 0)
+    """Those of validation and test that are answered, as far as the settings tell, or data of the user's own at hand."""
+    task = cell.task
+    if isinstance(task, Custom):
+        with contextlib.suppress(UserError):
+            return sum(map(len, generated_splits(task).values()))
+    validated = (task.validation_samples or 0) if task.validation == "score" else 0
+    return validated + ((task.test_size() or 0) if task.tested == "score" else 0)

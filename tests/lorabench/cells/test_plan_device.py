@@ -17,10 +17,40 @@ def test_operations_are_those_of_the_linear_layers(cell):
     made, device = cell(*LLAMA, "variant=full"), DEVICES["h100"]
     linear = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
     training, _ = forecast.seconds(made, 10**6, device)
-    assert training == pytest.approx(10**6 * 6 * linear / (0.35 * 989e12))
+    head = 0.5 * 4096 * 32000
+    assert training == pytest.approx(10**6 * (6 * linear + 4 * head) / (0.35 * 989e12))
     lora, _ = forecast.seconds(cell(*LLAMA), 10**6, device)
     trained = 128 * 32 * (4 * 2 * 4096 + 3 * (4096 + 11008))
-    assert lora == pytest.approx(10**6 * (4 * linear + 2 * trained) / (0.35 * 989e12))
+    assert lora == pytest.approx(10**6 * (4 * (linear + head) + 2 * trained) / (0.35 * 989e12))
+    again, _ = forecast.seconds(cell(*LLAMA, "trainer.gradient_checkpointing=true"), 10**6, device)
+    assert again - lora == pytest.approx(10**6 * 2 * linear / (0.35 * 989e12))
+
+
+def test_precision_quantisation_and_checkpointing_change_the_memory(cell):
+    def parts(*words):
+        return forecast.bytes_of(cell(*LLAMA, *words))
+
+    linear = 32 * (4 * 4096**2 + 3 * 4096 * 11008)
+    half, whole = parts("model.dtype=bfloat16"), parts("model.dtype=float32")
+    assert whole["weights"] == 4 * (linear + 2 * 32000 * 4096 + 65 * 4096)
+    assert 1.5 * half["weights"] < whole["weights"] and whole["activations"] == 2 * half["activations"]
+    rest = half["weights"] - sum(
+        size for name, size in forecast.weight_bytes(cell(*LLAMA).model, forecast.torch.bfloat16).items() if "_proj" in name
+    )
+    assert parts("model.quantization=nf4")["weights"] == pytest.approx(rest + 0.5625 * linear)
+    assert parts("model.quantization=int8")["weights"] == pytest.approx(rest + linear)
+    tokens, block = 4096, (10 * 4096 + 4 * 11008) * 2
+    kept = parts("trainer.gradient_checkpointing=true", "trainer.micro_batch_tokens=4096")["activations"]
+    assert kept == tokens * (block + 31 * 4096 * 2)
+
+
+@pytest.mark.parametrize(("scorer", "answers"), [("number", True), ("loss", False)])
+def test_answers_of_ones_own_data_are_those_that_are_generated(cell, tmp_path, scorer, answers):
+    (tmp_path / "sums.csv").write_text("question,answer\n" + "".join(f"{n} + 1?,{n + 1}\n" for n in range(200)))
+    made = cell("task=custom", f"task.train={tmp_path / 'sums.csv'}", f"task.scorer={scorer}")
+    problems = len(made.task.validation_examples()) + len(made.task.test_examples())
+    assert problems > 30 and forecast._problems(made) == (problems if answers else 0)
+    assert (forecast.seconds(made, 0, DEVICES["h100"])[1] > 0) is answers
 
 
 def test_answers_read_all_weights_once_a_token(cell):
