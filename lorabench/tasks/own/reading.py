@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorabench.errors import UserError, nearest
-from lorabench.tasks.example import Example
+from lorabench.tasks.example import Example, words
 from lorabench.tasks.own.answers import answers_of, first_of
 from lorabench.tasks.own.shapes import Shape
 from lorabench.tasks.own.templates import Template, column_of, columns_in, fill
@@ -27,12 +27,29 @@ class Conversation(Example):
         right: all right answers, its own the first.
         tests: of ``task.columns.tests``.
         place: where a user finds its row.
+        opening: the first question with its answer, in normal form: conversations that share it are one problem.
     """
 
     parts: tuple[str, ...] = field(default=(), compare=False)
     right: tuple[str, ...] = field(default=(), compare=False)
     tests: str = field(default="", compare=False)
     place: str = field(default="", compare=False)
+    opening: str = field(default="", compare=False)
+
+    @property
+    def wording(self) -> str:
+        """The prompt, or a plain text itself, whatever its spaces and line ends."""
+        return words(self.question) or words(self.answer)
+
+    @property
+    def problem(self) -> str:
+        """The group, else the wording."""
+        return self.group or self.wording
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The wording and, in a conversation, its opening."""
+        return (self.wording, f"\0{self.opening}") if self.opening else (self.wording,)
 
 
 def labels_of(labels: Any) -> dict[str, str]:
@@ -151,7 +168,9 @@ class Reader:
         tests = self._tests(row)
         parts = self.template.parts(messages)
         right = tuple(dict.fromkeys((answer, *others)))
-        return Conversation(name, question, answer, answer, "", group, parts, right, tests, row.place)
+        first = next(i for i, message in enumerate(messages) if message["role"] == "assistant")
+        opening = words("\n\n".join(message["content"] for message in messages[: first + 1])) if first else ""
+        return Conversation(name, question, answer, answer, "", group, parts, right, tests, row.place, opening)
 
     def _label(self, value: str) -> str:
         if value not in self.labels:

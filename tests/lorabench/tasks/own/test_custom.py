@@ -63,6 +63,41 @@ def test_the_order_of_rows_changes_no_split(custom):
     assert names[0] == names[1]
 
 
+def splits_of(task):
+    return [task.train_examples(), task.validation_examples(), task.test_examples()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_plain_text_that_stands_twice_is_one_problem_in_any_order_of_rows(seed, custom):
+    rows = [{"text": f"Text\n number {i}."} for i in range(40)] + [{"text": f"Text number {i}. "} for i in range(40)]
+    shuffled = random.Random(seed).sample(rows, len(rows))
+    splits = [{example.answer for example in split} for split in splits_of(custom(shuffled))]
+    assert splits == [{example.answer for example in split} for split in splits_of(custom(rows))]
+    texts = [{" ".join(text.split()) for text in split} for split in splits]
+    assert len(set.union(*texts)) == sum(map(len, texts)) == 40
+
+
+def test_prompts_that_differ_in_white_space_alone_are_one_problem(custom):
+    rows = sums(40) + [row | {"question": row["question"].replace(" ", "\n ") + " "} for row in sums(40)]
+    task = custom(rows)
+    asked = [{" ".join(example.question.split()) for example in split} for split in splits_of(task)]
+    assert sum(map(len, asked)) == 40 and len(task.train_examples()) == 2 * len(asked[0])
+    assert task.contamination is None
+
+
+def test_conversations_that_share_their_first_turns_are_one_problem(custom):
+    rows = []
+    for i in range(20):
+        first = [{"role": "user", "content": f"Who is {i}?"}, {"role": "assistant", "content": f"It is {i}."}]
+        rows += [{"messages": first}]
+        rows += [
+            {"messages": [*first, {"role": "user", "content": more}, {"role": "assistant", "content": "So it is."}]}
+            for more in ("Sure?", "Really?")
+        ]
+    openings = [{example.opening for example in split} for split in splits_of(custom(rows, template="alpaca"))]
+    assert sum(map(len, openings)) == len(set.union(*openings)) == 20
+
+
 def test_a_test_file_is_used_whole(custom, tmp_path):
     test = written(tmp_path, sums(20, seed=1), "test.jsonl")
     task = custom(sums(60), test=str(test))
