@@ -191,6 +191,37 @@ def test_testing_on_the_training_file_is_refused(custom, tmp_path):
         custom(rows, test=str(written(tmp_path, rows, "copy.jsonl"))).train_examples()
 
 
+@pytest.mark.parametrize("spaced", [False, True])
+def test_a_test_file_that_the_training_file_holds_in_another_order_is_refused(spaced, custom, tmp_path):
+    rows = sums(60)
+    copy = [row | {"question": row["question"].replace(" ", "  ")} if spaced else row for row in rows[40:]]
+    file = written(tmp_path, copy, "copy.jsonl")
+    with pytest.raises(UserError, match=r"every prompt of task.test is in task.train, such as test/0 \(train/40\)"):
+        custom(rows, test=str(file)).train_examples()
+
+
+def test_training_rows_of_a_test_group_are_left_out_and_counted(custom, tmp_path, capsys):
+    rows = [row | {"problem": f"p{i // 4}"} for i, row in enumerate(sums(100))]
+    file = written(tmp_path, rows[:6], "test.jsonl")
+    task = custom(rows[6:], columns={"group": "problem"}, test=str(file))
+    assert len(task.source_examples()) == 92 and len(task.test_examples()) == 6
+    assert not {example.group for example in task.train_examples()} & {"p0", "p1"}
+    assert "2 of 94 training rows belong to test problems" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"2 of 2 training rows .* nothing is left to train on"):
+        custom(rows[6:8], columns={"group": "problem"}, test=str(file)).train_examples()
+
+
+def test_training_conversations_that_begin_as_a_test_one_are_left_out(custom, tmp_path, capsys):
+    def talk(i, *more):
+        texts = [f"Who is {i}?", f"It is {i}.", *more]
+        return {"messages": [{"role": ["user", "assistant"][k % 2], "content": text} for k, text in enumerate(texts)]}
+
+    file = written(tmp_path, [talk(i, "Sure?", "Yes.") for i in range(5)], "test.jsonl")
+    task = custom([talk(i, "Really?", "Indeed.") for i in range(30)], template="alpaca", test=str(file))
+    assert len(task.source_examples()) == 25
+    assert "5 of 30 training rows belong to test problems" in capsys.readouterr().err
+
+
 def test_content_decides_the_fingerprint_and_no_path_does(custom, tmp_path):
     first = custom(sums(60), train=str(written(tmp_path, sums(60), "here.jsonl")))
     (tmp_path / "there").mkdir()
