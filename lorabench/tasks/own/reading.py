@@ -10,7 +10,7 @@ from lorabench.errors import UserError, nearest
 from lorabench.tasks.example import Example, words
 from lorabench.tasks.own.answers import answers_of, first_of
 from lorabench.tasks.own.shapes import Shape
-from lorabench.tasks.own.templates import Template, column_of, columns_in, fill
+from lorabench.tasks.own.templates import Template, check_unlearned, column_of, columns_in, fill
 from lorabench.tasks.own.values import BadValue, text_of
 from lorabench.tasks.sources.base import Row
 from lorabench.terminal.bars import note
@@ -130,6 +130,13 @@ class Reader:
     columns: Mapping[str, str]
     labels: Mapping[str, str]
     skip: bool
+
+    def __post_init__(self) -> None:
+        learned = [column for column in (self.shape.learned, self.columns.get("answers")) if column]
+        asked = {"task.template": self.text, "task.columns.prompt": self.columns.get("prompt")}
+        for key, text in asked.items():
+            for column in learned if text else ():
+                check_unlearned(str(text), column, key)
 
     def examples(self, rows: Sequence[Row], name: str) -> list[Conversation]:
         """An example for each row, ``name/0`` and so on.
