@@ -20,7 +20,7 @@ from lorabench.tasks.example import Example
 from lorabench.tasks.own.answers import best_scores, spoken
 from lorabench.tasks.own.chat import check_template
 from lorabench.tasks.own.fitting import fitting
-from lorabench.tasks.own.held_out import held_out
+from lorabench.tasks.own.held_out import apart, held_out
 from lorabench.tasks.own.places import source_of
 from lorabench.tasks.own.proofs import Proofs
 from lorabench.tasks.own.reading import Conversation, Reader, labels_of, stated_columns, with_texts
@@ -220,7 +220,7 @@ class Custom(Task):
     def _parted(self) -> tuple[list[Conversation], list[Conversation]]:
         """What is trained and validated on, and what is tested on."""
         train, test = self._examples["train"], self._examples.get("test")
-        return held_out(self.name, train, self.test) if test is None else (train, test)
+        return held_out(self.name, train, self.test) if test is None else (apart(self.name, train, test), test)
 
     def source_examples(self) -> list[Conversation]:
         """All rows but those that are held out."""

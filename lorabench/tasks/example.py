@@ -33,6 +33,11 @@ class Example:
         """What is asked, the same for examples that are not independent: the group, else the question, else the id."""
         return self.group or self.question or self.id
 
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Texts of which examples of one problem share one at least."""
+        return (self.question,) if self.question else ()
+
 
 def words(text: str) -> str:
     """The text with one space between its words: what differs in spaces and line ends asks the same."""
@@ -46,9 +51,9 @@ def repeated(examples: Sequence[Example]) -> dict[str, str]:
 
 
 def clusters(examples: Sequence[Example]) -> list[list[int]]:
-    """Places of the examples that share a problem or a question, be it through others; in an order that hashes decide.
+    """Places of the examples that share a problem or a link, be it through others; in an order that hashes decide.
 
-    The parts of the graph that links each example with its problem and with its question, by union-find.
+    The parts of the graph that links each example with its problem and with its ``links``, by union-find.
     """
     parents: dict[tuple[str, str], tuple[str, str]] = {}
 
@@ -58,12 +63,17 @@ def clusters(examples: Sequence[Example]) -> list[list[int]]:
         return node
 
     for example in examples:
-        if example.question:
-            parents[root(("question", example.question))] = root(("problem", example.problem))
+        for link in example.links:
+            parents[root(("link", link))] = root(("problem", example.problem))
     members: dict[tuple[str, str], list[int]] = {}
     for i, example in enumerate(examples):
         members.setdefault(root(("problem", example.problem)), []).append(i)
-    return sorted(members.values(), key=lambda places: min(_hash(text) for text in {examples[i].problem for i in places}))
+
+    def order(places: list[int]) -> bytes:
+        """By what is asked as it is written: a normal form puts rows together, and moves none to another split."""
+        return min(_hash(text) for text in {e.group or e.question or e.problem for e in map(examples.__getitem__, places)})
+
+    return sorted(members.values(), key=order)
 
 
 def content_hash(example: Example) -> bytes:

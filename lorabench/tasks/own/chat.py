@@ -17,6 +17,8 @@ from lorabench.tasks.own.values import BadValue
 
 MARKED = re.compile(r"\{%-?\s*generation\s*-?%\}")
 PROBE = "lorabench"
+HOLE = "\ue000lorabench\ue000"
+"""Stands in an answer's place, to see what a template writes behind it: no text has these private characters."""
 
 
 def check_template(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -75,10 +77,12 @@ def _by_mark(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) ->
         pieces += [text[position:start], text[start:stop]]
         position = stop
     head = sum(message["role"] == "assistant" for message in messages)
-    if len(spans) != head or not text.startswith(prompt(tokenizer, messages[:-1])):
+    asked = prompt(tokenizer, messages[:-1])
+    if len(spans) != head or not text.startswith(asked) or spans[-1][0] != len(asked):
         raise BadValue(
             f"has {head} messages of the assistant, of which the chat template of {tokenizer.name_or_path} marks "
-            f"{len(spans)}, or writes other prompts for them; give another one with task.chat_template=FILE (Jinja)"
+            f"{len(spans)}, not from where the prompt ends, or writes other prompts for them; give another one "
+            "with task.chat_template=FILE (Jinja)"
         )
     return tuple(pieces)
 
@@ -91,13 +95,15 @@ def _by_prompt(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) 
         if message["role"] != "assistant":
             continue
         head, content = prompt(tokenizer, messages[:i]), message["content"].strip()
-        place = text.find(content, len(head)) if text.startswith(head) else -1
-        if place < 0:
+        holed = [*messages[:i], message | {"content": HOLE}, *messages[i + 1 :]]
+        _, hole, behind = _rendered(tokenizer, holed, generation_prompt=False).rpartition(HOLE)
+        stop = len(text[: len(text) - len(behind)].rstrip())
+        whole = hole and text.startswith(head) and text.endswith(behind) and position <= len(head) <= stop - len(content)
+        if not whole or not text[:stop].endswith(content):
             raise BadValue(
                 f"has messages that the chat template of {tokenizer.name_or_path} writes otherwise in a conversation than in a "
                 "prompt; give another one with task.chat_template=FILE (Jinja)"
             )
-        stop = place + len(content)
         rest = text[stop:]
         if rest.lstrip().startswith(closing):
             stop += len(rest) - len(rest.lstrip()) + len(closing)

@@ -1,8 +1,9 @@
-"""Problems that are held out of the training data to test on."""
+"""Problems that are held out of the training data to test on, and training data beside a test file."""
 
 from lorabench.errors import UserError
 from lorabench.tasks.example import clusters, content_hash
 from lorabench.tasks.own.reading import Conversation
+from lorabench.terminal.bars import note
 
 MINIMUM = 10
 """Problems that can be divided into training, validation and test."""
@@ -26,3 +27,43 @@ def held_out(task: str, examples: list[Conversation], share: float) -> tuple[lis
     tested = [min((examples[i] for i in members), key=content_hash) for members in chosen]
     away = {i for members in chosen for i in members}
     return [example for i, example in enumerate(examples) if i not in away], tested
+
+
+def apart(task: str, train: list[Conversation], test: list[Conversation]) -> list[Conversation]:
+    """The training rows that belong to no problem of a test set of its own, and a line on the others.
+
+    Left out are rows of a test row's group and of a conversation that begins as a test row does. A row that asks the very same
+    stays: ``Task.contamination`` counts it.
+
+    Args:
+        task: name, for what is said.
+        train: the training data.
+        test: the test data.
+
+    Raises:
+        UserError: every test prompt is in the training data, or every training row belongs to a test problem.
+    """
+    asked = {example.wording: example for example in train}
+    if all(example.wording in asked for example in test):
+        raise UserError(
+            f"task={task}: every prompt of task.test is in task.train, such as {test[0].id} ({asked[test[0].wording].id}): the "
+            "model would be tested on what it was trained on; give other data, or a share to hold out, task.test=0.1"
+        )
+    groups, wordings = {example.group for example in test} - {""}, {example.wording for example in test}
+    openings = {example.opening for example in test} - {""}
+    away = [
+        example
+        for example in train
+        if example.group in groups or (example.opening in openings and example.wording not in wordings)
+    ]
+    if not away:
+        return train
+    what = (
+        f"task={task}: {len(away)} of {len(train)} training rows belong to test problems by task.columns.group, or begin as "
+        f"test conversations do, such as {away[0].id} ({away[0].place})"
+    )
+    if len(away) == len(train):
+        raise UserError(f"{what}; nothing is left to train on, give other data")
+    note(f"{what}; they are left out")
+    left_out = {example.id for example in away}
+    return [example for example in train if example.id not in left_out]

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorabench.errors import UserError, nearest
-from lorabench.tasks.example import Example
+from lorabench.tasks.example import Example, words
 from lorabench.tasks.own.answers import answers_of, first_of
 from lorabench.tasks.own.shapes import Shape
-from lorabench.tasks.own.templates import Template, column_of, columns_in, fill
+from lorabench.tasks.own.templates import Template, check_unlearned, column_of, columns_in, fill
 from lorabench.tasks.own.values import BadValue, text_of
 from lorabench.tasks.sources.base import Row
 from lorabench.terminal.bars import note
@@ -27,12 +27,29 @@ class Conversation(Example):
         right: all right answers, its own the first.
         tests: of ``task.columns.tests``.
         place: where a user finds its row.
+        opening: the first question with its answer, in normal form: conversations that share it are one problem.
     """
 
     parts: tuple[str, ...] = field(default=(), compare=False)
     right: tuple[str, ...] = field(default=(), compare=False)
     tests: str = field(default="", compare=False)
     place: str = field(default="", compare=False)
+    opening: str = field(default="", compare=False)
+
+    @property
+    def wording(self) -> str:
+        """The prompt, or a plain text itself, whatever its spaces and line ends."""
+        return words(self.question) or words(self.answer)
+
+    @property
+    def problem(self) -> str:
+        """The group, else the wording."""
+        return self.group or self.wording
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The wording and, in a conversation, its opening."""
+        return (self.wording, f"\0{self.opening}") if self.opening else (self.wording,)
 
 
 def labels_of(labels: Any) -> dict[str, str]:
@@ -114,6 +131,13 @@ class Reader:
     labels: Mapping[str, str]
     skip: bool
 
+    def __post_init__(self) -> None:
+        learned = [column for column in (self.shape.learned, self.columns.get("answers")) if column]
+        asked = {"task.template": self.text, "task.columns.prompt": self.columns.get("prompt")}
+        for key, text in asked.items():
+            for column in learned if text else ():
+                check_unlearned(str(text), column, key)
+
     def examples(self, rows: Sequence[Row], name: str) -> list[Conversation]:
         """An example for each row, ``name/0`` and so on.
 
@@ -151,7 +175,9 @@ class Reader:
         tests = self._tests(row)
         parts = self.template.parts(messages)
         right = tuple(dict.fromkeys((answer, *others)))
-        return Conversation(name, question, answer, answer, "", group, parts, right, tests, row.place)
+        first = next(i for i, message in enumerate(messages) if message["role"] == "assistant")
+        opening = words("\n\n".join(message["content"] for message in messages[: first + 1])) if first else ""
+        return Conversation(name, question, answer, answer, "", group, parts, right, tests, row.place, opening)
 
     def _label(self, value: str) -> str:
         if value not in self.labels:

@@ -38,6 +38,7 @@ class Shape:
         read: a row's messages; of plain text one of the assistant.
         template: the one that such data get unless another one is given.
         read_whole: whether all of a row is learned, so that it may be cut anywhere.
+        learned: the column of the response; empty where it stands in another one.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Shape:
     read: Callable[[Mapping[str, Any]], list[Message]]
     template: str
     read_whole: bool = False
+    learned: str = ""
 
 
 def recognise(columns: Sequence[str], stated: Mapping[str, str], what: str, templated: bool = False) -> Shape:
@@ -68,7 +70,7 @@ def recognise(columns: Sequence[str], stated: Mapping[str, str], what: str, temp
         return Shape("conversations", talk, lambda row: _conversation(row, talk), "chat")
     if not stated.keys() & {"prompt", "response"} and {"instruction", "output"} <= set(columns):
         names = "instruction, input and output" if "input" in columns else "instruction and output"
-        return Shape("Alpaca", names, _alpaca, "alpaca")
+        return Shape("Alpaca", names, _alpaca, "alpaca", learned="output")
     free = set(columns) - {column for key, column in stated.items() if key not in ("prompt", "response")}
     prompts = [stated["prompt"]] if "prompt" in stated else [name for name in PROMPTS if name in free]
     responses = [name for name in RESPONSES if name in free and name not in prompts]
@@ -80,7 +82,7 @@ def recognise(columns: Sequence[str], stated: Mapping[str, str], what: str, temp
     if len(prompts) == len(responses) == 1:
         return _pairs(prompts[0], responses[0])
     if not responses and "text" in columns and not stated.keys() & {"prompt", "response"}:
-        return Shape("plain text", "text", _text, "none", read_whole=True)
+        return Shape("plain text", "text", _text, "none", read_whole=True, learned="text")
     several = " and ".join(" or ".join(names) for names in (prompts, responses) if len(names) > 1)
     reason = f"it could be read by {several}" if several and prompts and responses else "no known shape has these alone"
     raise UserError(
@@ -94,7 +96,8 @@ def _pairs(prompt: str | None, response: str) -> Shape:
         given = [{"role": "user", "content": text_of(row, prompt)}] if prompt else []
         return [*given, {"role": "assistant", "content": text_of(row, response)}]
 
-    return Shape("prompt and response", " and ".join(filter(None, (prompt, response))), read, "alpaca")
+    columns = " and ".join(filter(None, (prompt, response)))
+    return Shape("prompt and response", columns, read, "alpaca", learned=response)
 
 
 def _alpaca(row: Mapping[str, Any]) -> list[Message]:
@@ -123,7 +126,7 @@ def _conversation(row: Mapping[str, Any], column: str) -> list[Message]:
         role = ROLES.get(str(turn[keys[0]]).lower())
         if role is None:
             raise BadValue(f"has {keys[0]}={turn[keys[0]]!r} in {column}[{i}]; known are {', '.join(ROLES)}")
-        messages.append({"role": role, "content": text_of(turn, keys[1])})
+        messages.append({"role": role, "content": _content(turn, keys[1], f"{column}[{i}]")})
     while messages and messages[-1]["role"] != "assistant":
         messages.pop()
     if not messages:
@@ -131,3 +134,17 @@ def _conversation(row: Mapping[str, Any], column: str) -> list[Message]:
     if messages[0]["role"] == "assistant":
         raise BadValue(f"begins with the assistant in {column}: no prompt asks for that message")
     return messages
+
+
+def _content(turn: Mapping[str, Any], key: str, where: str) -> str:
+    """A message's text; of a list of parts, as OpenAI's files have them, those of its texts one after the other."""
+    parts = turn[key]
+    if not isinstance(parts, list | tuple):
+        return text_of(turn, key)
+    for part in parts:
+        if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            kind = part.get("type") if isinstance(part, Mapping) else part
+            raise BadValue(
+                f"has a part of type {kind!r} in {where}.{key}"[:120] + "; wanted texts alone, {type: text, text: …}"
+            )
+    return text_of({key: "".join(part["text"] for part in parts)}, key)

@@ -108,6 +108,29 @@ def check_text(template: str) -> None:
         )
 
 
+def check_unlearned(text: str, learned: str, key: str) -> None:
+    """Check that a text that is asked does not hold what is to be answered.
+
+    Args:
+        text: see ``columns_in``, or a column's name.
+        learned: the column of the response or of the answers, or a text of such.
+        key: where the text is given, for errors.
+
+    Raises:
+        UserError: it names that column, an item that is learned, or a list that holds it.
+    """
+    hidden = [_path(name) for name in (columns_in(learned, key) if "{" in learned else [learned])]
+    for name in columns_in(text, key) if "{" in text else [text]:
+        path = _path(name)
+        if any(path == other[: len(path)] or other == path[: len(other)] for other in hidden):
+            raise UserError(f"{key} names {{{name}}}, the column that is learned; end the template where the answer begins")
+
+
+def _path(name: str) -> list[str]:
+    """A column and its items: choices, text and 0 of ``choices[text][0]``."""
+    return name.replace("]", "").split("[")
+
+
 def fill(text: str, row: Mapping[str, Any], prompt: str | None, key: str = "task.template") -> str:
     """A text of the user's with the columns of a row.
 
@@ -139,7 +162,7 @@ def column_of(name: str) -> str:
 
 def _value(row: Mapping[str, Any], name: str, key: str) -> Any:
     """Of a column, or of an item in lists, objects, and texts that are JSON."""
-    column, *items = name.replace("]", "").split("[")
+    column, *items = _path(name)
     if column not in row:
         raise BadValue(f"has no column {column}, which {key} names; {nearest(column, [str(other) for other in row])}")
     value: Any = row

@@ -40,7 +40,7 @@ def scorer_of(text: str, settings: Mapping[str, Any]) -> Scorer:
     if kind.argument is None and equals:
         raise UserError(f"task.scorer={text}: {name} takes nothing behind it; write task.scorer={name}")
     if kind.argument is not None and not argument:
-        raise UserError(f"task.scorer={text} needs {kind.argument}: task.scorer='{name}={kind.argument}'")
+        raise UserError(f"task.scorer={text} needs {kind.argument}: 'task.scorer=\"{name}={kind.argument}\"'")
     if lacking := [column for column in kind.columns if not settings["columns"].get(column)]:
         raise UserError(f"task.scorer={name} needs {lacking[0]}: say which column has them, task.columns.{lacking[0]}=COLUMN")
     return kind(*filter(None, [argument]), **{key: settings[key] for key in kind.settings})

@@ -197,3 +197,22 @@ def test_numbers_have_the_digits_that_they_were_written_with(value, text):
 def test_what_is_no_finite_number_is_no_value(value):
     with pytest.raises(BadValue, match=r"^has n=-?(nan|inf), which is no finite number$"):
         text_of({"n": value}, "n")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"template": "Q: {q} A: {names[text][0]}"}, r"task\.template names \{names\[text\]\[0\]\}"),
+        ({"template": "Q: {q} A: {names}"}, r"task\.template names \{names\}"),
+        ({"template": "alpaca", "columns": {"prompt": "{q} {names[text]}"}}, r"task\.columns\.prompt names \{names\[text\]\}"),
+        ({"columns": {"response": "q", "answers": None}}, r"task\.template names \{q\}"),
+        (
+            {"template": "alpaca", "columns": {"response": "q", "prompt": "q", "answers": None}},
+            r"task\.columns\.prompt names \{q\}",
+        ),
+    ],
+)
+def test_a_prompt_that_names_what_is_learned_is_refused(fields, words, custom):
+    fields = FIELDS | fields | {"columns": ANSWERS | fields.get("columns", {})}
+    with pytest.raises(UserError, match=f"^{words}, the column that is learned; end the template where the answer begins$"):
+        custom(ROWS, **fields).train_examples()

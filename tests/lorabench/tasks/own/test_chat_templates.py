@@ -73,6 +73,18 @@ def test_each_answer_is_learned_with_what_closes_it_and_nothing_else(kind, token
     assert "What is 2 + 3?" in parts[0] and "And 5 + 5?" in parts[2] and len(parts) == 4
 
 
+@pytest.mark.parametrize("answer", ["in", "think", "<", "im_end"])
+def test_an_answer_that_stands_in_what_opens_or_closes_it_is_learned_whole(answer, tokenizer):
+    parts = chat.parts(tokenizer(QWEN_3), [TALK[0], {"role": "assistant", "content": answer}])
+    assert parts[1] == f"<think>\n\n</think>\n\n{answer}<|im_end|>"
+
+
+def test_a_mark_that_begins_behind_the_prompt_is_refused(tokenizer):
+    late = MARKED.replace("{% generation %}", "Answer: {% generation %}")
+    with pytest.raises(BadValue, match="not from where the prompt ends"):
+        chat.parts(tokenizer(late), TALK)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_evaluation_asks_with_the_ids_that_training_saw(kind, tokenizer):
     made = tokenizer(KINDS[kind][0])

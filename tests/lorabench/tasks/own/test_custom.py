@@ -63,6 +63,41 @@ def test_the_order_of_rows_changes_no_split(custom):
     assert names[0] == names[1]
 
 
+def splits_of(task):
+    return [task.train_examples(), task.validation_examples(), task.test_examples()]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_plain_text_that_stands_twice_is_one_problem_in_any_order_of_rows(seed, custom):
+    rows = [{"text": f"Text\n number {i}."} for i in range(40)] + [{"text": f"Text number {i}. "} for i in range(40)]
+    shuffled = random.Random(seed).sample(rows, len(rows))
+    splits = [{example.answer for example in split} for split in splits_of(custom(shuffled))]
+    assert splits == [{example.answer for example in split} for split in splits_of(custom(rows))]
+    texts = [{" ".join(text.split()) for text in split} for split in splits]
+    assert len(set.union(*texts)) == sum(map(len, texts)) == 40
+
+
+def test_prompts_that_differ_in_white_space_alone_are_one_problem(custom):
+    rows = sums(40) + [row | {"question": row["question"].replace(" ", "\n ") + " "} for row in sums(40)]
+    task = custom(rows)
+    asked = [{" ".join(example.question.split()) for example in split} for split in splits_of(task)]
+    assert sum(map(len, asked)) == 40 and len(task.train_examples()) == 2 * len(asked[0])
+    assert task.contamination is None
+
+
+def test_conversations_that_share_their_first_turns_are_one_problem(custom):
+    rows = []
+    for i in range(20):
+        first = [{"role": "user", "content": f"Who is {i}?"}, {"role": "assistant", "content": f"It is {i}."}]
+        rows += [{"messages": first}]
+        rows += [
+            {"messages": [*first, {"role": "user", "content": more}, {"role": "assistant", "content": "So it is."}]}
+            for more in ("Sure?", "Really?")
+        ]
+    openings = [{example.opening for example in split} for split in splits_of(custom(rows, template="alpaca"))]
+    assert sum(map(len, openings)) == len(set.union(*openings)) == 20
+
+
 def test_a_test_file_is_used_whole(custom, tmp_path):
     test = written(tmp_path, sums(20, seed=1), "test.jsonl")
     task = custom(sums(60), test=str(test))
@@ -154,6 +189,37 @@ def test_testing_on_the_training_file_is_refused(custom, tmp_path):
     rows = sums(60)
     with pytest.raises(UserError, match=r"task.train and task.test are the same data"):
         custom(rows, test=str(written(tmp_path, rows, "copy.jsonl"))).train_examples()
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+def test_a_test_file_that_the_training_file_holds_in_another_order_is_refused(spaced, custom, tmp_path):
+    rows = sums(60)
+    copy = [row | {"question": row["question"].replace(" ", "  ")} if spaced else row for row in rows[40:]]
+    file = written(tmp_path, copy, "copy.jsonl")
+    with pytest.raises(UserError, match=r"every prompt of task.test is in task.train, such as test/0 \(train/40\)"):
+        custom(rows, test=str(file)).train_examples()
+
+
+def test_training_rows_of_a_test_group_are_left_out_and_counted(custom, tmp_path, capsys):
+    rows = [row | {"problem": f"p{i // 4}"} for i, row in enumerate(sums(100))]
+    file = written(tmp_path, rows[:6], "test.jsonl")
+    task = custom(rows[6:], columns={"group": "problem"}, test=str(file))
+    assert len(task.source_examples()) == 92 and len(task.test_examples()) == 6
+    assert not {example.group for example in task.train_examples()} & {"p0", "p1"}
+    assert "2 of 94 training rows belong to test problems" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"2 of 2 training rows .* nothing is left to train on"):
+        custom(rows[6:8], columns={"group": "problem"}, test=str(file)).train_examples()
+
+
+def test_training_conversations_that_begin_as_a_test_one_are_left_out(custom, tmp_path, capsys):
+    def talk(i, *more):
+        texts = [f"Who is {i}?", f"It is {i}.", *more]
+        return {"messages": [{"role": ["user", "assistant"][k % 2], "content": text} for k, text in enumerate(texts)]}
+
+    file = written(tmp_path, [talk(i, "Sure?", "Yes.") for i in range(5)], "test.jsonl")
+    task = custom([talk(i, "Really?", "Indeed.") for i in range(30)], template="alpaca", test=str(file))
+    assert len(task.source_examples()) == 25
+    assert "5 of 30 training rows belong to test problems" in capsys.readouterr().err
 
 
 def test_content_decides_the_fingerprint_and_no_path_does(custom, tmp_path):

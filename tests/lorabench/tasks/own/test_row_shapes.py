@@ -30,6 +30,12 @@ def test_known_columns_are_read_as_question_and_answer(row, name):
     assert read(row)[::2] == (name, [USER, ASSISTANT])
 
 
+def test_content_in_parts_is_their_texts_one_after_the_other():
+    parts = [{"type": "text", "text": "hi "}, {"type": "text", "text": "there"}]
+    [question, answer] = read({"messages": [{"role": "user", "content": parts}, ASSISTANT]})[2]
+    assert (question["content"], answer["content"]) == ("hi there", "A")
+
+
 def test_an_input_stands_behind_its_instruction():
     [question, answer] = read({"instruction": "Add.", "input": " 1, 2 ", "output": "3"})[2]
     assert (question["content"], answer["content"]) == ("Add.\n\n1, 2", "3")
@@ -90,6 +96,12 @@ def test_what_is_not_told_by_columns_is_one_line(row, stated, words):
         ({"messages": [USER]}, "has no message of an assistant in messages"),
         ({"messages": [ASSISTANT, USER, ASSISTANT]}, "begins with the assistant"),
         ({"messages": [USER, {"role": "assistant", "content": None}]}, "has content=null"),
+        ({"messages": [{"role": "user", "content": []}, ASSISTANT]}, "has a blank content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, ASSISTANT]},
+            r"has a part of type 'image_url' in messages\[0\].content; wanted texts alone",
+        ),
+        ({"messages": [USER, {"role": "assistant", "content": ["A"]}]}, r"has a part of type 'A' in messages\[1\].content"),
     ],
 )
 def test_rows_that_cannot_be_read_say_why(row, words):
