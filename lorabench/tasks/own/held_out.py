@@ -8,6 +8,9 @@ from lorabench.terminal.bars import note
 MINIMUM = 10
 """Problems that can be divided into training, validation and test."""
 
+FEW = 10
+"""Test prompts below which it may be chance that the training data hold all of them, which is counted in a line as ever."""
+
 
 def held_out(task: str, examples: list[Conversation], share: float) -> tuple[list[Conversation], list[Conversation]]:
     """What is trained and validated on, and what is tested on: of each problem that is held out one row.
@@ -43,13 +46,20 @@ def apart(task: str, train: list[Conversation], test: list[Conversation]) -> lis
     Raises:
         UserError: every test prompt is in the training data, or every training row belongs to a test problem.
     """
-    asked = {example.wording: example for example in train}
-    if all(example.wording in asked for example in test):
+    trained = {example.wording: example for example in train}
+    if len(test) >= FEW and all(example.wording in trained for example in test):
         raise UserError(
-            f"task={task}: every prompt of task.test is in task.train, such as {test[0].id} ({asked[test[0].wording].id}): the "
-            "model would be tested on what it was trained on; give other data, or a share to hold out, task.test=0.1"
+            f"task={task}: every prompt of task.test is in task.train, such as {test[0].id} "
+            f"({trained[test[0].wording].id}): the model would be tested on what it was trained on; give other data, or a "
+            "share to hold out, task.test=0.1"
         )
-    groups, wordings = {example.group for example in test} - {""}, {example.wording for example in test}
+    named = {example.group for example in test} - {""}
+    groups, wordings = {name for name in named if not name.isdecimal()}, {example.wording for example in test}
+    if numbered := sum(example.group in named - groups for example in train):
+        note(
+            f"task={task}: {numbered} of {len(train)} training rows have a number in task.columns.group that test rows have, "
+            "too; numbers may begin anew in each file, so these rows stay"
+        )
     openings = {example.opening for example in test} - {""}
     away = [
         example

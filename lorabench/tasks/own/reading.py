@@ -2,8 +2,9 @@
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lorabench.errors import UserError, nearest
@@ -14,6 +15,9 @@ from lorabench.tasks.own.templates import Template, check_unlearned, column_of, 
 from lorabench.tasks.own.values import BadValue, text_of
 from lorabench.tasks.sources.base import Row
 from lorabench.terminal.bars import note
+
+GREETED = 10
+"""Conversations that may share an opening which is no greeting (ours), where there are fewer than a hundred."""
 
 SKIP = "mend it, or leave such rows out with task.skip_bad_rows=true"
 
@@ -50,6 +54,13 @@ class Conversation(Example):
     def links(self) -> tuple[str, ...]:
         """The wording and, in a conversation, its opening."""
         return (self.wording, f"\0{self.opening}") if self.opening else (self.wording,)
+
+
+def without_greetings(examples: Sequence[Conversation]) -> list[Conversation]:
+    """The examples, where an opening that more than a tenth of them share is none: so many begin with a greeting."""
+    shared = Counter(example.opening for example in examples)
+    most = max(GREETED, len(examples) / 10)
+    return [replace(example, opening="") if shared[example.opening] > most else example for example in examples]
 
 
 def labels_of(labels: Any) -> dict[str, str]:
@@ -156,7 +167,7 @@ class Reader:
             raise UserError(f"{bad[0]}; so do all {len(bad)} rows" if bad else f"task={self.task}: {name} has no row")
         if bad:
             note(f"{bad[0]}; {len(bad)} of {len(rows)} rows of {name} are left out (task.skip_bad_rows=true)")
-        return made
+        return without_greetings(made)
 
     def _example(self, row: Row, name: str) -> Conversation:
         texts = {text: fill(text, row, None, key) for text, key in texts_of(self.columns).items()}

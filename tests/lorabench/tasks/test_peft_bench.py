@@ -158,6 +158,8 @@ def test_rows_of_one_passage_are_one_problem(cell, files, tmp_path):
         table([*rows, rows[0] | {"answer": "Oslo", "idx": {"paragraph": 0, "question": 1, "answer": 5}}]),
         tmp_path / "train.parquet",
     )
+    other = [row | {"idx": row["idx"] | {"paragraph": 7 + row["idx"]["paragraph"]}} for row in rows]
+    pyarrow.parquet.write_table(table(other), tmp_path / "test.parquet")
     read = build(cell("task=peft_bench/multirc", *words).config["task"], "task", Task)
     groups = {example.group for example in read.train_examples()}, {example.group for example in read.validation_examples()}
     assert sorted(map(sorted, groups)) == [["0"], ["1"]]

@@ -185,6 +185,15 @@ def test_wrong_settings_are_one_line(fields, words, custom):
         custom(sums(60), **fields).train_examples()
 
 
+def test_a_greeting_makes_no_problem(custom):
+    hello = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, how can I help?"}]
+    rows = [
+        {"messages": [*hello, {"role": "user", "content": f"Who is {i}?"}, {"role": "assistant", "content": f"It is {i}."}]}
+        for i in range(40)
+    ]
+    assert sum(len(split) for split in splits_of(custom(rows, template="alpaca"))) == 40
+
+
 def test_testing_on_the_training_file_is_refused(custom, tmp_path):
     rows = sums(60)
     with pytest.raises(UserError, match=r"task.train and task.test are the same data"):
@@ -209,6 +218,13 @@ def test_training_rows_of_a_test_group_are_left_out_and_counted(custom, tmp_path
     assert "2 of 94 training rows belong to test problems" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"2 of 2 training rows .* nothing is left to train on"):
         custom(rows[6:8], columns={"group": "problem"}, test=str(file)).train_examples()
+
+
+def test_numbers_of_groups_may_begin_anew_in_each_file(custom, tmp_path, capsys):
+    rows = [row | {"problem": i % 20} for i, row in enumerate(sums(100))]
+    task = custom(rows[6:], columns={"group": "problem"}, test=str(written(tmp_path, rows[:6], "test.jsonl")))
+    assert len(task.source_examples()) == 94
+    assert "24 of 94 training rows have a number in task.columns.group that test rows have, too" in capsys.readouterr().err
 
 
 def test_training_conversations_that_begin_as_a_test_one_are_left_out(custom, tmp_path, capsys):
