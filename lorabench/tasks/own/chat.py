@@ -77,8 +77,8 @@ def _by_mark(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) ->
         pieces += [text[position:start], text[start:stop]]
         position = stop
     head = sum(message["role"] == "assistant" for message in messages)
-    asked = prompt(tokenizer, messages[:-1])
-    if len(spans) != head or not text.startswith(asked) or spans[-1][0] != len(asked):
+    before = prompt(tokenizer, messages[:-1])
+    if len(spans) != head or not text.startswith(before) or spans[-1][0] != len(before):
         raise BadValue(
             f"has {head} messages of the assistant, of which the chat template of {tokenizer.name_or_path} marks "
             f"{len(spans)}, not from where the prompt ends, or writes other prompts for them; give another one "

@@ -144,8 +144,8 @@ class Reader:
 
     def __post_init__(self) -> None:
         learned = [column for column in (self.shape.learned, self.columns.get("answers")) if column]
-        asked = {"task.template": self.text, "task.columns.prompt": self.columns.get("prompt")}
-        for key, text in asked.items():
+        prompted = {"task.template": self.text, "task.columns.prompt": self.columns.get("prompt")}
+        for key, text in prompted.items():
             for column in learned if text else ():
                 check_unlearned(str(text), column, key)
 

@@ -80,8 +80,8 @@ def test_a_plain_text_that_stands_twice_is_one_problem_in_any_order_of_rows(seed
 def test_prompts_that_differ_in_white_space_alone_are_one_problem(custom):
     rows = sums(40) + [row | {"question": row["question"].replace(" ", "\n ") + " "} for row in sums(40)]
     task = custom(rows)
-    asked = [{" ".join(example.question.split()) for example in split} for split in splits_of(task)]
-    assert sum(map(len, asked)) == 40 and len(task.train_examples()) == 2 * len(asked[0])
+    questions = [{" ".join(example.question.split()) for example in split} for split in splits_of(task)]
+    assert sum(map(len, questions)) == 40 and len(task.train_examples()) == 2 * len(questions[0])
     assert task.contamination is None
 
 
