@@ -15,6 +15,7 @@ from lorabench.cells.changes import bit_sums
 from lorabench.cells.checks import check
 from lorabench.cells.plan import preflight
 from lorabench.cells.run import run
+from lorabench.cells.session import base_key
 from lorabench.errors import UserError
 from lorabench.models.load import load
 from lorabench.models.quantised import check_layers
@@ -60,6 +61,7 @@ def int8(weight):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_layer_computes_with_what_its_bits_stand_for(kind):
     plain, base = tiny(None), tiny(kind)
+    assert {name: p.shape for name, p in base.weights().items()} == {name: p.shape for name, p in plain.weights().items()}
     layers = linear_layers(base.model)
     assert layers.keys() == linear_layers(plain.model).keys()
     assert not any(layer.weight.is_floating_point() for layer in layers.values())
@@ -70,6 +72,10 @@ def test_a_layer_computes_with_what_its_bits_stand_for(kind):
         expected = x.double() @ {"nf4": nf4, "int8": int8}[kind](weight).T
         made = layers[name](x).double()
         assert (made - expected).norm() <= {"nf4": 1e-3, "int8": 2e-2}[kind] * expected.norm()  # int8 rounds inputs, too
+        # bitsandbytes makes int8 of the weights in float16, which at a tie may be another whole number.
+        stands_for = {"nf4": nf4(weight), "int8": int8(weight.half())}[kind]
+        error = (base.weights()[f"{name}.weight"].double() - stands_for).norm() / stands_for.norm()
+        assert error <= {"nf4": 1e-6, "int8": 1e-3}[kind]
 
 
 @needs_bitsandbytes
@@ -162,3 +168,8 @@ def test_it_is_part_of_the_identity_where_it_is_set(cell):
     assert len(ids) == 3
     assert cell("model.quantization=null").id == cell().id
     assert "quantization" not in cell().identity["model"]
+
+
+def test_a_process_loads_each_kind_for_itself(cell):
+    words = ([], ["model.quantization=nf4"], ["model.quantization=int8"])
+    assert len({base_key(cell(*each).model, CPU) for each in words}) == 3

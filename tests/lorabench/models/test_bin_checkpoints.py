@@ -138,3 +138,19 @@ def test_a_head_that_differs_from_the_embedding_it_is_tied_to_is_refused(write, 
     write(copied, state | {HEAD: embedding + 1})
     with pytest.raises(UserError, match=r"lm_head\.weight differs from model\.embed_tokens\.weight"):
         load(spec_of(copied), CPU, torch.float32)
+
+
+def test_transformers_reads_tensors_alone_too(folder, monkeypatch):
+    copied, state = folder
+    single(copied, state)
+    given, of_transformers = [], AutoModelForCausalLM.from_pretrained
+
+    def noted(*args, **settings):
+        given.append(settings)
+        return of_transformers(*args, **settings)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", noted)
+    load(spec_of(copied), CPU, torch.float32)
+    assert [(each["weights_only"], each["trust_remote_code"], each["local_files_only"]) for each in given] == [
+        (True, False, True)
+    ]

@@ -37,3 +37,24 @@ def test_missing_weights_name_the_ways_to_provide_them(spec, message):
     with pytest.raises(UserError, match=message) as raised:
         locate(spec)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("held", [["model.safetensors"], ["pytorch_model.bin"]])
+def test_every_request_to_the_hub_is_for_the_commit(held, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    requests = []
+
+    def snapshot(hub, **arguments):
+        requests.append((hub, arguments))
+        for name in held:
+            (tmp_path / name).touch()
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert locate(ModelConfig(name="x", hub="owner/name", revision=commit), download=False) == tmp_path
+    assert {hub for hub, _ in requests} == {"owner/name"}
+    assert {(arguments["revision"], arguments["local_files_only"]) for _, arguments in requests} == {(commit, True)}
+    wants_bin = ["pytorch_model*.bin" in arguments["allow_patterns"] for _, arguments in requests]
+    assert wants_bin == ([False] if held[0].endswith("safetensors") else [False, True])  # pickles where there is nothing else
