@@ -40,17 +40,21 @@ def candidates(folder: Path, axes: Sequence[str]) -> list[Candidate]:
         axes: keys whose values tell them apart.
 
     Raises:
-        UserError: none gave a score above 0.
+        UserError: the folder holds cells of other models or tasks, too.
         Stopped: the records cannot be read; analysis has said why.
     """
     entries = _answer(folder)["candidates"]
-    if not any(entry["validation"] > 0 for entry in entries):
+    return [Candidate(_overrides(entry["overrides"], axes), entry["validation"], len(entry["seeds"])) for entry in entries]
+
+
+def check_scores(ranked: Sequence[Candidate], folder: Path) -> None:
+    """Raise UserError where no candidate scores above 0: more seeds of them would tell nothing."""
+    if not ranked or not ranked[0].validation > 0:
         raise UserError(
-            f"none of the {len(entries)} cells in {folder} scores above 0 on validation: look at what they answer "
+            f"none of the {len(ranked)} cells in {folder} scores above 0 on validation: look at what they answer "
             f"(python -m analysis responses {folder}); longer answers (task.max_new_tokens), more data or epochs, or "
             "task.scorer=loss may help"
         )
-    return [Candidate(_overrides(entry["overrides"], axes), entry["validation"], len(entry["seeds"])) for entry in entries]
 
 
 def recommended(folder: Path, axes: Sequence[str]) -> dict[str, str] | None:

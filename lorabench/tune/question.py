@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from lorabench.contributed import config_dirs, without_config_dirs
 from lorabench.errors import UserError
+from lorabench.files import digest
 from lorabench.schema import CONF
 
 if TYPE_CHECKING:
@@ -95,6 +96,12 @@ class Question:
         places = f"hydra.searchpath={[f'file://{folder}' for folder in config_dirs(self.words)]}"
         with initialize_config_dir(str(CONF), version_base="1.3"):
             return Cell.of(compose("config", [*overrides, *chosen, places]), current())
+
+    @property
+    def digest(self) -> str:
+        """Of what decides the results of all its cells: model, data, trainer, and each setting that is not tuned."""
+        tuned = {"variant", "lr", "rank", "seed", *(key.partition(".")[0] for key in self.given)}
+        return digest({key: value for key, value in self.first.identity.items() if key not in tuned})
 
     @cached_property
     def folder(self) -> Path:

@@ -1,5 +1,6 @@
 """The stages of ``lorabench tune``, each a command of this project."""
 
+import contextlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,17 @@ from lorabench.files import read_json, write_json
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_lr
 from lorabench.tune import sharpness as by_sharpness
-from lorabench.tune.answers import Candidate, answered, beside, candidates, final_command, finalists, recommended, seconds
+from lorabench.tune.answers import (
+    Candidate,
+    answered,
+    beside,
+    candidates,
+    check_scores,
+    final_command,
+    finalists,
+    recommended,
+    seconds,
+)
 from lorabench.tune.budget import Shares, cells, shares
 from lorabench.tune.processes import Stopped, run
 from lorabench.tune.question import SETTINGS, Question, size
@@ -57,7 +68,9 @@ class Tuning:
             budget = cells(hours, took := seconds(self.folder), self.seeds)
             note(f"tune: the default LoRA takes {took:.3g} s, so {hours:g} h are taken for {budget} cells of that length")
         parts = shares(SETTINGS["budget"] if budget is None else budget, self.seeds)
-        best = finalists(self._search(axes, parts))
+        ranked = self._search(axes, parts)
+        check_scores(ranked, self.searched)
+        best = finalists(ranked)
         note(f"tune 4/5: {parts.seeds} seeds of the best {len(best)} and of the default LoRA")
         self._train([self.question.default, *(one.overrides for one in best)], range(1, parts.seeds + 1))
         self._report(list(axes))
@@ -74,15 +87,27 @@ class Tuning:
         self._keep_question()
 
     def _keep_question(self) -> None:
-        """Refuse a folder that answers another question: its cells would be taken for this one's."""
-        task = self.question.first.task
-        question = {"words": sorted(self.question.cell_words), "data": task.fingerprint()}
+        """Refuse a folder that answers another question: its cells would be taken for this one's.
+
+        Settings that decide no result (a device, how large micro-batches are) may change.
+        """
+        question = {"decides": self.question.digest, "words": sorted(self.question.cell_words)}
         file = self.folder / "question.json"
-        if (kept := read_json(file)) not in (None, question):
-            differing = sorted({*kept["words"]} ^ {*question["words"]}) if "words" in kept else []
-            what = ", ".join(differing) or "other data under the same name"
+        kept = read_json(file)
+        if kept is not None and kept.get("decides") != question["decides"]:
+            differing = sorted({*map(str, kept.get("words", []))} ^ {*question["words"]})
+            what = ", ".join(differing) or "other data or weights under the same name"
             raise UserError(f"{self.folder} holds the answer to another question ({what}); give this one output_dir=DIR")
         write_json(file, question)
+        self._share_the_untouched_model()
+
+    def _share_the_untouched_model(self) -> None:
+        """What the untouched model answers is kept in one place, for the search and the finalists."""
+        own = self.searched / "base"
+        (self.folder / "base").mkdir(exist_ok=True)
+        self.searched.mkdir(exist_ok=True)
+        with contextlib.suppress(OSError):  # else it is answered twice
+            own.symlink_to("../base")
 
     def _look_at_data(self) -> None:
         """Refuse what cannot be trained on, and show what the data are."""

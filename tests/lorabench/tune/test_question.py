@@ -78,3 +78,14 @@ def test_numbers_have_no_digit_too_many():
 def test_a_mistake_stays_the_users_error():
     with pytest.raises(UserError):
         Question.of(["data=a.csv", "task=math"])
+
+
+def test_what_decides_results_makes_another_question():
+    digests = {
+        words: Question.of(words.split()).digest
+        for words in ("", "epochs=2", "trainer.max_length=64", "train_samples=50", "task.test_samples=50", "batch_size=16")
+    }
+    assert len(set(digests.values())) == len(digests)
+    for words in ("device=cpu", "trainer.micro_batch_tokens=512", "tracker=none", "variant=pissa", "rank=4", "lr=1e-3,2e-3"):
+        assert Question.of([words]).digest == digests[""], words
+    assert Question.of(["batch_size=16,8"]).digest == Question.of(["batch_size=8,16,32"]).digest
