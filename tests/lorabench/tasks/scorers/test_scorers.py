@@ -223,7 +223,7 @@ def test_nothing_is_generated_for_the_loss():
         ("exat", "task.scorer=exat is none; did you mean 'exact'"),
         ("base", "task.scorer=base is none"),
         ("own", "task.scorer=own is none"),
-        ("regex", "task.scorer=regex needs PATTERN: task.scorer='regex=PATTERN'"),
+        ("regex", "task.scorer=regex needs PATTERN: 'task.scorer=\"regex=PATTERN\"'"),
         ("regex=", "needs PATTERN"),
         ("exact=1", "exact takes nothing behind it; write task.scorer=exact"),
         ("code", r"task.scorer=code needs tests: say which column has them, task.columns.tests=COLUMN"),
