@@ -44,7 +44,7 @@ def test_a_range_that_is_none_is_one_line(width):
         UserError, match=rf"^task\.scorer=distance={width}: the range of the responses must be a number above 0"
     ):
         scorer_of(f"distance={width}", {})
-    with pytest.raises(UserError, match=r"^task\.scorer=distance needs RANGE: task\.scorer='distance=RANGE'$"):
+    with pytest.raises(UserError, match=r"^task\.scorer=distance needs RANGE: 'task\.scorer=.distance=RANGE.'$"):
         scorer_of("distance", {})
 
 
