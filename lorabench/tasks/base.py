@@ -190,6 +190,11 @@ class Task(ABC):
                     break
                 wrong.append(source[i])
         passed_over = _passed_over(self.name, wrong)
+        if wrong and not chosen:
+            raise UserError(
+                f"task={self.name}: the scorer finds no training example's own answer right, such as that of "
+                f"{self.place(wrong[0])}; take another scorer, or mend the answers"
+            )
         if len(chosen) < wanted:
             raise UserError(
                 f"task.validation_samples={wanted} is more than the {len(chosen)} problems of the {len(source)} training "

@@ -18,14 +18,14 @@ from lorabench.schema import KNOB, ModelConfig, decides_by
 from lorabench.tasks.base import Score, Task
 from lorabench.tasks.example import Example
 from lorabench.tasks.own.answers import best_scores, spoken
-from lorabench.tasks.own.chat import check_template
 from lorabench.tasks.own.fitting import fitting
 from lorabench.tasks.own.held_out import apart, held_out
+from lorabench.tasks.own.hints import hints
 from lorabench.tasks.own.places import source_of
 from lorabench.tasks.own.proofs import Proofs
 from lorabench.tasks.own.reading import Conversation, Reader, labels_of, stated_columns, with_texts
-from lorabench.tasks.own.shapes import Shape, recognise
-from lorabench.tasks.own.templates import Alpaca, Chat, Plain, Template, check_text
+from lorabench.tasks.own.shapes import recognise
+from lorabench.tasks.own.templates import check_text, template_of
 from lorabench.tasks.scorers import scorer_of, suited, versions
 from lorabench.tasks.scorers.base import Scorer
 from lorabench.tasks.scorers.judge import check_used
@@ -160,6 +160,7 @@ class Custom(Task):
         tokenizer, _ = tokenizer_and_length(ModelConfig(**named(self.model)))
         if self.chat_template:
             tokenizer.chat_template = self._chat_file.read_text(encoding="utf-8")
+            tokenizer.name_or_path = str(self._chat_file)  # whose template it is, in what is said of it
         return tokenizer
 
     @cached_property
@@ -174,7 +175,10 @@ class Custom(Task):
                 f"task={self.name}: {rows['train'][0].source} is read by {shape.columns}, and {rows['test'][0].source} by "
                 f"{other.columns}; give both the same columns, or name them with task.columns"
             )
-        template = self._template(shape)
+        for hint in hints(shape, columns["train"], self._stated, self._text, rows["train"][0]):
+            note(f"task={self.name}: {hint}")
+        name = "none" if self._text else self.template or shape.template
+        template = template_of(name, lambda: self.tokenizer)
         reader = Reader(self.name, shape, template, self._text, self._stated, self._labels, self.skip_bad_rows)
         read = {name: reader.examples(of, name) for name, of in rows.items()}
         read["train"] = fitting(
@@ -184,14 +188,6 @@ class Custom(Task):
         self._choices |= {"shape": f"{shape.name} ({shape.columns})", "template": text_of(self.template or shape.template)}
         note(f"task={self.name}: {sizes}, read as {self._choices['shape']}, template {self._choices['template']}")
         return read
-
-    def _template(self, shape: Shape) -> Template:
-        if self._text or (name := self.template or shape.template) == "none":
-            return Plain()
-        if name == "alpaca":
-            return Alpaca()
-        check_template(self.tokenizer)
-        return Chat(self.tokenizer)
 
     @cached_property
     def _marker(self) -> Scorer:

@@ -25,7 +25,11 @@ def held_out(task: str, examples: list[Conversation], share: float) -> tuple[lis
     """
     problems = clusters(examples)
     if len(problems) < MINIMUM:
-        raise UserError(f"task={task} has {len(problems)} problems; {MINIMUM} are the least that can be divided")
+        raise UserError(
+            f"task={task} has {len(problems)} problem{'s' * (len(problems) != 1)} in {len(examples)} rows (those that ask the "
+            f"same, or share task.columns.group, are one); {MINIMUM} are the least that can be divided: give more, or "
+            "task.test=FILE"
+        )
     chosen = problems[len(problems) - max(1, round(share * len(problems))) :]
     tested = [min((examples[i] for i in members), key=content_hash) for members in chosen]
     away = {i for members in chosen for i in members}

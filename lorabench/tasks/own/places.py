@@ -35,6 +35,8 @@ def source_of(given: Any, key: str, split: str) -> Source:
         _check_pinned(source.hub, source.revision, f"{key}.revision")
         return source
     text = str(given)
+    if Path(text).expanduser().is_dir():
+        raise UserError(f"{key}={text} is a folder; give the file in it ({', '.join(FILES)}, or gzipped)")
     if Path(text).expanduser().is_file():
         return _local(text, key)
     match = HUB.fullmatch(text)

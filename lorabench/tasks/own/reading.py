@@ -76,6 +76,8 @@ def labels_of(labels: Any) -> dict[str, str]:
         return {}
     pairs = labels.items() if isinstance(labels, dict) else enumerate(labels) if isinstance(labels, list | tuple) else ()
     texts = {str(key): str(value) for key, value in pairs if not isinstance(value, dict | list)}
+    if twice := [text for text, count in Counter(texts.values()).items() if count > 1]:
+        raise UserError(f"task.labels={labels} has {twice[0]} for two values, which no answer could tell apart")
     if not texts or any(not text.strip() for text in texts.values()):
         raise UserError(f"task.labels={labels} must be a list of texts, or values with their texts, such as {{0: no, 1: yes}}")
     return texts
@@ -161,13 +163,20 @@ class Reader:
                 made.append(self._example(row, f"{name}/{i}"))
             except BadValue as error:
                 bad.append(f"task={self.task}: row {name}/{i} ({row.place}) {error}")
-                if not self.skip:
+                if not self.skip and (made or any(self._can_read(other) for other in rows[i + 1 :])):
                     raise UserError(f"{bad[0]}; {SKIP}") from error
         if not made:
             raise UserError(f"{bad[0]}; so do all {len(bad)} rows" if bad else f"task={self.task}: {name} has no row")
         if bad:
             note(f"{bad[0]}; {len(bad)} of {len(rows)} rows of {name} are left out (task.skip_bad_rows=true)")
         return without_greetings(made)
+
+    def _can_read(self, row: Row) -> bool:
+        try:
+            self._example(row, "")
+        except BadValue:
+            return False
+        return True
 
     def _example(self, row: Row, name: str) -> Conversation:
         texts = {text: fill(text, row, None, key) for text, key in texts_of(self.columns).items()}

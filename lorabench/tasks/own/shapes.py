@@ -71,9 +71,10 @@ def recognise(columns: Sequence[str], stated: Mapping[str, str], what: str, temp
     if not stated.keys() & {"prompt", "response"} and {"instruction", "output"} <= set(columns):
         names = "instruction, input and output" if "input" in columns else "instruction and output"
         return Shape("Alpaca", names, _alpaca, "alpaca", learned="output")
-    free = set(columns) - {column for key, column in stated.items() if key not in ("prompt", "response")}
-    prompts = [stated["prompt"]] if "prompt" in stated else [name for name in PROMPTS if name in free]
-    responses = [name for name in RESPONSES if name in free and name not in prompts]
+    taken = {column for key, column in stated.items() if key not in ("prompt", "response")}
+    free = {name.lower(): name for name in columns if name not in taken}  # a spreadsheet may call it Question
+    prompts = [stated["prompt"]] if "prompt" in stated else [free[name] for name in PROMPTS if name in free]
+    responses = [free[name] for name in RESPONSES if name in free and free[name] not in prompts]
     if "response" in stated:
         responses = [stated["response"]]
         prompts = [name for name in prompts if name not in responses]
@@ -84,10 +85,11 @@ def recognise(columns: Sequence[str], stated: Mapping[str, str], what: str, temp
     if not responses and "text" in columns and not stated.keys() & {"prompt", "response"}:
         return Shape("plain text", "text", _text, "none", read_whole=True, learned="text")
     several = " and ".join(" or ".join(names) for names in (prompts, responses) if len(names) > 1)
-    reason = f"it could be read by {several}" if several and prompts and responses else "no known shape has these alone"
+    alone = f"no known shape has just {'this' if len(columns) == 1 else 'these'}"
+    reason = f"it could be read by {several}" if several and prompts and responses else alone
     raise UserError(
-        f"{what} has the columns {', '.join(columns)}, and {reason}; say which hold what: task.columns.prompt=COLUMN "
-        "task.columns.response=COLUMN"
+        f"{what} has the column{'s' * (len(columns) != 1)} {', '.join(columns)}, and {reason}; say which hold what: "
+        "task.columns.prompt=COLUMN task.columns.response=COLUMN"
     )
 
 

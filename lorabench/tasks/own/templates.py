@@ -1,7 +1,7 @@
 """How messages become text: `none`, `alpaca`, `chat`, or a text of the user's with columns in braces."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any
@@ -70,6 +70,24 @@ class Chat(Template):
     def parts(self, messages: Sequence[Message]) -> tuple[str, ...]:
         """Each message of the assistant is learned."""
         return chat.parts(self.tokenizer, messages)
+
+
+def template_of(name: str, tokenizer: Callable[[], PreTrainedTokenizerBase]) -> Template:
+    """The template that is called so.
+
+    Args:
+        name: ``none``, ``alpaca`` or ``chat``.
+        tokenizer: gives that of the model, which ``chat`` alone needs.
+
+    Raises:
+        UserError: of ``chat`` the tokenizer has none that can be used.
+    """
+    if name == "none":
+        return Plain()
+    if name == "alpaca":
+        return Alpaca()
+    chat.check_template(tokenizer())
+    return Chat(tokenizer())
 
 
 def columns_in(text: str, key: str) -> list[str]:

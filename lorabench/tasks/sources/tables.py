@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -11,6 +12,10 @@ from lorabench.tasks.sources.base import Row
 PARQUET = b"PAR1"
 SEPARATORS = {".csv": (",", ";", "\t"), ".tsv": ("\t",)}
 """What may stand between the fields of a file of this name; the one that its header has most of is meant."""
+
+
+EXCELS = re.compile(r"sep=(.)")
+"""A first line by which Excel knows the separator; it is no header."""
 
 
 def separated(name: str) -> str | None:
@@ -51,8 +56,11 @@ def read_separated(text: str, file: str) -> list[Row]:
     """
     header = text.lstrip("\r\n").partition("\n")[0]
     suffix = separated(file) or ".csv"
-    separator = max(SEPARATORS[suffix], key=header.count)
+    stated = EXCELS.fullmatch(header.strip())
+    separator = stated[1] if stated else max(SEPARATORS[suffix], key=header.count)
     records = _records(text, file, separator)
+    if stated:
+        next(records)
     line, names = next(records, (1, []))
     if not any(name.strip() for name in names):
         raise UserError(f"{file} is empty; its first line must name the columns")
@@ -64,9 +72,11 @@ def read_separated(text: str, file: str) -> list[Row]:
     rows = []
     for line, fields in records:
         if len(fields) != len(names):
+            quotes = f"quote a field that holds {separator!r}, quotes or line ends"
+            wanted = quotes if len(fields) > len(names) else f"write an empty field as nothing between two {separator!r}"
             raise UserError(
-                f"{file}, line {line}: {len(fields)} fields where the first line names {len(names)} columns; quote a field "
-                f"that holds {separator!r}, quotes or line ends"
+                f"{file}, line {line}: {len(fields)} field{'s' * (len(fields) != 1)} where the first line names {len(names)} "
+                f"columns; {wanted}"
             )
         rows.append(Row(dict(zip(names, fields, strict=True)), file, f"line {line}"))
     if not rows:

@@ -1,6 +1,7 @@
 """A validation score by likelihood has its standard error, in the record and when it is scored again; old records have none."""
 
 import json
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -9,6 +10,7 @@ from analysis.read.record import read_row
 from lorabench.cells.cell import Cell
 from lorabench.cells.rescore import Rescoring
 from lorabench.cells.run import run
+from lorabench.contributed import GIVEN
 from lorabench.tasks.arithmetic import Arithmetic
 
 SMALL = ["train_samples=16", "batch_size=8", "task.test_samples=4", "task.validation_samples=12", "lr=3e-3"]
@@ -40,7 +42,8 @@ def test_the_record_has_it_and_so_has_the_untouched_base(finished):
     assert read_row(finished.folder / "record.json")["validation"] == of_split["score"]
 
 
-def test_it_stays_when_the_answers_are_scored_again_and_is_null_in_old_records(finished):
+def test_it_stays_when_the_answers_are_scored_again_and_is_null_in_old_records(finished, monkeypatch):
+    monkeypatch.setenv(GIVEN, str(Path(__file__).parent))  # of a record, this class is built for no other folder
     file = finished.folder / "record.json"
     before = json.loads(file.read_text())
     Rescoring(finished.session).rescore(finished.folder)

@@ -52,7 +52,7 @@ def test_parquet_is_told_by_its_content(name, tmp_path):
         ("q,\n1,2\n", "line 1: column 2 has no name"),
         ("q,q\n1,2\n", "line 1: two columns are called q; rename one"),
         ("q,a\n1,2\n3,4,5\n", "line 3: 3 fields where the first line names 2 columns; quote a field"),
-        ("q,a\n1,2\n3\n", "line 3: 1 fields where the first line names 2 columns"),
+        ("q,a\n1,2\n3\n", "line 3: 1 field where the first line names 2 columns; write an empty field as nothing"),
         ('q,a\n1,2\n"3,4\n5,6\n', "line 3: unexpected end of data; check the quotes from there on"),
         ('q,a\n"1"2,3\n', "line 2: .* expected after"),
     ],

@@ -67,7 +67,7 @@ def test_system_messages_stay_and_later_questions_are_dropped():
 @pytest.mark.parametrize(
     ("row", "stated", "words"),
     [
-        ({"a": "1", "b": "2"}, {}, "my.csv has the columns a, b, and no known shape has these alone; say which hold what"),
+        ({"a": "1", "b": "2"}, {}, "my.csv has the columns a, b, and no known shape has just these; say which hold what"),
         ({"prompt": "1", "question": "2", "answer": "3"}, {}, "it could be read by prompt or question"),
         ({"question": "2", "answer": "3", "output": "4"}, {}, "it could be read by answer or output"),
         (
