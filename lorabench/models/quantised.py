@@ -51,31 +51,35 @@ def quantise(model: Any, kind: str, device: torch.device, dtype: torch.dtype) ->
         device: where the layers go.
         dtype: of the base.
     """
-    import bitsandbytes
-
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # a line for each layer and pass, that inputs are rounded
     for name, layer in linear_layers(model).items():
-        sizes = {"bias": layer.bias is not None, "device": "meta"}
-        if kind == "nf4":
-            made = bitsandbytes.nn.Linear4bit(
-                layer.in_features, layer.out_features, compute_dtype=dtype, quant_type="nf4", **sizes
-            )
-            weight = bitsandbytes.nn.Params4bit(
-                layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=False, module=made
-            )
-        else:
-            made = bitsandbytes.nn.Linear8bitLt(
-                layer.in_features, layer.out_features, has_fp16_weights=False, threshold=0.0, **sizes
-            )
-            weight = bitsandbytes.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
-        made.weight, made.bias, made.plain_dtype = weight, layer.bias, dtype
-        if kind == "nf4":
-            made.support_avx512bf16_for_cpu = False  # it would pack the weights in another way for passes without gradients
-        else:
-            made.register_forward_hook(_copied)
+        made = _nf4(layer, dtype) if kind == "nf4" else _int8(layer)
+        made.bias, made.plain_dtype = layer.bias, dtype
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, made.to(device))
     setattr(model, {"nf4": "is_loaded_in_4bit", "int8": "is_loaded_in_8bit"}[kind], True)  # what PEFT asks
+
+
+def _nf4(layer: Any, dtype: torch.dtype) -> Any:
+    import bitsandbytes
+
+    sizes = {"bias": layer.bias is not None, "device": "meta"}
+    made = bitsandbytes.nn.Linear4bit(layer.in_features, layer.out_features, compute_dtype=dtype, quant_type="nf4", **sizes)
+    made.weight = bitsandbytes.nn.Params4bit(
+        layer.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=False, module=made
+    )
+    made.support_avx512bf16_for_cpu = False  # it would pack the weights in another way for passes without gradients
+    return made
+
+
+def _int8(layer: Any) -> Any:
+    import bitsandbytes
+
+    sizes = {"bias": layer.bias is not None, "device": "meta"}
+    made = bitsandbytes.nn.Linear8bitLt(layer.in_features, layer.out_features, has_fp16_weights=False, threshold=0.0, **sizes)
+    made.weight = bitsandbytes.nn.Int8Params(layer.weight.data, requires_grad=False, has_fp16_weights=False)
+    made.register_forward_hook(_copied)
+    return made
 
 
 def _copied(_: Any, __: Any, output: torch.Tensor) -> torch.Tensor:

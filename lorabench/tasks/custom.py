@@ -36,8 +36,8 @@ from lorabench.tasks.sources.hub import HubSource
 from lorabench.terminal.bars import note
 
 COLUMNS = ("prompt", "response", "answers", "group", "tests")
-SHARE, MOST = 10, 500
-"""Validation: a tenth of the problems and at most 500, the papers' number."""
+VALIDATED, VALIDATED_SHARE = 500, 10
+"""Problems of validation: a tenth of them, and at most the papers' number."""
 
 
 def _share(test: Any) -> Any:
@@ -238,7 +238,7 @@ class Custom(Task):
 
     def validation_size(self, problems: int) -> int:
         """As stated, else a tenth of the problems, at most 500."""
-        return self.validation_samples or min(MOST, ceil(problems / SHARE))
+        return self.validation_samples or min(VALIDATED, ceil(problems / VALIDATED_SHARE))
 
     def prompt(self, example: Example) -> str:
         """All parts but the last."""

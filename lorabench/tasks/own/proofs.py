@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from lorabench.tasks.example import Example, clusters, content_hash
 
-MOST = 500
+TOGETHER = 500
 """Rows that are looked at together: as many as are asked for one after the other, or nearly."""
 
 
@@ -21,6 +21,6 @@ class Proofs:
         """Whether a row of one of the two is right by its own response."""
         if example.id not in self._right:
             queue, place = self._queues[example.id]
-            several = queue[place : place + MOST]
+            several = queue[place : place + TOGETHER]
             self._right |= zip([row.id for row in several], self._prove(several), strict=True)
         return self._right[example.id]

@@ -71,6 +71,11 @@ def recognise(columns: Sequence[str], stated: Mapping[str, str], what: str, temp
     if not stated.keys() & {"prompt", "response"} and {"instruction", "output"} <= set(columns):
         names = "instruction, input and output" if "input" in columns else "instruction and output"
         return Shape("Alpaca", names, _alpaca, "alpaca", learned="output")
+    return _by_names(columns, stated, what, templated)
+
+
+def _by_names(columns: Sequence[str], stated: Mapping[str, str], what: str, templated: bool) -> Shape:
+    """Prompt and response by what their columns are called, or plain text."""
     taken = {column for key, column in stated.items() if key not in ("prompt", "response")}
     free = {name.lower(): name for name in columns if name not in taken}  # a spreadsheet may call it Question
     prompts = [stated["prompt"]] if "prompt" in stated else [free[name] for name in PROMPTS if name in free]

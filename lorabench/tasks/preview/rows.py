@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from lorabench.tasks.base import Task
 from lorabench.tasks.example import Example, words
 
-MOST = 500
+SCORED = 500
 """Training rows whose references are scored, evenly spread."""
 
 
@@ -59,7 +59,7 @@ def overlap(task: Task, train: Sequence[Example], test: Sequence[Example]) -> st
 def references(task: Task, train: Sequence[Example], test: Sequence[Example]) -> list[str]:
     """Lines on how many rows' own responses the scorer finds right."""
     places = scorable_places(task, train)
-    spread = places[:: -(-len(places) // MOST)] if places else []
+    spread = places[:: -(-len(places) // SCORED)] if places else []
     lines = []
     for name, rows in (("training", [train[i] for i in spread]), ("test", test if task.tested == "score" else [])):
         scorable = [(row, text) for row in rows if (text := task.reference(row)) is not None]

@@ -7,7 +7,8 @@ from lorabench.errors import UserError
 from lorabench.tasks.example import Example
 from lorabench.tasks.scorers.base import Scorer
 
-MOST = 100
+OPTIONS = 100
+"""Different responses that are still a choice."""
 
 
 class Choice(Scorer):
@@ -23,10 +24,10 @@ class Choice(Scorer):
     def check(self, answers: Sequence[str]) -> None:
         """The options are few, and more than one."""
         options = sorted({answer.strip().casefold() for answer in answers}, key=lambda option: (-len(option), option))
-        if not 2 <= len(options) <= MOST:
+        if not 2 <= len(options) <= OPTIONS:
             raise UserError(
-                f"task.scorer=choice: the data have {len(options)} different responses, and a choice is between 2 to {MOST}; "
-                "use task.scorer=exact"
+                f"task.scorer=choice: the data have {len(options)} different responses, and a choice is between 2 to "
+                f"{OPTIONS}; use task.scorer=exact"
             )
         self._options = re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, options)) + r")(?!\w)")
 

@@ -14,10 +14,9 @@ GZIP = b"\x1f\x8b"
 LINE_END = re.compile(r"\r\n|\n|\r")  # no other: JSON's texts may hold U+2028 and its like as they are
 BLANK = " \t\ufeff"  # a byte order mark may stand at the head of each file of several that were joined
 FOREIGN = {"version https://git-lfs": "a Git LFS pointer in the place of the file; get the file with `git lfs pull`"}
-SPREADSHEETS = (
-    b"PK\x03\x04",
-    b"\xd0\xcf\x11\xe0",
-)  # zip archives, as Excel's and LibreOffice's are, and Excel's old files
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""Heads of zip archives, as which Excel and LibreOffice save, and of Excel's old files."""
+
 ONE_OBJECT = "holds one object; it must hold a list of objects or one object a line"
 SHOWN = 60  # characters of what stood there
 

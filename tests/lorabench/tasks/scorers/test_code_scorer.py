@@ -129,7 +129,7 @@ def test_rows_prove_themselves_many_at_once(custom, monkeypatch):
     task = custom(rows(), "code", columns=COLUMNS)
     assert (len(task.test_examples()), len(task.validation_examples())) == (2, 3)
     assert calls == [2 * 2, 2 * 22]
-    monkeypatch.setattr(proofs, "MOST", 2)
+    monkeypatch.setattr(proofs, "TOGETHER", 2)
     calls.clear()
     task = custom(rows(), "code", columns=COLUMNS)
     assert (len(task.test_examples()), len(task.validation_examples())) == (2, 3)
