@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import struct
+import time
 import uuid
 from pathlib import Path
 
@@ -69,12 +70,16 @@ def memory_limit() -> int:
     return min([MEMORY_BYTES, *(value for value in hard if value != resource.RLIM_INFINITY)])
 
 
-def limit_resources(threads: int, patience: float = 1.0) -> None:
-    """Cap file size, open files, memory, core dumps, processes (``threads`` + PROCESSES), and CPU time (times ``patience``)."""
+def limit_cpu(patience: float = 1.0) -> None:
+    """Cap CPU time, at ``CPU_SECONDS`` times ``patience``."""
+    limit(resource.RLIMIT_CPU, math.ceil(CPU_SECONDS * patience))
+
+
+def limit_resources(threads: int) -> None:
+    """Cap file size, open files, memory, core dumps and processes (``threads`` + PROCESSES)."""
     limit(resource.RLIMIT_CORE, 0)
     limit(resource.RLIMIT_FSIZE, FILE_BYTES)
     limit(resource.RLIMIT_NOFILE, OPEN_FILES)
-    limit(resource.RLIMIT_CPU, math.ceil(CPU_SECONDS * patience))
     limit(resource.RLIMIT_AS, MEMORY_BYTES)
     limit(resource.RLIMIT_NPROC, threads + PROCESSES)
 
@@ -165,6 +170,14 @@ def kill_descendants(root: int, rounds: int = 100) -> bool:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
     return False
+
+
+def end(pid: int) -> None:
+    """Kill a process, if it be another one's child, and wait until it runs no more."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+            time.sleep(0.001)
 
 
 def empty(folder: str) -> None:

@@ -1,49 +1,48 @@
-"""The process inside the sandbox: reads jobs, runs each in a child of its own, and answers in JSON lines.
+"""The process inside the sandbox: has each job done by children of its own, which answer in JSON lines.
 
-Jobs come pickled, which is safe in this direction; answers are JSON, since what generated code may have touched must not be
-unpickled outside. The ground truth is computed here too, and is for the outside a piece of opaque bytes.
+For each job there is a judge, which reads it, and players, which run the solution. All are forked from this process, which
+never looks into a job: so the memory of a player holds no test, no expected output, and nothing of the jobs before. Jobs come
+pickled, which is safe in this direction; answers are JSON, since what generated code may have touched must not be unpickled
+outside. The ground truth is computed here too, and is for the outside a piece of opaque bytes.
 """
 
-import base64
 import contextlib
-import io
 import json
-import multiprocessing
 import os
 import pickle
+import select
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from lorabench.sandbox import asserts, kernel, seccomp
+from lorabench.sandbox import asserts, checks, kernel, player, seccomp
+from lorabench.sandbox.player import Player
 
 PRIVATE_UID = 1 << 30  # plus the process id: a user that nobody else is, so that its processes can be counted
 NOBODY = 65534
 SHARED_MEMORY = "/dev/shm"  # inside bubblewrap the worker's own, and the one other folder to write
-CAP_SECONDS, GRACE_SECONDS = 60.0, 2.0  # EvalPlus's: for all tests of a solution; for its process to start and end
-OUTPUT_BYTES = 4 << 20  # of expected outputs that are kept; some problems have hundreds of megabytes
+KINDS = 2  # of tests that a job may have, each with a player
 
 
 class Sandbox:
-    """What this worker does to each child at the fork.
+    """What this worker does to its children.
 
     Attributes:
         folder: the temporary folder, the only place to write.
+        channels: descriptors that lead out, which no confined child keeps.
         missing: protections that the kernel did not grant.
-        patience: multiplies the limit on the CPU time of a child.
         arenas: multiprocessing's own folder inside ``folder``; emptied, never missing.
     """
 
     def __init__(self, folder: str, walls: bool) -> None:
         self.folder, self.walls = folder, walls
         self.worker, self.threads = os.getpid(), 0
-        self.channels: list[BinaryIO] = []
+        self.channels: list[int] = []
         self.network = self.bounded = False
         self.missing: list[str] = []
-        self.patience = 1.0
         self.arenas = ""
 
     def enter(self) -> None:
@@ -58,7 +57,6 @@ class Sandbox:
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")  # the first to go when memory runs out
         kernel.hide()
-        os.register_at_fork(after_in_child=self.confine)
         self.arenas = get_temp_dir()  # made once: multiprocessing's, for memory that it shares with children
 
     def _leave_root(self) -> None:
@@ -79,16 +77,14 @@ class Sandbox:
         return os.waitpid(pid, 0)[1] == 0
 
     def confine(self) -> None:
-        """Run in every child, before anything else: close what leads out, and lower all limits for good."""
-        if os.getppid() != self.worker:
-            return
+        """In a child, close what leads out and lower all limits for good."""
         kernel.die_with_parent()
         for channel in self.channels:
-            os.close(channel.fileno())
+            os.close(channel)
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
-        kernel.limit_resources(self.threads, self.patience)
+        kernel.limit_resources(self.threads)
         files = kernel.write_only_below(self.folder) or self.walls
         filtered = seccomp.refuse_processes_and_sockets()
         names = {"network": self.network or filtered, "writing files": files, "number of processes": filtered or self.bounded}
@@ -99,12 +95,49 @@ class Sandbox:
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
+            self.confine()
             os.write(writer, json.dumps(self.missing).encode())
             os._exit(0)
         os.close(writer)
         os.waitpid(pid, 0)
         with open(reader, "rb") as answer:
             return json.loads(answer.read())
+
+    def work(self, read: Callable[[], dict[str, Any]], answers: int) -> bool:
+        """Have a job done; return whether its judge has answered and nothing is left of it.
+
+        Args:
+            read: gives the job, in the judge alone.
+            answers: descriptor for the answer, a line.
+        """
+        before = len(self.channels)
+        players = []
+        for _ in range(KINDS):
+            players.append(player.start(self.confine))
+            self.channels += [players[-1].reader, players[-1].writer]  # of one, which the next must not have
+        pid = os.fork()
+        if pid == 0:
+            self._judge(read, answers, players, before)
+        del self.channels[before:]
+        for each in players:
+            each.close()
+        answered = os.waitpid(pid, 0)[1] == 0
+        return self.clean() and answered
+
+    def _judge(self, read: Callable[[], dict[str, Any]], answers: int, players: Sequence[Player], before: int) -> None:
+        """The judge's whole life."""
+        try:
+            kernel.die_with_parent()
+            job = read()
+            self.channels = [channel for channel in self.channels[:before] if channel != answers]
+            try:
+                answer = JOBS[job["kind"]](self, job, players)
+            except Exception as error:  # of this machine, not of the solution, whose errors stay in its own process
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            os.write(answers, json.dumps(answer).encode() + b"\n")
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
 
     def clean(self) -> bool:
         """Kill what a job left running and remove what it left lying; return whether nothing is left."""
@@ -120,95 +153,11 @@ class Sandbox:
         return True
 
 
-class Bounded(io.BytesIO):
-    """A buffer that refuses to grow beyond ``OUTPUT_BYTES``."""
-
-    def write(self, data: Any) -> int:
-        """Append, or raise OverflowError."""
-        if self.tell() + len(data) > OUTPUT_BYTES:
-            raise OverflowError
-        return super().write(data)
-
-
-def canonical_outputs(job: dict[str, Any], kind: str) -> tuple[list[Any], list[float]]:
-    """Outputs of the canonical solution and the seconds that each took, by EvalPlus's ``trusted_exec``."""
-    from evalplus.eval._special_oracle import MBPP_OUTPUT_NOT_NONE_TASKS
-    from evalplus.gen.util import trusted_exec
-
-    return trusted_exec(
-        job["prompt"] + job["canonical_solution"],
-        job[f"{kind}_input"],
-        job["entry_point"],
-        record_time=True,
-        output_not_none=job["dataset"] == "mbpp" and job["entry_point"] in MBPP_OUTPUT_NOT_NONE_TASKS,
-    )
-
-
-def truth(job: dict[str, Any]) -> dict[str, Any]:
-    """Times and expected outputs of both kinds of tests; large outputs are left out, and computed at each check."""
-    kept = {}
-    for kind in ("base", "plus"):
-        outputs, kept[f"{kind}_time"] = canonical_outputs(job, kind)
-        buffer = Bounded()
-        with contextlib.suppress(OverflowError):
-            pickle.dump(outputs, buffer)
-            kept[kind] = outputs
-    return {"truth": base64.b64encode(pickle.dumps(kept)).decode()}
-
-
-def verdict(job: dict[str, Any], kind: str, expected: list[Any], seconds: list[float]) -> str:
-    """EvalPlus's verdict on a solution for one kind of tests: ``pass``, ``fail`` or ``timeout``.
-
-    As its ``untrusted_check`` with ``fast_check``, whose cap of 60 s does not grow with the other limits: here all do.
-
-    Args:
-        job: see ``check``.
-        kind: ``base`` or ``plus``.
-        expected: outputs of the canonical solution.
-        seconds: what each of them took.
-    """
-    from evalplus import eval as evalplus
-    from evalplus.config import DEFAULT_GT_TIME_LIMIT_FACTOR, DEFAULT_MIN_TIME_LIMIT
-
-    factor, inputs = job["timeout_factor"], job[f"{kind}_input"]
-    limits = [factor * max(DEFAULT_MIN_TIME_LIMIT, DEFAULT_GT_TIME_LIMIT_FACTOR * duration) for duration in seconds]
-    fork = multiprocessing.get_context("fork")
-    status, progress, passed = fork.Value("i", evalplus._UNKNOWN), fork.Value("i", 0), fork.Array("b", len(inputs))
-    arguments = (job["dataset"], job["entry_point"], job["solution"], inputs, expected, limits, job["atol"], True)
-    process = fork.Process(target=evalplus.unsafe_execute, args=(*arguments, status, passed, progress))
-    process.start()
-    process.join(min(factor * CAP_SECONDS, sum(limits)) + GRACE_SECONDS)
-    process.kill()
-    process.join()
-    if status.value == evalplus._SUCCESS:
-        return evalplus.PASS if all(passed[:]) else evalplus.FAIL
-    return evalplus.FAIL if status.value == evalplus._FAILED else evalplus.TIMEOUT
-
-
-def check(job: dict[str, Any]) -> dict[str, Any]:
-    """EvalPlus's verdict on a solution for the base tests, and for the plus tests where it passed the base tests."""
-    from evalplus.eval import PASS
-
-    kept = pickle.loads(job["truth"])
-    verdicts: dict[str, Any] = {"plus": None}
-    for kind in ("base", "plus"):
-        expected = kept[kind] if kind in kept else canonical_outputs(job, kind)[0]
-        verdicts[kind] = verdict(job, kind, expected, kept[f"{kind}_time"])
-        if verdicts[kind] != PASS:
-            break
-    return verdicts
-
-
-JOBS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {"truth": truth, "check": check, "asserts": asserts.outcome}
-TRIAL = {
-    "dataset": "humaneval",
-    "solution": "def f(x):\n    return x + 1\n",
-    "entry_point": "f",
-    "atol": 0,
-    "timeout_factor": 10,
+JOBS: dict[str, Callable[["Sandbox", dict[str, Any], Sequence[Player]], dict[str, Any]]] = {
+    "truth": lambda sandbox, job, players: checks.truth(job),
+    "check": lambda sandbox, job, players: checks.check(job, players),
+    "asserts": lambda sandbox, job, players: asserts.outcome(job, players[0], sandbox.confine),
 }
-TRIAL |= {"base_input": [[1]], "plus_input": [[2]]}
-TRIAL["truth"] = pickle.dumps({"base": [2], "base_time": [0], "plus": [3], "plus_time": [0]})
 
 
 def main() -> None:
@@ -218,31 +167,44 @@ def main() -> None:
     EvalPlus.
     """
     sandbox = Sandbox(sys.argv[1], sys.argv[2] == "walls")
-    jobs = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
+    jobs, answers = os.dup(0), os.dup(1)
     sandbox.channels = [jobs, answers]
     os.dup2(2, 1)  # whatever is printed goes to the log
     os.environ["EVALPLUS_MAX_MEMORY_BYTES"] = str(kernel.memory_limit())
+    if sys.argv[3] != "asserts":
+        import evalplus.eval  # noqa: F401 (once, and not in each child)
     sandbox.enter()
     os.chdir(sandbox.folder)
-
-    def answer(message: dict[str, Any]) -> None:
-        answers.write(json.dumps(message).encode() + b"\n")
-        answers.flush()
-
-    plain = sys.argv[3] == "asserts"
-    trial = asserts.outcome(asserts.TRIAL) if plain else check(TRIAL)
-    ready = trial["passed"] if plain else trial["plus"] == "pass"
-    answer({"ready": ready, "trial": trial, "missing": sandbox.missing_protections()})
-    while head := jobs.read(8):
-        job = pickle.loads(jobs.read(struct.unpack("Q", head)[0]))
-        sandbox.patience = max(1.0, job.get("timeout_factor", 1.0))
-        try:
-            answer(JOBS[job["kind"]](job))
-        except Exception as error:  # of this machine, not of the solution, whose errors stay in its own process
-            answer({"error": f"{type(error).__name__}: {error}"})
-        if not sandbox.clean():
+    os.write(answers, json.dumps(_trial(sandbox, sys.argv[3] == "asserts")).encode() + b"\n")
+    waiting = select.poll()
+    waiting.register(jobs, select.POLLIN)
+    while waiting.poll()[0][1] & select.POLLIN:
+        if not sandbox.work(lambda: pickle.loads(_exactly(jobs, *struct.unpack("Q", _exactly(jobs, 8)))), answers):
             break  # the next job gets another worker, with a folder of its own
+
+
+def _trial(sandbox: Sandbox, plain: bool) -> dict[str, Any]:
+    """Whether a right solution is judged right here, and what the kernel does not grant."""
+    reader, writer = os.pipe()
+    sandbox.channels.append(reader)
+    sandbox.work(lambda: asserts.TRIAL if plain else checks.TRIAL, writer)
+    sandbox.channels.remove(reader)
+    os.close(writer)
+    with open(reader, "rb") as said:
+        answer = json.loads(said.read() or b"{}")
+    ready = answer.get("passed") if plain else answer.get("plus") == "pass"
+    return {"ready": ready, "trial": answer, "missing": sandbox.missing_protections()}
+
+
+def _exactly(descriptor: int, length: int) -> bytes:
+    """Bytes of a job, and none of the next one."""
+    data = bytearray()
+    while len(data) < length:
+        part = os.read(descriptor, length - len(data))
+        if not part:
+            raise EOFError
+        data += part
+    return bytes(data)
 
 
 if __name__ == "__main__":

@@ -61,8 +61,9 @@ class Code(Scorer):
         jobs = []
         for example, solution in zip(examples, solutions, strict=True):
             assert isinstance(example, Conversation)
-            tests = textwrap.dedent(example.tests).strip()
-            jobs.append({"kind": "asserts", "name": example.id, "solution": solution, "tests": tests, "seconds": SECONDS})
+            tests, model = textwrap.dedent(example.tests).strip(), code_in(example.answer)
+            job = {"solution": solution, "tests": tests, "model": model, "seconds": SECONDS}
+            jobs.append({"kind": "asserts", "name": example.id} | job)
         answers = pool.run(jobs)
         if late := [example.id for example, answer in zip(examples, answers, strict=True) if answer and answer["late"]]:
             note(

@@ -15,8 +15,8 @@ MODES = [pytest.param(True, id="bubblewrap"), pytest.param(False, id="kernel")]
 GOOD, TESTS = "def f(x):\n    return x + 1\n", "assert f(1) == 2"
 
 
-def job(solution=GOOD, tests=TESTS, seconds=60.0):
-    return {"kind": "asserts", "name": "trial", "solution": solution, "tests": tests, "seconds": seconds}
+def job(solution=GOOD, tests=TESTS, seconds=60.0, model=GOOD):
+    return {"kind": "asserts", "name": "trial", "solution": solution, "tests": tests, "model": model, "seconds": seconds}
 
 
 def passed(jobs, bubblewrap=False):
@@ -123,7 +123,13 @@ def test_what_reaches_other_processes_or_files_outside_is_refused(tmp_path):
     jobs = []
     for code in REFUSED.values():
         head, _, attack = code.format(other=bystander.pid, file=str(file)).partition("\n")
-        jobs.append(job(f"{head}\ntry:\n    {attack}\nexcept PermissionError:\n    refused = True\n", "assert refused"))
+        jobs.append(
+            job(
+                f"{head}\ntry:\n    {attack}\nexcept PermissionError:\n    refused = True\n",
+                "assert refused",
+                model="refused = True",
+            )
+        )
     try:
         outcomes = pool.run(jobs, bubblewrap=False, workers=1)
     finally:
@@ -137,7 +143,8 @@ def test_what_reaches_other_processes_or_files_outside_is_refused(tmp_path):
 
 def test_a_solution_may_look_at_its_own_limits_and_lower_them():
     own = "import os, resource\nresource.setrlimit(resource.RLIMIT_CPU, (9, 9))\nos.sched_setaffinity(0, os.sched_getaffinity(0))\n"
-    assert passed([job(own + GOOD, f"{TESTS}\nassert resource.getrlimit(resource.RLIMIT_CPU) == (9, 9)")]) == [True]
+    own += "limits = resource.getrlimit(resource.RLIMIT_CPU)\n"
+    assert passed([job(own + GOOD, f"{TESTS}\nassert limits == (9, 9)", model=own + GOOD)]) == [True]
 
 
 def test_what_runs_too_long_is_told_from_what_fails():

@@ -119,7 +119,7 @@ def test_root_becomes_a_user_without_rights(tmp_path):
 
 def test_the_limit_on_cpu_time_grows_too():
     def function(patience):
-        kernel.limit_resources(0, patience)
+        kernel.limit_cpu(patience)
         return resource.getrlimit(resource.RLIMIT_CPU)[0]
 
     assert [eval(in_child(function, patience)) for patience in (1.0, 2.5)] == [kernel.CPU_SECONDS, 2.5 * kernel.CPU_SECONDS]
