@@ -55,14 +55,6 @@ class Gone(Over):
     """The other process has ended, or says what means nothing."""
 
 
-class Owned:
-    """An object that goes as a stand-in, though it is plain data, too: a solution's class may be a list's."""
-
-    def __init__(self, value: Any):
-        """Of an object."""
-        self.value = value
-
-
 class Remote:
     """Stands for an object of the other process."""
 
@@ -141,6 +133,7 @@ class Peer:
             values are expected of it they must not: its ``__eq__`` could say yes to all.
         operations: that it may ask of this side.
         exceptions: classes of exceptions of its own by name, beside Python's.
+        own: classes of this side that it has made objects of.
         gone: whether it has ended.
     """
 
@@ -158,6 +151,7 @@ class Peer:
         """
         self.operations, self.operators, self.keeps, self.gone = operations, operators, keeps, False
         self.exceptions: dict[str, type[BaseException]] = {}
+        self.own: set[type] = set()
         self._reader, self._writer = reader, writer
         self._kept: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}
@@ -172,15 +166,13 @@ class Peer:
         """What stands for an object that stays here, or was the other side's."""
         if type(value) is Remote:
             return plain.returned, (value._number,)
-        if type(value) is Owned:
-            value = value.value
         number = self._numbers.setdefault(id(value), len(self._numbers))
         self._kept[number] = value  # so that its id stays its own
         return plain.kept, (number,)
 
     def send(self, value: Any) -> None:
         """One message."""
-        raw = plain.written(value, self.keep if self.keeps else None)
+        raw = plain.written(value, self.keep if self.keeps else None, self.own)
         data = memoryview(struct.pack("Q", len(raw)) + raw)
         while data:
             data = data[self._write(self._writer, data) :]
@@ -241,9 +233,8 @@ class Peer:
         """Do what was asked, and say what came of it."""
         try:
             value = self.operations[operation](*operands)
-            made = operation == "call" and isinstance(operands[0], type) and type(value) is operands[0]
-            if made and self.keeps and type(value).__module__ not in ("builtins", *plain.MODULES):
-                value = Owned(value)
+            if operation == "call" and self.keeps and isinstance(operands[0], type) and operands[0] not in plain.KNOWN:
+                self.own.add(operands[0])  # whose objects are wanted with their methods, also where it is a list's class
             self.send(("value", value))
         except (Over, OSError):
             raise

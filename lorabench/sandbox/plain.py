@@ -12,7 +12,7 @@ import decimal
 import fractions
 import io
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 BASES: dict[type, Callable[[Any], Any]] = {
@@ -47,9 +47,6 @@ EXACT = (
 """Types beside those of ``BASES`` whose values go as they are; like those they are C's, which no pickle can alter."""
 
 BUILTINS = (*(kind.__name__ for kind in BASES), "range", "bool", "Ellipsis", "NotImplemented")
-MODULES = ("collections", "datetime", "decimal", "fractions", "numpy")
-"""Whose types are plain data, beside Python's own."""
-
 NUMBERS = "biufc"
 """Kinds of NumPy's types, numbers all."""
 
@@ -145,21 +142,22 @@ READABLE: dict[tuple[str, str], Any] = {
 
 NAMED = {id(value) for value in READABLE.values()}
 
+KNOWN = {*BASES, *EXACT, collections.Counter, collections.defaultdict, fractions.Fraction, type, object}
+"""Classes that are Python's own."""
+
 
 class _Writer(pickle.Pickler):
     """Its ``keep`` takes what is no plain data, and gives what stands for it: ``kept`` or ``returned``, with a number."""
 
-    def __init__(self, file: io.BytesIO, keep: Callable[[Any], tuple[Any, ...]] | None):
+    def __init__(self, file: io.BytesIO, keep: Callable[[Any], tuple[Any, ...]] | None, own: Container[type]):
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
-        self._keep = keep
+        self._keep, self._own = keep, own
 
     def reducer_override(self, value: Any) -> Any:
         kind = type(value)
         if kind in EXACT or kind in (bytearray, set, frozenset) or id(value) in NAMED:
             return NotImplemented
-        if self._keep is not None and (made := self._keep(value)):
-            return made
-        if made := _numbers(value, kind) or _copied(value, kind):
+        if made := () if kind in self._own else _numbers(value, kind) or _copied(value, kind):
             return made
         if self._keep is not None:
             return self._keep(value)
@@ -205,19 +203,20 @@ class _Reader(pickle.Unpickler):
         return self._known[module, name]
 
 
-def written(value: Any, keep: Callable[[Any], tuple[Any, ...]] | None = None) -> bytes:
+def written(value: Any, keep: Callable[[Any], tuple[Any, ...]] | None = None, own: Container[type] = ()) -> bytes:
     """A value as bytes.
 
     Args:
         value: any object.
         keep: keeps a value that is no plain data; it gives ``kept`` or ``returned`` with the arguments. Without it such a value
             becomes ``Opaque``, and an iterator ``Items``.
+        own: classes whose objects are kept, though they may be plain data, too.
 
     Raises:
         Exception: of many kinds: it is nested too deep, or too large.
     """
     file = io.BytesIO()
-    _Writer(file, keep).dump(value)
+    _Writer(file, keep, own).dump(value)
     return file.getvalue()
 
 

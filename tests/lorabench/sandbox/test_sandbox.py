@@ -12,6 +12,8 @@ import pytest
 
 pytest.importorskip("evalplus", reason="evalplus is not installed (make install-eval)")
 
+from forgeries import FORGERIES
+
 from lorabench.errors import UserError
 from lorabench.sandbox import checks, kernel, launch, player, pool
 
@@ -80,6 +82,12 @@ def test_harm_is_stopped_and_the_next_solution_is_judged_right(bubblewrap, monke
     assert [name for name, passed in passes.items() if passed] == []
     assert not escaped.exists() and not Path("/lorabench-escaped").exists()
     assert folders and not any(map(os.path.exists, folders))
+
+
+def test_no_forgery_passes_evalplus_and_right_solutions_do_after_each():
+    """The outputs that it compares are plain data from another process, which has never seen what is expected."""
+    forged = dict(zip(FORGERIES, verdicts(list(FORGERIES.values()), False, 5), strict=True))
+    assert [name for name, passes in forged.items() if passes] == []
 
 
 @pytest.mark.parametrize("bubblewrap", MODES)
