@@ -33,6 +33,7 @@ def code_in(completion: str) -> str:
 class Code(Scorer):
     """1 where the code runs and then all asserts of ``task.columns.tests`` pass, within ``SECONDS`` in the sandbox."""
 
+    version: ClassVar[int] = 2  # tests and completion in processes of their own
     together: ClassVar[bool] = True
     columns: ClassVar[tuple[str, ...]] = ("tests",)
 
