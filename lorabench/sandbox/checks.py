@@ -8,13 +8,11 @@ import base64
 import contextlib
 import io
 import multiprocessing
-import os
 import pickle
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from lorabench.sandbox import kernel
 from lorabench.sandbox.peer import Peer
 from lorabench.sandbox.player import Player
 
@@ -69,18 +67,18 @@ def truth(job: dict[str, Any]) -> dict[str, Any]:
     return {"truth": base64.b64encode(pickle.dumps(kept)).decode()}
 
 
-def check(job: dict[str, Any], players: Sequence[Player]) -> dict[str, Any]:
+def check(job: dict[str, Any], player: Player) -> dict[str, Any]:
     """EvalPlus's verdict on a solution for the base tests, and for the plus tests where it passed the base tests.
 
     Args:
         job: the problem's fields, its ``truth``, the ``solution`` and the ``timeout_factor``.
-        players: one for each kind of tests.
+        player: runs the solution, for each kind of tests anew.
     """
     from evalplus.eval import PASS
 
     kept = pickle.loads(job["truth"])
     verdicts: dict[str, Any] = {"plus": None}
-    for kind, player in zip(("base", "plus"), players, strict=True):
+    for kind in ("base", "plus"):
         expected = kept[kind] if kind in kept else canonical_outputs(job, kind)[0]
         verdicts[kind] = verdict(job, kind, expected, kept[f"{kind}_time"], player)
         if verdicts[kind] != PASS:
@@ -98,15 +96,14 @@ def verdict(job: dict[str, Any], kind: str, expected: list[Any], seconds: list[f
         kind: ``base`` or ``plus``.
         expected: outputs of the canonical solution.
         seconds: what each of them took.
-        player: runs the solution, and ends with this.
+        player: runs the solution.
     """
     from evalplus import eval as evalplus
     from evalplus.config import DEFAULT_GT_TIME_LIMIT_FACTOR, DEFAULT_MIN_TIME_LIMIT
 
     factor, inputs = job["timeout_factor"], job[f"{kind}_input"]
     limits = [factor * max(DEFAULT_MIN_TIME_LIMIT, DEFAULT_GT_TIME_LIMIT_FACTOR * duration) for duration in seconds]
-    folder = tempfile.mkdtemp()
-    _played.append((job, player, folder))
+    _played.append((job, player, tempfile.mkdtemp()))
     stub = f"from {__name__} import loaded\n{job['entry_point']} = loaded()"
     fork = multiprocessing.get_context("fork")
     status, progress, passed = fork.Value("i", evalplus._UNKNOWN), fork.Value("i", 0), fork.Array("b", len(inputs))
@@ -117,9 +114,6 @@ def verdict(job: dict[str, Any], kind: str, expected: list[Any], seconds: list[f
     process.kill()
     process.join()
     _played.clear()
-    kernel.end(player.pid)
-    kernel.empty(folder)
-    os.rmdir(folder)
     if status.value == evalplus._SUCCESS:
         return evalplus.PASS if all(passed[:]) else evalplus.FAIL
     return evalplus.FAIL if status.value == evalplus._FAILED else evalplus.TIMEOUT

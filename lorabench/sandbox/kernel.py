@@ -11,7 +11,6 @@ import os
 import resource
 import signal
 import struct
-import time
 import uuid
 from pathlib import Path
 
@@ -170,14 +169,6 @@ def kill_descendants(root: int, rounds: int = 100) -> bool:
                 while os.waitpid(-1, os.WNOHANG)[0]:
                     pass
     return False
-
-
-def end(pid: int) -> None:
-    """Kill a process, if it be another one's child, and wait until it runs no more."""
-    with contextlib.suppress(OSError):
-        os.kill(pid, signal.SIGKILL)
-        while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
-            time.sleep(0.001)
 
 
 def empty(folder: str) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 from lorabench.sandbox import kernel
 from lorabench.sandbox.peer import OPERATIONS, Over, Peer
 
+CHANGE_FOLDER = os.chdir
+"""Before EvalPlus's guard takes it away."""
+
 
 @dataclass(frozen=True)
 class Player:
@@ -69,19 +72,21 @@ class _Stage:
                 self.peer.answer(message[1], message[2])
 
     def guard(self, folder: str, patience: float) -> None:
-        """Become as EvalPlus has it: its guard, no input and output, and names that tell nothing.
+        """Become as EvalPlus has it: its guard, no input and output, and no names.
 
         Args:
             folder: to run in.
             patience: multiplies the limit on CPU time.
         """
-        from evalplus.eval import query_maximum_memory_bytes
-        from evalplus.eval.utils import reliability_guard, swallow_io
+        CHANGE_FOLDER(folder)
+        self.names = {}
+        if self.peer.keeps:  # the first time
+            from evalplus.eval import query_maximum_memory_bytes
+            from evalplus.eval.utils import reliability_guard, swallow_io
 
-        os.chdir(folder)
-        kernel.limit_cpu(patience)
-        reliability_guard(maximum_memory_bytes=query_maximum_memory_bytes())
-        self.names, self.silence, self.peer.keeps = {}, swallow_io, False
+            kernel.limit_cpu(patience)
+            reliability_guard(maximum_memory_bytes=query_maximum_memory_bytes())
+            self.silence, self.peer.keeps = swallow_io, False
 
     def load(self, solution: str) -> None:
         """Run the solution, apart from any test, so that no open quote of the one swallows the other."""

@@ -1,19 +1,21 @@
 """The process inside the sandbox: has each job done by children of its own, which answer in JSON lines.
 
-For each job there is a judge, which reads it, and players, which run the solution. All are forked from this process, which
-never looks into a job: so the memory of a player holds no test, no expected output, and nothing of the jobs before. Jobs come
+For each job there is a judge, which reads it, and a player, which runs the solution. Both are forked from this process, which
+never looks into a job: so the memory of the player holds no test, no expected output, and nothing of the jobs before. Jobs come
 pickled, which is safe in this direction; answers are JSON, since what generated code may have touched must not be unpickled
 outside. The ground truth is computed here too, and is for the outside a piece of opaque bytes.
 """
 
 import contextlib
+import gc
 import json
 import os
 import pickle
 import select
+import signal
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,6 @@ from lorabench.sandbox.player import Player
 PRIVATE_UID = 1 << 30  # plus the process id: a user that nobody else is, so that its processes can be counted
 NOBODY = 65534
 SHARED_MEMORY = "/dev/shm"  # inside bubblewrap the worker's own, and the one other folder to write
-KINDS = 2  # of tests that a job may have, each with a player
 
 
 class Sandbox:
@@ -110,28 +111,24 @@ class Sandbox:
             read: gives the job, in the judge alone.
             answers: descriptor for the answer, a line.
         """
-        before = len(self.channels)
-        players = []
-        for _ in range(KINDS):
-            players.append(player.start(self.confine))
-            self.channels += [players[-1].reader, players[-1].writer]  # of one, which the next must not have
+        runs = player.start(self.confine)
         pid = os.fork()
         if pid == 0:
-            self._judge(read, answers, players, before)
-        del self.channels[before:]
-        for each in players:
-            each.close()
+            self._judge(read, answers, runs)
+        runs.close()
         answered = os.waitpid(pid, 0)[1] == 0
+        os.kill(runs.pid, signal.SIGKILL)
+        os.waitpid(runs.pid, 0)
         return self.clean() and answered
 
-    def _judge(self, read: Callable[[], dict[str, Any]], answers: int, players: Sequence[Player], before: int) -> None:
+    def _judge(self, read: Callable[[], dict[str, Any]], answers: int, runs: Player) -> None:
         """The judge's whole life."""
         try:
             kernel.die_with_parent()
             job = read()
-            self.channels = [channel for channel in self.channels[:before] if channel != answers]
+            self.channels = [channel for channel in self.channels if channel != answers]
             try:
-                answer = JOBS[job["kind"]](self, job, players)
+                answer = JOBS[job["kind"]](self, job, runs)
             except Exception as error:  # of this machine, not of the solution, whose errors stay in its own process
                 answer = {"error": f"{type(error).__name__}: {error}"}
             os.write(answers, json.dumps(answer).encode() + b"\n")
@@ -153,10 +150,10 @@ class Sandbox:
         return True
 
 
-JOBS: dict[str, Callable[["Sandbox", dict[str, Any], Sequence[Player]], dict[str, Any]]] = {
-    "truth": lambda sandbox, job, players: checks.truth(job),
-    "check": lambda sandbox, job, players: checks.check(job, players),
-    "asserts": lambda sandbox, job, players: asserts.outcome(job, players[0], sandbox.confine),
+JOBS: dict[str, Callable[["Sandbox", dict[str, Any], Player], dict[str, Any]]] = {
+    "truth": lambda sandbox, job, runs: checks.truth(job),
+    "check": lambda sandbox, job, runs: checks.check(job, runs),
+    "asserts": lambda sandbox, job, runs: asserts.outcome(job, runs, sandbox.confine),
 }
 
 
@@ -175,6 +172,7 @@ def main() -> None:
         import evalplus.eval  # noqa: F401 (once, and not in each child)
     sandbox.enter()
     os.chdir(sandbox.folder)
+    gc.freeze()  # children share the pages of all that lies here already, and do not look through it
     os.write(answers, json.dumps(_trial(sandbox, sys.argv[3] == "asserts")).encode() + b"\n")
     waiting = select.poll()
     waiting.register(jobs, select.POLLIN)
