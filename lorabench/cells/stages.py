@@ -55,6 +55,7 @@ class Trained:
     Attributes:
         training: what the run did.
         parameters: number of values that were trained.
+        weights: SHA-256 of them.
         peak_memory: bytes.
         merged: plain weights in main memory by their names in the base; None of a diverged run, or where ``adapted`` is needed.
         adapted: the base with the variant still attached, of one that no plain weights hold, until ``release`` is called.
@@ -65,6 +66,7 @@ class Trained:
 
     training: Training
     parameters: int
+    weights: str
     peak_memory: int
     merged: dict[str, torch.Tensor] | None
     losses: dict[str, float | None]
@@ -85,6 +87,7 @@ class Trained:
                 "tokens_per_second": round(t.tokens / t.seconds, 1) if t.seconds else None,
                 "peak_memory_bytes": self.peak_memory,
                 "trainable_parameters": self.parameters,
+                "weights_sha256": self.weights,
                 "optimizer": t.optimizer,
                 "groups": t.groups,
                 "loss": [[step, loss] for step, loss in enumerate(t.loss, 1)],
@@ -165,14 +168,14 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
         losses.setdefault("validation_loss", None)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
     merged = None if training.diverged else _kept(cell, base, adapted, changes, trained)
-    parameters = sum(p.numel() for p in trained.values())
+    parameters, weights = sum(p.numel() for p in trained.values()), fingerprint(trained)
     release = partial(_release, cell, base, adapted, before)
     answers_itself = merged is None and not training.diverged
     if not answers_itself:
         release()
     probed = None if cell.probe.every is None else watch.rows(_probe_file(cell))
     later = (adapted, release) if answers_itself else ()
-    return Trained(training, parameters, memory.peak(base.device), merged, losses, probed, *later)
+    return Trained(training, parameters, weights, memory.peak(base.device), merged, losses, probed, *later)
 
 
 def _release(cell: Cell, base: Base, adapted: Adapted, before: Mapping[str, int]) -> None:
