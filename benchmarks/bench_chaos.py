@@ -1,0 +1,55 @@
+"""Sweeps and searches killed at hundreds of moments, and brought to the same bits by the same command.
+
+make chaos KILLS=200
+"""
+
+import argparse
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import lorabench.__main__
+import lorabench.cells.run
+import sweeps.sweepers.search  # noqa: F401 (imported once, before the forks)
+from benchmarks.killing import killed_until_done
+
+SMALL = ["train_samples=64", "batch_size=8", "task.test_samples=8", "task.validation_samples=8"]
+COMMANDS = {
+    "grid": ["variant=lora,adalora,full", "lr=3e-3,6e-3", *SMALL],
+    "search": ["hydra/sweeper=random", "variant=lora,pissa", "lr=2e-3,6e-3", "hydra.sweeper.budget=3", *SMALL],
+    "promotion": [
+        *["hydra/sweeper=random", "variant=lora,rslora", "lr=2e-3,6e-3", "hydra.sweeper.budget=3", "hydra.sweeper.initial=2"],
+        *["train_fraction=0.5", "hydra.sweeper.promote=1", *SMALL],
+    ],
+}
+"""Multiruns by what they are: cells of a grid; a search with its journal; proxies of which the best is run in full."""
+
+
+def main() -> None:
+    """Kill, and print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200, help="at least, of all commands together")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    share = -(-options.kills // len(COMMANDS))
+    phases: Counter[str] = Counter()
+    faults = []
+    print("| command | kills | of them aimed at a write or rename | brought to the end | steps done again | faults |")
+    print("|---|---|---|---|---|---|")
+    for name, words in COMMANDS.items():
+        with tempfile.TemporaryDirectory(prefix="lorabench-chaos-") as folder:
+            tally = killed_until_done(words, Path(folder), share, options.seed)
+        total = tally.kills.total()
+        print(f"| {name} | {total} | {tally.aimed} | {tally.rounds} | {tally.repeated} | {len(tally.faults)} |", flush=True)
+        phases += tally.kills
+        faults += [f"{name}: {fault}" for fault in tally.faults]
+    print("\n| killed while | kills |\n|---|---|")
+    for phase, count in phases.most_common():
+        print(f"| {phase} | {count} |")
+    print(*faults, sep="\n")
+    sys.exit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,290 @@
+"""Commands that are killed by SIGKILL and started again until they are done, beside the same command undisturbed.
+
+Each start is a process of its own, forked from one that has imported everything, and leads its own session. Half of the kills
+come at a random moment, from outside. The others are aimed: at a call of ``os.fsync`` or ``os.replace``, before or behind it,
+where files are half written or not yet named.
+"""
+
+import gzip
+import json
+import mmap
+import os
+import random
+import signal
+import struct
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lorabench.files import read_json
+
+TIMES = {
+    "seconds",
+    "scoring_seconds",
+    "tokens_per_second",
+    "peak_memory_bytes",
+    "started",
+    "finished",
+    "proposal_seconds",
+    "time",
+}
+"""Keys of records and journals that a clock or the machine decides."""
+
+PHASES = {
+    "lorabench.cells.run.untouched_scores": "evaluating the untouched base",
+    "lorabench.cells.stages.train": "training",
+    "lorabench.training.checkpoint.Checkpoint.write": "writing a checkpoint",
+    "lorabench.training.checkpoint.Checkpoint.restore": "restoring a checkpoint",
+    "lorabench.cells.stages.split_losses": "losses of the splits",
+    "lorabench.cells.run.answer_cell": "generating answers",
+    "lorabench.cells.run.score_cell": "scoring",
+    "lorabench.cells.run.write_json": "writing a record",
+    "sweeps.sweepers.search.SearchSweeper._ask": "asking the search",
+    "sweeps.sweepers.search.SearchSweeper._keep": "writing the journal",
+}
+"""Functions by the place where they are called, and what a process is doing then."""
+
+NAMES = ["starting", *PHASES.values()]
+
+
+@dataclass
+class Tally:
+    """What was done and seen.
+
+    Attributes:
+        kills: by what the process was doing.
+        aimed: of them, those at a call that writes or renames.
+        rounds: commands that were brought to their end.
+        repeated: optimizer steps that were done more than once.
+        faults: what was not as it should be, in words.
+    """
+
+    kills: Counter[str] = field(default_factory=Counter)
+    aimed: int = 0
+    rounds: int = 0
+    repeated: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+class Shared:
+    """What a started process tells, also when it is killed: its phase, and the optimizer steps that it has done."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 16)
+
+    @property
+    def phase(self) -> int:
+        """A place in ``NAMES``."""
+        return struct.unpack_from("i", self._memory, 0)[0]
+
+    @phase.setter
+    def phase(self, value: int) -> None:
+        struct.pack_into("i", self._memory, 0, value)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all processes."""
+        return struct.unpack_from("i", self._memory, 4)[0]
+
+    @steps.setter
+    def steps(self, value: int) -> None:
+        struct.pack_into("i", self._memory, 4, value)
+
+
+def killed_until_done(words: list[str], folder: Path, kills: int, seed: int) -> Tally:
+    """Kill a multirun again and again, and compare what it leaves with what it leaves undisturbed.
+
+    Args:
+        words: of the command line, without ``output_dir`` and ``-m``. Checkpoints are written after each step.
+        folder: an empty one.
+        kills: how many at least.
+        seed: of the moments.
+    """
+    draws, shared, tally = random.Random(seed), Shared(), Tally()
+    started = time.monotonic()
+    if code := _start(words, folder / "undisturbed", shared, log=folder / "undisturbed.log")():
+        raise RuntimeError(f"the undisturbed command ended with {code}: {(folder / 'undisturbed.log').read_text()[-2000:]}")
+    seconds, steps = time.monotonic() - started, shared.steps
+    expected = content(folder / "undisturbed")
+    calls = 12 * len(expected)  # about as many writes and renames as the command has
+    while tally.kills.total() < kills:
+        output, before, count = folder / f"round-{tally.rounds}", shared.steps, tally.kills.total()
+        while True:
+            aim = draws.randrange(calls) if draws.random() < 0.5 else None
+            end = _start(words, output, shared, folder / "log", aim, draws.random() < 0.5)
+            code = end(None if aim is not None else draws.uniform(0, seconds))
+            if code != -signal.SIGKILL:
+                break
+            tally.kills[NAMES[shared.phase]] += 1
+            tally.aimed += aim is not None
+        tally.rounds += 1
+        if code:
+            tally.faults.append(f"exit code {code}: {(folder / 'log').read_text()[-500:]}")
+        again = shared.steps - before - steps
+        tally.repeated += again
+        if again > tally.kills.total() - count:  # at most the step that was killed
+            tally.faults.append(f"{again} steps were done again after {tally.kills.total() - count} kills")
+        tally.faults += differences(expected, content(output))
+    return tally
+
+
+def _start(
+    words: list[str], output: Path, shared: Shared, log: Path, aim: int | None = None, behind: bool = False
+) -> Callable[..., int]:
+    """Start the command; what comes back waits for its end, or kills it after some seconds, and gives the exit code."""
+    shared.phase = 0
+    pid = os.fork()
+    if pid == 0:
+        _child(words, output, shared, log, aim, behind)
+
+    def end(seconds: float | None = None) -> int:
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            done, status = os.waitpid(pid, os.WNOHANG if deadline is not None else 0)
+            if done:
+                return os.waitstatus_to_exitcode(status)
+            if deadline is not None and time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+                deadline = None
+            time.sleep(0.002)
+
+    return end
+
+
+def _child(words: list[str], output: Path, shared: Shared, log: Path, aim: int | None, behind: bool) -> None:
+    """The command's whole life."""
+    code = 1
+    try:
+        os.setsid()
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        _mark(shared)
+        if aim is not None:
+            _kill_at(aim, behind)
+        sys.argv = ["lorabench", *words, "trainer.checkpoint_minutes=0", f"output_dir={output}", "-m"]
+        from lorabench.__main__ import main
+
+        main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _mark(shared: Shared) -> None:
+    """Let the functions of ``PHASES`` say that they are running, and each step be counted."""
+    from importlib import import_module
+
+    for number, place in enumerate(PHASES, 1):
+        parts = place.split(".")
+        depth = next(i for i in range(len(parts) - 1, 0, -1) if _is_module(".".join(parts[:i])))
+        owner: Any = import_module(".".join(parts[:depth]))
+        for name in parts[depth:-1]:
+            owner = getattr(owner, name)
+        setattr(owner, parts[-1], _marked(getattr(owner, parts[-1]), shared, number))
+    from lorabench.training.checkpoint import Checkpoint
+
+    due = Checkpoint.due
+
+    def counted(self: Checkpoint) -> bool:
+        shared.steps += 1
+        return due(self)
+
+    Checkpoint.due = counted  # type: ignore[method-assign]
+
+
+def _is_module(name: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _marked(function: Callable[..., Any], shared: Shared, number: int) -> Callable[..., Any]:
+    def marked(*arguments: Any, **named: Any) -> Any:
+        before, shared.phase = shared.phase, number
+        try:
+            return function(*arguments, **named)
+        finally:
+            shared.phase = before
+
+    return marked
+
+
+def _kill_at(aim: int, behind: bool) -> None:
+    """Kill this process at the call of that number which writes a file down or renames it."""
+    count = 0
+
+    def killing(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == aim and not behind:
+                os.kill(os.getpid(), signal.SIGKILL)
+            value = function(*arguments, **named)
+            if count == aim:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return value
+
+        return call
+
+    os.fsync, os.replace = killing(os.fsync), killing(os.replace)
+
+
+def content(folder: Path) -> dict[str, Any]:
+    """What a command left: by relative path, what does not depend on clock and machine; of other files that they are there."""
+    return dict(_content(folder))
+
+
+def _content(folder: Path) -> Iterator[tuple[str, Any]]:
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_dir() or file.name.endswith("lock") or file.name == "optimization_results.yaml":
+            continue
+        if file.suffix == ".json":
+            yield name, _timeless(read_json(file), str(folder))
+        elif file.suffix == ".jsonl":
+            yield name, [_timeless(json.loads(line), str(folder)) for line in file.read_text().splitlines()]
+        elif file.name.endswith(".jsonl.gz"):
+            yield name, gzip.decompress(file.read_bytes()).decode()
+        else:
+            yield name, None
+
+
+def _timeless(value: Any, folder: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _timeless(item, folder) for key, item in value.items() if key not in TIMES}
+    if isinstance(value, list):
+        return [_timeless(item, folder) for item in value]
+    return value.replace(folder, "") if isinstance(value, str) else value
+
+
+def differences(expected: dict[str, Any], left: dict[str, Any]) -> list[str]:
+    """Files that are too many, too few or not the same, in words."""
+    names = sorted(expected.keys() | left.keys())
+    lines = []
+    for name in names:
+        if name not in left:
+            lines.append(f"{name} is missing")
+        elif name not in expected:
+            lines.append(f"{name} was left")
+        elif expected[name] != left[name]:
+            lines.append(f"{name} differs{_where(expected[name], left[name])}")
+    return lines
+
+
+def _where(expected: Any, left: Any, path: str = "") -> str:
+    if isinstance(expected, dict) and isinstance(left, dict):
+        keys = [key for key in {**expected, **left} if expected.get(key) != left.get(key)]
+        return _where(expected.get(keys[0]), left.get(keys[0]), f"{path}.{keys[0]}") if keys else path
+    return f" at {path or 'its content'}: {str(expected)[:80]} / {str(left)[:80]}"
