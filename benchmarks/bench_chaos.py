@@ -9,9 +9,9 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import lorabench.__main__
-import lorabench.cells.run
-import sweeps.sweepers.search  # noqa: F401 (imported once, before the forks)
+import lorabench.__main__  # noqa: F401 (imported once, before the forks)
+import lorabench.cells.run  # noqa: F401
+import sweeps.sweepers.search  # noqa: F401
 from benchmarks.killing import killed_until_done
 
 SMALL = ["train_samples=64", "batch_size=8", "task.test_samples=8", "task.validation_samples=8"]
