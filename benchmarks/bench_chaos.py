@@ -9,7 +9,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import lorabench.__main__  # noqa: F401 (imported once, before the forks)
+import lorabench.__main__
 import lorabench.cells.run  # noqa: F401
 import sweeps.sweepers.search  # noqa: F401
 from benchmarks.killing import killed_until_done
