@@ -1,4 +1,4 @@
-"""What stands in a cell's folder and is no record; what a killed process leaves; what an interruption says."""
+"""What a killed process leaves; what an interruption says."""
 
 import json
 import os
@@ -8,50 +8,15 @@ import sys
 
 import pytest
 
-from lorabench.cells.cell import RECORDED, read_record
-from lorabench.cells.rescore import Rescoring
 from lorabench.cells.run import run
-from lorabench.errors import UserError
 from lorabench.files import read_json
 from lorabench.models.fingerprint import fingerprint_of_schema_1
 from lorabench.records.legacy import legacy_id
 
 SMALL = ["train_samples=16", "task.test_samples=4", "task.validation_samples=4"]
-DAMAGED = {
-    "no UTF-8": b"\xff\xfe",
-    "empty": b"",
-    "a list": b"[]",
-    "a text": b'"complete"',
-    "no keys": b"{}",
-    "truncated": b'{"status": "complete", "metrics": {"te',
-    "another object": b'{"status": "complete", "metrics": {}}',
-    "nested too deeply": b"[" * 100000,
-}
 
 
-@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_record_is_one_line_and_stays(cell, content):
-    made = cell(*SMALL)
-    made.folder.mkdir()
-    file = made.folder / "record.json"
-    file.write_bytes(content)
-    line = f"{file} is no record of a cell; delete it, and the same command trains the cell again"
-    for read in (made.record, lambda: run(made), lambda: Rescoring(made.session).rescore(made.folder)):
-        with pytest.raises(UserError) as caught:
-            read()
-        assert str(caught.value) == line
-    assert file.read_bytes() == content
-
-
-def test_a_record_that_is_there_has_its_keys(cell):
-    made = cell(*SMALL)
-    run(made)
-    record = made.record()
-    assert record.keys() >= RECORDED and read_record(made.folder) == record
-    assert read_record(made.folder / "nowhere") is None
-
-
-@pytest.mark.parametrize("content", [DAMAGED["no UTF-8"], DAMAGED["a list"], DAMAGED["empty"]])
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[]", b""])
 def test_another_file_that_is_none_counts_as_missing(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     assert read_json(tmp_path / "x.json") is None
