@@ -28,6 +28,10 @@ def replaced(file: Path) -> Iterator[Path]:
         os.replace(scratch, file)
         with contextlib.suppress(OSError):  # some file systems have no way to write a folder down
             _sync(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except BaseException:
+        with contextlib.suppress(OSError):  # who still has it open would keep the room of a full disk
+            os.truncate(scratch, 0)
+        raise
     finally:
         scratch.unlink(missing_ok=True)
 

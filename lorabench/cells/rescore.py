@@ -11,7 +11,7 @@ from lorabench.cells.scores import score
 from lorabench.cells.session import Session
 from lorabench.cells.untouched import check, means, untouched_file
 from lorabench.errors import UserError
-from lorabench.files import locked, write_json
+from lorabench.files import locked, remove_leftovers, write_json
 from lorabench.provenance import scored_now
 from lorabench.records import legacy
 from lorabench.records.card import write_card
@@ -48,6 +48,7 @@ class Rescoring:
         if not folder.is_dir():
             raise UserError(f"{folder} holds no cell; give the folder of a cell, such as runs/0123456789abcdef")
         with locked(folder / "lock", wait=True):
+            remove_leftovers(folder)
             return self._rescore(folder)
 
     def _rescore(self, folder: Path) -> str:

@@ -24,6 +24,7 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
     completions = file.with_suffix(".completions.jsonl.gz")
     with locked(file.with_suffix(".lock"), wait=True):
         remove_leftovers(file.parent, file.stem + ".*")
+        _remove_leftovers_of_others(file.parent)
         measured = read_or_set_aside(file, partial(check, cell), "and the untouched model is scored again")
         if measured is None:
             note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")
@@ -46,6 +47,14 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
             write_completions(completions, answered.rows)
             write_json(file, measured)
     return means(measured)
+
+
+def _remove_leftovers_of_others(folder: Path) -> None:
+    """Those of untouched models that no cell may ask for again; who holds a lock may be writing."""
+    for stem in {scratch.name.partition(".")[0] for scratch in folder.glob("*.tmp")}:
+        with locked(folder / f"{stem}.lock", wait=False) as held:
+            if held:
+                remove_leftovers(folder, f"{stem}.*")
 
 
 def check(cell: Cell, measured: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def made(cell, trained, tmp_path, run_until):
     """A finished cell with all the files that one may have on its way, the same for all tests."""
     made, folder = cell(*SMALL), trained["folder"]
     if not (folder / "cells").exists():
-        run_until(made, 1)
+        run_until(made, 2)  # the checkpoint of the first step is there
         checkpoint = (made.folder / "checkpoint.pt").read_bytes()
         run(made)
         record = json.loads((made.folder / "record.json").read_bytes())

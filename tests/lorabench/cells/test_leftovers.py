@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from lorabench.cells.run import run
-from lorabench.files import read_json
+from lorabench.files import locked, read_json
 from lorabench.models.fingerprint import fingerprint_of_schema_1
 from lorabench.records.legacy import legacy_id
 
@@ -74,3 +74,51 @@ def test_an_interruption_says_what_the_same_command_does(cell, following_steps, 
     made.session.forget_base()
     place = made.folder if minutes == 0 else made
     assert str(caught.value).startswith(f"interrupted; the same command {what.format(place)}")
+
+
+KILLED = """
+import os, signal, sys
+from lorabench.__main__ import main
+import lorabench.cells.run
+
+name, replace = sys.argv.pop(1), os.replace
+
+def kill(source, target):
+    if str(target).endswith(name):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+os.replace = kill
+main()
+"""
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "record.json"])
+def test_a_kill_during_a_write_leaves_nothing_for_good(cell, tmp_path, python, name):
+    done = python("-c", KILLED, name, *SMALL, f"output_dir={tmp_path}", "trainer.checkpoint_minutes=0")
+    assert done.returncode == -9
+    made = cell(*SMALL, "trainer.checkpoint_minutes=0")
+    assert [file.name.partition(".")[0] for file in made.folder.glob("*.tmp")] == [name.partition(".")[0]]
+    run(made)
+    assert not list(made.folder.rglob("*.tmp")) and not (made.folder / "pending.json").exists()
+
+
+def test_a_finished_cell_keeps_no_steps(cell):
+    """A kill between the record and their removal."""
+    made = cell(*SMALL)
+    run(made)
+    for name in ("pending.json", "checkpoint.pt", f"sharpness.jsonl.{2**22 + 1}.tmp"):
+        (made.folder / name).write_bytes(b"{}")
+    run(made)
+    assert {file.name for file in made.folder.iterdir()} == {"completions.jsonl.gz", "lock", "record.json"}
+
+
+def test_leftovers_of_other_untouched_models_are_removed_unless_one_is_being_written(cell, tmp_path):
+    folder = tmp_path / "base"
+    folder.mkdir()
+    dead, living = (folder / f"{stem}.json.{2**22 + 1}.tmp" for stem in ("dead", "living"))
+    for file in (dead, living):
+        file.write_bytes(b"x")
+    with locked(folder / "living.lock", wait=True):
+        run(cell(*SMALL))
+    assert (dead.exists(), living.exists()) == (False, True)
