@@ -22,6 +22,7 @@ from lorabench.models.shapes import linear_shapes
 from lorabench.probes.base import Probe
 from lorabench.records import form, legacy
 from lorabench.records.earlier import same_settings
+from lorabench.records.environment import check_environment
 from lorabench.records.identity import identity
 from lorabench.records.kept import Damaged, read_kept
 from lorabench.schema import CONF, Config, ModelConfig, TrainerConfig, unrecorded_fields
@@ -55,8 +56,9 @@ class Cell:
 
         Raises:
             UserError: a key is gone, or has no value, such as ``model.name`` where a yaml of one's own leaves it out; a part
-                is none.
+                is none; a key comes from the environment.
         """
+        check_environment(cfg, unrecorded_fields(Config) | {"hydra"})
         try:
             resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except MissingMandatoryValue as error:
