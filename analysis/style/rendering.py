@@ -41,11 +41,8 @@ def render(blocks: Sequence[Block], notes: Sequence[str], style: str) -> str:
         head = [f"### {escaped(block.title)}", "", escaped(block.subtitle)] if marked else [block.title, block.subtitle]
         body = _markdown(block) if marked else _text(block)
         remarks = _list_lines(block.remarks, marked)
-        copied = (
-            ["~~~~", *(line.replace("~~~~", "~~~ ") for line in block.copied), "~~~~"]
-            if marked and block.copied
-            else block.copied
-        )
+        fenced = ["```", *(line.replace("```", "` ` `") for line in block.copied), "```"]
+        copied = fenced if marked and block.copied else block.copied
         parts.append("\n".join([*head, "", *body, *(line for lines in (remarks, copied) if lines for line in ("", *lines))]))
     return "\n\n\n".join([*parts, "\n".join(_list_lines(notes, marked))]) + "\n"
 
@@ -63,7 +60,7 @@ def escaped(text: str) -> str:
 
 def _sentence(line: str) -> str:
     """A remark, whose commands stand in backticks and are code."""
-    return "".join(part if i % 2 else escaped(part) for i, part in enumerate(re.split("(`[^`\n]*`)", line)))
+    return "".join(part if i % 2 else escaped(part) for i, part in enumerate(re.split(r"((?<![`\\])`[^`\n]+`(?!`))", line)))
 
 
 def _markdown(block: Block) -> list[str]:

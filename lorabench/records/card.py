@@ -111,7 +111,8 @@ def _base(record: dict[str, Any], hub: str | None) -> str:
     if _is_local(record):
         return f"A local model, whose files have the fingerprint {_code(model['fingerprint'])}."
     if model.get("weights") == "random":
-        return f"Random weights of the shape of {escaped(model['name'])}, fingerprint {_code(model['fingerprint'])}: for tests alone."
+        shape = f"Random weights of the shape of {escaped(model['name'])}"
+        return f"{shape}, fingerprint {_code(model['fingerprint'])}: for tests alone."
     package = _code(str(spec.get("package")))
     return f"{escaped(model['name'])}, of the Python package {package}, fingerprint {_code(model['fingerprint'])}."
 
@@ -163,7 +164,7 @@ def _text(value: Any) -> str:
 
 def _code(text: str) -> str:
     """A text in backticks, in one line."""
-    return f"`{' '.join(text.splitlines()).replace('`', "'")}`"
+    return "`" + " ".join(text.splitlines()).replace("`", "'") + "`"
 
 
 def escaped(text: str) -> str:
