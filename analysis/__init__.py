@@ -3,7 +3,7 @@
 The records on disk are the only interface to training: this package imports neither torch nor `lorabench`. A folder imports
 only what stands before it in this list, and within a folder there is no circle.
 
-    errors, arguments, kinds    the one error a user sees; what command lines share; tables and figures by their files
+    errors, files, arguments, kinds    the one error a user sees; hashes; what command lines share; tables and figures by files
     published     the papers' numbers, CSV files that come with the package
     style         how numbers and settings are written; tables as text; the order, colours and markers of variants
     read          records of cells and Hessian blocks, journals, completions, published cells → rows and frames

@@ -28,6 +28,10 @@ def replaced(file: Path) -> Iterator[Path]:
         os.replace(scratch, file)
         with contextlib.suppress(OSError):  # some file systems have no way to write a folder down
             _sync(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except BaseException:
+        with contextlib.suppress(OSError):  # who still has it open would keep the room of a full disk
+            os.truncate(scratch, 0)
+        raise
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -40,6 +44,15 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+def beside(file: Path) -> Path:
+    """Where a damaged file or folder is put: ``NAME.damaged``, or ``NAME.damaged.2`` and so on where that is taken."""
+    place, number = file.with_name(f"{file.name}.damaged"), 1
+    while os.path.lexists(place):
+        number += 1
+        place = file.with_name(f"{file.name}.damaged.{number}")
+    return place
+
+
 def remove_leftovers(folder: Path, name: str = "*") -> None:
     """Remove the scratch files of ``replaced`` that killed processes have left, where no other process can be writing now."""
     for scratch in folder.glob(f"{name}.*.tmp"):
@@ -50,7 +63,7 @@ def read_json(file: Path) -> dict[str, Any] | None:
     """Return the object that a file holds, or None where there is none that can be read."""
     try:
         content = json.loads(file.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):  # the last two of what is no JSON in UTF-8
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, RecursionError):  # the last two: no JSON
         return None
     return content if isinstance(content, dict) else None
 
@@ -58,14 +71,15 @@ def read_json(file: Path) -> dict[str, Any] | None:
 def write_json(file: Path, content: dict[str, Any]) -> None:
     """Write JSON by atomic rename. NaN and infinity become null."""
     with replaced(file) as scratch:
-        scratch.write_text(json.dumps(_finite(content), indent=1) + "\n")
+        scratch.write_text(json.dumps(finite(content), indent=1) + "\n")
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with null for each number that is not finite, of which JSON has none."""
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

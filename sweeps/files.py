@@ -1,9 +1,13 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import glob
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+
+HOUR = 3600.0  # seconds
 
 
 @contextlib.contextmanager
@@ -21,8 +25,20 @@ def replaced(file: Path) -> Iterator[Path]:
         os.replace(scratch, file)
         with contextlib.suppress(OSError):  # some file systems have no way to write a folder down
             _sync(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except BaseException:
+        with contextlib.suppress(OSError):  # who still has it open would keep the room of a full disk
+            os.truncate(scratch, 0)
+        raise
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def remove_leftovers(file: Path) -> None:
+    """Remove scratch files of ``file`` that killed processes have left: those of an hour ago, which no writer takes."""
+    for scratch in file.parent.glob(f"{glob.escape(file.name)}.*.tmp"):
+        with contextlib.suppress(FileNotFoundError):  # another one was faster
+            if time.time() - scratch.stat().st_mtime > HOUR:
+                scratch.unlink()
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -185,17 +185,18 @@ def body(name: str, function: str) -> str:
 
 def test_what_packages_cannot_share_is_the_same_in_each():
     """`sweeps` and `analysis` import nothing of `lorabench`: what they need of it stands once in each, word by word."""
-    from analysis.read.record import SCHEMA_VERSION as READ
     from analysis.stats import LEVEL
     from analysis.style.numbers import exact_lr
-    from lorabench.records import SCHEMA_VERSION as WRITTEN
     from lorabench.terminal.formats import format_lr
     from sweeps.bench.intervals import LEVEL as LEVEL_OF_REGRET
 
     assert body("lorabench.files", "replaced") == body("sweeps.files", "replaced")
     for function in ("digest", "_canonical"):
-        assert body("lorabench.files", function) == body("analysis.read.completions", function)
-    assert (READ, LEVEL) == (WRITTEN, LEVEL_OF_REGRET)
+        assert body("lorabench.files", function) == body("analysis.files", function)
+    assert body("lorabench.records.card", "escaped") == body("analysis.style.rendering", "escaped")
+    read, written = (MODULES[name].read_text() for name in ("analysis.read.form", "lorabench.records.form"))
+    assert read.replace("analysis.files", "lorabench.files") == written
+    assert LEVEL == LEVEL_OF_REGRET
     lrs = [float(f"{digits}e{power}") for digits in (1, 2, 6.3246, 9.999999) for power in range(-7, 2)]
     assert [exact_lr(lr) for lr in lrs] == [format_lr(lr) for lr in lrs]
 

@@ -1,7 +1,6 @@
 """Scores of single test problems, from the completions that a cell leaves beside its record."""
 
 import gzip
-import hashlib
 import json
 import logging
 import math
@@ -13,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from analysis.read.checked import fraction, get
+from analysis.files import digest
+from analysis.read.form import fraction, get
 
 log = logging.getLogger(__name__)
 
@@ -144,20 +144,6 @@ def untouched(record: str | Path) -> Path | None:
         return None
     path = Path(record).parents[1] / "base" / f"{digest(parts)}.{COMPLETIONS}"
     return path if path.is_file() else None
-
-
-def digest(content: Any) -> str:
-    """16 hex digits of the SHA-256 of the canonical JSON of a value, as `lorabench.files` makes them."""
-    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _canonical(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _canonical(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _path(record: str | Path) -> Path:

@@ -7,7 +7,7 @@ wrote down what had its default, too, and had the version of tasks alone.
 import json
 from typing import Any
 
-from analysis.read.checked import get
+from analysis.read.form import get
 
 AXES = ("lr", "batch_size", "rank", "seed", "train_samples", "epochs")
 """Top-level config keys that are axes of a sweep, besides the names of model, task and variant."""

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any, NamedTuple
 
-from analysis.read.checked import LARGEST
+from analysis.read.form import LARGEST
 
 TEST, VALIDATION = "test", "validation"
 """The scores of a cell's own task: what is shown, and what selects, unless another metric is named."""

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.errors import AnalysisError
-from analysis.read.checked import INT64, LARGEST, SMALLEST
+from analysis.read.form import INT64, LARGEST, SMALLEST
 
 CELL = ("source", "model", "task", "variant", "rank", "batch_size", "train_samples", "learning_rate")
 COLUMNS = ("source", "model", "task", "variant", "rank", "batch_size", "train_samples", "seeds", "learning_rate", "mean", "std")

@@ -6,17 +6,13 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
-from analysis.read.checked import INT64, LARGEST, SMALLEST, fraction, get, name, number, positive, whole
 from analysis.read.decisive import flat_options, options
+from analysis.read.form import INT64, check_record, cost, fraction, get
 from analysis.read.metrics import read_metrics
 
-SCHEMA_VERSION = 2
 ADAMW = "torch.optim.adamw.AdamW"
 BEFORE = {"loft": "LoFTAdamW"}
 """By variant the optimizer of records from before they said it, where it was not AdamW."""
-
-PARTS = ("training", "evaluation", "versions", "git", "metrics", "identity", "base")
-"""What must be an object where it is there."""
 
 
 def read_row(path: Path) -> dict[str, Any]:
@@ -53,13 +49,8 @@ def read_row(path: Path) -> dict[str, Any]:
 
 
 def _row(record: dict[str, Any], path: Path) -> dict[str, Any]:
-    _check_version(record)
-    for key in PARTS:
-        if not isinstance(record.get(key), (dict, type(None))):
-            raise ValueError(f"{key} is a JSON {type(record[key]).__name__}, not dict")
-    status = get(record, "status", str)
-    if status not in ("complete", "diverged", "failed"):
-        raise ValueError(f"unknown status {status!r}")
+    check_record(record, path.parent.name)
+    status = record["status"]
     row = {"id": get(record, "id", str), "path": str(path), "finished": str(record.get("finished")), "status": status}
     row |= {"source": "", "n": 1, "test_std": math.nan} | _axes(record) | _part(record)
     if status == "failed":
@@ -73,12 +64,12 @@ def _row(record: dict[str, Any], path: Path) -> dict[str, Any]:
             "test": math.nan if not tested else 0.0 if status == "diverged" else fraction(record, "metrics.test.mean"),
             "validation": 0.0 if status == "diverged" else fraction(record, "metrics.validation.mean"),
             "base_test": math.nan if record.get("base") is None else fraction(record, "base.test"),
-            "seconds": _cost(record, "training", "seconds"),
-            "steps": _cost(record, "training", "steps"),
-            "tokens": _cost(record, "training", "tokens"),
-            "peak_memory": _cost(record, "training", "peak_memory_bytes"),
-            "parameters": _cost(record, "training", "trainable_parameters"),
-            "evaluation_seconds": _cost(record, "evaluation", "seconds"),
+            "seconds": cost(record, "training", "seconds"),
+            "steps": cost(record, "training", "steps"),
+            "tokens": cost(record, "training", "tokens"),
+            "peak_memory": cost(record, "training", "peak_memory_bytes"),
+            "parameters": cost(record, "training", "trainable_parameters"),
+            "evaluation_seconds": cost(record, "evaluation", "seconds"),
             "extra_tflops": _extra_tflops(record),
             "problems": _problems(record),
             "metrics": read_metrics(record),
@@ -104,27 +95,11 @@ def _parse(path: Path) -> dict[str, Any]:
     return record
 
 
-def _check_version(record: dict[str, Any]) -> None:
-    version = get(record, "schema_version", int)
-    if version > SCHEMA_VERSION:
-        raise ValueError(f"schema_version {version} is newer than {SCHEMA_VERSION}, which this version reads: update lorabench")
-    if version < 1:
-        raise ValueError(f"unknown schema_version {version}")
-
-
 def _axes(record: dict[str, Any]) -> dict[str, Any]:
-    all_samples = get(record, "config", dict).get("train_samples") is None
-    return {
-        "model": name(record, "config.model.name"),
-        "task": name(record, "config.task.name"),
-        "rank": whole(record, "config.rank"),
-        "batch_size": whole(record, "config.batch_size"),
-        "train_samples": None if all_samples else whole(record, "config.train_samples"),
-        "epochs": positive(record, "config.epochs"),
-        "variant": name(record, "config.variant.name"),
-        "lr": positive(record, "config.lr"),
-        "seed": whole(record, "config.seed", -INT64),
-    }
+    config = record["config"]
+    names = {key: config[key]["name"] for key in ("model", "task", "variant")}
+    numbers = {key: config[key] for key in ("rank", "batch_size", "seed")} | {"train_samples": config.get("train_samples")}
+    return names | numbers | {key: float(config[key]) for key in ("lr", "epochs")}
 
 
 def _part(record: dict[str, Any]) -> dict[str, Any]:
@@ -132,17 +107,10 @@ def _part(record: dict[str, Any]) -> dict[str, Any]:
     place = "identity" if record["schema_version"] == 1 else "config"  # where it is only if it is a part, and always
     if (record.get(place) or {}).get("train_fraction", 1) == 1:
         return {"train_fraction": 1.0, "subset": "all"}
-    part = number(record, f"{place}.train_fraction", SMALLEST, 1, "a fraction above 0 and up to 1")
-    subset = flat_options(get(record, f"{place}.subset", dict), leave_out=("name", "_target_"))
-    words = [get(record, f"{place}.subset.name", str), *(f"{key}={value}" for key, value in subset.items())]
-    return {"train_fraction": part, "subset": " ".join(words)}
-
-
-def _cost(record: dict[str, Any], part: str, key: str) -> float:
-    """NaN where it was not measured."""
-    value = (record.get(part) or {}).get(key)
-    measured = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
-    return number(record, f"{part}.{key}", 0, LARGEST, "a number of 0 or more") if measured else math.nan
+    part = record[place]
+    subset = flat_options(part["subset"], leave_out=("name", "_target_"))
+    words = [part["subset"]["name"], *(f"{key}={value}" for key, value in subset.items())]
+    return {"train_fraction": float(part["train_fraction"]), "subset": " ".join(words)}
 
 
 def _extra_tflops(record: dict[str, Any]) -> float:

@@ -38,23 +38,36 @@ def render(blocks: Sequence[Block], notes: Sequence[str], style: str) -> str:
     marked = style == "markdown"
     parts = []
     for block in blocks:
-        head = [f"### {block.title}", "", block.subtitle] if marked else [block.title, block.subtitle]
+        head = [f"### {escaped(block.title)}", "", escaped(block.subtitle)] if marked else [block.title, block.subtitle]
         body = _markdown(block) if marked else _text(block)
         remarks = _list_lines(block.remarks, marked)
-        copied = ["```", *block.copied, "```"] if marked and block.copied else block.copied
+        fenced = ["```", *(line.replace("```", "` ` `") for line in block.copied), "```"]
+        copied = fenced if marked and block.copied else block.copied
         parts.append("\n".join([*head, "", *body, *(line for lines in (remarks, copied) if lines for line in ("", *lines))]))
     return "\n\n\n".join([*parts, "\n".join(_list_lines(notes, marked))]) + "\n"
 
 
 def _list_lines(lines: Sequence[str], marked: bool) -> list[str]:
-    return [f"- {line}" if marked else textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines]
+    return [f"- {_sentence(line)}" if marked else textwrap.fill(line, WIDTH, subsequent_indent="  ") for line in lines]
+
+
+def escaped(text: str) -> str:
+    """A text that Markdown shows as it is, in one line: no HTML, code, table cell, link or image begins or ends in it."""
+    for sign, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("`", "&#96;"), ("|", "\\|"), ("](", "]&#40;")):
+        text = text.replace(sign, shown)
+    return " ".join(text.splitlines())
+
+
+def _sentence(line: str) -> str:
+    """A remark, whose commands stand in backticks and are code."""
+    return "".join(part if i % 2 else escaped(part) for i, part in enumerate(re.split(r"((?<![`\\])`[^`\n]+`(?!`))", line)))
 
 
 def _markdown(block: Block) -> list[str]:
     rule = ["--:" if side == ">" else ":--" for side in block.align]
 
     def write(cell: str) -> str:
-        text = cell.strip().replace("|", "\\|")
+        text = escaped(cell.strip())
         return f"**{text}**" if isinstance(cell, Best) else text
 
     rows = [block.header, rule, *block.rows]

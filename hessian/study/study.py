@@ -27,6 +27,7 @@ from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
 from lorabench.models.names import named
 from lorabench.models.shapes import linear_shapes
 from lorabench.records import legacy
+from lorabench.records.environment import check_environment
 from lorabench.records.foreign import check_foreign
 from lorabench.records.identity import part_identity
 from lorabench.records.names import check_names
@@ -69,6 +70,7 @@ class Study:
     """
 
     def __init__(self, cfg: DictConfig, session: Session, searchpath: Sequence[str] = ()):
+        check_environment(cfg, ("output_dir", "device", "hydra"))
         resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         assert isinstance(resolved, dict)
         config = {str(key): value for key, value in resolved.items()}

@@ -2,12 +2,15 @@
 
 import gzip
 import json
+import os
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lorabench.files import replaced
 from lorabench.generation.base import Generator
+from lorabench.records.kept import set_aside
 from lorabench.tasks.base import Example, Task
 
 Row = dict[str, Any]
@@ -52,9 +55,23 @@ def write_completions(file: Path, rows: Sequence[Row]) -> None:
 
 
 def read_completions(file: Path) -> list[Row] | None:
-    """Return the rows, or None where there is no file that can be read."""
+    """Return the rows, or None where there is no file of such."""
     try:
         with gzip.open(file, "rt", encoding="utf-8") as stream:
-            return [json.loads(line) for line in stream]
-    except (OSError, EOFError, ValueError):
+            rows = [json.loads(line) for line in stream]
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error):
         return None
+    sound = all(isinstance(row, dict) and all(isinstance(row.get(key), str) for key in ANSWER) for row in rows)
+    return rows if sound else None
+
+
+def kept_rows(file: Path, task: Task, splits: Sequence[str], instead: str) -> list[Row] | None:
+    """The rows of who holds the lock: what is there and does not hold all answers is set aside, see ``kept.set_aside``."""
+    rows = read_completions(file)
+    answered = {(row["split"], row["id"]) for row in rows or []}
+    wanted = {(split, example.id) for split, members in generated_splits(task, splits).items() for example in members}
+    if rows is not None and wanted <= answered:
+        return rows
+    if os.path.lexists(file):
+        set_aside(file, f"{file} does not hold the answers to the problems of task={task.name}", instead)
+    return None

@@ -12,7 +12,7 @@ from lorabench.annotations import text_of
 from lorabench.cells import parts
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
-from lorabench.files import digest, read_json
+from lorabench.files import digest
 from lorabench.generation.base import Generator
 from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
@@ -20,9 +20,11 @@ from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
 from lorabench.models.names import named
 from lorabench.models.shapes import linear_shapes
 from lorabench.probes.base import Probe
-from lorabench.records import legacy
+from lorabench.records import form, legacy
 from lorabench.records.earlier import same_settings
+from lorabench.records.environment import check_environment
 from lorabench.records.identity import identity
+from lorabench.records.kept import Damaged, read_kept
 from lorabench.schema import CONF, Config, ModelConfig, TrainerConfig, unrecorded_fields
 from lorabench.subsets.base import Subset
 from lorabench.tasks.base import Task
@@ -31,10 +33,6 @@ from lorabench.trackers.base import TrackedCell
 from lorabench.training.data import Corpora
 from lorabench.variants import targets
 from lorabench.variants.base import Variant
-
-RECORDED = {"status", "config", "metrics", "validation_metric", "training", "evaluation"}
-"""Keys of the record of every cell that has not failed."""
-
 
 PARTS = tuple(field.name for field in fields(Config) if (CONF / field.name).is_dir())
 """Keys with a choice of configs each."""
@@ -58,8 +56,9 @@ class Cell:
 
         Raises:
             UserError: a key is gone, or has no value, such as ``model.name`` where a yaml of one's own leaves it out; a part
-                is none.
+                is none; a key comes from the environment.
         """
+        check_environment(cfg, unrecorded_fields(Config) | {"hydra"})
         try:
             resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except MissingMandatoryValue as error:
@@ -203,7 +202,7 @@ class Cell:
             names[digest(self.identity | {"data_seed": self.data_seed})] = True
         for name, usable in names.items():
             earlier = output / name
-            if not _unfinished(read_record(earlier)):
+            if not _unfinished(self._sound_record(earlier)):
                 if usable:
                     return earlier
             elif earlier.exists():
@@ -223,9 +222,20 @@ class Cell:
         return legacy.legacy_identity(self.config, self.identity, fingerprint_of_schema_1(self.model))
 
     def record(self) -> dict[str, Any] | None:
-        """The record of an earlier run, None while there is none; a failed run is tried again."""
-        record = read_record(self.folder)
+        """The record of an earlier run, None while there is none; a failed run is tried again, and so is one that is damaged.
+
+        Raises:
+            UserError: a newer lorabench wrote it.
+        """
+        record = self._sound_record(self.folder)
         return None if _unfinished(record) else record
+
+    def _sound_record(self, folder: Path) -> dict[str, Any] | None:
+        try:
+            return read_record(folder)
+        except Damaged as error:
+            self.session.note_once(f"{error}: it counts as none")
+            return None
 
     @property
     def tracked(self) -> TrackedCell:
@@ -244,15 +254,10 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     """The record of a cell, None where there is none.
 
     Raises:
-        UserError: a file in its place that is none.
+        Damaged: a file in its place that is none.
+        UserError: a newer lorabench wrote it.
     """
-    file = folder / "record.json"
-    record = read_json(file)
-    if record is None and not file.exists():
-        return None
-    if record is None or "status" not in record or (record["status"] != "failed" and not record.keys() >= RECORDED):
-        raise UserError(f"{file} is no record of a cell; delete it, and the same command trains the cell again")
-    return record
+    return read_kept(folder / "record.json", lambda record: form.check_record(record, folder.resolve().name))
 
 
 def _unfinished(record: dict[str, Any] | None) -> bool:

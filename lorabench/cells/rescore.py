@@ -1,5 +1,6 @@
 """Kept completions scored again with the present code, without a model."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,14 @@ from lorabench.cells.cell import Cell, read_record
 from lorabench.cells.run import score_cell
 from lorabench.cells.scores import score
 from lorabench.cells.session import Session
-from lorabench.cells.untouched import means, untouched_file
+from lorabench.cells.untouched import check, means, untouched_file
 from lorabench.errors import UserError
-from lorabench.files import locked, read_json, write_json
+from lorabench.files import locked, remove_leftovers, write_json
 from lorabench.provenance import scored_now
 from lorabench.records import legacy
 from lorabench.records.card import write_card
 from lorabench.records.foreign import check_foreign
+from lorabench.records.kept import check_pending, read_kept
 from lorabench.terminal.bars import note
 
 
@@ -46,11 +48,14 @@ class Rescoring:
         if not folder.is_dir():
             raise UserError(f"{folder} holds no cell; give the folder of a cell, such as runs/0123456789abcdef")
         with locked(folder / "lock", wait=True):
+            remove_leftovers(folder)
             return self._rescore(folder)
 
     def _rescore(self, folder: Path) -> str:
         pending = folder / "pending.json"
-        record = read_json(pending) or read_record(folder)
+        record = read_record(folder)
+        if record is None or record["status"] == "failed":
+            record = read_kept(pending, lambda content: check_pending(content, folder.resolve().name)) or record
         if record is None:
             raise UserError(
                 f"{folder} holds no cell (no record.json); give the folder of a cell, such as runs/0123456789abcdef"
@@ -93,7 +98,7 @@ class Rescoring:
             completions = file.with_suffix(".completions.jsonl.gz")
             file.parent.mkdir(exist_ok=True)
             with locked(file.with_suffix(".lock"), wait=True):
-                measured, rows = read_json(file), read_completions(completions)
+                measured, rows = read_kept(file, partial(check, cell)), read_completions(completions)
                 if measured is None or rows is None:
                     note(f"{completions} or {file.name} is missing: the scores of the untouched base stay as they were")
                     return None

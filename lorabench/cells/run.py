@@ -1,12 +1,13 @@
 """One cell from config to record: data → trained → answered → scored → record."""
 
+import json
 import shlex
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-from lorabench.cells.answers import Row, read_completions, write_completions
+from lorabench.cells.answers import Row, kept_rows, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
 from lorabench.cells.scores import score, validation_metric, zero
@@ -14,17 +15,21 @@ from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.contributed import config_dir_flag, reason
 from lorabench.errors import UserError
-from lorabench.files import locked, read_json, remove_leftovers, write_json
+from lorabench.files import finite, locked, remove_leftovers, write_json
 from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
-from lorabench.records import SCHEMA_VERSION
 from lorabench.records.card import write_card
+from lorabench.records.form import SCHEMA_VERSION, check_record
+from lorabench.records.kept import check_pending, read_or_set_aside, set_aside
 from lorabench.terminal.bars import note
 from lorabench.trackers.following import Following, following
-from lorabench.training.checkpoint import Checkpoint
+from lorabench.training.checkpoint import Checkpoint, Unusable
 from lorabench.training.seed import deterministic
 
 Record = dict[str, Any]
+
+ANEW = "and the cell begins anew"
+"""Without a damaged file."""
 
 
 class Busy(Exception):
@@ -42,13 +47,19 @@ def run(cell: Cell) -> float:
     """
     check_output(cell.settings.output_dir)
     check(cell)
-    cell.folder.mkdir(exist_ok=True)
-    with locked(cell.folder / "lock", wait=cell.settings.when_busy == "wait") as held:
+    folder = cell.folder
+    if folder.exists() and not folder.is_dir():
+        set_aside(folder, f"{folder} is no folder", ANEW)
+    folder.mkdir(exist_ok=True)
+    with locked(folder / "lock", wait=cell.settings.when_busy == "wait") as held:
         if not held:
             raise Busy(f"{cell} is being trained by another process")
-        remove_leftovers(cell.folder)
+        remove_leftovers(folder)
+        read_or_set_aside(folder / "record.json", lambda record: check_record(record, folder.name), ANEW)
         record, fresh = cell.record(), False
-        if record is None:
+        if record is not None:
+            Finish.remove_steps(folder)
+        else:
             with following(cell.session.tracker(cell.settings.tracker), cell.tracked) as follower:
                 record, fresh = Finish(cell, follower).record(), True
     cell.session.progress.cell_done(str(cell), record, fresh)
@@ -87,21 +98,38 @@ class Finish:
     say) goes on from its completions, with the present settings of its scorer (another ``task.judge_url``, say).
     """
 
+    STEPS = ("pending.json", "checkpoint.pt")
+
     def __init__(self, cell: Cell, follower: Following):
         self.cell, self.follower = cell, follower
-        self.file, self.pending, self.completions = (
-            cell.folder / name for name in ("record.json", "pending.json", "completions.jsonl.gz")
-        )
-        self.checkpoint = Checkpoint(cell.folder / "checkpoint.pt", cell.trainer.checkpoint_minutes)
+        self.file, self.completions = (cell.folder / name for name in ("record.json", "completions.jsonl.gz"))
+        self.pending, checkpoint = (cell.folder / name for name in self.STEPS)
+        self.checkpoint = Checkpoint(checkpoint, cell.trainer.checkpoint_minutes)
+
+    @classmethod
+    def remove_steps(cls, folder: Path) -> None:
+        """Remove what a finished cell needs no more, also where a kill came between its record and this."""
+        for name in cls.STEPS:
+            if not (folder / name).is_dir():
+                (folder / name).unlink(missing_ok=True)
 
     def record(self) -> Record:
         """Do it and return the record, which is written also when it fails."""
-        record, rows = read_json(self.pending), read_completions(self.completions)
+        self._check_readable()
+        rows: list[Row] | None = None
+        record = read_or_set_aside(self.pending, lambda record: check_pending(record, self.cell.folder.name), ANEW)
+        if record is not None:
+            rows = kept_rows(self.completions, self.cell.task, self.cell.splits, ANEW)
         try:
             if record is None or rows is None:
                 record = _new_record(self.cell)
                 with deterministic():  # training, and the answers of base and cell in this process (vLLM's is its own)
-                    rows = self._answer(record)
+                    try:
+                        rows = self._answer(record)
+                    except Unusable:  # which has set its checkpoint aside, and left the base half changed
+                        self.cell.session.forget_base()
+                        record = _new_record(self.cell)
+                        rows = self._answer(record)
             else:
                 config = record["config"] | {"task": self.cell.config["task"]}
                 record |= {"config": config, "rescored": scored_now()}
@@ -121,10 +149,16 @@ class Finish:
             raise KeyboardInterrupt(f"interrupted; the same command {self._continuation()}") from None
         write_card(self.cell.folder, record)
         _write(self.file, record)
-        self.checkpoint.remove()
-        self.pending.unlink(missing_ok=True)
+        self.remove_steps(self.cell.folder)
         self.follower.finish(record)
         return record
+
+    def _check_readable(self) -> None:
+        """A record that could not be read again would be made again and again."""
+        try:
+            check_record(json.loads(json.dumps(finite(_new_record(self.cell)))), self.cell.folder.name)
+        except ValueError as error:
+            raise UserError(f"{error}; give another value") from None
 
     def _continuation(self) -> str:
         """What the same command will do, after an interruption."""

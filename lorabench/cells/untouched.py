@@ -1,17 +1,19 @@
 """The untouched base on the splits of a cell, measured once for an output folder."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lorabench.cells.answers import SPLITS, read_completions, write_completions
+from lorabench.cells.answers import SPLITS, kept_rows, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.scores import score
 from lorabench.cells.stages import answer_cell, split_losses
 from lorabench.errors import UserError
-from lorabench.files import digest, locked, read_json, remove_leftovers, write_json
+from lorabench.files import digest, locked, remove_leftovers, write_json
 from lorabench.models.base import Base
 from lorabench.provenance import git_state, versions
+from lorabench.records.kept import check_untouched, read_or_set_aside
 from lorabench.terminal.bars import note
 
 
@@ -22,13 +24,15 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
     completions = file.with_suffix(".completions.jsonl.gz")
     with locked(file.with_suffix(".lock"), wait=True):
         remove_leftovers(file.parent, file.stem + ".*")
-        measured = read_json(file)
+        _remove_leftovers_of_others(file.parent)
+        measured = read_or_set_aside(file, partial(check, cell), "and the untouched model is scored again")
         if measured is None:
             note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")
             losses = split_losses(cell, base, base.model, SPLITS)
             if (loss := losses["validation_loss"]) is None or not math.isfinite(loss):
                 raise UserError(f"model={cell.model.name}: its loss on the validation texts is {loss:g}; its files are damaged")
-            answered = answer_cell(cell, base, None, rows=read_completions(completions))
+            rows = kept_rows(completions, cell.task, SPLITS, "and the untouched model answers again")
+            answered = answer_cell(cell, base, None, rows=rows)
             write_completions(completions, answered.rows)  # before scoring, which may stop
             measured = {
                 "metrics": score(cell.task, answered.rows, losses),
@@ -43,6 +47,21 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
             write_completions(completions, answered.rows)
             write_json(file, measured)
     return means(measured)
+
+
+def _remove_leftovers_of_others(folder: Path) -> None:
+    """Those of untouched models that no cell may ask for again; who holds a lock may be writing."""
+    for stem in {scratch.name.partition(".")[0] for scratch in folder.glob("*.tmp")}:
+        with locked(folder / f"{stem}.lock", wait=False) as held:
+            if held:
+                remove_leftovers(folder, f"{stem}.*")
+
+
+def check(cell: Cell, measured: dict[str, Any]) -> None:
+    """Raise ValueError unless this is what is known of the untouched base of a cell."""
+    ways = {"validation": cell.task.validation, "test": cell.task.tested}
+    losses = [f"{split}_loss" for split, way in ways.items() if way == "likelihood"]
+    check_untouched(measured, cell.identity, losses)
 
 
 def untouched_file(output_dir: str | Path, identity: dict[str, Any]) -> Path:

@@ -9,6 +9,8 @@ from pathlib import Path
 from lorabench.errors import UserError
 from lorabench.files import read_json
 from lorabench.records.card import card, hub_of, kind_of, without_places
+from lorabench.records.form import check_record
+from lorabench.records.kept import read_kept
 from lorabench.terminal.entry import command, one_line
 
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
@@ -50,8 +52,8 @@ def upload_of(cell: Path, repo: str) -> dict[str, bytes | Path]:
     Raises:
         UserError: no finished cell, or one that saved nothing.
     """
-    record = read_json(cell / "record.json")
-    if record is None or not record.keys() >= {"id", "status", "config", "metrics"}:
+    record = read_kept(cell / "record.json", lambda content: check_record(content, cell.resolve().name))
+    if record is None:
         raise UserError(f"{cell} holds no record of a cell; give a cell's folder, such as runs/0123456789abcdef")
     if record["status"] != "complete":
         raise UserError(f"{cell} is {record['status']}; only a complete cell can be pushed")

@@ -65,4 +65,4 @@ def _read_rows(file: Path) -> list[dict[str, Any]]:
     for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):
             stored.append(json.loads(line))
-    return stored
+    return [row for row in stored if isinstance(row, dict) and isinstance(row.get("step"), int)]

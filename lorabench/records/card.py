@@ -2,11 +2,14 @@
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 ADAPTER, CHECKPOINT, MERGED = "adapter", "checkpoint", "merged weights"
 """What a cell's folder ``adapter`` may hold: PEFT's files, a whole model, or weights that replace some of the base."""
+
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 AXES = ("lr", "batch_size", "rank", "seed", "data_seed", "train_samples", "train_fraction", "epochs")
 
@@ -32,9 +35,9 @@ def card(record: dict[str, Any], kind: str, place: str = "ADAPTER") -> str:
     return "\n".join(
         [
             *_metadata(hub, variant, kind),
-            f"# {variant} on {task}: {kind} for {of_base}",
+            f"# {escaped(variant)} on {escaped(task)}: {kind} for {escaped(of_base)}",
             "",
-            f"Trained and evaluated by lorabench {version}, cell `{record['id']}`.",
+            f"Trained and evaluated by lorabench {version}, cell {_code(record['id'])}.",
             "",
             "## Base model",
             "",
@@ -48,7 +51,7 @@ def card(record: dict[str, Any], kind: str, place: str = "ADAPTER") -> str:
             "",
             "| setting | value |",
             "|---|---|",
-            *(f"| `{key}` | {_text(value)} |" for key, value in _settings(config).items()),
+            *(f"| {_code(key.replace('|', ' '))} | {_text(value)} |" for key, value in _settings(config).items()),
             "",
             "## Use",
             "",
@@ -80,7 +83,10 @@ def without_places(content: Any, hub: str | None) -> Any:
 def _metadata(hub: str | None, variant: str, kind: str) -> list[str]:
     lines = ["---"]
     if hub:
-        lines += [f"base_model: {hub}", f"base_model_relation: {'adapter' if kind == ADAPTER else 'finetune'}"]
+        lines += [
+            f"base_model: {hub if HUB_ID.fullmatch(hub) else json.dumps(hub)}",
+            f"base_model_relation: {'adapter' if kind == ADAPTER else 'finetune'}",
+        ]
     library = "peft" if kind == ADAPTER else "transformers"
     return [*lines, f"library_name: {library}", "pipeline_tag: text-generation", "tags:", "- lorabench",
             f"- {json.dumps(variant)}", "---", ""]  # fmt: skip
@@ -99,16 +105,21 @@ def _is_local(record: dict[str, Any]) -> bool:
 def _base(record: dict[str, Any], hub: str | None) -> str:
     model, spec = record["model"], record["config"]["model"]
     if hub and not _is_local(record):
-        return f"[{hub}](https://huggingface.co/{hub}) at revision `{spec['revision']}`."
+        return f"{_link(hub)} at revision {_code(str(spec['revision']))}."
     if hub:
-        return (
-            f"A local copy of [{hub}](https://huggingface.co/{hub}), whose files have the fingerprint `{model['fingerprint']}`."
-        )
+        return f"A local copy of {_link(hub)}, whose files have the fingerprint {_code(model['fingerprint'])}."
     if _is_local(record):
-        return f"A local model, whose files have the fingerprint `{model['fingerprint']}`."
+        return f"A local model, whose files have the fingerprint {_code(model['fingerprint'])}."
     if model.get("weights") == "random":
-        return f"Random weights of the shape of {model['name']}, fingerprint `{model['fingerprint']}`: for tests alone."
-    return f"{model['name']}, of the Python package `{spec.get('package')}`, fingerprint `{model['fingerprint']}`."
+        shape = f"Random weights of the shape of {escaped(model['name'])}"
+        return f"{shape}, fingerprint {_code(model['fingerprint'])}: for tests alone."
+    package = _code(str(spec.get("package")))
+    return f"{escaped(model['name'])}, of the Python package {package}, fingerprint {_code(model['fingerprint'])}."
+
+
+def _link(hub: str) -> str:
+    """To the hub, where that may have a model of the name."""
+    return f"[{hub}](https://huggingface.co/{hub})" if HUB_ID.fullmatch(hub) else _code(hub)
 
 
 def _scores(record: dict[str, Any]) -> list[str]:
@@ -117,11 +128,11 @@ def _scores(record: dict[str, Any]) -> list[str]:
     for split, scores in record["metrics"].items():
         base = (record.get("base") or {}).get(split)
         for name, of_set in scores["sets"].items():
-            cells = [_percent(of_set["score"]), _percent(of_set.get("stderr")), str(of_set.get("n", "-"))]
+            cells = [_percent(of_set["score"]), _percent(of_set.get("stderr")), escaped(str(of_set.get("n", "-")))]
             alone = _percent(base) if len(scores["sets"]) == 1 else ""
-            lines.append(f"| {split} | {name} | {' | '.join(cells)} | {alone} |")
+            lines.append(f"| {escaped(split)} | {escaped(name)} | {' | '.join(cells)} | {alone} |")
         if len(scores["sets"]) > 1:
-            lines.append(f"| {split} | mean of the sets | {_percent(scores['mean'])} | | | {_percent(base)} |")
+            lines.append(f"| {escaped(split)} | mean of the sets | {_percent(scores['mean'])} | | | {_percent(base)} |")
     return lines
 
 
@@ -148,8 +159,19 @@ def _names_a_place(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text.replace("|", "\\|")
+    return escaped(value if isinstance(value, str) else json.dumps(value))
+
+
+def _code(text: str) -> str:
+    """A text in backticks, in one line."""
+    return "`" + " ".join(text.splitlines()).replace("`", "'") + "`"
+
+
+def escaped(text: str) -> str:
+    """A text that Markdown shows as it is, in one line: no HTML, code, table cell, link or image begins or ends in it."""
+    for sign, shown in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("`", "&#96;"), ("|", "\\|"), ("](", "]&#40;")):
+        text = text.replace(sign, shown)
+    return " ".join(text.splitlines())
 
 
 def _use(record: dict[str, Any], hub: str | None, kind: str, place: str) -> list[str]:
@@ -158,17 +180,17 @@ def _use(record: dict[str, Any], hub: str | None, kind: str, place: str) -> list
         return [
             "from transformers import AutoModelForCausalLM, AutoTokenizer",
             "",
-            f'model = AutoModelForCausalLM.from_pretrained("{place}", dtype="{dtype}")',
-            f'tokenizer = AutoTokenizer.from_pretrained("{place}")',
+            f"model = AutoModelForCausalLM.from_pretrained({json.dumps(place)}, dtype={json.dumps(dtype)})",
+            f"tokenizer = AutoTokenizer.from_pretrained({json.dumps(place)})",
         ]
-    revision = f', revision="{spec["revision"]}"' if hub and spec.get("revision") and not _is_local(record) else ""
-    source = f'"{hub or "BASE"}"{revision}'
+    revision = f", revision={json.dumps(spec['revision'])}" if hub and spec.get("revision") and not _is_local(record) else ""
+    source = f"{json.dumps(hub or 'BASE')}{revision}"
     remark = "" if hub else "  # BASE: the folder of the base model above"
-    base = f'base = AutoModelForCausalLM.from_pretrained({source}, dtype="{dtype}"){remark}'
+    base = f"base = AutoModelForCausalLM.from_pretrained({source}, dtype={json.dumps(dtype)}){remark}"
     tokenizer = f"tokenizer = AutoTokenizer.from_pretrained({source})"
     if kind == ADAPTER:
         head = ["from peft import PeftModel", "from transformers import AutoModelForCausalLM, AutoTokenizer", ""]
-        return [*head, base, tokenizer, f'model = PeftModel.from_pretrained(base, "{place}")']
+        return [*head, base, tokenizer, f"model = PeftModel.from_pretrained(base, {json.dumps(place)})"]
     return [
         "from safetensors.torch import load_file",
         "from transformers import AutoModelForCausalLM, AutoTokenizer",

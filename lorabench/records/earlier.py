@@ -146,7 +146,10 @@ def _read(file: Path) -> Earlier | None:
         return None
     if not all(isinstance(tree, dict) and isinstance(tree.get(part), dict) for tree in (identity, config) for part in THINGS):
         return None
-    if not isinstance(identity.get("trainer"), dict):
+    try:
+        settings(identity)
+        versions(identity)
+    except (AttributeError, KeyError, TypeError):  # of no cell
         return None
     return Earlier(file.parent.name, modified, record["schema_version"], identity, {part: config[part] for part in THINGS})
 
@@ -159,7 +162,7 @@ def _members(file: Path) -> dict[str, Any]:
         for key in READ:
             start = f'\n "{key}": '  # one space: of no part inside
             members[key] = json.JSONDecoder().raw_decode(text, text.index(start) + len(start))[0]
-    except (FileNotFoundError, ValueError, RecursionError):  # gone, laid out otherwise, or no record
+    except (OSError, ValueError, RecursionError):  # gone, a folder, laid out otherwise, or no record
         return read_json(file) or {}
     return members
 

@@ -30,7 +30,7 @@ from lorabench.tasks.scorers import scorer_of, suited, versions
 from lorabench.tasks.scorers.base import Scorer
 from lorabench.tasks.scorers.judge import check_used
 from lorabench.tasks.scorers.own import Own
-from lorabench.tasks.scoring.judge import rated
+from lorabench.tasks.scoring.judge import check_url, rated
 from lorabench.tasks.sources.base import Source
 from lorabench.tasks.sources.hub import HubSource
 from lorabench.terminal.bars import note
@@ -92,6 +92,7 @@ class Custom(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_url(self.judge_url)
         if self.train is None:
             raise UserError(f"task={self.name} needs data: task.train=FILE, or OWNER/NAME@COMMIT of the hub")
         if isinstance(self.test, bool) or (isinstance(self.test, float | int) and not 0 < self.test < 1):

@@ -1,6 +1,7 @@
 """Checkpoints inside a cell: what an interrupted run needs to go on to the same bits."""
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,12 +11,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lorabench.errors import UserError
-from lorabench.files import replaced
+from lorabench.files import beside, replaced
 from lorabench.models.base import bit_sum
 from lorabench.terminal.bars import note
 from lorabench.training.sealed import Damaged, read_sealed, write_sealed
 
 Parameters = Mapping[str, torch.Tensor]
+
+
+class Unusable(Exception):
+    """A checkpoint of another structure; it is set aside, and what it was loaded into cannot be trusted."""
 
 
 class Checkpoint:
@@ -62,15 +67,29 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def restore(
-        self, trained: Parameters, optimizer: torch.optim.Optimizer, load_variant: Callable[[dict[str, Any]], None]
+        self,
+        trained: Parameters,
+        optimizer: torch.optim.Optimizer,
+        load_variant: Callable[[dict[str, Any]], None],
+        progress: dict[str, Any],
     ) -> dict[str, Any] | None:
-        """Load the state into parameters, optimizer, variant and random generators; return the progress, None without one."""
-        if not self.file.exists():
+        """Load the state into parameters, optimizer, variant and random generators; return the progress, None without one.
+
+        Args:
+            trained: what training moves.
+            optimizer: of it.
+            load_variant: takes what the method keeps.
+            progress: that of a run at its start, which has the same keys.
+
+        Raises:
+            Unusable: the state is none of such a run; part of it may be loaded, and the file is set aside.
+        """
+        if not os.path.lexists(self.file):
             return None
         try:
             state = read_sealed(self.file)
         except (Damaged, OSError) as error:
-            note(f"{self.file} cannot be read ({error}): this cell begins anew")
+            self._set_aside(str(error))
             return None
         if state.get("start") != self._start:
             note(f"{self.file} belongs to a run that started from other values (other threads or hardware?): begun anew")
@@ -80,21 +99,42 @@ class Checkpoint:
         except ValueError as error:  # a method that has made other groups since, which the new optimizer does not have
             note(f"{self.file} does not fit the optimizer ({error}): this cell begins anew")
             return None
-        note(f"going on from step {state['progress']['steps']} of an interrupted run")
-        with torch.no_grad():
-            for name, parameter in trained.items():
-                parameter.copy_(state["trained"][name])
-            for name, weight in state["base"].items():
-                self._base[name].copy_(weight)
+        except (AttributeError, LookupError, TypeError, RuntimeError) as error:
+            raise self._unusable(error) from error
+        try:
+            saved = self._load(state, trained, progress)
+            load_variant(state["variant"])
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            raise self._unusable(error) from error
+        note(f"going on from step {saved['steps']} of an interrupted run")
+        return saved
+
+    def _load(self, state: dict[str, Any], trained: Parameters, progress: dict[str, Any]) -> dict[str, Any]:
+        """Into parameters and generators; raises what a state of another structure makes raise."""
+        saved: dict[str, Any] = state["progress"]
+        if saved.keys() != progress.keys() or any(type(saved[key]) is not type(progress[key]) for key in progress):
+            raise ValueError("its progress is that of no run")
+        of_base = {name: self._base[name] for name in state["base"]}
+        for kept, parameters in ((state["trained"], trained), (state["base"], of_base)):
+            if {name: p.shape for name, p in parameters.items()} != {name: value.shape for name, value in kept.items()}:
+                raise ValueError("it holds the values of other parameters")
+            with torch.no_grad():
+                for name, parameter in parameters.items():
+                    parameter.copy_(kept[name])
         torch.set_rng_state(state["rng"])
         if state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
-        load_variant(state["variant"])
-        return state["progress"]
+        return saved
 
-    def remove(self) -> None:
-        """Delete the file: the cell has its record."""
-        self.file.unlink(missing_ok=True)
+    def _unusable(self, error: Exception) -> "Unusable":
+        reason = f"{type(error).__name__}: {error}"
+        self._set_aside(" ".join(reason.split()))
+        return Unusable(reason)
+
+    def _set_aside(self, reason: str) -> None:
+        place = beside(self.file)
+        self.file.rename(place)
+        note(f"{self.file} is no checkpoint of this cell ({reason}): set aside as {place.name}, and the cell begins anew")
 
 
 def fingerprint(trained: Parameters) -> str:

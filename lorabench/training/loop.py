@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -120,7 +121,8 @@ def train(
         training = Training(groups=_groups(optimizer))
         if checkpoint is not None:
             checkpoint.begin(trained, base or {})
-            if saved := checkpoint.restore(trained, optimizer, lambda state: variant.load_state(model, state)):
+            load = partial(variant.load_state, model)
+            if saved := checkpoint.restore(trained, optimizer, load, asdict(training)):
                 training = Training(**saved)
         training.optimizer = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
         while training.steps < total and not training.diverged:

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from sweeps.files import replaced
+from sweeps.files import remove_leftovers, replaced
 from sweeps.sweepers.promotion import Promoted
 
 RESULTS = "optimization_results.yaml"
@@ -74,5 +74,6 @@ def _parse_value(text: str) -> int | float | str:
 def write(content: dict[str, Any], *files: Path) -> None:
     """Write a yaml to each of the files."""
     for file in files:
+        remove_leftovers(file)
         with replaced(file) as scratch:
             OmegaConf.save(OmegaConf.create(content), scratch)

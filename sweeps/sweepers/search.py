@@ -154,7 +154,7 @@ class SearchSweeper(CellSweeper):
     def check(self) -> None:
         """See ``CellSweeper.check``."""
         super().check()
-        settings.text("name", self.name, "the method's name")
+        settings.file_name("name", self.name, "the method's name, of letters, digits and _")
         settings.text("journal", self.journal, "a file")
         settings.whole("budget", self.budget, 1)
         settings.whole("parallel", self.parallel, 1)

@@ -1,6 +1,7 @@
 """What may stand under ``hydra.sweeper``: each check names the key, what was found and what is allowed."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -27,6 +28,13 @@ def share(key: str, value: Any) -> None:
 def text(key: str, value: Any, what: str) -> None:
     """Raise SweepError unless the value is a text with something in it."""
     if not isinstance(value, str) or not value.strip():
+        raise _wrong(key, value, what)
+
+
+def file_name(key: str, value: Any, what: str) -> None:
+    """Raise SweepError unless the value is a text that names a file and no place: journals have it in their names."""
+    text(key, value, what)
+    if not re.fullmatch(r"\w[\w .+=-]*", value):
         raise _wrong(key, value, what)
 
 

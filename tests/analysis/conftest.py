@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import itertools
 import json
 from collections.abc import Callable
@@ -12,6 +11,8 @@ from typing import Any
 
 import pytest
 from block_records import write as write_block
+
+from analysis.files import digest
 
 WriteRecord = Callable[..., Path]
 
@@ -37,7 +38,8 @@ def write(runs: Path) -> WriteRecord:
         config: dict[str, Any] | None = None,
         **top_level: Any,
     ) -> Path:
-        record = make_record(variant, lr, seed, test, test if validation is None else validation, config or {}) | top_level
+        validation = test if validation is None else validation
+        record = make_record(variant, lr, seed, test, validation, config or {}, **top_level)
         path = runs / record["id"] / "record.json"
         path.parent.mkdir()
         path.write_text(json.dumps(record))
@@ -82,8 +84,12 @@ def complete() -> Callable[..., Path]:
     return complete
 
 
-def make_record(variant: str, lr: float, seed: int, test: float, validation: float, config: dict[str, Any]) -> dict[str, Any]:
-    """A complete record of schema 1; `config` overrides whole top-level config keys."""
+def make_record(
+    variant: str, lr: float, seed: int, test: float, validation: float, config: dict[str, Any], **top_level: Any
+) -> dict[str, Any]:
+    """A record of schema 1; `config` overrides whole top-level config keys. One that diverged scores 0, one that failed nothing."""
+    if top_level.get("status") == "diverged":
+        test = validation = 0.0
     config = {
         "model": {"name": "tiny"},
         "task": {"name": "arithmetic"},
@@ -101,9 +107,9 @@ def make_record(variant: str, lr: float, seed: int, test: float, validation: flo
     def scores(score: float) -> dict[str, Any]:
         return {"mean": score, "sets": {"arithmetic": {"score": score, "n": 200, "stderr": 0.0154}}}
 
-    return {
+    record = {
         "schema_version": 1,
-        "id": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16],
+        "id": "",
         "status": "complete",
         "config": config | {"output_dir": f"runs/of-seed-{seed}", "device": "cpu"},
         "identity": config
@@ -122,7 +128,13 @@ def make_record(variant: str, lr: float, seed: int, test: float, validation: flo
         "model": {"name": config["model"]["name"], "fingerprint": "sha256:" + "a" * 64, "weights": "pretrained"},
         "started": "2026-03-01T10:00:00+00:00",
         "finished": "2026-03-01T10:00:06+00:00",
-    }
+    } | top_level
+    if record["training"]:
+        record["training"] = {"seconds": 4.2} | record["training"]
+    if (metrics := record["metrics"]) and "validation_metric" not in top_level:
+        record["validation_metric"]["value"] = (metrics.get("validation") or {}).get("mean")
+    record["id"] = digest(record["identity"])
+    return record
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """Files are whole or not there, and locks exclude."""
 
 import json
+import os
+import resource
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
+import sweeps.files
 from lorabench.files import digest, folder_hash, locked, read_json, replaced, write_json
 
 
@@ -37,6 +40,28 @@ def test_what_breaks_while_it_is_written_leaves_the_file_as_it_was(tmp_path):
         interrupted()
     assert file.read_text() == "before"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_write_that_fails_gives_its_room_back_though_someone_has_it_open(tmp_path):
+    """As `torch.save` does, whose archive lives on in the frames of the error."""
+    limit, most, streams = resource.getrlimit(resource.RLIMIT_FSIZE), 1 << 20, []
+
+    def fill(replaced_of):
+        with replaced_of(tmp_path / "a.bin") as scratch:
+            streams.append(scratch.open("wb", buffering=0))
+            for _ in range(2):
+                streams[-1].write(b"x" * most)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limit[1]))
+    try:
+        for replaced_of in (replaced, sweeps.files.replaced):
+            with pytest.raises(OSError, match="File too large"):
+                fill(replaced_of)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert [os.fstat(stream.fileno()).st_blocks for stream in streams] == [0, 0] and not list(tmp_path.iterdir())
+    for stream in streams:
+        stream.close()
 
 
 def test_folders_of_the_same_files_have_one_hash(tmp_path):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from lorabench.errors import UserError
 from lorabench.files import cache_dir, read_json, write_json
@@ -22,6 +22,7 @@ from lorabench.terminal.bars import answers_bar
 ATTEMPTS = 5  # requests for one judgement, the first included
 BACKOFF = 2.0  # seconds before the second request, doubled before each further one
 LONGEST_WAIT = 60.0  # seconds, also where the server asks for more
+LONG_WORD = 16  # characters of a path without a break
 TIMEOUT = 600.0  # seconds for one judgement
 RATINGS = (re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]"), re.compile(r"\[(\d+(?:\.\d+)?)\]"))
 
@@ -39,6 +40,27 @@ def rating(judgement: str) -> float | None:
 def rated(scores: Sequence[Score]) -> list[int]:
     """Places of the scores that have a rating: the others are left out of a mean, as in MT-Bench's own tool."""
     return [place for place, score in enumerate(scores) if not score.get("unrated")]
+
+
+def check_url(url: str) -> None:
+    """Raise UserError unless this is a base URL that may be recorded; what may be a key is not repeated."""
+    try:
+        parts = urlsplit(url)
+        user, host = "@" in parts.netloc, parts.hostname
+    except ValueError:  # brackets that do not close
+        raise UserError("task.judge_url is no base URL; give one such as http://localhost:8000/v1") from None
+    if user or parts.query or parts.fragment or any(map(_may_be_key, re.split(r"[/.:_-]", unquote(parts.path)))):
+        raise UserError(
+            "task.judge_url holds more than an address, and would be recorded; a key belongs into the environment variable "
+            "that task.judge_key_env names"
+        )
+    if parts.scheme not in ("http", "https") or not host:
+        raise UserError(f"task.judge_url={url} is no base URL; give one such as http://localhost:8000/v1")
+
+
+def _may_be_key(word: str) -> bool:
+    """Whether a part of a path is long and looks drawn: digits among letters, or more letters than a word has."""
+    return len(word) >= LONG_WORD and (len(word) >= 2 * LONG_WORD or (not word.isalpha() and not word.isdecimal()))
 
 
 class _Transient(Exception):
@@ -69,11 +91,7 @@ class Judge:
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UserError(f"task.judge_url={self.url} is no base URL; give one such as http://localhost:8000/v1")
-        if parts.username or parts.password or parts.query:  # it would be recorded, so it is not repeated here either
-            raise UserError("task.judge_url holds more than an address; a key belongs into an environment variable")
+        check_url(self.url)
         if not self.model.strip():
             raise UserError("task.judge_model is empty; name the model that judges")
         if not re.fullmatch(r"[A-Za-z_]\w*", self.key_env):

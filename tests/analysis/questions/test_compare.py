@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from cell_records import rewrite
 
 from analysis.__main__ import main
 from analysis.errors import AnalysisError
@@ -137,10 +138,10 @@ def test_other_values_of_an_option_that_varies_are_no_common_cell(runs, write, s
 
 def test_a_cell_that_diverged_in_one_alone_differs_and_is_not_the_same(runs, write, answered, set_aside):
     answered("lora", 2e-3, 0, [1.0, 0.0] * 20)
-    write("pissa", 2e-3, 0, status="diverged", metrics={"validation": None, "test": None})
+    write("pissa", 2e-3, 0, status="diverged", metrics=None)
     folder = set_aside()
     for variant in ("lora", "pissa"):
-        write(variant, 2e-3, 0, status="diverged", metrics={"validation": None, "test": None})
+        write(variant, 2e-3, 0, status="diverged", metrics=None)
     shown = text(compared(folder, runs), ("A", "B"))
     assert "2 cells in both; 0 the same on every problem; 1 differ beyond noise." in shown
     assert "Diverged in both: 1." in shown and "-50.00" in shown
@@ -207,7 +208,7 @@ def test_the_command(runs, write, set_aside, capsys):
     path = write("lora", 2e-3, 0, 0.90, config={"trainer": {"warmup_ratio": 0.1}})
     record = json.loads(path.read_text())
     record["identity"]["task"]["fingerprint"] = "sha256:" + "c" * 64
-    path.write_text(json.dumps(record))
+    rewrite(path, record)
     assert main(["compare", str(folder), str(runs)]) in (0, None)
     shown = capsys.readouterr().out
     assert "trainer.warmup_ratio=0.1" in shown and "+50.00" in shown and "proportions" in shown

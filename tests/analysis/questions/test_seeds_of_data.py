@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cell_records import rewrite
 
 from analysis.__main__ import main
 from analysis.questions.compare import compare, text
@@ -23,8 +24,7 @@ def cell(write):
         record = json.loads(path.read_text())
         record["identity"] |= {} if data_seed in (None, seed) else {"data_seed": data_seed}
         record["identity"] |= {"sampling": FIRST | {"code": {}}} if first else {}
-        path.write_text(json.dumps(record))
-        return path
+        return rewrite(path, record)
 
     return write_cell
 

@@ -2,6 +2,8 @@
 
 import json
 
+from cell_records import rewrite
+
 from analysis.read.load import load_records
 
 
@@ -43,7 +45,7 @@ def test_other_weights_or_data_set_settings_apart(runs, write):
         path = write(seed=seed)
         record = json.loads(path.read_text())
         record["identity"][group]["fingerprint"] = "sha256:" + "c" * 64
-        path.write_text(json.dumps(record))
+        rewrite(path, record)
     assert load_records(runs).set_index("seed")["options"].to_dict() == {
         0: "model.fingerprint=sha256:aaaaaaaa, task.fingerprint=sha256:bbbbbbbb",
         1: "model.fingerprint=sha256:cccccccc, task.fingerprint=sha256:bbbbbbbb",
@@ -56,7 +58,7 @@ def test_a_fingerprint_of_several_parts_keeps_them_all(runs, write):
         path = write(seed=seed)
         record = json.loads(path.read_text())
         record["identity"]["task"]["fingerprint"] = f"sha256:{'a' * 64} sha256:{digit * 64}"
-        path.write_text(json.dumps(record))
+        rewrite(path, record)
     assert load_records(runs)["options"].nunique() == 2
 
 

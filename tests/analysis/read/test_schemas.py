@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cell_records import rewrite
 
 from analysis.read.load import load_records
 from analysis.report.data import tree
@@ -36,8 +37,7 @@ def as_schema_2(path, every=None, identity=None, **parts):
     record["training"] |= {"groups": GROUPS[:1], "lr": [[1, [0.001]], [2, [0.002]]]}
     for key, value in parts.items():
         record[key] = record[key] | value if isinstance(record[key], dict) else value
-    path.write_text(json.dumps(record))
-    return path
+    return rewrite(path, record)
 
 
 @pytest.fixture
@@ -48,8 +48,7 @@ def old(write):
     record["identity"]["task"] |= {"_target_": "lorabench.arithmetic.Class", "version": 1}
     record["identity"]["variant"] = record["identity"]["variant"] | {"_target_": "lorabench.lora.Class"}
     record["config"]["hessian"] = {"_target_": "hessian.along.Along", "every": None, "samples": 32}
-    path.write_text(json.dumps(record))
-    return path
+    return rewrite(path, record)
 
 
 def test_both_are_one_curve(runs, write, old):
@@ -68,7 +67,7 @@ def test_a_probe_and_knobs_set_nothing_apart(runs, write, old):
     record["config"]["trainer"] |= {"micro_batch_tokens": 1, "max_padding": 0.5, "checkpoint_minutes": 1}
     record["config"]["evaluator"] |= {"_target_": "x", "batch_tokens": 2}
     record["config"]["task"] |= {"path": "elsewhere", "train": {"path": "elsewhere"}}
-    path.write_text(json.dumps(record))
+    rewrite(path, record)
     # `train: {}`, what is left of it, has no option either.
     assert set(load_records(runs)["options"]) == {""}
 
@@ -111,7 +110,7 @@ def test_what_schema_1_wrote_down_though_it_was_the_default(runs, write, old):
     record = json.loads(old.read_text())
     more = {"sets": None, "train": {"hub": "a/b", "rows": 5}, "timeout_factor": 1.0, "version": 3}
     record["identity"]["task"] |= more
-    old.write_text(json.dumps(record))
+    rewrite(old, record)
     path = write(seed=1)
     before = json.loads(path.read_text())["identity"]["task"]
     code = {"lorabench.arithmetic.Class": 3, "lorabench.base.Base": 1}
@@ -129,7 +128,7 @@ def test_a_proxy_is_one(runs, write, old):
     record = json.loads(path.read_text())
     record["config"] |= {"train_fraction": 0.1, "subset": {"_target_": "x", "name": "tsds", "bandwidth": 0.3}}
     record["identity"] |= {"train_fraction": 0.1, "subset": part({"name": "tsds", "bandwidth": 0.3})}
-    path.write_text(json.dumps(record))
+    rewrite(path, record)
     row = load_records(runs, proxies=True).set_index("seed").loc[1]
     assert (row["train_fraction"], row["subset"], row["options"]) == (0.1, "tsds bandwidth=0.3", "")
 
@@ -138,7 +137,7 @@ def test_what_schema_2_lacks_is_told(runs, write, old, caplog):
     path = as_schema_2(write(seed=1))
     record = json.loads(path.read_text())
     del record["identity"]["trainer"]
-    path.write_text(json.dumps(record))
+    rewrite(path, record)
     assert len(load_records(runs)) == 1
     assert f"skipped {path}: identity.trainer is missing" in caplog.text
 

@@ -336,8 +336,6 @@ def test_problems_that_share_an_id_keep_their_own_prompt_and_answer(write, answe
         ("training.loss", [[1, 10**400]]),
         ("sharpness", "oops"),
         ("sharpness", [{"step": "a", "blocks": [{"lambda_max": 1.0}]}]),
-        ("metrics.extra", 0.5),
-        ("metrics.validation.sets", {"arithmetic": None}),
     ],
 )
 def test_a_damaged_part_of_a_record_costs_that_part_alone(runs, write, change, caplog, key, value):

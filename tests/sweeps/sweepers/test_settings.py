@@ -57,6 +57,8 @@ def test_what_hydra_gives_passes():
         ({"seed": 2**32}, "must be a whole number of at least 0 and at most 4294967295"),
         ({"max_failure_rate": "abc"}, "hydra.sweeper.max_failure_rate=abc must be a number between 0 and 1"),
         ({"max_failure_rate": float("nan")}, "hydra.sweeper.max_failure_rate=nan must be a number between 0 and 1"),
+        ({"name": "../../x"}, r"hydra.sweeper.name=\.\./\.\./x must be the method's name"),
+        ({"name": "a/b"}, "hydra.sweeper.name=a/b must be the method's name"),
         ({"journal": None}, "hydra.sweeper.journal=null must be a file"),
         ({"journal": " "}, "hydra.sweeper.journal=  must be a file"),
         ({"params": 3}, "hydra.sweeper.params=3 must be null or keys with their values"),
