@@ -19,6 +19,7 @@ from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
 from lorabench.records import SCHEMA_VERSION
 from lorabench.records.card import write_card
+from lorabench.terminal import signals
 from lorabench.terminal.bars import note
 from lorabench.trackers.following import Following, following
 from lorabench.training.checkpoint import Checkpoint
@@ -118,12 +119,13 @@ class Finish:
                 raise RuntimeError(reason(error)) from error
             raise
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; the same command {self._continuation()}") from None
-        write_card(self.cell.folder, record)
-        _write(self.file, record)
-        self.checkpoint.remove()
-        self.pending.unlink(missing_ok=True)
-        self.follower.finish(record)
+            raise signals.Interrupted(f"{signals.cause()}; the same command {self._continuation()}") from None
+        with signals.held_back():
+            write_card(self.cell.folder, record)
+            _write(self.file, record)
+            self.checkpoint.remove()
+            self.pending.unlink(missing_ok=True)
+            self.follower.finish(record)
         return record
 
     def _continuation(self) -> str:

@@ -6,7 +6,6 @@ cell that one leaves unfinished is another's.
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -24,12 +23,10 @@ from lorabench.console.gpus import PER_GPU, places, visible_gpus, whole
 from lorabench.errors import UserError
 from lorabench.sandbox.kernel import die_with_parent
 from lorabench.schema import CONF
+from lorabench.terminal import signals
 from lorabench.terminal.bars import note
 from lorabench.terminal.entry import FULL_ERROR
 from lorabench.terminal.progress import WORKER
-
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a sweep."""
 
 
 def places_of(given: argparse.Namespace) -> list[str | None]:
@@ -97,6 +94,11 @@ def environment_of(number: int, gpu: str | None, workers: int) -> dict[str, str]
     return made
 
 
+def _prepare() -> None:
+    die_with_parent()
+    signals.wait_for_catch()
+
+
 class Workers:
     """Processes that share a sweep, and the lines that they say.
 
@@ -113,8 +115,7 @@ class Workers:
 
     def run(self) -> int:
         """Run them to their end; return the largest exit code, that of a killed one as a shell has it."""
-        before = {name: signal.signal(name, self._end) for name in ENDS}
-        try:
+        with signals.passed_to(self._end):
             for number, gpu in enumerate(self.gpus):
                 self._start(number, gpu)
             readers = [threading.Thread(target=self._follow, args=(number,)) for number in range(len(self._processes))]
@@ -122,9 +123,6 @@ class Workers:
                 reader.start()
             for reader in readers:
                 reader.join()
-        finally:
-            for name, handler in before.items():
-                signal.signal(name, handler)
         if self._ended_by is not None:
             note(f"the workers were ended (signal {self._ended_by}); the same command goes on")
         codes = [process.wait() for process in self._processes]
@@ -143,7 +141,7 @@ class Workers:
                 errors="replace",
                 process_group=0,  # or Ctrl-C would come twice, from the terminal and from here
                 # Else it would go on without the claim on its GPU, and nobody would read what it says.
-                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_prepare if sys.platform == "linux" else None,
             )
         )
         if self._ended_by is not None:  # between the two lines

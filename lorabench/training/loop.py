@@ -10,6 +10,7 @@ import torch
 
 from lorabench.errors import UserError
 from lorabench.schema import TrainerConfig
+from lorabench.terminal import signals
 from lorabench.training.checkpoint import Checkpoint
 from lorabench.training.data import Corpus
 from lorabench.training.dropout import Masks, random_states, training_mode
@@ -124,42 +125,42 @@ def train(
                 training = Training(**saved)
         training.optimizer = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
         while training.steps < total and not training.diverged:
-            started = time.perf_counter()
-            set_rates(optimizer, lr_factor(training.steps, total, settings.warmup_ratio))
-            variant.before_step(model, optimizer, training.steps, total)
-            optimizer.zero_grad()
-            examples = corpus.encode(batches[training.steps])
-            masks.step = training.steps
-            states = random_states(device)
-            loss = backward(model, examples, settings, pad, masks)
-            _check_draws(variant.name, states, random_states(device))
-            _add(variant, model)
-            norm = variant.clip(model, optimizer, settings.max_grad_norm)
-            training.tokens += sum(len(example.ids) for example in examples)
-            training.target_tokens += sum(example.target_tokens for example in examples)
-            training.padding_tokens += padding(examples, settings)
-            training.diverged = not (math.isfinite(loss) and math.isfinite(norm))
-            if training.diverged and training.steps == 0:  # before any step, so that no learning rate is at fault
-                raise UserError(
-                    f"variant={variant.name}: loss {loss:g} and gradient norm {norm:g} before the first step; its start or the "
-                    "model's weights are at fault"
-                )
-            if not training.diverged:
-                training.lr.append(rates(optimizer))
-                optimizer.step()
-                training.steps += 1
-                training.loss.append(loss)
-                training.grad_norm.append(norm)
-                variant.after_step(model, optimizer, training.steps, total)
-                if len(optimizer.param_groups) != len(training.groups):  # a method has made more, or fewer, of them
-                    _check(variant.name, trained, optimizer)
-                    training.groups = _groups(optimizer)
-            training.seconds += time.perf_counter() - started
-            on_step(training, total)  # before the checkpoint: what it measures must not be missing from a run that goes on
-            if checkpoint is not None and checkpoint.due() and training.steps < total:
-                checkpoint.write(trained, optimizer, asdict(training), variant.state(model))
-        if checkpoint is not None and not training.diverged:
-            checkpoint.write(trained, optimizer, asdict(training), variant.state(model))  # a failed evaluation must not cost it
+            with signals.held_back():  # a step is taken or not, and what it made is kept
+                started = time.perf_counter()
+                set_rates(optimizer, lr_factor(training.steps, total, settings.warmup_ratio))
+                variant.before_step(model, optimizer, training.steps, total)
+                optimizer.zero_grad()
+                examples = corpus.encode(batches[training.steps])
+                masks.step = training.steps
+                states = random_states(device)
+                loss = backward(model, examples, settings, pad, masks)
+                _check_draws(variant.name, states, random_states(device))
+                _add(variant, model)
+                norm = variant.clip(model, optimizer, settings.max_grad_norm)
+                training.tokens += sum(len(example.ids) for example in examples)
+                training.target_tokens += sum(example.target_tokens for example in examples)
+                training.padding_tokens += padding(examples, settings)
+                training.diverged = not (math.isfinite(loss) and math.isfinite(norm))
+                if training.diverged and training.steps == 0:  # before any step, so that no learning rate is at fault
+                    raise UserError(
+                        f"variant={variant.name}: loss {loss:g} and gradient norm {norm:g} before the first step; its start or "
+                        "the model's weights are at fault"
+                    )
+                if not training.diverged:
+                    training.lr.append(rates(optimizer))
+                    optimizer.step()
+                    training.steps += 1
+                    training.loss.append(loss)
+                    training.grad_norm.append(norm)
+                    variant.after_step(model, optimizer, training.steps, total)
+                    if len(optimizer.param_groups) != len(training.groups):  # a method has made more, or fewer, of them
+                        _check(variant.name, trained, optimizer)
+                        training.groups = _groups(optimizer)
+                training.seconds += time.perf_counter() - started
+                on_step(training, total)  # before the checkpoint: what it measures must not be missing from a run that goes on
+                # Also behind the last step: a failed evaluation must not cost it.
+                if checkpoint is not None and (checkpoint.due() or signals.waiting() or training.steps == total):
+                    checkpoint.write(trained, optimizer, asdict(training), variant.state(model))
     return training
 
 
