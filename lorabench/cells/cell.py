@@ -227,6 +227,12 @@ class Cell:
         record = read_record(self.folder)
         return None if _unfinished(record) else record
 
+    def failure_since(self, time: str | None) -> str | None:
+        """Why the cell failed, if it did so after a time; None where it did not, or no time is given."""
+        record = read_record(self.folder)
+        late = time is not None and record is not None and record["status"] == "failed" and record.get("finished", "") > time
+        return record["error"] if late and record is not None else None
+
     @property
     def tracked(self) -> TrackedCell:
         """What a tracker gets to know."""

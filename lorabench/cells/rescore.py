@@ -10,11 +10,12 @@ from lorabench.cells.scores import score
 from lorabench.cells.session import Session
 from lorabench.cells.untouched import means, untouched_file
 from lorabench.errors import UserError
-from lorabench.files import locked, read_json, write_json
+from lorabench.files import read_json, write_json
 from lorabench.provenance import scored_now
 from lorabench.records import legacy
 from lorabench.records.card import write_card
 from lorabench.records.foreign import check_foreign
+from lorabench.records.holding import held
 from lorabench.terminal.bars import note
 
 
@@ -45,7 +46,7 @@ class Rescoring:
         """
         if not folder.is_dir():
             raise UserError(f"{folder} holds no cell; give the folder of a cell, such as runs/0123456789abcdef")
-        with locked(folder / "lock", wait=True):
+        with held(folder / "lock", str(folder)):
             return self._rescore(folder)
 
     def _rescore(self, folder: Path) -> str:
@@ -92,7 +93,7 @@ class Rescoring:
         if file not in self._untouched:
             completions = file.with_suffix(".completions.jsonl.gz")
             file.parent.mkdir(exist_ok=True)
-            with locked(file.with_suffix(".lock"), wait=True):
+            with held(file.with_suffix(".lock"), f"the untouched {cell.model.name}"):
                 measured, rows = read_json(file), read_completions(completions)
                 if measured is None or rows is None:
                     note(f"{completions} or {file.name} is missing: the scores of the untouched base stay as they were")

@@ -9,9 +9,10 @@ from lorabench.cells.cell import Cell
 from lorabench.cells.scores import score
 from lorabench.cells.stages import answer_cell, split_losses
 from lorabench.errors import UserError
-from lorabench.files import digest, locked, read_json, remove_leftovers, write_json
+from lorabench.files import digest, read_json, remove_leftovers, write_json
 from lorabench.models.base import Base
 from lorabench.provenance import git_state, versions
+from lorabench.records.holding import held
 from lorabench.terminal.bars import note
 
 
@@ -20,7 +21,7 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
     file = untouched_file(cell.settings.output_dir, cell.identity)
     file.parent.mkdir(exist_ok=True)
     completions = file.with_suffix(".completions.jsonl.gz")
-    with locked(file.with_suffix(".lock"), wait=True):
+    with held(file.with_suffix(".lock"), f"the untouched {cell.model.name}"):
         remove_leftovers(file.parent, file.stem + ".*")
         measured = read_json(file)
         if measured is None:

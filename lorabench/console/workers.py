@@ -21,12 +21,13 @@ from omegaconf import DictConfig
 
 from lorabench.console.gpus import PER_GPU, places, visible_gpus, whole
 from lorabench.errors import UserError
+from lorabench.provenance import now
 from lorabench.sandbox.kernel import die_with_parent
 from lorabench.schema import CONF
 from lorabench.terminal import signals
 from lorabench.terminal.bars import note
 from lorabench.terminal.entry import FULL_ERROR
-from lorabench.terminal.progress import WORKER
+from lorabench.terminal.progress import SWEEP_SINCE, WORKER
 
 
 def places_of(given: argparse.Namespace) -> list[str | None]:
@@ -84,7 +85,7 @@ def _alone(why: str, slots: list[str | None]) -> list[str | None]:
 
 def environment_of(number: int, gpu: str | None, workers: int) -> dict[str, str]:
     """What a worker gets: its number, its GPU alone, and one thread where several share a CPU."""
-    made = {**os.environ, WORKER: str(number)}
+    made = {**os.environ, WORKER: str(number), SWEEP_SINCE: now()}
     if gpu is not None:
         made["CUDA_VISIBLE_DEVICES"] = gpu
     if workers > 1:

@@ -31,7 +31,7 @@ def one_line(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def command(config: str = "config", schema: type = Config) -> Iterator[None]:
     """The body of a command.
 
-    A user's mistake ends in one line and exit code 2, an exception out of a contributor's own file in one line, the frames of
+    A user's mistake ends in one line and exit code 2, a cell that failed in one and code 1, an exception out of a contributor's own file in one line, the frames of
     that file, and exit code 1. Of any other exception, a bug, the traceback is wanted; HYDRA_FULL_ERROR=1 shows each. A signal
     ends in one line, too (``signals``).
 
@@ -62,7 +62,7 @@ def leave(error: BaseException, config: str = "config", schema: type = Config) -
 
     if line := explain(error, CONF, config, schema):
         say(line)
-        sys.exit(2)
+        sys.exit(1 if type(error).__name__ in ("SweepFailed", "Failed") else 2)  # the command is right, but a cell failed
     if frames := own_frames(error):
         say(reason(error))
         print("".join(traceback.format_list(frames)), end="", file=sys.stderr)

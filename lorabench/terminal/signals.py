@@ -102,9 +102,9 @@ def go_on() -> None:
         raise Interrupted(cause())
 
 
-def waiting() -> bool:
-    """Whether a signal has come, so that what is held back should end soon."""
-    return _process.number is not None
+def number() -> int | None:
+    """The signal that has come; None without one."""
+    return _process.number
 
 
 def cause() -> str:

@@ -159,7 +159,7 @@ def train(
                 training.seconds += time.perf_counter() - started
                 on_step(training, total)  # before the checkpoint: what it measures must not be missing from a run that goes on
                 # Also behind the last step: a failed evaluation must not cost it.
-                if checkpoint is not None and (checkpoint.due() or signals.waiting() or training.steps == total):
+                if checkpoint is not None and (checkpoint.due() or signals.number() or training.steps == total):
                     checkpoint.write(trained, optimizer, asdict(training), variant.state(model))
     return training
 

@@ -12,7 +12,8 @@ import pytest
 
 from lorabench.__main__ import main
 from lorabench.cells import run as running
-from lorabench.files import locked, read_json
+from lorabench.files import read_json
+from lorabench.records.holding import held
 from lorabench.sandbox import kernel, pool
 from lorabench.terminal.entry import command
 from lorabench.training import loop
@@ -100,8 +101,8 @@ def test_the_same_command_goes_on_to_the_same_bits(undisturbed, tmp_path, phase,
     trained, recorded = (cell / "checkpoint.pt").exists(), (cell / "record.json").exists()
     assert (trained, recorded) == (phase not in ("data", "record"), phase == "record")
     assert list(tmp_path.rglob("*.tmp")) == []
-    with locked(cell / "lock", wait=False) as held:
-        assert held
+    with held(cell / "lock", "", wait=False) as free:
+        assert free
     assert {"data": "begins", "scoring": "scores the answers", "record": "interrupted" if number == 2 else "ended by"}.get(
         phase, "goes on from"
     ) in said.splitlines()[-1]
