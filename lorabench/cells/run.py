@@ -202,7 +202,9 @@ class Finish:
         answered = answer_cell(cell, base, trained.merged, cell.splits, adapted=trained.adapted)
         if trained.release is not None:
             trained.release()
-        record |= answered.extra | {"evaluation": {"seconds": answered.seconds, "merged": trained.adapted is None}}
+        record |= (
+            _lowered(cell) | answered.extra | {"evaluation": {"seconds": answered.seconds, "merged": trained.adapted is None}}
+        )
         write_completions(self.completions, answered.rows)
         write_json(self.pending, record)
         return answered.rows
@@ -214,6 +216,13 @@ class Finish:
             command = f"python -m lorabench.evaluate rescore {shlex.quote(str(self.cell.folder))}{config_dir_flag()}"
             raise UserError(f"{error}; `{command}` scores this cell's completions without training") from error
         write_completions(self.completions, rows)
+
+
+def _lowered(cell: Cell) -> Record:
+    """What the record says of memory that ran out: the settings that the cell had instead of its own."""
+    tokens = cell.trainer.micro_batch_tokens
+    trainer = {} if tokens == cell.config["trainer"]["micro_batch_tokens"] else {"trainer.micro_batch_tokens": tokens}
+    return {"lowered": lowered} if (lowered := trainer | cell.generator.lowered) else {}
 
 
 def score_cell(cell: Cell, record: Record, rows: list[Row]) -> None:

@@ -31,9 +31,9 @@ def one_line(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def command(config: str = "config", schema: type = Config) -> Iterator[None]:
     """The body of a command.
 
-    A user's mistake ends in one line and exit code 2, a cell that failed in one and code 1, an exception out of a contributor's own file in one line, the frames of
-    that file, and exit code 1. Of any other exception, a bug, the traceback is wanted; HYDRA_FULL_ERROR=1 shows each. A signal
-    ends in one line, too (``signals``).
+    A user's mistake ends in one line and exit code 2, a cell that failed in one and code 1, an exception out of a
+    contributor's own file in one line, the frames of that file, and exit code 1. Of any other exception, a bug, the traceback
+    is wanted; HYDRA_FULL_ERROR=1 shows each. A signal ends in one line, too (``signals``).
 
     Args:
         config: the primary config of the command, whose keys are the valid ones.

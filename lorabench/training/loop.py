@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from lorabench.terminal import signals
 from lorabench.training.checkpoint import Checkpoint
 from lorabench.training.data import Corpus
 from lorabench.training.dropout import Masks, random_states, training_mode
+from lorabench.training.fitting import fitting
 from lorabench.training.loss import backward, padding
 from lorabench.training.schedule import group_names, lr_factor, rates, set_rates
 
@@ -55,6 +57,7 @@ class Training:
         lr: learning rates of each step, one a parameter group, as the optimizer used them.
         optimizer: its class, with the module, as ``torch.optim.adamw.AdamW``.
         groups: ``name``, peak ``lr`` and number of ``parameters`` of each parameter group.
+        micro_batch_tokens: where memory ran out, what it was lowered to.
         diverged: the loss or the gradient was not finite, and the run stopped there.
     """
 
@@ -68,6 +71,7 @@ class Training:
     lr: list[list[float]] = field(default_factory=list)
     optimizer: str = ""
     groups: list[dict[str, Any]] = field(default_factory=list)
+    micro_batch_tokens: int | None = None
     diverged: bool = False
 
 
@@ -98,7 +102,7 @@ def train(
         corpus: the training texts.
         batches: global batches.
         lr: the cell's learning rate, from which the variant makes its groups' peaks.
-        settings: of the trainer.
+        settings: of the trainer; their micro-batches become smaller where memory runs out (``fitting``).
         dropout_seed: of the masks of dropout, and of what a variant draws around a step without a generator of its own.
         base: the base's weights that the variant may change, which a checkpoint keeps where it does.
         checkpoint: where an interrupted run goes on from.
@@ -123,6 +127,7 @@ def train(
             checkpoint.begin(trained, base or {})
             if saved := checkpoint.restore(trained, optimizer, lambda state: variant.load_state(model, state)):
                 training = Training(**saved)
+                settings.micro_batch_tokens = training.micro_batch_tokens or settings.micro_batch_tokens
         training.optimizer = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
         while training.steps < total and not training.diverged:
             with signals.held_back():  # a step is taken or not, and what it made is kept
@@ -133,7 +138,12 @@ def train(
                 examples = corpus.encode(batches[training.steps])
                 masks.step = training.steps
                 states = random_states(device)
-                loss = backward(model, examples, settings, pad, masks)
+                tokens = settings.micro_batch_tokens
+                loss = fitting(
+                    partial(backward, model, examples, settings, pad, masks), examples, settings, optimizer.zero_grad
+                )
+                if settings.micro_batch_tokens < tokens:
+                    training.micro_batch_tokens = settings.micro_batch_tokens
                 _check_draws(variant.name, states, random_states(device))
                 _add(variant, model)
                 norm = variant.clip(model, optimizer, settings.max_grad_norm)

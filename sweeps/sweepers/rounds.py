@@ -11,7 +11,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.sweepers.jobs import reason, retry_later
 
-
 PAUSE = 5.0
 """Seconds between two tries of jobs that all ask for a later one."""
 
