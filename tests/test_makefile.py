@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,27 @@ def test_threads_of_a_process_do_not_decide_how_many_there_are(installed, monkey
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     cores = len(os.sched_getaffinity(0))
     assert f"JOBS={min(cores, 2)} " in commands(installed, "sweep") and f"-n {cores} " in commands(installed, "test")
+
+
+PYTHON = """#!/bin/bash
+trap 'touch ended; exit 143' TERM
+touch started
+while true; do sleep 0.05; done
+"""
+
+
+def test_an_end_of_make_ends_its_sweep(installed):
+    (installed / ".venv" / "bin").mkdir()
+    python = installed / ".venv" / "bin" / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    make = subprocess.Popen(["make", "sweep"], cwd=installed, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (installed / "started").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    make.send_signal(signal.SIGTERM)
+    assert make.wait(timeout=60) != 0 and (installed / "ended").exists()
 
 
 @pytest.mark.parametrize("target", ["sweep", "table", "report", "bench-analysis"])

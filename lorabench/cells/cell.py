@@ -237,6 +237,12 @@ class Cell:
             self.session.note_once(f"{error}: it counts as none")
             return None
 
+    def failure_since(self, time: str | None) -> str | None:
+        """Why the cell failed, if it did so after a time; None where it did not, or no time is given."""
+        record = self._sound_record(self.folder)
+        late = time is not None and record is not None and record["status"] == "failed" and record.get("finished", "") > time
+        return record["error"] if late and record is not None else None
+
     @property
     def tracked(self) -> TrackedCell:
         """What a tracker gets to know."""

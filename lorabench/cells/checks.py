@@ -8,6 +8,7 @@ from lorabench.annotations import text_of
 from lorabench.cells.answers import generated_splits
 from lorabench.cells.cell import Cell
 from lorabench.cells.forecast import check_main_memory
+from lorabench.cells.limited.duration import seconds
 from lorabench.errors import UserError
 from lorabench.files import digest
 from lorabench.models import locate, quantised
@@ -90,6 +91,7 @@ def _check_axes(cell: Cell) -> None:
         raise UserError(f"train_fraction={c.train_fraction} must lie in (0, 1]")
     if not c.output_dir.strip():
         raise UserError("output_dir is empty; give a folder")
+    seconds(c.cell_timeout)
     if c.when_busy not in ("wait", "defer"):
         raise UserError(f"when_busy={c.when_busy} is unknown; available: wait, defer")
 

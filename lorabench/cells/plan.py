@@ -92,7 +92,7 @@ def _load_each_model(cells: Sequence[Cell]) -> None:
     """
     models: dict[str, Cell] = {}
     for cell in cells:
-        if cell.record() is None:
+        if cell.record() is None and cell.settings.cell_timeout is None:  # else by the process that trains it, within its time
             models.setdefault(base_key(cell.model, resolve_device(cell.settings.device)), cell)
     for cell in reversed(models.values()):
         cell.base()

@@ -11,11 +11,12 @@ from lorabench.cells.scores import score
 from lorabench.cells.session import Session
 from lorabench.cells.untouched import check, means, untouched_file
 from lorabench.errors import UserError
-from lorabench.files import locked, remove_leftovers, write_json
+from lorabench.files import remove_leftovers, write_json
 from lorabench.provenance import scored_now
 from lorabench.records import legacy
 from lorabench.records.card import write_card
 from lorabench.records.foreign import check_foreign
+from lorabench.records.holding import held
 from lorabench.records.kept import check_pending, read_kept
 from lorabench.terminal.bars import note
 
@@ -47,7 +48,7 @@ class Rescoring:
         """
         if not folder.is_dir():
             raise UserError(f"{folder} holds no cell; give the folder of a cell, such as runs/0123456789abcdef")
-        with locked(folder / "lock", wait=True):
+        with held(folder / "lock", str(folder)):
             remove_leftovers(folder)
             return self._rescore(folder)
 
@@ -97,7 +98,7 @@ class Rescoring:
         if file not in self._untouched:
             completions = file.with_suffix(".completions.jsonl.gz")
             file.parent.mkdir(exist_ok=True)
-            with locked(file.with_suffix(".lock"), wait=True):
+            with held(file.with_suffix(".lock"), f"the untouched {cell.model.name}"):
                 measured, rows = read_kept(file, partial(check, cell)), read_completions(completions)
                 if measured is None or rows is None:
                     note(f"{completions} or {file.name} is missing: the scores of the untouched base stay as they were")

@@ -1,27 +1,35 @@
 """One cell from config to record: data → trained → answered → scored → record."""
 
 import json
+import os
 import shlex
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lorabench.cells.answers import Row, kept_rows, write_completions
 from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
+from lorabench.cells.limited.duration import seconds
+from lorabench.cells.limited.parent import CellProcess
 from lorabench.cells.scores import score, validation_metric, zero
 from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.contributed import config_dir_flag, reason
 from lorabench.errors import UserError
-from lorabench.files import finite, locked, remove_leftovers, write_json
+from lorabench.files import finite, remove_leftovers, write_json
 from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
+from lorabench.records import holding
 from lorabench.records.card import write_card
 from lorabench.records.form import SCHEMA_VERSION, check_record
+from lorabench.records.holding import held, holder
 from lorabench.records.kept import check_pending, read_or_set_aside, set_aside
+from lorabench.terminal import signals
 from lorabench.terminal.bars import note
+from lorabench.terminal.progress import SWEEP_SINCE
 from lorabench.trackers.following import Following, following
 from lorabench.training.checkpoint import Checkpoint, Unusable
 from lorabench.training.seed import deterministic
@@ -47,27 +55,67 @@ def run(cell: Cell) -> float:
     """
     check_output(cell.settings.output_dir)
     check(cell)
+    limit = seconds(cell.settings.cell_timeout)
+    record, fresh = finished(cell) if limit is None else _finished_in_time(cell, limit)
+    cell.session.progress.cell_done(str(cell), record, fresh)
+    if not fresh:
+        _note_what_is_missing(cell, record)
+    return record["validation_metric"]["value"]
+
+
+def finished(cell: Cell, begins: Callable[[], None] = lambda: None) -> tuple[Record, bool]:
+    """The record of a cell, and whether it was trained now.
+
+    Args:
+        cell: to be trained unless its record is there.
+        begins: called when no other process holds the cell.
+
+    Raises:
+        UserError: something that the user can mend.
+        Busy: another process holds the cell and ``when_busy`` is ``defer``.
+        Failed: another worker of this sweep has tried it.
+    """
     folder = cell.folder
     if folder.exists() and not folder.is_dir():
         set_aside(folder, f"{folder} is no folder", ANEW)
     folder.mkdir(exist_ok=True)
-    with locked(folder / "lock", wait=cell.settings.when_busy == "wait") as held:
-        if not held:
+    lock = folder / "lock"
+    with held(lock, str(cell), wait=cell.settings.when_busy == "wait") as free:
+        if not free:
+            if cell.session.seconds_since(str(folder)) > holding.PATIENCE:
+                cell.session.note_once(f"{cell} is come back to: {holder(lock)}")
             raise Busy(f"{cell} is being trained by another process")
+        begins()
         remove_leftovers(folder)
         read_or_set_aside(folder / "record.json", lambda record: check_record(record, folder.name), ANEW)
-        record, fresh = cell.record(), False
+        record = cell.record()
         if record is not None:
             Finish.remove_steps(folder)
-        else:
-            with following(cell.session.tracker(cell.settings.tracker), cell.tracked) as follower:
-                record, fresh = Finish(cell, follower).record(), True
-    cell.session.progress.cell_done(str(cell), record, fresh)
-    if not fresh:
-        _note_what_is_missing(cell, record)
-    if record["status"] == "failed":
-        raise RuntimeError(record["error"])
-    return record["validation_metric"]["value"]
+            return record, False
+        if (error := cell.failure_since(os.environ.get(SWEEP_SINCE))) is not None:
+            raise Failed(error)
+        with following(cell.session.tracker(cell.settings.tracker), cell.tracked) as follower:
+            return Finish(cell, follower).record(), True
+
+
+def _finished_in_time(cell: Cell, limit: float) -> tuple[Record, bool]:
+    """As ``finished``, by a process of its own, which is ended after ``limit`` seconds with the cell."""
+    if (record := cell.record()) is not None:
+        return record, False
+    outcome = cell.session.kept("process of cells", CellProcess).outcome(cell.config, limit)
+    if outcome.state == "mistake":
+        raise UserError(outcome.text)
+    if outcome.state == "busy":
+        raise Busy(outcome.text)
+    if outcome.state == "failed":
+        raise Failed(outcome.text)
+    if outcome.state == "finished" and (record := cell.record()) is not None:
+        return record, outcome.fresh
+    text = f"took longer than cell_timeout={cell.settings.cell_timeout}" if outcome.state == "late" else outcome.text
+    with held(cell.folder / "lock", str(cell), wait=False) as free:
+        if free and cell.record() is None:
+            _write(cell.folder / "record.json", _new_record(cell) | {"error": text, "traceback": None})
+    raise Failed(text)
 
 
 def _note_what_is_missing(cell: Cell, record: Record) -> None:
@@ -86,7 +134,7 @@ def _probe_of(config: dict[str, Any]) -> dict[str, Any] | None:
 
 
 class Failed(Exception):
-    """A cell of a sweep raised in a contributor's own file; its text is the whole line."""
+    """A cell failed; its text is the whole line."""
 
     explains_itself = True
 
@@ -146,11 +194,12 @@ class Finish:
                 raise RuntimeError(reason(error)) from error
             raise
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; the same command {self._continuation()}") from None
-        write_card(self.cell.folder, record)
-        _write(self.file, record)
-        self.remove_steps(self.cell.folder)
-        self.follower.finish(record)
+            raise signals.Interrupted(f"{signals.cause()}; the same command {self._continuation()}") from None
+        with signals.held_back():
+            write_card(self.cell.folder, record)
+            _write(self.file, record)
+            self.remove_steps(self.cell.folder)
+            self.follower.finish(record)
         return record
 
     def _check_readable(self) -> None:
@@ -187,7 +236,9 @@ class Finish:
         answered = answer_cell(cell, base, trained.merged, cell.splits, adapted=trained.adapted)
         if trained.release is not None:
             trained.release()
-        record |= answered.extra | {"evaluation": {"seconds": answered.seconds, "merged": trained.adapted is None}}
+        record |= (
+            _lowered(cell) | answered.extra | {"evaluation": {"seconds": answered.seconds, "merged": trained.adapted is None}}
+        )
         write_completions(self.completions, answered.rows)
         write_json(self.pending, record)
         return answered.rows
@@ -199,6 +250,13 @@ class Finish:
             command = f"python -m lorabench.evaluate rescore {shlex.quote(str(self.cell.folder))}{config_dir_flag()}"
             raise UserError(f"{error}; `{command}` scores this cell's completions without training") from error
         write_completions(self.completions, rows)
+
+
+def _lowered(cell: Cell) -> Record:
+    """What the record says of memory that ran out: the settings that the cell had instead of its own."""
+    tokens = cell.trainer.micro_batch_tokens
+    trainer = {} if tokens == cell.config["trainer"]["micro_batch_tokens"] else {"trainer.micro_batch_tokens": tokens}
+    return {"lowered": lowered} if (lowered := trainer | cell.generator.lowered) else {}
 
 
 def score_cell(cell: Cell, record: Record, rows: list[Row]) -> None:

@@ -1,6 +1,7 @@
 """What a process holds for all its cells. Nothing process-wide lives elsewhere."""
 
 import gc
+import time
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -39,6 +40,7 @@ class Session:
     def __init__(self) -> None:
         self.progress = Progress()
         self._noted: set[str] = set()
+        self._first: dict[str, float] = {}
         self._parts: dict[str, Any] = {}
         self._memories: dict[str, dict[str, Any]] = {}
         self._base: tuple[str, Base] | None = None
@@ -49,6 +51,10 @@ class Session:
         if text not in self._noted:
             self._noted.add(text)
             note(text)
+
+    def seconds_since(self, name: str) -> float:
+        """Seconds since this was first asked for that name."""
+        return time.monotonic() - self._first.setdefault(name, time.monotonic())
 
     def part(self, node: dict[str, Any], key: str, kind: type[T]) -> T:
         """``build``, once for the same settings: tasks keep their data, generators their engines."""

@@ -10,9 +10,10 @@ from lorabench.cells.cell import Cell
 from lorabench.cells.scores import score
 from lorabench.cells.stages import answer_cell, split_losses
 from lorabench.errors import UserError
-from lorabench.files import digest, locked, remove_leftovers, write_json
+from lorabench.files import digest, remove_leftovers, write_json
 from lorabench.models.base import Base
 from lorabench.provenance import git_state, versions
+from lorabench.records.holding import held
 from lorabench.records.kept import check_untouched, read_or_set_aside
 from lorabench.terminal.bars import note
 
@@ -22,7 +23,7 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
     file = untouched_file(cell.settings.output_dir, cell.identity)
     file.parent.mkdir(exist_ok=True)
     completions = file.with_suffix(".completions.jsonl.gz")
-    with locked(file.with_suffix(".lock"), wait=True):
+    with held(file.with_suffix(".lock"), f"the untouched {cell.model.name}"):
         remove_leftovers(file.parent, file.stem + ".*")
         _remove_leftovers_of_others(file.parent)
         measured = read_or_set_aside(file, partial(check, cell), "and the untouched model is scored again")
@@ -52,8 +53,8 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
 def _remove_leftovers_of_others(folder: Path) -> None:
     """Those of untouched models that no cell may ask for again; who holds a lock may be writing."""
     for stem in {scratch.name.partition(".")[0] for scratch in folder.glob("*.tmp")}:
-        with locked(folder / f"{stem}.lock", wait=False) as held:
-            if held:
+        with held(folder / f"{stem}.lock", stem, wait=False) as free:
+            if free:
                 remove_leftovers(folder, f"{stem}.*")
 
 

@@ -6,7 +6,6 @@ cell that one leaves unfinished is another's.
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,14 +21,13 @@ from omegaconf import DictConfig
 
 from lorabench.console.gpus import PER_GPU, places, visible_gpus, whole
 from lorabench.errors import UserError
+from lorabench.provenance import now
 from lorabench.sandbox.kernel import die_with_parent
 from lorabench.schema import CONF
+from lorabench.terminal import signals
 from lorabench.terminal.bars import note
 from lorabench.terminal.entry import FULL_ERROR
-from lorabench.terminal.progress import WORKER
-
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a sweep."""
+from lorabench.terminal.progress import SWEEP_SINCE, WORKER
 
 
 def places_of(given: argparse.Namespace) -> list[str | None]:
@@ -87,7 +85,7 @@ def _alone(why: str, slots: list[str | None]) -> list[str | None]:
 
 def environment_of(number: int, gpu: str | None, workers: int) -> dict[str, str]:
     """What a worker gets: its number, its GPU alone, and one thread where several share a CPU."""
-    made = {**os.environ, WORKER: str(number)}
+    made = {**os.environ, WORKER: str(number), SWEEP_SINCE: now()}
     if gpu is not None:
         made["CUDA_VISIBLE_DEVICES"] = gpu
     if workers > 1:
@@ -95,6 +93,11 @@ def environment_of(number: int, gpu: str | None, workers: int) -> dict[str, str]
     if not FULL_ERROR:  # this process has set it for itself
         made.pop("HYDRA_FULL_ERROR", None)
     return made
+
+
+def _prepare() -> None:
+    die_with_parent()
+    signals.wait_for_catch()
 
 
 class Workers:
@@ -113,8 +116,7 @@ class Workers:
 
     def run(self) -> int:
         """Run them to their end; return the largest exit code, that of a killed one as a shell has it."""
-        before = {name: signal.signal(name, self._end) for name in ENDS}
-        try:
+        with signals.passed_to(self._end):
             for number, gpu in enumerate(self.gpus):
                 self._start(number, gpu)
             readers = [threading.Thread(target=self._follow, args=(number,)) for number in range(len(self._processes))]
@@ -122,9 +124,6 @@ class Workers:
                 reader.start()
             for reader in readers:
                 reader.join()
-        finally:
-            for name, handler in before.items():
-                signal.signal(name, handler)
         if self._ended_by is not None:
             note(f"the workers were ended (signal {self._ended_by}); the same command goes on")
         codes = [process.wait() for process in self._processes]
@@ -143,7 +142,7 @@ class Workers:
                 errors="replace",
                 process_group=0,  # or Ctrl-C would come twice, from the terminal and from here
                 # Else it would go on without the claim on its GPU, and nobody would read what it says.
-                preexec_fn=die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_prepare if sys.platform == "linux" else None,
             )
         )
         if self._ended_by is not None:  # between the two lines

@@ -82,6 +82,11 @@ class Generator(ABC):
     def close(self) -> None:
         """Free what the generator holds, the base included; it is ready to be loaded again."""
 
+    @property
+    def lowered(self) -> dict[str, int]:
+        """Settings that memory has lowered since ``load``, by their keys."""
+        return {}
+
     def extra_results(self) -> dict[str, Any]:
         """Measure more of the weights that are served now; every entry becomes one of the cell's record."""
         return {}

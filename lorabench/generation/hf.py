@@ -1,7 +1,8 @@
 """Generation with transformers, in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +13,9 @@ from lorabench.generation.stops import Stops, cut
 from lorabench.models.base import Base
 from lorabench.models.text import completion
 from lorabench.schema import KNOB
-from lorabench.terminal.bars import answers_bar
+from lorabench.terminal.bars import answers_bar, note
 from lorabench.training.data import Encoded, collate
+from lorabench.training.fitting import attempt
 from lorabench.training.loss import head_at
 
 
@@ -33,6 +35,7 @@ class HFGenerator(Generator):
     batch_tokens: int = field(metadata=KNOB)
     _base: Base | None = field(default=None, init=False, repr=False)
     _adapted: Any = field(default=None, init=False, repr=False)
+    _tokens: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.batch_tokens < 1:
@@ -40,7 +43,12 @@ class HFGenerator(Generator):
 
     def load(self, base: Base) -> None:
         """Use the model that is already loaded for training."""
-        self._base = base
+        self._base, self._tokens = base, self.batch_tokens
+
+    @property
+    def lowered(self) -> dict[str, int]:
+        """The tokens of a batch, where fewer fit."""
+        return {f"{self.key}.batch_tokens": self._tokens} if self._tokens < self.batch_tokens else {}
 
     def close(self) -> None:
         """Let the model go."""
@@ -65,14 +73,16 @@ class HFGenerator(Generator):
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Greedy completions, in the prompts' order."""
-        assert self._base is not None
-        model, tokenizer = self._model, self._base.tokenizer
-        encoded = self._base.prompt_ids(prompts)
+        base = self._base
+        assert base is not None
+        model, tokenizer = self._model, base.tokenizer
+        encoded = base.prompt_ids(prompts)
         lengths = [len(ids) for ids in encoded]
-        limits = self.answer_limits(lengths, max_new_tokens, self._base.max_length)
+        limits = self.answer_limits(lengths, max_new_tokens, base.max_length)
         completions = [""] * len(prompts)
         with answers_bar(len(prompts)) as finished:
-            for group in self._groups(lengths, limits):
+
+            def answer(group: list[int]) -> None:
                 longest = max(len(encoded[i]) for i in group)
                 ids = torch.full((len(group), longest), tokenizer.pad_token_id)
                 mask = torch.zeros_like(ids)
@@ -80,20 +90,22 @@ class HFGenerator(Generator):
                     ids[row, longest - len(encoded[i]) :] = torch.tensor(encoded[i])
                     mask[row, longest - len(encoded[i]) :] = 1
                 rows = [encoded[i] for i in group]
-                stops = [Stops(tokenizer, rows, longest, stop, self._base.ends)] if stop else None
+                stops = [Stops(tokenizer, rows, longest, stop, base.ends)] if stop else None
                 half = model.dtype == torch.bfloat16  # some layers of such a base are float32, see models.load
                 with torch.inference_mode(), torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
                     out = model.generate(
-                        input_ids=ids.to(self._base.device),
-                        attention_mask=mask.to(self._base.device),
+                        input_ids=ids.to(base.device),
+                        attention_mask=mask.to(base.device),
                         max_new_tokens=limits[group[0]],
                         do_sample=False,
                         stopping_criteria=stops,
                     )
                 for i, ids in zip(group, out[:, longest:].tolist(), strict=True):
                     # In a batch the others' rows go on, and so may a finished one's last token.
-                    completions[i] = cut(completion(tokenizer, encoded[i], ids, self._base.ends), stop)
+                    completions[i] = cut(completion(tokenizer, encoded[i], ids, base.ends), stop)
                 finished(len(group))
+
+            self._each_group(lengths, limits, answer)
         return completions
 
     @property
@@ -104,8 +116,9 @@ class HFGenerator(Generator):
 
     def loglikelihoods(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[tuple[float, bool]]:
         """Scores of continuations; pairs that differ in their last token alone share one row of a batch."""
-        assert self._base is not None
-        model, pad = self._model, self._base.tokenizer.pad_token_id
+        base = self._base
+        assert base is not None
+        model, pad = self._model, base.tokenizer.pad_token_id
         shared: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
         for i, (context, continuation) in enumerate(pairs):
             shared.setdefault((tuple(context), tuple(continuation[:-1])), []).append(i)
@@ -113,8 +126,9 @@ class HFGenerator(Generator):
         rows = [Encoded((*pairs[same[0]][0], *pairs[same[0]][1]), len(pairs[same[0]][0])) for same in members]
         scores = [(0.0, True)] * len(pairs)
         with answers_bar(len(pairs)) as finished:
-            for group in self._groups([len(row.ids) for row in rows], [0] * len(rows)):
-                ids, mask, predict = collate([rows[j] for j in group], pad, self._base.device)
+
+            def score(group: list[int]) -> None:
+                ids, mask, predict = collate([rows[j] for j in group], pad, base.device)
                 half = model.dtype == torch.bfloat16
                 with (
                     torch.inference_mode(),
@@ -129,16 +143,30 @@ class HFGenerator(Generator):
                         total = logs.gather(1, target[:, None]).sum().item()
                         scores[i] = (total, bool((logs.argmax(-1) == target).all()))
                 finished(sum(len(members[j]) for j in group))
+
+            self._each_group([len(row.ids) for row in rows], [0] * len(rows), score)
         return scores
 
-    def _groups(self, lengths: Sequence[int], limits: Sequence[int]) -> list[list[int]]:
-        """Places of the rows of each batch, which have one limit of new tokens."""
+    def _each_group(self, lengths: Sequence[int], limits: Sequence[int], work: Callable[[list[int]], None]) -> None:
+        """Do the work on every batch; those that are left get smaller where memory runs out, down to one row."""
+        waiting = self._groups(range(len(lengths)), lengths, limits)
+        while waiting:
+            group = waiting[0]
+            if attempt(partial(work, group), divisible=len(group) > 1):
+                del waiting[0]
+                continue
+            self._tokens = (lengths[group[0]] + limits[group[0]]) * len(group) // 2
+            note(f"memory ran out: {self.key}.batch_tokens is {self._tokens} for the rest of this cell")
+            waiting = self._groups([i for group in waiting for i in group], lengths, limits)
+
+    def _groups(self, places: Sequence[int], lengths: Sequence[int], limits: Sequence[int]) -> list[list[int]]:
+        """These places of rows as batches, which have one limit of new tokens."""
         groups: list[list[int]] = []
         group: list[int] = []
-        for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        for i in sorted(places, key=lambda i: -lengths[i]):
             # Longest first, so the open group's first prompt sets the width of all its rows.
             tokens = (lengths[group[0]] + limits[i]) * (len(group) + 1) if group else 0
-            if group and limits[i] == limits[group[0]] and tokens <= self.batch_tokens:
+            if group and limits[i] == limits[group[0]] and tokens <= self._tokens:
                 group.append(i)
             else:
                 group = [i]

@@ -106,6 +106,11 @@ class LMEvalGenerator(Generator):
         """Let the engine answer through this model."""
         self.engine.use_adapted(model)
 
+    @property
+    def lowered(self) -> dict[str, int]:
+        """The engine's."""
+        return self.engine.lowered
+
     def close(self) -> None:
         """Let the engine and the base go."""
         self.engine.close()

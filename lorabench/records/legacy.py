@@ -7,7 +7,7 @@ from typing import Any
 from lorabench.files import digest, folder_hash
 from lorabench.schema import Config
 
-KNOBS = {"probe", "tracker", "output_dir", "device", "save_adapter", "plan", "plan_device", "when_busy"}
+KNOBS = {"probe", "tracker", "output_dir", "device", "save_adapter", "plan", "plan_device", "cell_timeout", "when_busy"}
 TASK_KNOBS = {"path", "files", "typical_tokens", "judge_url", "judge_key_env", "judge_parallel"}
 TRAINER_KNOBS = {"micro_batch_tokens", "max_padding", "checkpoint_minutes", "gradient_checkpointing"}
 MEASURES = ("tasks", "limit", "num_fewshot")

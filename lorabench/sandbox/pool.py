@@ -18,6 +18,7 @@ from typing import Any
 
 from lorabench.errors import UserError
 from lorabench.sandbox import kernel, launch
+from lorabench.terminal import signals
 
 START_SECONDS = 120.0
 JOB_SECONDS = 200.0  # a check ends after 62 s, and there are two of them
@@ -27,7 +28,7 @@ Answer = dict[str, Any] | None
 
 
 class Worker:
-    """One sandboxed process. Start, use and close it in one thread: it dies with the thread that started it.
+    """One sandboxed process. Start, greet, use and close it in one thread: it dies with the thread that started it.
 
     Attributes:
         folder: its temporary folder.
@@ -36,6 +37,7 @@ class Worker:
     """
 
     def __init__(self, bubblewrap: bool = True, jobs: str = "evalplus") -> None:
+        self.missing: tuple[str, ...] = ()
         self.folder = tempfile.mkdtemp(prefix="lorabench-sandbox-")
         self.log = tempfile.TemporaryFile()  # noqa: SIM115
         command, self.walls = launch.command(self.folder, bubblewrap, jobs)
@@ -49,6 +51,14 @@ class Worker:
             start_new_session=True,
             bufsize=0,
         )
+        signals.leftovers[self.folder] = self.close
+
+    def greet(self) -> None:
+        """Wait until it has started.
+
+        Raises:
+            UserError: the sandbox does not work here.
+        """
         hello = self._read(time.monotonic() + START_SECONDS)
         if not hello or not hello["ready"]:
             reason = f"a right solution was judged {hello['trial']}" if hello else self._last_line()
@@ -103,6 +113,7 @@ class Worker:
         with suppress(OSError):
             kernel.empty(self.folder)
             os.rmdir(self.folder)
+        signals.leftovers.pop(self.folder, None)
 
 
 def run(
@@ -136,7 +147,8 @@ def run(
 
     def start() -> Worker:
         worker = Worker(bubblewrap, kinds)
-        alive.add(worker)
+        alive.add(worker)  # before it is ready, so that an end need not wait for that
+        worker.greet()
         with noting:
             launch.note_gaps(worker.walls, worker.missing)
         return worker
@@ -151,6 +163,8 @@ def run(
                 )
                 for _ in range(2):
                     worker = worker or start()
+                    if stop.is_set():
+                        return
                     started = time.monotonic()
                     answers[index] = worker.ask(jobs[index], seconds)
                     if answers[index] is not None:

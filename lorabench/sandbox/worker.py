@@ -53,6 +53,7 @@ class Sandbox:
         self.network = self.walls or kernel.leave_network()
         if not self.walls and os.getuid() == 0:
             self._leave_root()
+            kernel.die_with_parent()  # the kernel forgets that with a change of user
         self.bounded = os.getuid() != 0 and not self.walls
         self.threads = kernel.user_threads() if self.bounded else 0
         with contextlib.suppress(OSError):

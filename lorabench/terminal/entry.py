@@ -11,6 +11,7 @@ from typing import NoReturn
 from lorabench.contributed import own_frames, reason
 from lorabench.errors import UserError
 from lorabench.schema import CONF, Config
+from lorabench.terminal import signals
 
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 """Whether the user wants each traceback; the variable itself is set later, to let Hydra raise instead of printing."""
@@ -30,24 +31,27 @@ def one_line(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def command(config: str = "config", schema: type = Config) -> Iterator[None]:
     """The body of a command.
 
-    A user's mistake ends in one line and exit code 2, an exception out of a contributor's own file in one line, the frames of
-    that file, and exit code 1. Of any other exception, a bug, the traceback is wanted; HYDRA_FULL_ERROR=1 shows each.
+    A user's mistake ends in one line and exit code 2, a cell that failed in one and code 1, an exception out of a
+    contributor's own file in one line, the frames of that file, and exit code 1. Of any other exception, a bug, the traceback
+    is wanted; HYDRA_FULL_ERROR=1 shows each. A signal ends in one line, too (``signals``).
 
     Args:
         config: the primary config of the command, whose keys are the valid ones.
         schema: the dataclass of that config.
     """
     show_anything()
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        say(str(stop) or "interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
-    except Exception as error:
-        leave(error, config, schema)
-        raise
+    with signals.running():
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            with contextlib.suppress(OSError):  # a terminal that has hung up
+                say(str(stop) or signals.cause())
+            sys.exit(signals.code())
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader (head, less) had enough
+        except Exception as error:
+            leave(error, config, schema)
+            raise
 
 
 def leave(error: BaseException, config: str = "config", schema: type = Config) -> None:
@@ -58,7 +62,7 @@ def leave(error: BaseException, config: str = "config", schema: type = Config) -
 
     if line := explain(error, CONF, config, schema):
         say(line)
-        sys.exit(2)
+        sys.exit(1 if type(error).__name__ in ("SweepFailed", "Failed") else 2)  # the command is right, but a cell failed
     if frames := own_frames(error):
         say(reason(error))
         print("".join(traceback.format_list(frames)), end="", file=sys.stderr)

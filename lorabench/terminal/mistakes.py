@@ -38,7 +38,7 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
     """
     if isinstance(error, UserError):
         return str(error)
-    if type(error).__name__ in ("SweepFailed", "SweepError"):  # of `sweeps`, which is not imported here
+    if type(error).__name__ in ("SweepFailed", "SweepError", "Failed"):  # of `sweeps` and `cells`, not imported here
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         if error.missing_cfg_file.startswith("model/"):

@@ -14,6 +14,9 @@ from lorabench.terminal.formats import format_duration
 WORKER = "LORABENCH_WORKER"
 """Environment variable with the number of one of several processes that share a sweep and a terminal."""
 
+SWEEP_SINCE = "LORABENCH_SWEEP_SINCE"
+"""Environment variable with the time since which a cell that has failed is not another worker's to try again."""
+
 
 class Progress:
     """The counters of one process; the cells of a grid may be shared with other processes."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from lorabench.errors import UserError
 from lorabench.models.shapes import matrix, oriented
 from lorabench.schema import TrainerConfig
 from lorabench.training.data import Corpus, Encoded
+from lorabench.training.fitting import fitting
 from lorabench.training.loss import backward, micro_batches_of, summed_loss
 
 Rows = Callable[[torch.Tensor], torch.Tensor]
@@ -93,7 +95,8 @@ class Calibration:
             for name, weight in weights.items():
                 weight.requires_grad_(True)
                 handles.append(weight.register_post_accumulate_grad_hook(move(name)))
-            backward(model, examples, self.settings, self.corpus.tokenizer.pad_token_id)
+            work = partial(backward, model, examples, self.settings, self.corpus.tokenizer.pad_token_id)
+            fitting(work, examples, self.settings, lambda: _undo(weights, sums))
         finally:
             for weight in weights.values():
                 weight.requires_grad_(False)
@@ -120,15 +123,25 @@ class Calibration:
 
         handles = [model.get_submodule(name).register_forward_pre_hook(add(name)) for name in group]
         try:
-            for places in micro_batches_of(examples, self.settings):
-                batch = [examples[i] for i in places]
-                lengths[:] = [len(example.ids) for example in batch]
-                with torch.no_grad():
-                    summed_loss(model, batch, self.corpus.tokenizer.pad_token_id, next(model.parameters()).device)
+            fitting(partial(self._forward, model, examples, lengths), examples, self.settings, sums.clear)
         finally:
             for handle in handles:
                 handle.remove()
         return sums
+
+    def _forward(self, model: torch.nn.Module, examples: list[Encoded], lengths: list[int]) -> None:
+        """A pass over the examples; ``lengths`` has those of the micro-batch that is in the model."""
+        for places in micro_batches_of(examples, self.settings):
+            batch = [examples[i] for i in places]
+            lengths[:] = [len(example.ids) for example in batch]
+            with torch.no_grad():
+                summed_loss(model, batch, self.corpus.tokenizer.pad_token_id, next(model.parameters()).device)
+
+
+def _undo(weights: Mapping[str, torch.nn.Parameter], sums: Mapping[str, torch.Tensor]) -> None:
+    for name, weight in weights.items():
+        weight.grad = None
+        sums[name].zero_()
 
 
 def by_example(rows: torch.Tensor, examples: int, time: int, name: str) -> torch.Tensor:

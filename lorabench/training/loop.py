@@ -11,9 +11,11 @@ import torch
 
 from lorabench.errors import UserError
 from lorabench.schema import TrainerConfig
+from lorabench.terminal import signals
 from lorabench.training.checkpoint import Checkpoint
 from lorabench.training.data import Corpus
 from lorabench.training.dropout import Masks, random_states, training_mode
+from lorabench.training.fitting import fitting
 from lorabench.training.loss import backward, padding
 from lorabench.training.schedule import group_names, lr_factor, rates, set_rates
 
@@ -55,6 +57,7 @@ class Training:
         lr: learning rates of each step, one a parameter group, as the optimizer used them.
         optimizer: its class, with the module, as ``torch.optim.adamw.AdamW``.
         groups: ``name``, peak ``lr`` and number of ``parameters`` of each parameter group.
+        micro_batch_tokens: where memory ran out, what it was lowered to.
         diverged: the loss or the gradient was not finite, and the run stopped there.
     """
 
@@ -68,6 +71,7 @@ class Training:
     lr: list[list[float]] = field(default_factory=list)
     optimizer: str = ""
     groups: list[dict[str, Any]] = field(default_factory=list)
+    micro_batch_tokens: int | None = None
     diverged: bool = False
 
 
@@ -98,7 +102,7 @@ def train(
         corpus: the training texts.
         batches: global batches.
         lr: the cell's learning rate, from which the variant makes its groups' peaks.
-        settings: of the trainer.
+        settings: of the trainer; their micro-batches become smaller where memory runs out (``fitting``).
         dropout_seed: of the masks of dropout, and of what a variant draws around a step without a generator of its own.
         base: the base's weights that the variant may change, which a checkpoint keeps where it does.
         checkpoint: where an interrupted run goes on from.
@@ -124,44 +128,50 @@ def train(
             load = partial(variant.load_state, model)
             if saved := checkpoint.restore(trained, optimizer, load, asdict(training)):
                 training = Training(**saved)
+                settings.micro_batch_tokens = training.micro_batch_tokens or settings.micro_batch_tokens
         training.optimizer = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
         while training.steps < total and not training.diverged:
-            started = time.perf_counter()
-            set_rates(optimizer, lr_factor(training.steps, total, settings.warmup_ratio))
-            variant.before_step(model, optimizer, training.steps, total)
-            optimizer.zero_grad()
-            examples = corpus.encode(batches[training.steps])
-            masks.step = training.steps
-            states = random_states(device)
-            loss = backward(model, examples, settings, pad, masks)
-            _check_draws(variant.name, states, random_states(device))
-            _add(variant, model)
-            norm = variant.clip(model, optimizer, settings.max_grad_norm)
-            training.tokens += sum(len(example.ids) for example in examples)
-            training.target_tokens += sum(example.target_tokens for example in examples)
-            training.padding_tokens += padding(examples, settings)
-            training.diverged = not (math.isfinite(loss) and math.isfinite(norm))
-            if training.diverged and training.steps == 0:  # before any step, so that no learning rate is at fault
-                raise UserError(
-                    f"variant={variant.name}: loss {loss:g} and gradient norm {norm:g} before the first step; its start or the "
-                    "model's weights are at fault"
+            with signals.held_back():  # a step is taken or not, and what it made is kept
+                started = time.perf_counter()
+                set_rates(optimizer, lr_factor(training.steps, total, settings.warmup_ratio))
+                variant.before_step(model, optimizer, training.steps, total)
+                optimizer.zero_grad()
+                examples = corpus.encode(batches[training.steps])
+                masks.step = training.steps
+                states = random_states(device)
+                tokens = settings.micro_batch_tokens
+                loss = fitting(
+                    partial(backward, model, examples, settings, pad, masks), examples, settings, optimizer.zero_grad
                 )
-            if not training.diverged:
-                training.lr.append(rates(optimizer))
-                optimizer.step()
-                training.steps += 1
-                training.loss.append(loss)
-                training.grad_norm.append(norm)
-                variant.after_step(model, optimizer, training.steps, total)
-                if len(optimizer.param_groups) != len(training.groups):  # a method has made more, or fewer, of them
-                    _check(variant.name, trained, optimizer)
-                    training.groups = _groups(optimizer)
-            training.seconds += time.perf_counter() - started
-            on_step(training, total)  # before the checkpoint: what it measures must not be missing from a run that goes on
-            if checkpoint is not None and checkpoint.due() and training.steps < total:
-                checkpoint.write(trained, optimizer, asdict(training), variant.state(model))
-        if checkpoint is not None and not training.diverged:
-            checkpoint.write(trained, optimizer, asdict(training), variant.state(model))  # a failed evaluation must not cost it
+                if settings.micro_batch_tokens < tokens:
+                    training.micro_batch_tokens = settings.micro_batch_tokens
+                _check_draws(variant.name, states, random_states(device))
+                _add(variant, model)
+                norm = variant.clip(model, optimizer, settings.max_grad_norm)
+                training.tokens += sum(len(example.ids) for example in examples)
+                training.target_tokens += sum(example.target_tokens for example in examples)
+                training.padding_tokens += padding(examples, settings)
+                training.diverged = not (math.isfinite(loss) and math.isfinite(norm))
+                if training.diverged and training.steps == 0:  # before any step, so that no learning rate is at fault
+                    raise UserError(
+                        f"variant={variant.name}: loss {loss:g} and gradient norm {norm:g} before the first step; its start or "
+                        "the model's weights are at fault"
+                    )
+                if not training.diverged:
+                    training.lr.append(rates(optimizer))
+                    optimizer.step()
+                    training.steps += 1
+                    training.loss.append(loss)
+                    training.grad_norm.append(norm)
+                    variant.after_step(model, optimizer, training.steps, total)
+                    if len(optimizer.param_groups) != len(training.groups):  # a method has made more, or fewer, of them
+                        _check(variant.name, trained, optimizer)
+                        training.groups = _groups(optimizer)
+                training.seconds += time.perf_counter() - started
+                on_step(training, total)  # before the checkpoint: what it measures must not be missing from a run that goes on
+                # Also behind the last step: a failed evaluation must not cost it.
+                if checkpoint is not None and (checkpoint.due() or signals.number() or training.steps == total):
+                    checkpoint.write(trained, optimizer, asdict(training), variant.state(model))
     return training
 
 

@@ -3,12 +3,14 @@
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 
 from lorabench.schema import TrainerConfig
 from lorabench.training.data import Encoded, collate, micro_batches
 from lorabench.training.dropout import Masks
+from lorabench.training.fitting import fitting
 from lorabench.training.recomputing import recomputing
 
 
@@ -85,6 +87,12 @@ def losses_of(
 
     The mean is of sums in float32 over micro-batches, each example's sum in float64.
     """
+    return fitting(partial(_losses_of, model, examples, settings, pad), examples, settings)
+
+
+def _losses_of(
+    model: torch.nn.Module, examples: Sequence[Encoded], settings: TrainerConfig, pad: int
+) -> tuple[float, list[float]]:
     device, total, losses = next(model.parameters()).device, 0.0, [0.0] * len(examples)
     for places in micro_batches_of(examples, settings):
         with torch.no_grad():

@@ -1,13 +1,13 @@
 """A stage as a process of its own, which gets the signals that this one gets."""
 
 import contextlib
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
 from lorabench.sandbox.kernel import die_with_parent
+from lorabench.terminal import signals
 
 
 class Stopped(Exception):
@@ -52,9 +52,5 @@ def _forwarding(child: "subprocess.Popen[str]") -> Iterator[None]:
         if child.poll() is None:
             child.send_signal(number)
 
-    before = {name: signal.signal(name, forward) for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with signals.passed_to(forward):
         yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)

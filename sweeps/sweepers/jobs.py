@@ -1,5 +1,8 @@
 """What the end of a job means: a score, a failure, a later try, or no answer."""
 
+import os
+import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -57,4 +60,16 @@ def raise_failures(cells: Sequence[Sequence[str]], jobs: Sequence[JobReturn]) ->
     for i in failed:
         print(f"failed: {' '.join(cells[i])}: {reason(jobs[i])}", file=sys.stderr)
     if failed:
-        raise SweepFailed(f"{len(failed)} of {len(cells)} cells failed; the same command tries them again")
+        raise SweepFailed(f"{len(failed)} of {len(cells)} cells failed; this command tries them alone again: {command()}")
+
+
+def command() -> str:
+    """The command of this process, as one types it; what is finished is not trained again by it.
+
+    What it was started by says more than ``sys.argv``, to which words are added.
+    """
+    words = sys.orig_argv[1:]
+    name = os.path.basename(words[0])
+    place = shutil.which(name) if os.path.exists(words[0]) else None
+    installed = place is not None and os.path.samefile(place, words[0])
+    return shlex.join([name, *words[1:]] if installed else ["python", *words])

@@ -1,6 +1,7 @@
 """Cells launched as Hydra jobs, round after round."""
 
 import sys
+import time
 from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -10,6 +11,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sweeps.sweepers.jobs import reason, retry_later
 
+PAUSE = 5.0
+"""Seconds between two tries of jobs that all ask for a later one."""
+
 
 class Rounds:
     """Launches the cells of a sweep; jobs are numbered on from round to round.
@@ -17,7 +21,7 @@ class Rounds:
     Args:
         launcher: Hydra's.
         first_pass: overrides of a round's first launch. Jobs that then ask for a later try (``jobs.retry_later``) are launched
-            again without these at the round's end.
+            again until one is left, which is launched without these; of a launcher with processes of its own, all at once.
     """
 
     def __init__(self, launcher: Launcher, first_pass: Sequence[str]) -> None:
@@ -33,6 +37,11 @@ class Rounds:
         """Launch the cells, given by their overrides, and wait for them all; a job for each."""
         jobs = self._launch([[*cell, *self._first_pass] for cell in cells])
         again = [i for i, job in enumerate(jobs) if retry_later(job)]
+        while self.one_by_one and self._first_pass and len(again) > 1:  # whichever can be had first, so that none is waited for
+            time.sleep(PAUSE)
+            for i, job in zip(again, self._launch([[*cells[i], *self._first_pass] for i in again]), strict=True):
+                jobs[i] = job
+            again = [i for i in again if retry_later(jobs[i])]
         for i, job in zip(again, self._launch([cells[i] for i in again]), strict=True):
             jobs[i] = job
         return jobs

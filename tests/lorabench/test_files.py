@@ -3,14 +3,11 @@
 import json
 import os
 import resource
-import subprocess
-import sys
-import textwrap
 
 import pytest
 
 import sweeps.files
-from lorabench.files import digest, folder_hash, locked, read_json, replaced, write_json
+from lorabench.files import digest, folder_hash, read_json, replaced, write_json
 
 
 def test_write_is_whole_and_has_no_nan(tmp_path):
@@ -79,22 +76,3 @@ def test_folders_of_the_same_files_have_one_hash(tmp_path):
 def test_a_digest_is_of_values_not_of_spelling():
     assert digest({"a": 1, "b": 2.0}) == digest({"b": 2, "a": 1.0})
     assert len({digest(value) for value in (True, None, 1.5, "1", [1], {"a": 1})}) == 6
-
-
-def test_a_lock_excludes_another_process_and_dies_with_it(tmp_path):
-    code = f"""
-        import time
-        from pathlib import Path
-        from lorabench.files import locked
-        with locked(Path({str(tmp_path / "lock")!r}), wait=True):
-            print("held", flush=True)
-            time.sleep(60)
-    """
-    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "held\n"
-    with locked(tmp_path / "lock", wait=False) as held:
-        assert not held
-    process.kill()
-    process.wait()
-    with locked(tmp_path / "lock", wait=False) as held:
-        assert held

@@ -35,6 +35,7 @@ TAKES = {
         "output_dir": ANY_WORD,
         "device": NOTHING,
         "save_adapter": YES_OR_NO,
+        "cell_timeout": {"null", "8.5"},
         "when_busy": NOTHING,
         "model": NOTHING,
         "model.name": ANY_WORD,

@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from lorabench.cells.run import run
-from lorabench.files import locked, read_json
+from lorabench.files import read_json
 from lorabench.models.fingerprint import fingerprint_of_schema_1
+from lorabench.records.holding import held
 from lorabench.records.legacy import legacy_id
 
 SMALL = ["train_samples=16", "task.test_samples=4", "task.validation_samples=4"]
@@ -119,6 +120,6 @@ def test_leftovers_of_other_untouched_models_are_removed_unless_one_is_being_wri
     dead, living = (folder / f"{stem}.json.{2**22 + 1}.tmp" for stem in ("dead", "living"))
     for file in (dead, living):
         file.write_bytes(b"x")
-    with locked(folder / "living.lock", wait=True):
+    with held(folder / "living.lock", "living"):
         run(cell(*SMALL))
     assert (dead.exists(), living.exists()) == (False, True)

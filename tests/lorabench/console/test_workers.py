@@ -114,9 +114,22 @@ sys.exit(sweep.run())
 """
 WORKER = """
 import os, sys, time
+from lorabench.terminal import signals
+signals.catch()
 print("alike", file=sys.stderr)
 print("pid", os.getpid(), file=sys.stderr, flush=True)
 time.sleep(60)
+"""
+
+
+EARLY = """
+import signal, sys
+from lorabench.console.workers import Workers
+start = Workers._start
+Workers._start = lambda self, *place: (start(self, *place), self._end(signal.SIGINT, None))
+sweep = Workers([], [None])
+sweep.line = [sys.executable, "-m", "lorabench"]
+sys.exit(sweep.run())
 """
 
 
@@ -144,14 +157,25 @@ def gone(*pids):
     return False
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129), (signal.SIGUSR1, 138)]
+)
 def test_a_signal_ends_all_and_is_the_exit_code(pair, number, code):
     parent, pids, said = pair
     assert said.count("alike\n") == 1 and len(pids) == 2
     parent.send_signal(number)
     _, text = parent.communicate(timeout=60)
     assert parent.returncode == code and gone(*pids)
-    assert text.count("the same command goes on") == 1 and "was killed" not in text
+    assert text.count("the same command goes on") == 1 and "was killed" not in text and "Traceback" not in text
+
+
+def test_a_signal_that_is_there_before_the_workers_are_python_is_no_traceback():
+    """Python's own handler of Ctrl-C, at the start of a process, would be one."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done.stderr
 
 
 def test_no_worker_outlives_its_parent(pair):

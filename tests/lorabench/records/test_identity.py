@@ -18,7 +18,7 @@ from lorabench.schema import CONF, CONTROL, KNOB, Config, ModelConfig, TrainerCo
 PROXY = ["train_fraction=0.5"]  # so that the choice of samples decides
 GROUPS = {"model": ModelConfig, "trainer": TrainerConfig} | dict.fromkeys(["task", "variant", "evaluator", "subset"])
 """Groups whose keys may decide, with the class of their fields where no ``_target_`` names it."""
-KNOBS = {"probe", "tracker", "output_dir", "device", "save_adapter", "plan", "plan_device", "when_busy"}
+KNOBS = {"probe", "tracker", "output_dir", "device", "save_adapter", "plan", "plan_device", "cell_timeout", "when_busy"}
 YAMLS = sorted(f"{group}={file.stem}" for group in GROUPS for file in (CONF / group).glob("*.yaml"))
 ENGINE = "evaluator=lm_eval evaluator@evaluator.engine=vllm"
 

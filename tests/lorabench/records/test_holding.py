@@ -1,0 +1,73 @@
+"""A lock ends with its process, and who waits for one says for whom, also where that process is frozen."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lorabench.files import read_json
+from lorabench.records import holding
+from lorabench.records.holding import held, holder
+
+ROOT = Path(__file__).resolve().parents[3]
+HOLDER = """
+import sys, time
+from pathlib import Path
+from lorabench.records.holding import held
+with held(Path(sys.argv[1]), "a cell"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def other(tmp_path):
+    """A process that holds the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path / "lock"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_who_waits_says_for_whom_and_takes_over_what_the_dead_held(other, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(holding, "PATIENCE", 0.1)
+    since = read_json(tmp_path / "lock.holder")["since"]
+
+    def freeze_and_kill():
+        time.sleep(0.5)
+        other.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        other.kill()
+
+    threading.Thread(target=freeze_and_kill).start()
+    with held(tmp_path / "lock", "cell 7") as free:
+        assert free and read_json(tmp_path / "lock.holder")["pid"] == os.getpid()
+    lines = capsys.readouterr().err.splitlines()
+    text = f"waiting for cell 7: held by process {other.pid} on {socket.gethostname()} since {since}"
+    assert lines == [text, f"{text}, which is stopped: `kill -CONT {other.pid}` lets it go on, `kill -KILL {other.pid}` sets "
+                     "the cell free"]  # fmt: skip
+    assert [file.name for file in tmp_path.iterdir()] == ["lock"]
+
+
+def test_who_need_not_wait_is_answered_at_once(other, tmp_path):
+    with held(tmp_path / "lock", "a cell", wait=False) as free:
+        assert not free and read_json(tmp_path / "lock.holder")["pid"] == other.pid
+
+
+def test_another_machine_and_a_holder_that_says_nothing_have_lines(tmp_path):
+    lock = tmp_path / "lock"
+    assert holder(lock) == f"another process holds {lock}, and has not said which"
+    (tmp_path / "lock.holder").write_text('{"pid": 7, "host": "node3", "since": "2026-01-01T00:00:00+00:00"}')
+    assert "held by process 7 on node3 since 2026-01-01T00:00:00+00:00; if that machine is lost" in holder(lock)
