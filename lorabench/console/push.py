@@ -52,7 +52,7 @@ def upload_of(cell: Path, repo: str) -> dict[str, bytes | Path]:
     Raises:
         UserError: no finished cell, or one that saved nothing.
     """
-    record = read_kept(cell / "record.json", lambda content: check_record(content, cell.resolve().name))
+    record = read_kept(cell / "record.json", check_record)
     if record is None:
         raise UserError(f"{cell} holds no record of a cell; give a cell's folder, such as runs/0123456789abcdef")
     if record["status"] != "complete":

@@ -155,8 +155,9 @@ def test_a_cell_without_an_adapter_and_one_without_a_record_are_refused(refused,
     assert f"{tmp_path} has no saved adapter; delete it, and train the cell again with save_adapter=true" in refused(
         tmp_path, "me/x"
     )
+    unscored = {"metrics": None, "validation_metric": {"name": "arithmetic/validation", "value": 0.0}}
     for status in ("diverged", "failed"):
-        (tmp_path / "record.json").write_text(json.dumps(record | {"status": status}))
+        (tmp_path / "record.json").write_text(json.dumps(record | unscored | {"status": status}))
         assert f"{tmp_path} is {status}; only a complete cell can be pushed" in refused(tmp_path, "me/x")
     assert "the following arguments are required: REPO" in refused(trained)
 
