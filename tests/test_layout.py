@@ -38,7 +38,7 @@ ROOMS = [
     {"tasks", "generation", "trackers", "probes"},
     {"records"},
     {"cells"},
-    {"encoder", "evaluate", "new", "console", "tune"},
+    {"encoder", "evaluate", "verify", "new", "console", "tune"},
 ]
 """The rooms of `lorabench`, each of which imports from those before it alone; entry points (`__main__`, `tiny.pretrain`) from all."""
 

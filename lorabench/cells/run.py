@@ -180,7 +180,7 @@ class Finish:
                         rows = self._answer(record)
             else:
                 config = record["config"] | {"task": self.cell.config["task"]}
-                record |= {"config": config, "rescored": scored_now()}
+                record |= {"config": config} | _scored_apart(record)
             if rows is not None:
                 self._score(record, rows)
         except (Exception, SystemExit) as error:
@@ -286,6 +286,12 @@ def _new_record(cell: Cell) -> Record:
 
 def _failure(record: Record, error: BaseException) -> Record:
     return record | {"status": "failed", "metrics": None, "error": reason(error), "traceback": traceback.format_exc()}
+
+
+def _scored_apart(record: Record) -> Record:
+    """What scores answers of before, where it is other code: a cell that was killed while it was scored is as any other."""
+    scorer = scored_now()
+    return {"rescored": scorer} if any(scorer[key] != record[key] for key in ("versions", "git")) else {}
 
 
 def _write(file: Path, record: Record) -> None:

@@ -45,7 +45,7 @@ COMMANDS = {
     ),
     "tasks": Command("preview a task's examples as the model sees them", "lorabench.tasks.__main__", heavy=True),
     "evaluate": Command("score kept completions again, without a model", "lorabench.evaluate"),
-    "verify": Command("train finished cells again, and compare the bits", "lorabench.verify"),
+    "verify": Command("train finished cells again, and compare the bits", "lorabench.verify.__main__"),
     "push": Command("put a saved adapter on the Hugging Face hub, with a model card", "lorabench.console.push"),
     "new": Command("write the files of a new variant", "lorabench.new"),
     "doctor": Command("check the installation, and say how to mend it", "lorabench.console.doctor"),

@@ -20,8 +20,8 @@ from analysis.stats import MARGIN
 from analysis.stats.curves import edge, same_lr
 from analysis.stats.intervals import Interval, interval
 
-STEP = 10**0.25
-"""Between learning rates that are proposed, where those tried are closer."""
+STEP, WIDEST = 10**0.25, 10.0
+"""Between learning rates that are proposed, where those tried are closer, or so far apart that they are no grid."""
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,11 @@ def _sizes(metrics: Mapping[str, Any], split: str) -> tuple[float, float]:
 
 
 def _beyond(lrs: Sequence[float], end: str) -> list[float]:
-    """One step beyond the ends: the last one of those tried, or `STEP` where that is smaller."""
-    below = max(lrs[1] / lrs[0], STEP) if len(lrs) > 1 else STEP
-    above = max(lrs[-1] / lrs[-2], STEP) if len(lrs) > 1 else STEP
+    """One step beyond the ends: the last one of those tried, where that is one of a grid's, or `STEP`."""
+    below, above = (_step(lrs[1] / lrs[0]), _step(lrs[-1] / lrs[-2])) if len(lrs) > 1 else (STEP, STEP)
     steps = {"low": [lrs[0] / below], "high": [lrs[-1] * above], "both": [lrs[0] / below, lrs[-1] * above]}.get(end, [])
     return [float(f"{lr:.3e}") for lr in steps if not any(same_lr(lr, tried) for tried in lrs)]
+
+
+def _step(ratio: float) -> float:
+    return ratio if STEP <= ratio <= 1.001 * WIDEST else STEP

@@ -541,3 +541,20 @@ def test_one_shared_seed_of_several_is_not_paired(runs, answered):
     shutil.rmtree(path.parent)
     tuned = only(runs).tuned
     assert (tuned.how, tuned.seeds, tuned.left_out) == ("paired", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("lrs", "beyond"),
+    [
+        ((1e-3, 2e-3, 4e-3), "8e-3"),
+        ((1e-4, 1e-3, 1e-2), "1e-1"),
+        ((3e-3, 3.5e-3, 4e-3), "7.113e-3"),
+        ((2e-4, 6.3246e-3), "1.125e-2"),
+    ],
+    ids=["a grid's step", "a coarse grid's", "closer than a step", "a default and a finalist, which are no grid"],
+)
+def test_what_is_proposed_beyond_the_highest_is_one_step_of_a_grid(runs, write, lrs, beyond):
+    for i, lr in enumerate(lrs):
+        write("lora", lr, 0, 0.5 + i / 10, validation=0.5 + i / 10)
+    [line] = [line for line in unknown(only(runs)) if "is the highest" in line]
+    assert line.endswith(f"is the highest: {beyond} may be better.")

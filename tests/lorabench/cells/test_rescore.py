@@ -10,6 +10,7 @@ from lorabench.cells.rescore import Rescoring
 from lorabench.errors import UserError
 from lorabench.evaluate import main
 from lorabench.files import digest
+from lorabench.provenance import scored_now
 from lorabench.tasks.arithmetic import Arithmetic
 
 SMALL = ["train_samples=16", "batch_size=8", "task.test_samples=6", "task.validation_samples=4"]
@@ -53,8 +54,16 @@ def test_a_cell_whose_scorer_stopped_is_only_scored_when_run_again(stopped, monk
     assert record["status"] == "complete"
     assert record["validation_metric"]["value"] == value
     assert len(record["training"]["loss"]) == 2
-    assert record["rescored"]["versions"] == record["versions"]
+    assert "rescored" not in record  # by the same code
     assert not (stopped.folder / "pending.json").exists()
+
+
+def test_where_other_code_scores_the_record_says_so(stopped, monkeypatch):
+    now = scored_now()
+    monkeypatch.setattr(run, "scored_now", lambda: now | {"versions": now["versions"] | {"evalplus": "9"}})
+    run.run(stopped)
+    record = record_of(stopped)
+    assert record["rescored"]["versions"]["evalplus"] == "9" != record["versions"].get("evalplus")
 
 
 def test_a_cell_that_goes_on_records_the_settings_of_its_present_scorer(stopped, cell):

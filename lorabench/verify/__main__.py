@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None, prog: str = "python -m lorabench.ve
         folders = _chosen(options)
 
         from lorabench.cells.session import current
-        from lorabench.cells.verifying import verify
+        from lorabench.verify.cell import verify
 
         let_import(words)
         differing = 0

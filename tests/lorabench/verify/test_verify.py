@@ -5,13 +5,13 @@ import json
 import pytest
 from hydra import compose, initialize_config_dir
 
-from lorabench import verify as command
 from lorabench.cells.cell import Cell
 from lorabench.cells.run import run
 from lorabench.cells.session import current
-from lorabench.cells.verifying import verify
 from lorabench.errors import UserError
 from lorabench.schema import CONF
+from lorabench.verify import __main__ as command
+from lorabench.verify.cell import verify
 
 SMALL = ["train_samples=16", "batch_size=8", "task.test_samples=4", "task.validation_samples=4", "lr=3e-3"]
 

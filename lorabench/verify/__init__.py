@@ -1,0 +1,1 @@
+"""Finished cells trained again, to see whether the same bits come out."""
