@@ -51,12 +51,32 @@ def run(cell: Cell) -> float:
         if record is None:
             with following(cell.session.tracker(cell.settings.tracker), cell.tracked) as follower:
                 record, fresh = Finish(cell, follower).record(), True
-    cell.session.progress.cell_done(str(cell), record, fresh)
-    if not fresh:
-        _note_what_is_missing(cell, record)
+    _tell(cell, record, fresh)
     if record["status"] == "failed":
         raise RuntimeError(record["error"])
     return record["validation_metric"]["value"]
+
+
+def finished_before(cell: Cell) -> float | None:
+    """What ``run`` returns, of a cell that has its record; None of one that is to be trained. The cell's checks are not made.
+
+    Raises:
+        UserError: a file in the place of the record that is none.
+    """
+    record = cell.record()
+    if record is None:
+        return None
+    with locked(cell.folder / "lock", wait=False) as held:
+        if held:
+            remove_leftovers(cell.folder)
+    _tell(cell, record, fresh=False)
+    return record["validation_metric"]["value"]
+
+
+def _tell(cell: Cell, record: Record, fresh: bool) -> None:
+    cell.session.progress.cell_done(str(cell), record, fresh)
+    if not fresh:
+        _note_what_is_missing(cell, record)
 
 
 def _note_what_is_missing(cell: Cell, record: Record) -> None:
