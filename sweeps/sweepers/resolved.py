@@ -157,17 +157,17 @@ def _is_complex(value: Any) -> bool:
 
 
 def _set_apart(tree: Mapping[str, Any], places: Mapping[int, Path], apart: set[int]) -> set[int]:
-    """The positions in a cell of values that cannot be replaced in place, of a config in plain containers.
+    """The positions in a cell of values that cannot be replaced in place: those ``apart`` anyway, and what replaces no leaf.
 
-    Such are those ``apart`` anyway, and what replaces no leaf. Where one lies behind an interpolation, all are: it may be
-    another one's place.
+    Args:
+        tree: the config in plain containers, its interpolations as texts.
+        places: of the values in the config, by their positions.
+        apart: see above.
     """
     apart = set(apart)
     for i, place in places.items():
         node: Any = tree
-        for name in place:
-            if is_interpolated(node):
-                return set(places)
+        for name in place:  # what lies in no mapping is made there, or behind an interpolation that it replaces
             node = node.get(name, {}) if isinstance(node, Mapping) else {}
         if isinstance(node, Mapping | list):
             apart.add(i)
