@@ -33,7 +33,12 @@ def check(cell: Cell, resources: bool = True) -> None:
         UserError: the first thing that the user can mend.
     """
     cell.check_settings()
-    for keys, each in RESOURCES if resources else PLAN:
+    checks = RESOURCES if resources else PLAN
+    cell.once(("checks", resources), DECIDING, partial(_check_each, cell, checks))
+
+
+def _check_each(cell: Cell, checks: "tuple[Check, ...]") -> None:
+    for keys, each in checks:
         cell.once(each, keys, partial(each, cell))
 
 
@@ -244,3 +249,6 @@ RESOURCES: tuple[Check, ...] = (
     (("model", "task", "evaluator"), _check_prompts_once),
 )
 """The same with weights and data at hand."""
+
+DECIDING = tuple(dict.fromkeys(key for keys, _ in RESOURCES for key in keys))
+"""All keys that these checks look at."""

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,7 @@ def same_settings(
 def settings(identity: dict[str, Any], shared: Shared | None = None) -> str:
     """Digest of an identity, of either schema, without code and fingerprints."""
     shared = shared or Shared()
-    kept = {key: shared.of(("settings", key), (value,), partial(_settings, key, value)) for key, value in identity.items()}
+    kept = dict(zip(identity, shared.of_entries(settings, identity, _settings), strict=True))
     if kept.get("data_seed") == kept["seed"]:  # which had another id before
         del kept["data_seed"]
     return shared.digest(kept)

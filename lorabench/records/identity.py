@@ -1,7 +1,6 @@
 """What decides a cell's result, collected from the marks of the classes that its config builds (``lorabench.schema``)."""
 
 from dataclasses import MISSING, fields, is_dataclass
-from functools import partial
 from typing import Any
 
 from omegaconf import MISSING as OPEN
@@ -26,10 +25,11 @@ def identity(
         data_fingerprint: see ``Task.fingerprint``.
         shared: by cells of the same grid.
     """
-    once = (shared or Shared()).of
+    shared = shared or Shared()
+    once = shared.of
     kept: dict[str, Any] = {}
-    for key, value in config.items():
-        kept |= once(("decisive", key), (value,), partial(decisive, {key: value}, Config))
+    for entry in shared.of_entries(decisive, config, lambda key, value: decisive({key: value}, Config)):
+        kept |= entry
     if kept.get("data_seed") == kept["seed"]:  # as unset
         del kept["data_seed"]
     of_model = {"fingerprint": model_fingerprint, "version": ModelConfig.version}

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from lorabench.errors import UserError
-from lorabench.files import canonical_json
+from lorabench.files import canonical_json, digest
 
 T = TypeVar("T")
 
@@ -19,7 +19,9 @@ class Shared:
     """
 
     def __init__(self) -> None:
-        self._made: dict[tuple[Hashable, ...], tuple[Sequence[Any], Any]] = {}
+        # With the parts, or other objects might get their ids.
+        self._made: dict[tuple[Hashable, ...], tuple[Sequence[Any], Any, UserError | None]] = {}
+        self._entries: dict[tuple[Hashable, str, int], tuple[Any, Any]] = {}
 
     def of(self, what: Hashable, parts: Sequence[Any], make: Callable[[], T]) -> T:
         """What ``make`` gives, or the UserError that it raises, made once for the same parts.
@@ -34,15 +36,24 @@ class Shared:
             make: makes it.
         """
         key = (what, *map(id, parts))
-        if key not in self._made:
+        if (entry := self._made.get(key)) is None:
             try:
-                self._made[key] = parts, make()  # with the parts, or other objects might get their ids
+                entry = parts, make(), None
             except UserError as error:
-                self._made[key] = parts, error
-        made = self._made[key][1]
-        if isinstance(made, UserError):
-            raise made.with_traceback(None)
-        return cast(T, made)
+                entry = parts, None, error
+            self._made[key] = entry
+        if entry[2] is not None:
+            raise entry[2].with_traceback(None)
+        return entry[1]
+
+    def of_entries(self, what: Hashable, tree: Mapping[str, Any], make: Callable[[str, Any], T]) -> list[T]:
+        """What ``make`` gives of each entry of a tree, made once for the same entry."""
+        entries, values = self._entries, []
+        for key, value in tree.items():
+            if (entry := entries.get((what, key, id(value)))) is None:
+                entry = entries[what, key, id(value)] = value, make(key, value)
+            values.append(entry[1])
+        return values
 
     def digest(self, tree: Mapping[str, Any]) -> str:
         """``files.digest`` of a tree, whose entries are shared by other ones.
@@ -52,8 +63,10 @@ class Shared:
         >>> Shared().digest(tree) == digest(tree)
         True
         """
-        texts = [f"{json.dumps(key)}:{self._json(tree[key])}" for key in sorted(tree)]
-        return hashlib.sha256(f"{{{','.join(texts)}}}".encode()).hexdigest()[:16]
+        texts = sorted(self.of_entries(digest, tree, _pair))
+        return hashlib.sha256(f"{{{','.join(text for _, text in texts)}}}".encode()).hexdigest()[:16]
 
-    def _json(self, value: Any) -> str:
-        return self.of("json", (value,), lambda: canonical_json(value))
+
+def _pair(key: str, value: Any) -> tuple[str, str]:
+    """A key, to sort by, and the JSON of its entry."""
+    return key, f"{json.dumps(key)}:{canonical_json(value)}"
