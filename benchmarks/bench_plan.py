@@ -31,7 +31,9 @@ def measured(*words: str) -> tuple[float, float, float]:
 def child(words: list[str]) -> None:
     """Run a command and print what it took as the last line."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "lorabench", *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "lorabench", *words], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(json.dumps([used.ru_utime + used.ru_stime, time.perf_counter() - started, used.ru_maxrss / 1e3]))
 
@@ -49,8 +51,9 @@ def finish(grid: list[str], cells: int) -> None:
     shared = [word for word in grid if "," not in word and "range" not in word and word != "-m"]
     subprocess.run([sys.executable, "-m", "lorabench", *shared, "seed=0"], check=True, stderr=subprocess.DEVNULL)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        first, *others = [Cell.of(compose("config", [*shared, f"seed={seed}"]), current()) for seed in range(cells)]
-    for cell in others:
+        first = Cell.of(compose("config", [*shared, "seed=0"]), current())
+    for seed in range(1, cells):
+        cell = Cell(first.config | {"seed": seed}, first.session)
         cell.folder.mkdir()
         record = first.record() | {"id": cell.id, "identity": cell.identity, "config": cell.recorded_config}
         (cell.folder / "record.json").write_text(json.dumps(record, indent=1) + "\n")

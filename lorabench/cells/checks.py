@@ -233,7 +233,7 @@ SETTINGS: tuple[Check, ...] = (
     (("model", "variant", "evaluator"), _check_merging),
     (("trainer", "model"), _check_length),
 )
-"""What must hold, and the keys of the config that decide whether it does: cells that have their values in common are one case."""
+"""What must hold, and the keys of the config that decide whether it does: cells with the same values of them are one case."""
 
 PLAN: tuple[Check, ...] = (*SETTINGS, (("model", "variant", "probe"), partial(_check_probe, False)))
 

@@ -263,7 +263,9 @@ def _parameters(cell: Cell) -> int:
 
 def _elsewhere(cell: Cell) -> bool:
     """Whether it is for a GPU where there is none."""
-    return cell.once(_elsewhere, ("device",), lambda: cell.config["device"].startswith("cuda") and not torch.cuda.is_available())
+    return cell.once(
+        _elsewhere, ("device",), lambda: cell.config["device"].startswith("cuda") and not torch.cuda.is_available()
+    )
 
 
 def _matmul_flops(device: torch.device, dtype: torch.dtype, n: int = 1024) -> float:

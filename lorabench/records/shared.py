@@ -26,8 +26,8 @@ class Shared:
     def of(self, what: Hashable, parts: Sequence[Any], make: Callable[[], T]) -> T:
         """What ``make`` gives, or the UserError that it raises, made once for the same parts.
 
-        >>> shared, rank = Shared(), [8]
-        >>> [shared.of("rank", (part,), lambda: next(counted)) for part in (rank, rank, [8])] if (counted := iter("abc")) else None
+        >>> shared, part, counted = Shared(), [8], iter("abc")
+        >>> [shared.of("what", (each,), lambda: next(counted)) for each in (part, part, [8])]
         ['a', 'a', 'b']
 
         Args:

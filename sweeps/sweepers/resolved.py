@@ -16,7 +16,7 @@ Config = dict[str, Any] | DictConfig
 
 
 class Resolved(Sequence[Config]):
-    """The cells' configs as ``Composition.configs`` has them, resolved into plain containers; each is made when it is asked for.
+    """The cells' configs as ``Composition.configs`` has them, in plain containers; each is made when it is asked for.
 
     Cells that choose the same configs of groups stand on one composition. Each of its top-level keys is resolved once for
     each combination of the values that it depends on, by its interpolations, and equal values of a key are one object in all
@@ -77,7 +77,7 @@ class Resolved(Sequence[Config]):
 
 
 class _Family:
-    """Cells that choose the same configs of groups. Values that are ``apart`` are set on a copy for each of their combinations."""
+    """Cells that choose the same configs of groups; values that are ``apart`` are set on a copy for each combination of them."""
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
 """The configs of a large grid against each cell composed alone, by Hydra."""
 
+import re
+
 import pytest
 from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
@@ -52,9 +54,8 @@ def test_each_config_is_the_one_that_hydra_composes(sweeper, words):
         try:
             whole = OmegaConf.to_container(whole, resolve=True, throw_on_missing=True)
         except OmegaConfBaseException as error:  # who resolves it meets the same one
-            with pytest.raises(type(error)) as raised:
+            with pytest.raises(type(error), match=re.escape(str(error))):
                 OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            assert str(raised.value) == str(error)
         else:
             assert repr(config) == repr(whole)  # types and order, too
 
