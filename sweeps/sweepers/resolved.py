@@ -77,7 +77,7 @@ class Resolved(Sequence[Config]):
 
 
 class _Family:
-    """Cells that choose the same configs of groups; values that are ``apart`` are set on a copy for each combination of them."""
+    """Cells that choose the same configs of groups; values that are ``apart`` are set on a copy for each combination."""
 
     def __init__(
         self,

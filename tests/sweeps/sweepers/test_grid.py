@@ -77,3 +77,12 @@ def test_fast_composition_equals_hydras(sweeper):
 def test_fast_composition_keeps_the_schema(sweeper, override):
     with pytest.raises(OmegaConfBaseException):
         sweeper[0].composition.configs([[override]])
+
+
+def test_cells_whose_scores_are_at_hand_are_not_launched(app):
+    (app.folder / "finished.txt").write_text("8 0.0003 7.5\n")
+    done = app("lr=1e-4,3e-4,1e-3", "rank=8", method="grid")
+    assert done.returncode == 0, done.stderr
+    assert app.calls() == ["8 8 0.0001", "8 8 0.001"]
+    results = app.results()
+    assert (results["best_evaluated_params"]["lr"], results["best_evaluated_result"], results["evaluations"]) == (0.0003, 7.5, 3)
