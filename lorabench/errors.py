@@ -17,6 +17,18 @@ class PromptTooLong(UserError):
         self.place = place
 
 
+class Busy(Exception):
+    """Another process is training this cell; a sweep comes back to it (``retry_later``)."""
+
+    retry_later = True
+
+
+class Failed(Exception):
+    """A cell failed; its text is the whole line."""
+
+    explains_itself = True
+
+
 def nearest(word: str, names: Iterable[str]) -> str:
     """Return ``did you mean 'x'?`` for the closest known name, with the full list when nothing is close."""
     candidates = sorted(set(names))

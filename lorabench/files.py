@@ -114,8 +114,12 @@ def digest(content: Any) -> str:
     >>> digest({"a": 16, "b": [1.5]}) == digest({"b": (1.5,), "a": 16.0})
     True
     """
-    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+def canonical_json(content: Any) -> str:
+    """The JSON of a value of which ``digest`` is the hash."""
+    return json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
 
 
 def _canonical(value: Any) -> Any:

@@ -49,7 +49,7 @@ def read_row(path: Path) -> dict[str, Any]:
 
 
 def _row(record: dict[str, Any], path: Path) -> dict[str, Any]:
-    check_record(record, path.parent.name)
+    check_record(record)
     status = record["status"]
     row = {"id": get(record, "id", str), "path": str(path), "finished": str(record.get("finished")), "status": status}
     row |= {"source": "", "n": 1, "test_std": math.nan} | _axes(record) | _part(record)

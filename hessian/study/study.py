@@ -15,7 +15,6 @@ from analysis.read.block import KIND, read_block
 from hessian.blocks import Block, Place, choose, places_of
 from hessian.settings import Solver
 from hessian.study.schema import Config, HessianConfig
-from lorabench.cells.cell import read_record
 from lorabench.cells.parts import build, settings
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
@@ -30,6 +29,7 @@ from lorabench.records import legacy
 from lorabench.records.environment import check_environment
 from lorabench.records.foreign import check_foreign
 from lorabench.records.identity import part_identity
+from lorabench.records.kept import read_record
 from lorabench.records.names import check_names
 from lorabench.schema import ModelConfig, TrainerConfig
 from lorabench.tasks.base import Task

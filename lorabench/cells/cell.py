@@ -1,9 +1,10 @@
 """A cell: one point of the grid, with its parts built and named."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -12,7 +13,6 @@ from lorabench.annotations import text_of
 from lorabench.cells import parts
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
-from lorabench.files import digest
 from lorabench.generation.base import Generator
 from lorabench.models.base import Base
 from lorabench.models.devices import resolve_device
@@ -20,11 +20,12 @@ from lorabench.models.fingerprint import fingerprint, fingerprint_of_schema_1
 from lorabench.models.names import named
 from lorabench.models.shapes import linear_shapes
 from lorabench.probes.base import Probe
-from lorabench.records import form, legacy
-from lorabench.records.earlier import same_settings
+from lorabench.records import legacy
+from lorabench.records.earlier import finished, same_settings
 from lorabench.records.environment import check_environment
 from lorabench.records.identity import identity
-from lorabench.records.kept import Damaged, read_kept
+from lorabench.records.kept import Damaged, read_record
+from lorabench.records.shared import Shared
 from lorabench.schema import CONF, Config, ModelConfig, TrainerConfig, unrecorded_fields
 from lorabench.subsets.base import Subset
 from lorabench.tasks.base import Task
@@ -34,7 +35,10 @@ from lorabench.training.data import Corpora
 from lorabench.variants import targets
 from lorabench.variants.base import Variant
 
-PARTS = tuple(field.name for field in fields(Config) if (CONF / field.name).is_dir())
+T = TypeVar("T")
+
+FIELDS = tuple(each.name for each in fields(Config))
+PARTS = tuple(name for name in FIELDS if (CONF / name).is_dir())
 """Keys with a choice of configs each."""
 
 
@@ -45,37 +49,63 @@ class Cell:
     Attributes:
         config: as composed by Hydra.
         session: what the process holds for all cells.
+        shared: what cells of the same grid have in common.
     """
 
     config: dict[str, Any]
     session: Session
+    shared: Shared = field(default_factory=Shared, repr=False, compare=False)
 
     @classmethod
-    def of(cls, cfg: DictConfig, session: Session) -> "Cell":
+    def of(cls, cfg: DictConfig | dict[str, Any], session: Session, shared: Shared | None = None) -> "Cell":
         """Resolve a composed config.
+
+        Args:
+            cfg: as composed, or resolved already.
+            session: what the process holds for all cells.
+            shared: by cells of the same grid.
 
         Raises:
             UserError: a key is gone, or has no value, such as ``model.name`` where a yaml of one's own leaves it out; a part
                 is none; a key comes from the environment.
         """
-        check_environment(cfg, unrecorded_fields(Config) | {"hydra"})
+        if not isinstance(cfg, dict):  # those that are resolved have no such key: ``sweeps.sweepers.resolved``
+            check_environment(cfg, unrecorded_fields(Config) | {"hydra"})
         try:
-            resolved = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+            resolved = cfg if isinstance(cfg, dict) else OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except MissingMandatoryValue as error:
             raise UserError(f"{error.full_key} has no value; give it in its yaml, or as {error.full_key}=VALUE") from error
         assert isinstance(resolved, dict)
         if "hessian" in resolved:  # as schema 1 had it
             raise UserError("hessian is probe now, with probe=hessian")
-        for field in fields(Config):
-            if field.name not in resolved:
-                raise UserError(f"{field.name} must have a value; leave ~{field.name} out")
+        for name in FIELDS:
+            if name not in resolved:
+                raise UserError(f"{name} must have a value; leave ~{name} out")
         config = {str(key): value for key, value in resolved.items() if key != "hydra"}
         for group in PARTS:
             if not isinstance(config[group], dict):
                 raise UserError(
                     f"{group}={text_of(config[group])} is no part: give keys with values in its yaml, or {group}=NAME"
                 )
-        return cls(config | {"model": named(config["model"])}, session)
+        shared = shared or Shared()
+        config["model"] = shared.of("named", (config["model"],), lambda: named(config["model"]))
+        return cls(config, session, shared)
+
+    def once(self, what: Hashable, keys: Iterable[str], make: Callable[[], T]) -> T:
+        """What ``make`` gives, made once for all cells of the grid with the same values of these keys of the config."""
+        return self.shared.of(what, [self.config[key] for key in keys], make)
+
+    def check_settings(self) -> None:
+        """Check what ``settings`` does, unless each value was right in another cell of the grid.
+
+        Raises:
+            UserError: see ``settings``.
+        """
+        right: dict[tuple[str, int], Any] = self.shared.of("right settings", (), dict)
+        values = zip(self.config, map(id, self.config.values()), strict=True)
+        if not right.keys() >= set(values):
+            _ = self.settings
+            right |= {(key, id(value)): value for key, value in self.config.items()}
 
     @cached_property
     def settings(self) -> Config:
@@ -172,19 +202,21 @@ class Cell:
         """The config without what says how a process goes about it."""
         return {key: value for key, value in self.config.items() if key not in unrecorded_fields(Config)}
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Any]:
         """See ``records.identity``.
 
         Raises:
             UserError: local data or weights that it needs are not at hand.
         """
-        return identity(self.config, fingerprint(self.model), self.task.fingerprint())
+        of_model = self.once("fingerprint", ("model",), lambda: fingerprint(self.model))
+        of_data = self.once("data fingerprint", ("task",), lambda: self.task.fingerprint())
+        return identity(self.config, of_model, of_data, self.shared)
 
     @cached_property
     def id(self) -> str:
         """The name of the cell's folder."""
-        return digest(self.identity)
+        return self.shared.digest(self.identity)
 
     @cached_property
     def folder(self) -> Path:
@@ -193,15 +225,22 @@ class Cell:
         These are that of schema 1, and the one with a data_seed stated that is the seed, which had an id of its own.
         A line says so where a finished cell of the same settings has another id and is not used.
         """
-        output = Path(self.settings.output_dir)
-        own, of_schema_1 = output / self.id, self._identity_of_schema_1
-        if own.exists():
+        self.check_settings()
+        output = Path(self.config["output_dir"])
+        own = output / self.id
+        present = self.once("finished", ("output_dir",), lambda: finished(output.absolute())).names()
+        if not present or own.exists():
             return own
-        names = {digest(of_schema_1): legacy.changed_part(self.identity) is None}
-        if self.data_seed == self.settings.seed:
-            names[digest(self.identity | {"data_seed": self.data_seed})] = True
-        for name, usable in names.items():
-            earlier = output / name
+        identity = self.identity
+        seed, of_model = self.config["seed"], self.once("of schema 1", ("model",), lambda: fingerprint_of_schema_1(self.model))
+        of_schema_1 = legacy.legacy_identity(self.config, identity, of_model, self.shared)
+        names = {self.shared.digest(of_schema_1): False}
+        if self.config["data_seed"] in (None, seed):
+            names[self.shared.digest(identity | {"data_seed": seed})] = True
+        for name, stated in names.items():
+            if name not in present:
+                continue
+            earlier, usable = output / name, stated or legacy.changed_part(identity) is None
             if not _unfinished(self._sound_record(earlier)):
                 if usable:
                     return earlier
@@ -209,17 +248,13 @@ class Cell:
                 self.session.note_once(
                     f"{earlier} is an unfinished cell of an earlier version: {self} begins anew, in {self.id}"
                 )
-        if other := same_settings(output, self.config, self.identity, of_schema_1):
+        if other := same_settings(output, self.config, identity, of_schema_1, self.shared):
             folder, changes = other
             what = "; ".join(changes)
             self.session.note_once(
                 f"{folder} has the same settings, but not the same code or files ({what}): {self} is trained anew, in {self.id}"
             )
         return own
-
-    @property
-    def _identity_of_schema_1(self) -> dict[str, Any]:
-        return legacy.legacy_identity(self.config, self.identity, fingerprint_of_schema_1(self.model))
 
     def record(self) -> dict[str, Any] | None:
         """The record of an earlier run, None while there is none; a failed run is tried again, and so is one that is damaged.
@@ -232,7 +267,7 @@ class Cell:
 
     def _sound_record(self, folder: Path) -> dict[str, Any] | None:
         try:
-            return read_record(folder)
+            return read_record(folder, folder.name)
         except Damaged as error:
             self.session.note_once(f"{error}: it counts as none")
             return None
@@ -254,16 +289,6 @@ class Cell:
         text += f" lr={format_lr(c.lr)} batch_size={c.batch_size} rank={c.rank} seed={c.seed}"
         text += "" if c.data_seed is None else f" data_seed={c.data_seed}"
         return f"{text} train_fraction={c.train_fraction:g}" if self.is_proxy else text
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a cell, None where there is none.
-
-    Raises:
-        Damaged: a file in its place that is none.
-        UserError: a newer lorabench wrote it.
-    """
-    return read_kept(folder / "record.json", lambda record: form.check_record(record, folder.resolve().name))
 
 
 def _unfinished(record: dict[str, Any] | None) -> bool:

@@ -1,9 +1,12 @@
 """Before a sweep: check every cell, and say what would run."""
 
+import contextlib
+import gc
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,14 +17,17 @@ from lorabench.cells.checks import check, check_output
 from lorabench.cells.elsewhere import forecast as elsewhere
 from lorabench.cells.elsewhere.hardware import hardware
 from lorabench.cells.forecast import as_text, main_memory
+from lorabench.cells.run import finished_before
 from lorabench.cells.session import base_key, current
 from lorabench.errors import UserError
-from lorabench.files import digest
 from lorabench.models.devices import resolve_device, resolve_dtype
 from lorabench.models.shapes import linear_shapes
+from lorabench.records.shared import Shared
 from lorabench.terminal.bars import note
 from lorabench.terminal.formats import format_lr
 from lorabench.training import memory
+
+Config = DictConfig | dict[str, Any]
 
 AXES = (
     "model",
@@ -40,15 +46,26 @@ FORWARD_BACKWARD_FLOPS = 4  # per parameter and token: the weights are frozen, s
 EFFICIENCY = 0.35  # share of the matrix-product speed that a training step reaches
 
 
+@contextlib.contextmanager
+def _frozen() -> Iterator[None]:
+    """What is in memory is looked through by no garbage collection: a large grid's cells make many, and are none."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+@_frozen()
 def preflight(
-    configs: Sequence[DictConfig], expected: Callable[[], Sequence[DictConfig]] | None = None, elsewhere: bool = False
+    configs: Sequence[Config], expected: Callable[[], Sequence[Config]] | None = None, elsewhere: bool = False
 ) -> bool:
     """Check the whole grid before its first cell; return whether to run it.
 
     With ``plan=true`` it prints the plan and returns False; then weights and data need not be at hand.
 
     Args:
-        configs: of the grid's cells, or of some that show every value of a search.
+        configs: of the grid's cells, or of some that show every value of a search, resolved or as Hydra composes them.
         expected: of a search, gives configs of as many cells as it will run, like those that it will choose.
         elsewhere: whether cells run in processes of their own, on other machines perhaps: then models are looked through here,
             but not loaded. Each cell tries its model before it trains.
@@ -57,22 +74,22 @@ def preflight(
         UserError: a cell cannot work; the line names the cell.
     """
     session = current()
-    cells = [Cell.of(cfg, session) for cfg in configs]
+    cells = _cells(configs)
     if not cells:
         raise UserError("the grid has no cell; give at least one value for each axis")
-    only_plan = any(cell.settings.plan for cell in cells)
+    only_plan = any(_checked(cell, "plan") for cell in cells)
     if not only_plan:
-        for folder in {cell.settings.output_dir for cell in cells}:
+        for folder in {cell.config["output_dir"] for cell in cells}:
             check_output(folder)
     for place, cell in enumerate(cells, 1):
         try:
             check(cell, resources=not only_plan)
         except UserError as error:
             raise UserError(f"cell {place} of {len(cells)} ({cell}): {error}" if len(cells) > 1 else str(error)) from error
-    if expected is not None and any(cell.settings.when_busy == "defer" for cell in cells):
+    if expected is not None and any(cell.config["when_busy"] == "defer" for cell in cells):
         raise UserError("when_busy=defer is for grids: a search waits for a busy cell, whose score decides its next question")
     if only_plan:
-        print(describe(cells, None if expected is None else [Cell.of(cfg, session) for cfg in expected()]))
+        print(describe(cells, None if expected is None else _cells(expected())))
         return False
     if len(cells) > 1 and not elsewhere:
         _load_each_model(cells)
@@ -80,6 +97,22 @@ def preflight(
         files = {cell.folder / "record.json" for cell in cells}
         session.progress.sweep(len(files), finished=lambda: sum(file.exists() for file in files))
     return True
+
+
+def finished(configs: Sequence[Config]) -> list[float | None]:
+    """The validation scores of the cells of a checked grid that have a record, each told in a line; None of the others."""
+    return [finished_before(cell) for cell in _cells(configs)]
+
+
+def _cells(configs: Sequence[Config]) -> list[Cell]:
+    session, shared = current(), Shared()
+    return [Cell.of(cfg, session, shared) for cfg in configs]
+
+
+def _checked(cell: Cell, key: str) -> Any:
+    """A setting, once all of the cell's are checked."""
+    cell.check_settings()
+    return cell.config[key]
 
 
 def _load_each_model(cells: Sequence[Cell]) -> None:
@@ -92,10 +125,14 @@ def _load_each_model(cells: Sequence[Cell]) -> None:
     """
     models: dict[str, Cell] = {}
     for cell in cells:
-        if cell.record() is None and cell.settings.cell_timeout is None:  # else by the process that trains it, within its time
-            models.setdefault(base_key(cell.model, resolve_device(cell.settings.device)), cell)
+        if cell.record() is None and cell.config["cell_timeout"] is None:  # else by the process that trains it, within its time
+            models.setdefault(cell.once(_model_key, ("model", "device"), partial(_model_key, cell)), cell)
     for cell in reversed(models.values()):
         cell.base()
+
+
+def _model_key(cell: Cell) -> str:
+    return base_key(cell.model, resolve_device(cell.config["device"]))
 
 
 def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> str:
@@ -109,7 +146,7 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
         try:
             planned[cell.id] = (cell, cell.record())
         except UserError as error:  # the local data or weights that the id needs are not at hand
-            planned[digest(cell.config)] = (cell, None)
+            planned[cell.shared.digest(cell.config)] = (cell, None)
             missing.add(str(error))
     for text in sorted(missing):
         note(f"plan: {text}")
@@ -119,7 +156,7 @@ def describe(cells: Sequence[Cell], expected: Sequence[Cell] | None = None) -> s
         what = ": " + ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
     lines = [f"{len(planned)} cell{'s' * (len(planned) != 1)}{what}"]
     for axis in AXES:
-        values = list(dict.fromkeys(_axis(cell, axis) for cell in cells))
+        values = list(dict.fromkeys(_axis(axis, value) for value in _distinct(cells, axis)))
         if (axis, values) in (("train_fraction", ["1"]), ("data_seed", ["as seed"])):
             continue
         lines.append(f"  {axis:<13} {len(values):>3}  {', '.join(values)}")
@@ -148,8 +185,12 @@ def costs(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Sequence
     return lines
 
 
-def _axis(cell: Cell, axis: str) -> str:
-    value = getattr(cell.settings, axis)
+def _distinct(cells: Sequence[Cell], key: str) -> Iterable[Any]:
+    """The values of a key as they first appear, each object once."""
+    return {id(value): value for value in (cell.config[key] for cell in cells)}.values()
+
+
+def _axis(axis: str, value: Any) -> str:
     if isinstance(value, dict):
         return str(value["name"])
     if isinstance(value, float):
@@ -161,6 +202,11 @@ def _axis(cell: Cell, axis: str) -> str:
 
 def _tokens(cell: Cell) -> int | None:
     """Tokens of a cell's training, from the task's typical length."""
+    keys = ("task", "trainer", "train_samples", "train_fraction", "epochs")
+    return cell.once(_tokens, keys, lambda: _count_tokens(cell))
+
+
+def _count_tokens(cell: Cell) -> int | None:
     samples, length = cell.settings.train_samples or cell.task.train_size(), cell.task.typical_tokens
     if length is None or samples is None:
         return None
@@ -190,7 +236,7 @@ def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Seq
     speed = _matmul_flops(device, resolve_dtype(todo[0].model.dtype, device))
     flops = 0
     for cell, t in zip(todo, tokens, strict=True):
-        parameters = sum(math.prod(shape) for shape in linear_shapes(cell.model).values())
+        parameters = cell.once(_parameters, ("model",), partial(_parameters, cell))
         flops += FORWARD_BACKWARD_FLOPS * parameters * (t or 0)
     hours = elsewhere.duration(flops / (speed * EFFICIENCY))
     return f"{hours} of training on this {device.type}, {EFFICIENCY:.0%} of {speed:.2g} FLOP/s assumed, and evaluation on top"
@@ -198,18 +244,28 @@ def _time_text(todo: Sequence[Cell], tokens: Sequence[int | None], finished: Seq
 
 def _memory_text(todo: Sequence[Cell]) -> str:
     """Of the cell that takes the most main memory."""
-    parts = []
-    for cell in todo:
-        elsewhere = _elsewhere(cell)  # a GPU that this machine does not have: most have bfloat16, which is auto there
-        device = torch.device("cuda") if elsewhere else resolve_device(cell.settings.device)
-        dtype = "bfloat16" if elsewhere and cell.model.dtype == "auto" else cell.model.dtype
-        parts.append(main_memory(cell, device.type, resolve_dtype(dtype, device)))
+    keys = ("model", "variant", "evaluator", "device")
+    parts = [cell.once(_memory, keys, partial(_memory, cell)) for cell in todo]
     return f"{as_text(max(parts, key=lambda of_cell: sum(of_cell.values())))}; this machine has {memory.machine() / 1e9:.3g}"
+
+
+def _memory(cell: Cell) -> dict[str, int]:
+    elsewhere = _elsewhere(cell)  # a GPU that this machine does not have: most have bfloat16, which is auto there
+    device = torch.device("cuda") if elsewhere else resolve_device(cell.config["device"])
+    dtype = "bfloat16" if elsewhere and cell.model.dtype == "auto" else cell.model.dtype
+    return main_memory(cell, device.type, resolve_dtype(dtype, device))
+
+
+def _parameters(cell: Cell) -> int:
+    """Of the linear layers."""
+    return sum(math.prod(shape) for shape in linear_shapes(cell.model).values())
 
 
 def _elsewhere(cell: Cell) -> bool:
     """Whether it is for a GPU where there is none."""
-    return cell.settings.device.startswith("cuda") and not torch.cuda.is_available()
+    return cell.once(
+        _elsewhere, ("device",), lambda: cell.config["device"].startswith("cuda") and not torch.cuda.is_available()
+    )
 
 
 def _matmul_flops(device: torch.device, dtype: torch.dtype, n: int = 1024) -> float:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from lorabench.cells.answers import read_completions, write_completions
-from lorabench.cells.cell import Cell, read_record
-from lorabench.cells.run import score_cell
-from lorabench.cells.scores import score
+from lorabench.cells.cell import Cell
+from lorabench.cells.scores import score, score_record
 from lorabench.cells.session import Session
 from lorabench.cells.untouched import check, means, untouched_file
 from lorabench.errors import UserError
@@ -17,7 +16,7 @@ from lorabench.records import legacy
 from lorabench.records.card import write_card
 from lorabench.records.foreign import check_foreign
 from lorabench.records.holding import held
-from lorabench.records.kept import check_pending, read_kept
+from lorabench.records.kept import check_pending, read_kept, read_record
 from lorabench.terminal.bars import note
 
 
@@ -56,7 +55,7 @@ class Rescoring:
         pending = folder / "pending.json"
         record = read_record(folder)
         if record is None or record["status"] == "failed":
-            record = read_kept(pending, lambda content: check_pending(content, folder.resolve().name)) or record
+            record = read_kept(pending, lambda content: check_pending(content, None)) or record
         if record is None:
             raise UserError(
                 f"{folder} holds no cell (no record.json); give the folder of a cell, such as runs/0123456789abcdef"
@@ -79,7 +78,7 @@ class Rescoring:
                 "if its data or prompts have changed since, and not its scores alone, run the cell again instead"
             )
         before = record["metrics"]
-        score_cell(cell, record, rows)
+        score_record(cell.task, rows, record, cell.splits)
         record["rescored"] = scored_now() | {"task_version": present}
         record.setdefault("finished", record["rescored"]["finished"])
         untouched = self._rescore_untouched(cell, untouched_file(folder.parent, record["identity"]))

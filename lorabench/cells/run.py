@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,11 @@ from lorabench.cells.cell import Cell
 from lorabench.cells.checks import check, check_output
 from lorabench.cells.limited.duration import seconds
 from lorabench.cells.limited.parent import CellProcess
-from lorabench.cells.scores import score, validation_metric, zero
+from lorabench.cells.scores import score_record, validation_metric, zero
 from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.contributed import config_dir_flag, reason
-from lorabench.errors import UserError
+from lorabench.errors import Busy, Failed, UserError
 from lorabench.files import finite, remove_leftovers, write_json
 from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
@@ -40,12 +39,6 @@ ANEW = "and the cell begins anew"
 """Without a damaged file."""
 
 
-class Busy(Exception):
-    """Another process is training this cell; a sweep comes back to it (``retry_later``)."""
-
-    retry_later = True
-
-
 def run(cell: Cell) -> float:
     """Return the validation score of a cell, trained unless its record is there.
 
@@ -57,9 +50,7 @@ def run(cell: Cell) -> float:
     check(cell)
     limit = seconds(cell.settings.cell_timeout)
     record, fresh = finished(cell) if limit is None else _finished_in_time(cell, limit)
-    cell.session.progress.cell_done(str(cell), record, fresh)
-    if not fresh:
-        _note_what_is_missing(cell, record)
+    _tell(cell, record, fresh)
     return record["validation_metric"]["value"]
 
 
@@ -118,6 +109,30 @@ def _finished_in_time(cell: Cell, limit: float) -> tuple[Record, bool]:
     raise Failed(text)
 
 
+def finished_before(cell: Cell) -> float | None:
+    """What ``run`` returns, of a cell that has its record; None of one that is to be trained. The cell's checks are not made.
+
+    Raises:
+        UserError: a newer lorabench wrote the record.
+    """
+    record = cell.record()
+    if record is None:
+        return None
+    if any(cell.folder.glob("*.tmp")) or any((cell.folder / name).exists() for name in Finish.STEPS):
+        with held(cell.folder / "lock", str(cell), wait=False) as free:
+            if free:
+                remove_leftovers(cell.folder)
+                Finish.remove_steps(cell.folder)
+    _tell(cell, record, fresh=False)
+    return record["validation_metric"]["value"]
+
+
+def _tell(cell: Cell, record: Record, fresh: bool) -> None:
+    cell.session.progress.cell_done(str(cell), record, fresh)
+    if not fresh:
+        _note_what_is_missing(cell, record)
+
+
 def _note_what_is_missing(cell: Cell, record: Record) -> None:
     """A finished cell is not trained again, also not for what leaves its result alone."""
     if cell.settings.save_adapter and not (cell.folder / "adapter").exists():
@@ -131,12 +146,6 @@ def _probe_of(config: dict[str, Any]) -> dict[str, Any] | None:
     """The probe of a record's config, which schema 1 had as ``hessian``; None of a cell that had none."""
     probe = config.get("probe") or {"name": "hessian"} | config.get("hessian", {})
     return None if probe.get("every") is None else probe
-
-
-class Failed(Exception):
-    """A cell failed; its text is the whole line."""
-
-    explains_itself = True
 
 
 class Finish:
@@ -245,7 +254,7 @@ class Finish:
 
     def _score(self, record: Record, rows: list[Row]) -> None:
         try:
-            score_cell(self.cell, record, rows)
+            score_record(self.cell.task, rows, record, self.cell.splits)
         except UserError as error:
             command = f"python -m lorabench.evaluate rescore {shlex.quote(str(self.cell.folder))}{config_dir_flag()}"
             raise UserError(f"{error}; `{command}` scores this cell's completions without training") from error
@@ -257,15 +266,6 @@ def _lowered(cell: Cell) -> Record:
     tokens = cell.trainer.micro_batch_tokens
     trainer = {} if tokens == cell.config["trainer"]["micro_batch_tokens"] else {"trainer.micro_batch_tokens": tokens}
     return {"lowered": lowered} if (lowered := trainer | cell.generator.lowered) else {}
-
-
-def score_cell(cell: Cell, record: Record, rows: list[Row]) -> None:
-    """Score the completions of a cell into ``rows`` and its record."""
-    started = time.perf_counter()
-    record["metrics"] = score(cell.task, rows, record, cell.splits)
-    record["evaluation"]["scoring_seconds"] = round(time.perf_counter() - started, 3)
-    record["validation_metric"] = validation_metric(cell.task, record["metrics"])
-    record["status"] = "complete"
 
 
 def _new_record(cell: Cell) -> Record:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,6 +61,15 @@ def score(task: Task, rows: Sequence[Row], losses: Mapping[str, Any], splits: Se
             row.clear()  # of what an earlier scorer said
             row.update(kept | group | verdict)
     return metrics
+
+
+def score_record(task: Task, rows: Sequence[Row], record: dict[str, Any], splits: Sequence[str]) -> None:
+    """Score the completions of a cell, see ``score``, and complete its record."""
+    started = time.perf_counter()
+    record["metrics"] = score(task, rows, record, splits)
+    record["evaluation"]["scoring_seconds"] = round(time.perf_counter() - started, 3)
+    record["validation_metric"] = validation_metric(task, record["metrics"])
+    record["status"] = "complete"
 
 
 def _check(task: Task, examples: Sequence[Example], scores: Sequence[Score]) -> None:

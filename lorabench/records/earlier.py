@@ -2,19 +2,24 @@
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lorabench.files import digest, read_json
+from lorabench.files import read_json
 from lorabench.records import legacy
+from lorabench.records.shared import Shared
 
 VERSIONS = ("version", "dropout_version")
 """What model and trainer say of their code."""
 
 THINGS = ("model", "task")
 """Parts with a fingerprint: what a model and data are."""
+
+COARSE = 2_000_000_000
+"""Nanoseconds within which a file system may give two changes of a folder one time (FAT: 2 s)."""
 
 READ = ("schema_version", "status", "identity", "config")
 """What is read of a record."""
@@ -51,11 +56,13 @@ class Finished:
     def __init__(self, output: Path):
         self._output = output
         self._listed: set[str] = set()
+        self._entries: set[str] = set()
+        self._unchanged_since: int | None = None
         self._by_settings: dict[tuple[int, str], list[Earlier]] = {}
 
     def of(self, digests: dict[int, str]) -> list[Earlier]:
         """The cells that are still there with these digests of ``settings``, by schema; the newest come first."""
-        names = self._names()
+        names = self.names()
         for name in names - self._listed:
             if earlier := _read(self._output / name / "record.json"):
                 self._by_settings.setdefault((earlier.schema, settings(earlier.identity)), []).append(earlier)
@@ -63,11 +70,16 @@ class Finished:
         matching = [earlier for key in digests.items() for earlier in self._by_settings.get(key, []) if earlier.name in names]
         return sorted(matching, key=lambda earlier: earlier.modified, reverse=True)
 
-    def _names(self) -> set[str]:
+    def names(self) -> set[str]:
+        """What lies in the folder, listed again when it has changed, or had just changed when it was listed."""
         try:
-            return set(os.listdir(self._output))
+            changed = os.stat(self._output).st_mtime_ns
+            if changed != self._unchanged_since:
+                self._entries = set(os.listdir(self._output))
+                self._unchanged_since = changed if time.time_ns() - changed > COARSE else None
         except FileNotFoundError:
             return set()
+        return self._entries
 
 
 @cache
@@ -77,7 +89,11 @@ def finished(output: Path) -> Finished:
 
 
 def same_settings(
-    output: Path, config: dict[str, Any], identity: dict[str, Any], of_schema_1: dict[str, Any]
+    output: Path,
+    config: dict[str, Any],
+    identity: dict[str, Any],
+    of_schema_1: dict[str, Any],
+    shared: Shared | None = None,
 ) -> tuple[Path, list[str]] | None:
     """The newest finished cell of an output folder that has these settings under another id, and what differs.
 
@@ -89,9 +105,10 @@ def same_settings(
         config: of the cell.
         identity: of the cell.
         of_schema_1: the identity that schema 1 gave to the cell (``legacy.legacy_identity``).
+        shared: by cells of the same grid.
     """
     wanted = {1: of_schema_1, 2: identity}
-    digests = {schema: settings(stated) for schema, stated in wanted.items()}
+    digests = {schema: settings(stated, shared) for schema, stated in wanted.items()}
     for earlier in finished(output.absolute()).of(digests):
         others = [part for part in THINGS if _fingerprint(earlier.identity, part) != _fingerprint(wanted[earlier.schema], part)]
         if all(_source(earlier.sources[part]) == _source(config[part]) for part in others):
@@ -101,15 +118,22 @@ def same_settings(
     return None
 
 
-def settings(identity: dict[str, Any]) -> str:
+def settings(identity: dict[str, Any], shared: Shared | None = None) -> str:
     """Digest of an identity, of either schema, without code and fingerprints."""
-    kept = legacy.without(identity, {"code"})
-    of_code = {"model": VERSIONS, "trainer": VERSIONS, "task": ("version",) if "code" not in identity["task"] else ()}
-    for part, names in of_code.items():
-        kept[part] = {key: value for key, value in kept[part].items() if key not in (*names, "fingerprint")}
+    shared = shared or Shared()
+    kept = dict(zip(identity, shared.of_entries(settings, identity, _settings), strict=True))
     if kept.get("data_seed") == kept["seed"]:  # which had another id before
         del kept["data_seed"]
-    return digest(kept)
+    return shared.digest(kept)
+
+
+def _settings(key: str, value: Any) -> Any:
+    """An entry of an identity without code and fingerprints."""
+    kept = legacy.without(value, {"code"})
+    if key not in ("model", "trainer", "task"):
+        return kept
+    of_code = VERSIONS if key != "task" else ("version",) if "code" not in value else ()
+    return {name: entry for name, entry in kept.items() if name not in (*of_code, "fingerprint")}
 
 
 def versions(identity: dict[str, Any]) -> dict[str, int | str]:

@@ -7,33 +7,51 @@ from omegaconf import MISSING as OPEN
 
 from lorabench.annotations import target_of
 from lorabench.records.code import code_of
+from lorabench.records.shared import Shared
 from lorabench.schema import Config, ModelConfig, TrainerConfig
 
 HYDRAS = ("_target_", "_convert_", "_recursive_", "_partial_")
 """Keys of a node that are Hydra's own; positional ``_args_`` are settings."""
 
 
-def identity(config: dict[str, Any], model_fingerprint: str, data_fingerprint: str) -> dict[str, Any]:
+def identity(
+    config: dict[str, Any], model_fingerprint: str, data_fingerprint: str, shared: Shared | None = None
+) -> dict[str, Any]:
     """Everything that decides a cell's result: the config without knobs, the code of its parts, and what model and data are.
 
     Args:
         config: resolved, as composed by Hydra.
         model_fingerprint: see ``models.fingerprint``.
         data_fingerprint: see ``Task.fingerprint``.
+        shared: by cells of the same grid.
     """
-    kept = decisive(config, Config)
+    shared = shared or Shared()
+    once = shared.of
+    kept: dict[str, Any] = {}
+    for entry in shared.of_entries(decisive, config, lambda key, value: decisive({key: value}, Config)):
+        kept |= entry
     if kept.get("data_seed") == kept["seed"]:  # as unset
         del kept["data_seed"]
-    kept["model"] |= {"fingerprint": model_fingerprint, "version": ModelConfig.version}
-    kept["trainer"]["version"] = TrainerConfig.version
-    if drops(config["variant"]):
-        kept["trainer"]["dropout_version"] = TrainerConfig.dropout_version
-    kept["task"]["fingerprint"] = data_fingerprint
-    if getattr(target_of(config["subset"], "subset"), "chooses_samples", False):
+    of_model = {"fingerprint": model_fingerprint, "version": ModelConfig.version}
+    kept["model"] = once("model and version", (kept["model"],), lambda: kept["model"] | of_model)
+    kept["trainer"] = once("trainer and version", (kept["trainer"], config["variant"]), lambda: _trainer(kept, config))
+    kept["task"] = once("task and data", (kept["task"],), lambda: kept["task"] | {"fingerprint": data_fingerprint})
+    if once("chooses samples", (config["subset"],), lambda: _chooses_samples(config["subset"])):
         kept["sampling"] = kept["subset"]
     if kept["train_fraction"] == 1:  # all of the samples are taken, whoever would choose among them
         del kept["subset"]
     return kept
+
+
+def _trainer(kept: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    versions = {"version": TrainerConfig.version}
+    if drops(config["variant"]):
+        versions["dropout_version"] = TrainerConfig.dropout_version
+    return kept["trainer"] | versions
+
+
+def _chooses_samples(subset: dict[str, Any]) -> bool:
+    return getattr(target_of(subset, "subset"), "chooses_samples", False)
 
 
 def drops(node: Any) -> bool:

@@ -44,6 +44,20 @@ def read_kept(file: Path, check: Callable[[dict[str, Any]], None]) -> dict[str, 
     return kept
 
 
+def read_record(folder: Path, name: str | None = None) -> dict[str, Any] | None:
+    """The record of a cell, None where there is none.
+
+    Args:
+        folder: with it.
+        name: that the cell must have; None where the folder may be a copy under another name.
+
+    Raises:
+        Damaged: a file in its place that is none.
+        UserError: a newer lorabench wrote it.
+    """
+    return read_kept(folder / "record.json", lambda record: form.check_record(record, name))
+
+
 def read_or_set_aside(file: Path, check: Callable[[dict[str, Any]], None], instead: str) -> dict[str, Any] | None:
     """As ``read_kept``, by who holds the lock: what is damaged is renamed, a line says so, and None comes back.
 
@@ -69,7 +83,7 @@ def set_aside(file: Path, reason: str, instead: str) -> None:
     note(f"{reason}: set aside as {place.name}, {instead}")
 
 
-def check_pending(record: dict[str, Any], folder: str) -> None:
+def check_pending(record: dict[str, Any], folder: str | None) -> None:
     """Check what is known of a cell between generation and scoring; raises as ``form.check_record``."""
     form.check_record(record | {"status": "failed", "metrics": None} if isinstance(record, dict) else record, folder)
     if not record.get("identity"):

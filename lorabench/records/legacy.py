@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lorabench.files import digest, folder_hash
+from lorabench.records.shared import Shared
 from lorabench.schema import Config
 
 KNOBS = {"probe", "tracker", "output_dir", "device", "save_adapter", "plan", "plan_device", "cell_timeout", "when_busy"}
@@ -18,21 +19,28 @@ SAME = {"lorabench.tasks.base.Task": 2}
 """Later versions that change nothing by themselves: tasks that it splits otherwise have later versions, too."""
 
 
-def legacy_identity(config: dict[str, Any], identity: dict[str, Any], model_fingerprint: str) -> dict[str, Any]:
+def legacy_identity(
+    config: dict[str, Any], identity: dict[str, Any], model_fingerprint: str, shared: Shared | None = None
+) -> dict[str, Any]:
     """What schema 1 took for the identity of a cell; its digest was the id.
 
     Args:
         config: of the cell, with every key.
         identity: of schema 2, which knows what the data are.
         model_fingerprint: see ``models.fingerprint.fingerprint_of_schema_1``.
+        shared: by cells of the same grid.
     """
+    once = (shared or Shared()).of
+    task, trainer, evaluator = config["task"], config["trainer"], config["evaluator"]
     old = {key: value for key, value in config.items() if key in Config.__dataclass_fields__ and key not in KNOBS}
     if "data_seed" not in identity:
         del old["data_seed"]
-    old["model"] = {"fingerprint": model_fingerprint, "dtype": config["model"]["dtype"]}
-    old["task"] = legacy_task(config["task"], identity["task"]["fingerprint"])
-    old["trainer"] = {key: value for key, value in config["trainer"].items() if key not in TRAINER_KNOBS}
-    old["evaluator"] = _evaluator(config["evaluator"])
+    of_model = {"fingerprint": model_fingerprint, "dtype": config["model"]["dtype"]}
+    old["model"] = once("model of schema 1", (config["model"],), lambda: of_model)
+    old["task"] = once("task of schema 1", (task,), lambda: legacy_task(task, identity["task"]["fingerprint"]))
+    kept = {key: value for key, value in trainer.items() if key not in TRAINER_KNOBS}
+    old["trainer"] = once("trainer of schema 1", (trainer,), lambda: kept)
+    old["evaluator"] = once("evaluator of schema 1", (evaluator,), lambda: _evaluator(evaluator))
     if config["train_fraction"] == 1:
         del old["train_fraction"]
         if "sampling" not in identity:

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 
 from lorabench.cells.answers import read_completions
-from lorabench.cells.cell import Cell, read_record
+from lorabench.cells.cell import Cell
 from lorabench.cells.run import run
 from lorabench.cells.session import Session
 from lorabench.errors import UserError
 from lorabench.records import legacy
 from lorabench.records.foreign import check_foreign
+from lorabench.records.kept import read_record
 from lorabench.trackers.none import Nothing
 
 QUIET = {"tracker": {"_target_": f"{Nothing.__module__}.{Nothing.__qualname__}", "name": "none"}, "save_adapter": False}

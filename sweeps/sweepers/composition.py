@@ -1,7 +1,7 @@
 """From overrides to values and configs, by Hydra's own parser and loader."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -25,6 +25,7 @@ class Composition:
     def __init__(self, loader: ConfigLoader, job_config: DictConfig) -> None:
         self._loader, self._job_config = loader, job_config
         self._parser = OverridesParser.create(config_loader=loader)
+        self._is_group = cache(lambda key: bool(loader.get_group_options(key)))
 
     def has(self, key: str) -> bool:
         """Whether the config has a value under a dotted key."""
@@ -82,27 +83,45 @@ class Composition:
         """The config of every cell, given by its overrides, without the ``hydra`` node.
 
         Hydra composes in some 50 ms, so cells that differ only in plain values share one composition, and the values are
-        set on copies of it.
+        set on copies of it. Of a large grid, ``resolved.Resolved`` has the same configs at less cost.
         """
-        is_group = cache(lambda key: bool(self._loader.get_group_options(key)))
         composed: dict[tuple[str, ...], DictConfig] = {}
         configs = []
         for cell in cells:
-            values: list[Override] = []
-            rest: list[str] = []
-            for text, override in zip(cell, self._parser.parse_overrides(list(cell)), strict=True):
-                if override.type == OverrideType.CHANGE and not is_group(override.key_or_group):
-                    values.append(override)
-                else:
-                    rest.append(text)
-            if tuple(rest) not in composed:
-                whole = self._loader.load_sweep_config(self._job_config, list(rest))
-                with read_write(whole), open_dict(whole):
-                    del whole["hydra"]
-                composed[tuple(rest)] = whole
-            config = copy.deepcopy(composed[tuple(rest)])
-            for override in values:
-                if not override.key_or_group.startswith("hydra."):
-                    OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-            configs.append(config)
+            overrides = list(zip(cell, self._parser.parse_overrides(list(cell)), strict=True))
+            values = [override for _, override in overrides if self.sets_value(override)]
+            rest = tuple(text for text, override in overrides if not self.sets_value(override))
+            if rest not in composed:
+                composed[rest] = self.whole(rest)
+            configs.append(with_values(composed[rest], values))
         return configs
+
+    def parsed(self, texts: Iterable[str]) -> dict[str, Override]:
+        """The overrides by their texts."""
+        distinct = list(dict.fromkeys(texts))
+        return dict(zip(distinct, self._parser.parse_overrides(distinct), strict=True))
+
+    def sets_value(self, override: Override) -> bool:
+        """Whether an override sets a value where one is, and chooses no config of a group."""
+        return override.type == OverrideType.CHANGE and not self._is_group(override.key_or_group)
+
+    def whole(self, overrides: Sequence[str]) -> DictConfig:
+        """A config as Hydra composes it, without the ``hydra`` node."""
+        whole = self._loader.load_sweep_config(self._job_config, list(overrides))
+        with read_write(whole), open_dict(whole):
+            del whole["hydra"]
+        return whole
+
+
+def with_values(config: DictConfig, values: Iterable[Override]) -> DictConfig:
+    """A copy of a config with these values set."""
+    changed = copy.deepcopy(config)
+    for override in values:
+        set_value(changed, override)
+    return changed
+
+
+def set_value(config: DictConfig, override: Override) -> None:
+    """Set a value in a config; Hydra's own settings are none of it."""
+    if not override.key_or_group.startswith("hydra."):
+        OmegaConf.update(config, override.key_or_group, override.value(), merge=True)

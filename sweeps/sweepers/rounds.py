@@ -33,18 +33,29 @@ class Rounds:
         """Whether the launcher runs the jobs of a round one after another."""
         return type(self._launcher).__name__ == "BasicLauncher"
 
-    def run(self, cells: Sequence[Sequence[str]]) -> list[JobReturn]:
-        """Launch the cells, given by their overrides, and wait for them all; a job for each."""
-        jobs = self._launch([[*cell, *self._first_pass] for cell in cells])
-        again = [i for i, job in enumerate(jobs) if retry_later(job)]
+    def run(self, cells: Sequence[Sequence[str]], values: Sequence[float | None] = ()) -> list[JobReturn]:
+        """Launch the cells, given by their overrides, and wait for them all; a job for each.
+
+        Args:
+            cells: of the round.
+            values: of the cells, where some are at hand and need no launch.
+        """
+        jobs = [JobReturn(overrides=cell, status=JobStatus.COMPLETED) for cell in cells]
+        for job, value in zip(jobs, values, strict=False):
+            job.return_value = value
+        open_cells = [i for i in range(len(cells)) if not values or values[i] is None]
+        self._replace(jobs, open_cells, [[*cells[i], *self._first_pass] for i in open_cells])
+        again = [i for i in open_cells if retry_later(jobs[i])]
         while self.one_by_one and self._first_pass and len(again) > 1:  # whichever can be had first, so that none is waited for
             time.sleep(PAUSE)
-            for i, job in zip(again, self._launch([[*cells[i], *self._first_pass] for i in again]), strict=True):
-                jobs[i] = job
+            self._replace(jobs, again, [[*cells[i], *self._first_pass] for i in again])
             again = [i for i in again if retry_later(jobs[i])]
-        for i, job in zip(again, self._launch([cells[i] for i in again]), strict=True):
-            jobs[i] = job
+        self._replace(jobs, again, [cells[i] for i in again])
         return jobs
+
+    def _replace(self, jobs: list[JobReturn], places: Sequence[int], cells: Sequence[Sequence[str]]) -> None:
+        for i, job in zip(places, self._launch(cells), strict=True):
+            jobs[i] = job
 
     def _launch(self, cells: Sequence[Sequence[str]]) -> list[JobReturn]:
         first = self._launched

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from lorabench.__main__ import main
-from lorabench.cells.run import Failed
 from lorabench.cells.session import current
 from lorabench.contributed import config_dir_flag, let_import, own_frames, reason
+from lorabench.errors import Failed
 from sweeps.sweepers import jobs
 
 SMALL = ["train_samples=16", "task.test_samples=2", "task.validation_samples=2"]

@@ -53,11 +53,15 @@ def identity(config):
 
 def preflight(configs, expected=None, elsewhere=False):
     with open("checked.txt", "w") as file:
-        file.writelines(f"{c.rank} {c.lr}\\n" for c in configs)
-    plan = any(config.plan for config in configs)
+        file.writelines(f"{c['rank']} {c['lr']}\\n" for c in configs)
+    plan = any(config["plan"] for config in configs)
     if plan:
         print("expected", [f"{c.rank} {c.lr}{' whole' if c.whole else ''}" for c in expected()])
     return not plan
+
+def finished(configs):
+    scores = {(rank, lr): float(score) for rank, lr, score in map(str.split, open("finished.txt"))} if os.path.exists("finished.txt") else {}
+    return [scores.get((str(c["rank"]), str(c["lr"]))) for c in configs]
 
 def report(configs, proxies):
     print("promoted", [f"{c.rank} {c.alpha} {c.lr}" for c in configs if c.whole], proxies)
@@ -85,6 +89,7 @@ hydra:
     preflight: {_target_: app.preflight, _partial_: true}
     report: {_target_: app.report, _partial_: true}
     identity: {_target_: app.identity, _partial_: true}
+    finished: {_target_: app.finished, _partial_: true}
     full: [whole=true]
     params: {lr: "1e-5,1e-4,3e-4,1e-3,3e-3", rank: "2,4,8,16,32"}
 """
@@ -150,9 +155,8 @@ def app(tmp_path):
         (tmp_path / "conf" / "hydra" / "sweeper" / file.name).write_text(file.read_text())
 
     def run(*overrides, method="random", env=None):
-        lines = [
-            line for line in CONFIG.splitlines() if method != "grid" or "identity" not in line
-        ]  # which a grid has no use for
+        other = "identity: " if method == "grid" else "finished: "  # of which it has no use
+        lines = [line for line in CONFIG.splitlines() if other not in line]
         (tmp_path / "conf" / "config.yaml").write_text("\n".join(lines).replace("METHOD", method))
 
         environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", "HYDRA_FULL_ERROR": "1"} | (env or {})

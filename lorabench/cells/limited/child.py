@@ -12,10 +12,10 @@ if __name__ == "__main__":
     signals.catch()  # before what takes a while to import
 
 from lorabench.cells.cell import Cell
-from lorabench.cells.run import Busy, finished
+from lorabench.cells.run import finished
 from lorabench.cells.session import current
 from lorabench.contributed import given_folder, own_modules_last, reason
-from lorabench.errors import UserError
+from lorabench.errors import Busy, UserError
 
 
 def main() -> None:

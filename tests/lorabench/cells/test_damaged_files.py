@@ -6,13 +6,12 @@ import shutil
 import pytest
 
 from lorabench.cells.answers import write_completions
-from lorabench.cells.cell import read_record
 from lorabench.cells.plan import describe
 from lorabench.cells.rescore import Rescoring
 from lorabench.cells.run import run
 from lorabench.cells.untouched import untouched_file
 from lorabench.errors import UserError
-from lorabench.records.kept import Damaged
+from lorabench.records.kept import Damaged, read_record
 from lorabench.training.sealed import read_sealed, write_sealed
 
 SMALL = ["train_samples=32", "task.test_samples=2", "task.validation_samples=2", "trainer.checkpoint_minutes=0"]

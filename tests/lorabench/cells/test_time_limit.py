@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lorabench.cells.limited import parent
-from lorabench.cells.run import Failed, run
+from lorabench.cells.run import run
 from lorabench.cells.session import Session
-from lorabench.errors import UserError
+from lorabench.errors import Failed, UserError
 from lorabench.files import read_json
 from lorabench.sandbox import kernel
 from lorabench.training.sealed import read_sealed

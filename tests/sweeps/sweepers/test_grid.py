@@ -1,34 +1,10 @@
 """The grid sweeper against Hydra's own composition."""
 
-from pathlib import Path
-
 import pytest
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from lorabench import schema
 from sweeps.errors import SweepError
-from sweeps.sweepers.composition import Composition
-from sweeps.sweepers.grid import GridSweeper
-
-CONF = Path(__file__).resolve().parents[3] / "conf"
-
-
-@pytest.fixture
-def sweeper():
-    """A grid sweeper on the project's config, without a launcher, and Hydra's loader."""
-    schema.register()
-    GlobalHydra.instance().clear()
-    hydra = Hydra.create_main_hydra2("test", create_config_search_path(str(CONF)))
-    grid = GridSweeper(params={"lr": "1e-3,2e-3"}, preflight=lambda configs, elsewhere: True, first_pass=[])
-    grid.job_config = hydra.compose_config("config", [], run_mode=RunMode.MULTIRUN)
-    grid.composition = Composition(hydra.config_loader, grid.job_config)
-    yield grid, hydra.config_loader
-    GlobalHydra.instance().clear()
 
 
 def test_the_command_line_wins_over_the_experiment_and_the_last_axis_varies_fastest(sweeper):
@@ -101,3 +77,16 @@ def test_fast_composition_equals_hydras(sweeper):
 def test_fast_composition_keeps_the_schema(sweeper, override):
     with pytest.raises(OmegaConfBaseException):
         sweeper[0].composition.configs([[override]])
+
+
+def test_cells_whose_scores_are_at_hand_are_not_launched(app):
+    (app.folder / "finished.txt").write_text("8 0.0003 7.5\n")
+    done = app("lr=1e-4,3e-4,1e-3", "rank=8", method="grid")
+    assert done.returncode == 0, done.stderr
+    assert app.calls() == ["8 8 0.0001", "8 8 0.001"]
+    results = app.results()
+    assert (results["best_evaluated_params"]["lr"], results["best_evaluated_result"], results["evaluations"]) == (
+        0.0003,
+        7.5,
+        3,
+    )
