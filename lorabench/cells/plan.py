@@ -4,6 +4,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -212,6 +213,7 @@ def _elsewhere(cell: Cell) -> bool:
     return cell.settings.device.startswith("cuda") and not torch.cuda.is_available()
 
 
+@cache
 def _matmul_flops(device: torch.device, dtype: torch.dtype, n: int = 1024) -> float:
     """Measured speed of an n × n matrix product in FLOP/s, best of five."""
     a = torch.randn(n, n, device=device, dtype=dtype)

@@ -1,0 +1,102 @@
+"""Many command lines drawn and answered: how many ended how, and each failure once, with the shortest that has it."""
+
+import re
+import shlex
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from benchmarks.fuzz.answers import GOOD, Answer, Writes, answer
+
+FOLDERS = re.compile(r"\+*(output_dir|hydra\.(run|sweep|runtime|job|sweeper|output_subdir).*)=")
+"""Words that say where files go."""
+
+
+@dataclass
+class Report:
+    """What came of many.
+
+    Attributes:
+        outcomes: how often each.
+        failures: by what is wrong, the shortest command that shows it and its answer.
+    """
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, tuple[tuple[str, ...], Answer]] = field(default_factory=dict)
+
+    def add(self, words: tuple[str, ...], answer: Answer, again: Callable[[tuple[str, ...]], Answer]) -> None:
+        """Count it; of a failure leave out all words that it does without.
+
+        Args:
+            words: of the command.
+            answer: to it.
+            again: answers to fewer words.
+        """
+        self.outcomes[answer.outcome] += 1
+        if answer.outcome in GOOD:
+            return
+        kind = kind_of(answer)
+        if kind in self.failures and len(" ".join(self.failures[kind][0])) <= len(" ".join(words)):
+            return
+        for word in words:
+            fewer = tuple(other for other in words if other != word)
+            if kind_of(again(fewer)) == kind:
+                words = fewer
+        if kind not in self.failures:
+            print(f"{answer.outcome}: {shlex.join(words)}\n  {answer.detail}", file=sys.stderr, flush=True)
+        self.failures[kind] = words, answer
+
+
+def kind_of(answer: Answer) -> str:
+    """What failures of one cause have in common: where it was, or the words of the answer without the user's."""
+    place = answer.detail.rpartition(": ")[0] if answer.outcome == "traceback" else answer.detail
+    return f"{answer.outcome} " + re.sub(r"[\d.]+|'[^']*'|\"[^\"]*\"|=\S+", "_", place)[:60]
+
+
+def fuzz(
+    commands: st.SearchStrategy[tuple[str, ...]], count: int, number: int, seconds: float, on_each: Callable[[int], None] = id
+) -> Report:
+    """Answer so many command lines of ``python -m lorabench``.
+
+    Args:
+        commands: where they are drawn from.
+        count: how many.
+        number: the seed.
+        seconds: that each may take.
+        on_each: called with how many there were.
+    """
+    report, writes = Report(), Writes()
+    with tempfile.TemporaryDirectory() as box:
+
+        def run(words: tuple[str, ...]) -> Answer:
+            folder = Path(tempfile.mkdtemp(dir=box))
+            return answer("lorabench", words, folder, seconds, writes, places(words, folder))
+
+        run(("plan=true",))  # imports, which may take longer
+
+        @seed(number)
+        @settings(
+            max_examples=count,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(commands)
+        def one(words: tuple[str, ...]) -> None:
+            report.add(words, run(words), run)
+            on_each(report.outcomes.total())
+
+        one()
+    return report
+
+
+def places(words: Sequence[str], folder: Path) -> Iterable[Path]:
+    """Where a command may write: into its output folder, or where its words say otherwise, below the working folder."""
+    return [folder] if any(map(FOLDERS.match, words)) else [folder / "runs"]
