@@ -1,6 +1,6 @@
 """Command lines that nobody would write: each ends in a plan, or in one line and code 2; never in a traceback or a hang.
 
-    make bench-fuzz N=10000
+make bench-fuzz N=10000
 """
 
 import argparse
@@ -29,7 +29,10 @@ def main() -> None:
 
     report = fuzz(commands(), options.count, options.seed, SECONDS, on_each)
     seconds = time.monotonic() - started
-    print(f"{report.outcomes.total()} command lines in {seconds:.0f} s: " + ", ".join(f"{n} {what}" for what, n in report.outcomes.most_common()))
+    print(
+        f"{report.outcomes.total()} command lines in {seconds:.0f} s: "
+        + ", ".join(f"{n} {what}" for what, n in report.outcomes.most_common())
+    )
     for words, answer in report.failures.values():
         print(f"\n{answer.outcome}: python -m lorabench {shlex.join(words)}\n  {answer.detail}")
     sys.exit(bool(report.failures))

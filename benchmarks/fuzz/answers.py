@@ -54,7 +54,14 @@ class Writes:
         others: what it was kept from.
     """
 
-    EVENTS = {"os.mkdir": (0,), "os.rename": (0, 1), "os.remove": (0,), "os.rmdir": (0,), "os.symlink": (1,), "os.truncate": (0,)}
+    EVENTS = {
+        "os.mkdir": (0,),
+        "os.rename": (0, 1),
+        "os.remove": (0,),
+        "os.rmdir": (0,),
+        "os.symlink": (1,),
+        "os.truncate": (0,),
+    }
     PROCESSES = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "socket.connect")
 
     def __init__(self) -> None:

@@ -36,7 +36,28 @@ VALUES = [
     *("random", "pretrained", "llama", "gpt2", "bert", "t5", "q_proj", "[q_proj]", "[q_proj,nowhere]", "lm_head", "[lm_head]", "embed_tokens"),
 ]  # fmt: skip
 
-TAILS = (".x", ".0", "[0]", ".", "..", ".name", "._target_", ".${x}", "@", "@x", "@_global_", "@_here_", ":x", " ", "/x", "/", ".a.b.c", "-", "=", "\n")
+TAILS = (
+    ".x",
+    ".0",
+    "[0]",
+    ".",
+    "..",
+    ".name",
+    "._target_",
+    ".${x}",
+    "@",
+    "@x",
+    "@_global_",
+    "@_here_",
+    ":x",
+    " ",
+    "/x",
+    "/",
+    ".a.b.c",
+    "-",
+    "=",
+    "\n",
+)
 
 FLAGS = (
     *("-m", "--multirun", "--cfg=job", "--cfg", "-c", "all", "--info", "--info=defaults", "--resolve", "-p", "--package=model", "-h", "--help"),
@@ -156,7 +177,9 @@ def near(key: str) -> st.SearchStrategy[str]:
     if default in ("true", "false"):
         return st.sampled_from(["true", "false"])
     if re.fullmatch(r"-?[0-9][-+.0-9e]*", default):
-        return st.one_of(numbers(), st.sampled_from([default, f"{default}0", f"-{default}", f"{default},{default}1", f"{default}.0"]))
+        return st.one_of(
+            numbers(), st.sampled_from([default, f"{default}0", f"-{default}", f"{default},{default}1", f"{default}.0"])
+        )
     return st.sampled_from([default, f"{default}x", f"'{default}'", f"{default},x", f"[{default}]", default.upper()])
 
 
