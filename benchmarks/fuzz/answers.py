@@ -30,6 +30,13 @@ MEMORY = 6 * 2**30
 GOOD = ("answered", "refused")
 
 
+EVENTS = {"os.mkdir": (0,), "os.rename": (0, 1), "os.remove": (0,), "os.rmdir": (0,), "os.symlink": (1,), "os.truncate": (0,)}
+"""Audit events of a change, and which of their arguments are the places."""
+
+PROCESSES = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "socket.connect")
+"""Audit events of what leads out of this process."""
+
+
 class Answer(NamedTuple):
     """How a command ended.
 
@@ -54,24 +61,14 @@ class Writes:
         others: what it was kept from.
     """
 
-    EVENTS = {
-        "os.mkdir": (0,),
-        "os.rename": (0, 1),
-        "os.remove": (0,),
-        "os.rmdir": (0,),
-        "os.symlink": (1,),
-        "os.truncate": (0,),
-    }
-    PROCESSES = ("subprocess.Popen", "os.system", "os.posix_spawn", "os.fork", "socket.connect")
-
     def __init__(self) -> None:
         self.allowed: Sequence[Path] | None = None
         self.others: list[str] = []
         sys.addaudithook(self._event)
 
     @contextlib.contextmanager
-    def only_into(self, *folders: Path) -> Iterator[list[str]]:
-        """Allow these folders alone; gives the list of what is written to elsewhere, as it fills."""
+    def only_into(self, folders: Sequence[Path] | None) -> Iterator[list[str]]:
+        """Allow these folders alone (None: all); gives the list of what is written to elsewhere, as it fills."""
         self.allowed, self.others = folders, []
         try:
             yield self.others
@@ -81,9 +78,9 @@ class Writes:
     def _event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self.allowed is None:
             return
-        if event in self.PROCESSES:
+        if event in PROCESSES:
             self._refuse(event)
-        places = [arguments[i] for i in self.EVENTS.get(event, ())]
+        places = [arguments[i] for i in EVENTS.get(event, ())]
         if event == "open" and arguments[2] is not None and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
             places = [arguments[0]]
         for place in places:
@@ -141,7 +138,9 @@ def as_a_new_process(argv: Sequence[str], folder: Path) -> Iterator[tuple[io.Tex
         GlobalHydra.instance().clear()
 
 
-def answer(module: str, words: Sequence[str], folder: Path, seconds: float, writes: Writes, into: Sequence[Path]) -> Answer:
+def answer(
+    module: str, words: Sequence[str], folder: Path, seconds: float, writes: Writes, into: Sequence[Path] | None
+) -> Answer:
     """Run ``python -m MODULE WORDS`` in this process.
 
     Args:
@@ -150,27 +149,27 @@ def answer(module: str, words: Sequence[str], folder: Path, seconds: float, writ
         folder: in which it runs.
         seconds: that it may take.
         writes: watches over files.
-        into: folders that it may write into.
+        into: folders that it may write into; None: anywhere, and it may start processes.
     """
     run = lambda: runpy.run_module(module, run_name="__main__", alter_sys=True)  # noqa: E731
     return _judged(run, [module, *words], folder, seconds, writes, into)
 
 
 def _judged(
-    run: Callable[[], object], argv: Sequence[str], folder: Path, seconds: float, writes: Writes, into: Sequence[Path]
+    run: Callable[[], object], argv: Sequence[str], folder: Path, seconds: float, writes: Writes, into: Sequence[Path] | None
 ) -> Answer:
     code: object = 0
     wrong: Answer | None = None
-    with as_a_new_process(argv, folder) as (out, err), writes.only_into(*into) as others:
+    with as_a_new_process(argv, folder) as (out, err), writes.only_into(into) as others:
         try:
             with bounded(seconds):
                 run()
         except SystemExit as stop:
             code = stop.code
         except Hang as over:
-            wrong = Answer("hang", _place(over))
+            wrong = Answer("hang", place(over))
         except BaseException as error:
-            wrong = Answer("traceback", f"{type(error).__name__}: {_place(error)}: {str(error)[:150]!r}")
+            wrong = Answer("traceback", f"{type(error).__name__}: {place(error)}: {str(error)[:150]!r}")
         for stream in (out, err):
             stream.flush()
         said = err.buffer.getvalue().decode()  # type: ignore[attr-defined]
@@ -191,7 +190,7 @@ def _of_code(code: object, said: str) -> Answer:
     return Answer("refused", said[len("lorabench: ") :].strip())
 
 
-def _place(error: BaseException) -> str:
+def place(error: BaseException) -> str:
     """The innermost place in this project's code, and the innermost of all."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(ROOT) and "benchmarks" not in frame.filename]

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -60,41 +61,54 @@ def kind_of(answer: Answer) -> str:
 
 
 def fuzz(
-    commands: st.SearchStrategy[tuple[str, ...]], count: int, number: int, seconds: float, on_each: Callable[[int], None] = id
+    words: st.SearchStrategy[tuple[str, ...]],
+    run: Callable[[tuple[str, ...]], Answer],
+    count: int,
+    number: int,
+    on_each: Callable[[tuple[str, ...], Answer, int], None] = lambda words, answer, count: None,
 ) -> Report:
-    """Answer so many command lines of ``python -m lorabench``.
+    """Draw words and run each.
 
     Args:
-        commands: where they are drawn from.
+        words: where they are drawn from.
+        run: answers them.
         count: how many.
         number: the seed.
-        seconds: that each may take.
-        on_each: called with how many there were.
+        on_each: called with each, its answer, and how many there were.
     """
-    report, writes = Report(), Writes()
-    with tempfile.TemporaryDirectory() as box:
+    report = Report()
 
-        def run(words: tuple[str, ...]) -> Answer:
-            folder = Path(tempfile.mkdtemp(dir=box))
-            return answer("lorabench", words, folder, seconds, writes, places(words, folder))
+    @seed(number)
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(words)
+    def one(drawn: tuple[str, ...]) -> None:
+        answer = run(drawn)
+        report.add(drawn, answer, run)
+        on_each(drawn, answer, report.outcomes.total())
 
-        run(("plan=true",))  # imports, which may take longer
-
-        @seed(number)
-        @settings(
-            max_examples=count,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )
-        @given(commands)
-        def one(words: tuple[str, ...]) -> None:
-            report.add(words, run(words), run)
-            on_each(report.outcomes.total())
-
-        one()
+    one()
     return report
+
+
+def on_command_line(words: tuple[str, ...], seconds: float, writes: Writes) -> Answer:
+    """What ``python -m lorabench WORDS`` answers, in an empty folder.
+
+    Args:
+        words: of the command line.
+        seconds: that it may take.
+        writes: watches over files.
+    """
+    folder = Path(tempfile.mkdtemp())
+    try:
+        return answer("lorabench", words, folder, seconds, writes, places(words, folder))
+    finally:
+        shutil.rmtree(folder)
 
 
 def places(words: Sequence[str], folder: Path) -> Iterable[Path]:

@@ -15,55 +15,41 @@ GROUPS = ("model", "task", "variant", "subset", "trainer", "evaluator", "tracker
 """Folders of configs of which one is chosen each."""
 
 VALUES = [
-    *("null", "x", "-1", "0", "1", "2", "3", "nan", "inf", "-inf", "1e400", "1e-400", "8.5", "-0.0", "0x10", "1_000", "1e3", "1e30"),
-    *("true", "false", "True", "on", "9" * 30, "9" * 5000, "1e" + "9" * 30, "0." + "3" * 400, str(2**31), str(2**63), str(2**63 - 1)),
-    *("", '""', "''", "' '", "???", "[]", "{}", "[[]]", "[{}]", "[x,1]", "[x,x]", "[null]", "[0]", "[-1]", "[true]", "[1e400]", "['']"),
-    *("{a: 1}", "{1: 2}", "{null: 1}", "{true: 1}", "{a: {b: [1, {c: null}]}}", "{_target_: os.getcwd}", "{_target_: builtins.dict}"),
-    *("[" * 60 + "]" * 60, "[" * 3000 + "]" * 3000, "{a:" * 60 + "1" + "}" * 60, "[" + ",".join(map(str, range(3000))) + "]"),
-    *("${lr}", "${x}", "${variant}", "${model.name}", "${task}", "${oc.env:HOME}", "${oc.env:NOWHERE}", "${oc.env:NOWHERE,1}"),
-    *("${oc.env:NOWHERE,null}", "${oc.decode:'['}", "${oc.decode:'1'}", "${oc.select:lr}", "${oc.select:x,1}", "${oc.create:{a:1}}"),
-    *("${oc.dict.keys:model}", "${oc.dict.values:model}", "${typed:a,b,c}", "${typed:a}", "${samples_of:1}", "${named_after:[1]}"),
-    *("${hydra:job.name}", "${hydra.job.name}", "${now:%Y}", "${now:%Q}", "${.}", "${..}", "${.name}", "${..rank}", "${", "${}", "$"),
-    *("$${x}", "\\${x}", "${nowhere:1}", "${${x}}", "a${lr}b", "${lr}${lr}", "${rank},${lr}"),
-    *("1,2", "1e-3,2e-3", "1,", ",1", ",", "null,1", "x,y", "[1],[2]", "range(1,4)", "range(4,1)", "range(1,4,0)", "range(1,1e3,1)"),
-    *("range(1,1000000000)", "interval(0,1)", "interval(1,0)", "interval(a,b)", "choice(1,2)", "choice()", "choice(1,1)", "glob(*)"),
-    *("glob([*],exclude=*)", "shuffle(1,2)", "shuffle(range(1,4))", "sort(3,1)", "sort(a,1)", "int(x)", "int(1.5)", "float(1)", "str(1)"),
-    *("bool(x)", "bool(1)", "tag(a,1,2)", "tag(interval(0,1))", "extend_list(1)", "extend_list()", "json_str(1)", "json_str({a: 1})"),
-    *("é", "日本", "\udc80", "🎲", "'", '"', "[", "]", "{", "}", "(", "a b", " ", "\t", "\n", "a\nb", "a=b", "a:b", "a;b", "a@b", "\\", "#"),
-    *("~", "~/x", "/", ".", "..", "../x", "/dev/null", "/dev/full", "/proc/self/mem", "path:", "path:/", "path:x", "hub:", "hub:a", "hub:a/b@c"),
-    *("a" * 300, "é" * 150, "lora", "tiny", "auto", "all", "cpu", "cuda", "cuda:7", "cuda:-1", "mps", "meta", "float16", "nf4", "int8"),
-    *("os.getcwd", "builtins.print", "lorabench.variants.lora.LoRA", "lorabench.nowhere", "nowhere.X", ".", "a.", ".a", "collections.abc"),
-    *("random", "pretrained", "llama", "gpt2", "bert", "t5", "q_proj", "[q_proj]", "[q_proj,nowhere]", "lm_head", "[lm_head]", "embed_tokens"),
+    "null", "x", "-1", "0", "1", "2", "3", "nan", "inf", "-inf", "1e400", "1e-400", "8.5", "-0.0", "0x10", "1_000",
+    "1e3", "1e30", "true", "false", "True", "on", "9" * 30, "9" * 5000, "1e" + "9" * 30, "0." + "3" * 400, str(2**31),
+    str(2**63), str(2**63 - 1), "", '""', "''", "' '", "???", "[]", "{}", "[[]]", "[{}]", "[x,1]", "[x,x]", "[null]",
+    "[0]", "[-1]", "[true]", "[1e400]", "['']", "{a: 1}", "{1: 2}", "{null: 1}", "{true: 1}",
+    "{a: {b: [1, {c: null}]}}", "{_target_: os.getcwd}", "{_target_: builtins.dict}", "[" * 60 + "]" * 60,
+    "[" * 3000 + "]" * 3000, "{a:" * 60 + "1" + "}" * 60, "[" + ",".join(map(str, range(3000))) + "]", "${lr}", "${x}",
+    "${variant}", "${model.name}", "${task}", "${oc.env:HOME}", "${oc.env:NOWHERE}", "${oc.env:NOWHERE,1}",
+    "${oc.env:NOWHERE,null}", "${oc.decode:'['}", "${oc.decode:'1'}", "${oc.select:lr}", "${oc.select:x,1}",
+    "${oc.create:{a:1}}", "${oc.dict.keys:model}", "${oc.dict.values:model}", "${typed:a,b,c}", "${typed:a}",
+    "${samples_of:1}", "${named_after:[1]}", "${hydra:job.name}", "${hydra.job.name}", "${now:%Y}", "${now:%Q}", "${.}",
+    "${..}", "${.name}", "${..rank}", "${", "${}", "$", "$${x}", "\\${x}", "${nowhere:1}", "${${x}}", "a${lr}b",
+    "${lr}${lr}", "${rank},${lr}", "1,2", "1e-3,2e-3", "1,", ",1", ",", "null,1", "x,y", "[1],[2]", "range(1,4)",
+    "range(4,1)", "range(1,4,0)", "range(1,1e3,1)", "range(1,1000000000)", "interval(0,1)", "interval(1,0)",
+    "interval(a,b)", "choice(1,2)", "choice()", "choice(1,1)", "glob(*)", "glob([*],exclude=*)", "shuffle(1,2)",
+    "shuffle(range(1,4))", "sort(3,1)", "sort(a,1)", "int(x)", "int(1.5)", "float(1)", "str(1)", "bool(x)", "bool(1)",
+    "tag(a,1,2)", "tag(interval(0,1))", "extend_list(1)", "extend_list()", "json_str(1)", "json_str({a: 1})", "é", "日本",
+    "\udc80", "🎲", "'", '"', "[", "]", "{", "}", "(", "a b", " ", "\t", "\n", "a\nb", "a=b", "a:b", "a;b", "a@b", "\\",
+    "#", "~", "~/x", "/", ".", "..", "../x", "/dev/null", "/dev/full", "/proc/self/mem", "path:", "path:/", "path:x",
+    "hub:", "hub:a", "hub:a/b@c", "a" * 300, "é" * 150, "lora", "tiny", "auto", "all", "cpu", "cuda", "cuda:7",
+    "cuda:-1", "mps", "meta", "float16", "nf4", "int8", "os.getcwd", "builtins.print", "lorabench.variants.lora.LoRA",
+    "lorabench.nowhere", "nowhere.X", ".", "a.", ".a", "collections.abc", "random", "pretrained", "llama", "gpt2",
+    "bert", "t5", "q_proj", "[q_proj]", "[q_proj,nowhere]", "lm_head", "[lm_head]", "embed_tokens",
 ]  # fmt: skip
 
-TAILS = (
-    ".x",
-    ".0",
-    "[0]",
-    ".",
-    "..",
-    ".name",
-    "._target_",
-    ".${x}",
-    "@",
-    "@x",
-    "@_global_",
-    "@_here_",
-    ":x",
-    " ",
-    "/x",
-    "/",
-    ".a.b.c",
-    "-",
-    "=",
-    "\n",
-)
+TAILS = [
+    ".x", ".0", "[0]", ".", "..", ".name", "._target_", ".${x}", "@", "@x", "@_global_", "@_here_", ":x", " ", "/x",
+    "/", ".a.b.c", "-", "=", "\n",
+]  # fmt: skip
 
-FLAGS = (
-    *("-m", "--multirun", "--cfg=job", "--cfg", "-c", "all", "--info", "--info=defaults", "--resolve", "-p", "--package=model", "-h", "--help"),
-    *("--hydra-help", "--version", "--run", "-r", "--shell-completion", "-sc", "install=bash", "--config-dir", "--config-dir=/nowhere"),
-    *("--config-name=x", "-cn", "-cp", "--config-path=x", "--experimental-rerun=x", "--nope", "-x", "--", "-", "run", "sweep", "plan"),
-)  # fmt: skip
+FLAGS = [
+    "-m", "--multirun", "--cfg=job", "--cfg", "-c", "all", "--info", "--info=defaults", "--resolve", "-p",
+    "--package=model", "-h", "--help", "--hydra-help", "--version", "--run", "-r", "--shell-completion", "-sc",
+    "install=bash", "--config-dir", "--config-dir=/nowhere", "--config-name=x", "-cn", "-cp", "--config-path=x",
+    "--experimental-rerun=x", "--nope", "-x", "--", "-", "run", "sweep", "plan",
+]  # fmt: skip
 
 
 @cache
@@ -143,14 +129,17 @@ def texts() -> st.SearchStrategy[str]:
     return st.text(alphabet.filter(lambda character: character != "\0"), max_size=12)
 
 
+def plain_values() -> st.SearchStrategy[str]:
+    """One value of any kind."""
+    return st.one_of(st.sampled_from(VALUES), st.sampled_from(VALUES), numbers(), texts())
+
+
 def values(keys: list[str]) -> st.SearchStrategy[str]:
     """Values of all kinds, and lists and mappings of them."""
     names = [name for of_group in choices().values() for name in of_group]
     one = st.one_of(
-        st.sampled_from(VALUES),
-        st.sampled_from(VALUES),
-        numbers(),
-        texts(),
+        plain_values(),
+        plain_values(),
         st.sampled_from(keys).map(lambda key: f"${{{key}}}"),
         st.sampled_from(names),
     )
