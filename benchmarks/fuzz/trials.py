@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,12 +105,9 @@ def on_command_line(words: tuple[str, ...], seconds: float, writes: Writes) -> A
         writes: watches over files.
     """
     folder = Path(tempfile.mkdtemp())
+    says_where = any(map(FOLDERS.match, words))  # then a place that it is kept from is one that cannot be written
     try:
-        return answer("lorabench", words, folder, seconds, writes, places(words, folder))
+        ended = answer("lorabench", words, folder, seconds, writes, [folder if says_where else folder / "runs"])
+        return Answer("refused", ended.detail) if says_where and ended.outcome == "wrote" else ended
     finally:
         shutil.rmtree(folder)
-
-
-def places(words: Sequence[str], folder: Path) -> Iterable[Path]:
-    """Where a command may write: into its output folder, or where its words say otherwise, below the working folder."""
-    return [folder] if any(map(FOLDERS.match, words)) else [folder / "runs"]
