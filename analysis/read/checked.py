@@ -62,7 +62,7 @@ def whole(record: dict[str, Any], key: str, low: int = 1) -> int:
 
 
 def characters(tree: Any) -> None:
-    """Check that all texts in a JSON value are text: an escape such as ``\\ud800`` may stand for half a character."""
+    """Check that all texts in a JSON value are text: an escape may stand for half a character."""
     try:
         json.dumps(tree, ensure_ascii=False).encode()
     except UnicodeEncodeError:

@@ -175,10 +175,11 @@ def _judged(
         said = err.buffer.getvalue().decode()  # type: ignore[attr-defined]
     if wrong is None and others:
         wrong = Answer("wrote", others[0])
-    return wrong or _of_code(code, said)
+    return wrong or of_code(code, said)
 
 
-def _of_code(code: object, said: str) -> Answer:
+def of_code(code: object, said: str) -> Answer:
+    """What an exit code and standard error come to."""
     if code in (0, None):
         return Answer("answered", said.strip())
     if code != 2:

@@ -1,10 +1,12 @@
 """Command lines that nobody would write: a plan, or one line and code 2. `make bench-fuzz` draws as many as one likes."""
 
+import operator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from benchmarks.fuzz.answers import GOOD, Answer, Writes
+from benchmarks.fuzz.answers import GOOD, Writes, of_code
 from benchmarks.fuzz.cells import cells, checked
 from benchmarks.fuzz.trials import fuzz, on_command_line
 from benchmarks.fuzz.words import commands
@@ -58,24 +60,35 @@ def test_a_place_that_cannot_be_written_is_refused(answered):
     assert answered(("output_dir=/nowhere/x", "plan=true")).outcome == "refused"
 
 
-def test_what_is_wrong_is_seen(monkeypatch, tmp_path):
-    """The judge itself: an exception, two lines, another code, a file elsewhere and a command without an end."""
-    writes = Writes()
-    run = partial(on_command_line, ("plan=true",), 5.0, writes)
+@pytest.mark.parametrize(
+    ("code", "said", "outcome"),
+    [
+        (0, "a note\nand another\n", "answered"),
+        (2, "lorabench: lr=x must be a number\n", "refused"),
+        (2, "lorabench: a\nb\n", "lines"),
+        (2, "", "lines"),
+        (2, "lorabench: " + "x" * 2000 + "\n", "lines"),
+        (2, "lorabench: \x1b[2J\n", "lines"),
+        (1, "lorabench: a\n", "code"),
+    ],
+)
+def test_what_is_said_is_judged(code, said, outcome):
+    assert of_code(code, said).outcome == outcome
 
-    def with_body(body):
-        monkeypatch.setattr("lorabench.cells.plan.preflight", body)
-        return run().outcome
 
-    def two_lines(configs):
-        raise SystemExit(2)
+@pytest.mark.parametrize(
+    ("outcome", "body"),
+    [
+        ("traceback", partial(operator.truediv, 1)),  # of no file
+        ("wrote", lambda configs: Path("elsewhere").touch()),
+        ("hang", lambda configs: endless()),
+    ],
+)
+def test_what_a_command_does_wrong_is_seen(monkeypatch, outcome, body):
+    monkeypatch.setattr("lorabench.cells.plan.preflight", body)
+    assert on_command_line(("plan=true",), 10.0, Writes()).outcome == outcome
 
-    def endless(configs):
-        while True:
-            pass
 
-    assert with_body(lambda configs: 1 // 0) == "traceback"
-    assert with_body(two_lines) == "lines"
-    assert with_body(lambda configs: (tmp_path / "x").touch()) in ("wrote", "traceback")
-    assert with_body(endless) == "hang"
-    assert Answer("refused", "x").outcome in GOOD
+def endless():
+    while True:
+        pass
