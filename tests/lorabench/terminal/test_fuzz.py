@@ -27,7 +27,7 @@ def test_drawn_command_lines(answered):
 
 
 def test_drawn_cells():
-    report = fuzz(cells(), partial(checked, seconds=SECONDS), count=160, number=0)
+    report = fuzz(cells(), partial(checked, seconds=SECONDS), count=110, number=0)
     assert report.failures == {}
     assert set(report.outcomes) == set(GOOD)  # some are plans: not all of it is nonsense
 
