@@ -238,3 +238,10 @@ def test_what_is_nested_too_deeply_is_named(pristine, runs, tmp_path, capsys, ca
     pristine[kind].write_text('{"a": ' + "[" * 100_000 + "\n")
     _, lines = ended("table --kind sharpness" if kind == "block" else "search", runs, tmp_path, capsys, caplog)
     assert any(str(pristine[kind]) in said for said in lines), lines
+
+
+def test_an_option_of_several_lines_is_written_in_one(pristine, runs, tmp_path, capsys, caplog, change):
+    change(pristine["record"], "config.trainer.note", "a\nb")
+    change(pristine["record"], "identity.trainer.note", "a\nb")
+    main(["table", str(runs)])
+    assert "trainer.note=a\\nb" in capsys.readouterr().out
