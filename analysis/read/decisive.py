@@ -6,6 +6,7 @@ wrote down what had its default, too, and had the version of tasks alone.
 
 import json
 from typing import Any
+from unicodedata import category
 
 from analysis.read.form import get
 
@@ -87,5 +88,10 @@ def flat_options(tree: dict[str, Any], leave_out: tuple[str, ...] = (), prefix: 
         if isinstance(value, dict):
             flat |= flat_options(value, prefix=f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value if isinstance(value, str) else json.dumps(value)
+            flat[_in_a_line(prefix + key)] = _in_a_line(value) if isinstance(value, str) else json.dumps(value)
     return flat
+
+
+def _in_a_line(text: str) -> str:
+    """A text whose control characters (the line breaks of a prompt's template, say) stand as escapes."""
+    return json.dumps(text, ensure_ascii=False)[1:-1] if any(category(character) == "Cc" for character in text) else text

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis.errors import AnalysisError
+from analysis.read.form import characters, get, part, whole
 from analysis.read.options import short
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def load_searches(directory: str | Path) -> list[Search]:
     for path in sorted(Path(directory).glob("*.jsonl")):
         try:
             search = read_journal(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             log.warning("skipped %s: no journal of a search (%s)", path, error)
             continue
         if not all(map(math.isnan, search.scores)):
@@ -128,19 +129,27 @@ def read_journal(content: str) -> Search:
     header = json.loads(first)
     if not isinstance(header, dict) or header.get("journal") != VERSION:
         raise ValueError(f"its first line is no header of version {VERSION}")
+    characters(header)
     scores, overrides = _trials(lines)
-    search, axes = header["search"], header["axes"]
+    search, axes = get(header, "search", dict), get(header, "axes", dict)
+    if not all(isinstance(values, list) for values in axes.values()):
+        raise ValueError("an axis is no list of values")
     best = max(range(len(scores)), key=lambda i: (-math.inf if math.isnan(scores[i]) else scores[i], -i), default=None)
     return Search(
         method=str(search["method"]),
-        seed=int(search.get("seed", 0)),
-        problem=" · ".join(filter(None, [header.get("title"), " × ".join(f"{key} ({len(axes[key])})" for key in axes)])),
+        seed=whole(search, "seed", 0) if "seed" in search else 0,
+        problem=" · ".join(
+            filter(
+                None,
+                [header.get("title") and get(header, "title", str), " × ".join(f"{key} ({len(axes[key])})" for key in axes)],
+            )
+        ),
         key=json.dumps([header["space"], search.get("config"), search.get("config of the values")], sort_keys=True),
         candidates=math.prod(map(len, axes.values())),
         scores=scores,
         best=[] if best is None or math.isnan(scores[best]) else list(map(str, overrides[best])),
         settings=_settings(search),
-        config=search.get("config", {}),
+        config=part(search, "config"),
     )
 
 
@@ -178,7 +187,7 @@ def _is_number(value: Any) -> bool:
 def _settings(search: dict[str, Any]) -> dict[str, Any]:
     """By key, as one writes them."""
     first = {key: search[key] for key in ("initial", "design") if key in search}
-    prints = {f"{key} content": str(value)[:6] for key, value in search.get("fingerprint", {}).items()}
-    versions = {f"{name} version": str(version) for name, version in search.get("version", {}).items()}
-    settings = search.get("settings", {}) | first | prints | versions
+    prints = {f"{key} content": str(value)[:6] for key, value in part(search, "fingerprint").items()}
+    versions = {f"{name} version": str(version) for name, version in part(search, "version").items()}
+    settings = part(search, "settings") | first | prints | versions
     return {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in settings.items()}

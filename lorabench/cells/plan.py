@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -268,6 +268,7 @@ def _elsewhere(cell: Cell) -> bool:
     )
 
 
+@cache
 def _matmul_flops(device: torch.device, dtype: torch.dtype, n: int = 1024) -> float:
     """Measured speed of an n × n matrix product in FLOP/s, best of five."""
     a = torch.randn(n, n, device=device, dtype=dtype)

@@ -11,6 +11,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM
 from transformers.pytorch_utils import Conv1D
 
+from lorabench.annotations import text_of
 from lorabench.errors import UserError
 from lorabench.models.answered import install
 from lorabench.models.checkpoint import check_causal, check_config, in_one_line
@@ -20,6 +21,9 @@ from lorabench.schema import ModelConfig
 LINEAR = (torch.nn.Linear, Conv1D)
 """Kinds of linear layers; GPT-2's Conv1D holds Wᵀ."""
 
+MADE, MOST_LAYERS = ("num_hidden_layers", "num_experts", "num_local_experts", "n_routed_experts"), 1000
+"""Numbers of an architecture of which each one is a module, and how many there may be (ours; published ones: below 500)."""
+
 
 def architecture_config(spec: ModelConfig) -> Any:
     """The transformers config of a model, from its yaml or else from its checkpoint.
@@ -28,9 +32,12 @@ def architecture_config(spec: ModelConfig) -> Any:
         UserError: an ``architecture`` of a kind that transformers does not have, no checkpoint, or one of another kind.
     """
     if spec.architecture and (spec.weights == "random" or not spec.path):
-        if (kind := spec.architecture.get("model_type")) not in CONFIG_MAPPING:
+        kind = spec.architecture.get("model_type")
+        if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
             key = "model.architecture.model_type"
-            raise UserError(f"model={spec.name}: {key}={kind} is none of transformers'; give one such as llama or qwen3")
+            raise UserError(
+                f"model={spec.name}: {key}={text_of(kind)} is none of transformers'; give one such as llama or qwen3"
+            )
         try:
             return AutoConfig.for_model(**spec.architecture)
         except Exception as error:  # whatever the checks of an architecture raise
@@ -69,11 +76,22 @@ def _skeleton(key: int, spec_json: str) -> Any:
     spec = ModelConfig(**json.loads(spec_json))
     config = architecture_config(spec)
     check_causal(config, spec.path or f"model={spec.name}")
+    _check_layers(spec, config)
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except Exception as error:
         raise UserError(f"{spec.path or spec.name}: its config makes no model ({in_one_line(error)})") from error
+
+
+def _check_layers(spec: ModelConfig, config: Any) -> None:
+    """Raise UserError for more layers or experts than any model has: each is made, though without weights."""
+    for key in MADE:
+        count = getattr(config.get_text_config(), key, None)
+        if isinstance(count, int) and count > MOST_LAYERS:
+            raise UserError(
+                f"{spec.path or f'model={spec.name}'}: {key}={count} is more than the {MOST_LAYERS} that can be; lower it"
+            )
 
 
 class Shapes(dict[str, tuple[int, int]]):

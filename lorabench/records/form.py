@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from reprlib import repr as short
 from typing import Any
+from unicodedata import category
 
 from lorabench.files import digest
 
@@ -66,10 +67,12 @@ def positive(record: dict[str, Any], key: str) -> float:
 
 
 def name(record: dict[str, Any], key: str) -> str:
-    """A text with something in it."""
+    """A text with something in it, and nothing that would break a line."""
     value: str = get(record, key, str)
     if not value.strip():
         raise ValueError(f"{key} is empty")
+    if any(category(character) == "Cc" for character in value):
+        raise ValueError(f"{key} is {short(value)}, with a control character")
     return value
 
 
@@ -84,6 +87,22 @@ def whole(record: dict[str, Any], key: str, low: int = 1) -> int:
     if not low <= value <= INT64:
         raise ValueError(f"{key} is {short(value)}, not a whole number from {low} to {INT64}")
     return value
+
+
+def characters(tree: Any) -> None:
+    """Check that all texts in a JSON value are text: an escape may stand for half a character."""
+    try:
+        json.dumps(tree, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a lone surrogate, which is no character, in its texts") from None
+
+
+def part(tree: dict[str, Any], key: str) -> dict[str, Any]:
+    """The object at a key, empty where it is null or not there."""
+    value = tree.get(key)
+    if not isinstance(value, (dict, type(None))):
+        raise ValueError(f"{key} is {short(value)}, not an object")
+    return value or {}
 
 
 def cost(record: dict[str, Any], part: str, key: str) -> float:

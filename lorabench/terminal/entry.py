@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from typing import NoReturn
+from unicodedata import category
 
 from lorabench.contributed import own_frames, reason
 from lorabench.errors import UserError
@@ -15,6 +16,9 @@ from lorabench.terminal import signals
 
 FULL_ERROR = os.environ.get("HYDRA_FULL_ERROR") == "1"
 """Whether the user wants each traceback; the variable itself is set later, to let Hydra raise instead of printing."""
+
+LONGEST = 800
+"""Characters of a line, about ten lines of a terminal."""
 
 
 def one_line(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -70,8 +74,20 @@ def leave(error: BaseException, config: str = "config", schema: type = Config) -
 
 
 def say(line: str) -> None:
-    """Print what is wrong."""
-    print(f"lorabench: {line}", file=sys.stderr)
+    """Print what is wrong, as one line whatever stands in it."""
+    print(f"lorabench: {shown(line)}", file=sys.stderr)
+
+
+def shown(text: str) -> str:
+    r"""A text of the user's in a line: its control characters as escapes, of a very long one the middle left out.
+
+    >>> print(shown("a" + chr(10) + "b"))
+    a\nb
+    >>> len(shown("9" * 5000))
+    801
+    """
+    text = "".join(repr(c)[1:-1] if category(c) in ("Cc", "Zl", "Zp") else c for c in text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}"
 
 
 def show_anything() -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import sysconfig
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,11 @@ from lorabench.contributed import given_folder, reason
 from lorabench.errors import UserError, nearest
 from lorabench.schema import Config
 from lorabench.terminal.quoting import quote, to_type
+from lorabench.terminal.words import LONGEST
+
+INSTALLED, PYTHON = (Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "stdlib"))
+HYDRAS = ("hydra", "omegaconf", "antlr4")
+"""Hydra, and packages that it is made of."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """No room: on the disk, within the user's share of it, or for so large a file."""
@@ -62,8 +68,8 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
         return f"{node}: {text}"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _of_a_config(error, conf, config, schema)
-    if isinstance(error, ValueError | TypeError):
-        return _of_a_word(error, conf)
+    if isinstance(error, ValueError | TypeError) and (line := _of_a_word(error, conf)):
+        return line
     if isinstance(error, OSError) and error.errno in FULL:
         return f"cannot write ({error.strerror}); make room, and the same command goes on"
     if isinstance(error, OSError) and error.filename:
@@ -71,7 +77,17 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
         given = next((a.partition("=")[2] for a in sys.argv[1:] if a.startswith("output_dir=")), "runs")
         if Path(error.filename).absolute().is_relative_to(Path(given).absolute()):
             return f"output_dir={given} cannot be written ({error.strerror}); give another folder"
-    return None
+    return _of_hydra(error)
+
+
+def _of_hydra(error: BaseException) -> str | None:
+    """Of what Hydra, or what it is made of, raises without a class for it: where it takes a value without a check."""
+    frames = [Path(frame.filename).resolve() for frame in traceback.extract_tb(error.__traceback__)]
+    packages = [file for file in frames if not file.is_relative_to(PYTHON) or file.is_relative_to(INSTALLED)]
+    if not packages or not packages[-1].is_relative_to(INSTALLED) or packages[-1].relative_to(INSTALLED).parts[0] not in HYDRAS:
+        return None
+    words = [word for word in sys.argv[1:] if word.lstrip("+~").startswith("hydra")] or sys.argv[1:]
+    return f"Hydra cannot work with {shlex.join(words)} ({reason(error)}); leave it out, or give another value"
 
 
 def _no_model(name: str, names: Sequence[str]) -> str:
@@ -164,8 +180,9 @@ def _of_a_word(error: Exception, conf: Path) -> str | None:
             key, equal, value = word.partition("=")
             if equal and not key.strip("+~"):
                 return f"'{word}' is not key=value; see --help"
-            if equal and (conf / key.strip("+~")).is_dir():
-                names = [file.stem for file in (conf / key.strip("+~")).glob("*.yaml")]
+            group = key.strip("+~").partition("@")[0]
+            if equal and group and len(group) < LONGEST and (conf / group).is_dir():
+                names = [file.stem for file in (conf / group).glob("*.yaml")]
                 if value not in names:
                     return f"{word if len(word) < 80 else word[:40] + '…'} does not exist; {nearest(value[:80], names)}"
     if reason.startswith("Exceeds the limit"):
