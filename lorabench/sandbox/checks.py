@@ -11,6 +11,7 @@ import multiprocessing
 import pickle
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from lorabench.sandbox.peer import Peer
@@ -103,29 +104,23 @@ def verdict(job: dict[str, Any], kind: str, expected: list[Any], seconds: list[f
 
     factor, inputs = job["timeout_factor"], job[f"{kind}_input"]
     limits = [factor * max(DEFAULT_MIN_TIME_LIMIT, DEFAULT_GT_TIME_LIMIT_FACTOR * duration) for duration in seconds]
-    _played.append((job, player, tempfile.mkdtemp()))
-    stub = f"from {__name__} import loaded\n{job['entry_point']} = loaded()"
+    stub = f"import multiprocessing\n{job['entry_point']} = multiprocessing.current_process().loaded()"
     fork = multiprocessing.get_context("fork")
     status, progress, passed = fork.Value("i", evalplus._UNKNOWN), fork.Value("i", 0), fork.Array("b", len(inputs))
     arguments = (job["dataset"], job["entry_point"], stub, inputs, expected, limits, job["atol"], True)
     process = fork.Process(target=evalplus.unsafe_execute, args=(*arguments, status, passed, progress))
+    process.loaded = partial(_loaded, job, player, tempfile.mkdtemp())  # type: ignore[attr-defined]  # where the stub finds it
     process.start()
     process.join(min(factor * CAP_SECONDS, sum(limits)) + GRACE_SECONDS)
     process.kill()
     process.join()
-    _played.clear()
     if status.value == evalplus._SUCCESS:
         return evalplus.PASS if all(passed[:]) else evalplus.FAIL
     return evalplus.FAIL if status.value == evalplus._FAILED else evalplus.TIMEOUT
 
 
-_played: list[tuple[dict[str, Any], Player, str]] = []
-"""The job at hand, its player and the player's folder, for the one process that EvalPlus compares in."""
-
-
-def loaded() -> Callable[..., Any]:
+def _loaded(job: dict[str, Any], player: Player, folder: str) -> Callable[..., Any]:
     """What EvalPlus takes for the solution's function: each call goes to the player, which has loaded the solution."""
-    [(job, player, folder)] = _played
     peer = Peer(player.reader, player.writer, {}, keeps=False)
     peer.ask("guard", folder, float(job["timeout_factor"]))
     peer.ask("load", job["solution"])

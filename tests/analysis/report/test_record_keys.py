@@ -43,6 +43,7 @@ KEYS = {
     "training.trainable_parameters": "`--kind cost`; " + FACTS,
     "training.optimizer": "`sharpness`, which sets another than AdamW apart; " + FACTS,
     "training.groups": FACTS + ", of several groups",
+    "training.weights_sha256": "none: `lorabench verify` compares it",
     "training.loss": FACTS,
     "training.grad_norm": "none: trackers follow it; a curve that only explains a diverged run",
     "training.lr": "none: trackers follow it; the schedule is known from config and training.groups",
