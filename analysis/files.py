@@ -7,8 +7,12 @@ from typing import Any
 
 def digest(content: Any) -> str:
     """16 hex digits of the SHA-256 of the canonical JSON of a value, as `lorabench.files` makes them."""
-    text = json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:16]
+
+
+def canonical_json(content: Any) -> str:
+    """The JSON of a value of which ``digest`` is the hash."""
+    return json.dumps(_canonical(content), sort_keys=True, separators=(",", ":"))
 
 
 def _canonical(value: Any) -> Any:

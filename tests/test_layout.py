@@ -191,7 +191,7 @@ def test_what_packages_cannot_share_is_the_same_in_each():
     from sweeps.bench.intervals import LEVEL as LEVEL_OF_REGRET
 
     assert body("lorabench.files", "replaced") == body("sweeps.files", "replaced")
-    for function in ("digest", "_canonical"):
+    for function in ("digest", "canonical_json", "_canonical"):
         assert body("lorabench.files", function) == body("analysis.files", function)
     assert body("lorabench.records.card", "escaped") == body("analysis.style.rendering", "escaped")
     read, written = (MODULES[name].read_text() for name in ("analysis.read.form", "lorabench.records.form"))

@@ -5,6 +5,18 @@ import json
 from analysis.files import digest
 
 
+def decided(path, key, value):
+    """Change what decides a cell, at a dotted key of its identity and of its config where that has it; returns the new path."""
+    record = json.loads(path.read_text())
+    *groups, last = key.split(".")
+    for tree in (record["identity"], record["config"]):
+        for group in groups:
+            tree = tree.get(group, {})
+        if tree is not record["config"] or last in tree:
+            tree[last] = value
+    return rewrite(path, record)
+
+
 def rewrite(path, record):
     """Write a record whose identity may have changed under the id and into the folder of that; returns the new path."""
     record["id"] = digest(record["identity"])

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from cell_records import decided
 from scipy.stats import t, ttest_1samp, ttest_ind
 
 from analysis.__main__ import main
@@ -92,9 +93,9 @@ def paired(d):
     return ttest_1samp(d, 0).confidence_interval()
 
 
-def write_base(path, change, scores):
+def write_base(path, scores):
     """Completions of the untouched base of a record, where `lorabench` keeps them."""
-    change(path, "identity.trainer.max_length", 512)
+    path = decided(path, "trainer.max_length", 512)
     identity = json.loads(path.read_text())["identity"]
     parts = [identity["model"], identity["task"], identity["evaluator"], 512]
     file = path.parents[1] / "base" / f"{digest(parts)}.completions.jsonl.gz"
@@ -115,7 +116,7 @@ def test_with_completions_all_is_paired_problem_by_problem(runs, answered, chang
         answered("lora", 2e-3, 0, of_lora.tolist(), validation=0.8, base=base),
     ]
     for path in paths:
-        file = write_base(path, change, of_base.tolist())
+        file = write_base(path, of_base.tolist())
     answer = only(runs)
     assert [one.how for one in (answer.untouched, answer.tuned)] == ["paired", "paired"]
     for comparison, other in ((answer.untouched, of_base), (answer.tuned, of_lora)):
@@ -129,7 +130,7 @@ def test_a_base_scored_by_another_rule_tells_nothing(runs, answered, change):
     """Completions that do not reproduce the record's score of the base are left."""
     for seed, score in ((0, 0.5), (1, 0.7)):
         path = answered("lora", 2e-3, seed, [score, 0.9, score, 0.3], base={"test": 0.25, "validation": 0.0})
-        write_base(path, change, [1.0, 0.0, 1.0, 0.0])
+        write_base(path, [1.0, 0.0, 1.0, 0.0])
     answer = only(runs)
     tests = np.array([0.55, 0.65])
     assert answer.untouched.how == "seeds"
@@ -241,7 +242,7 @@ def test_two_tasks_are_two_paragraphs_and_a_default_may_lack_in_one(runs, write)
 
 def test_scores_of_other_problems_are_not_compared(runs, write, change):
     write("lora", 1e-3, 0, 0.8)
-    change(write("dora", 1e-3, 0, 0.9), "identity.task.fingerprint", "sha256:" + "c" * 64)
+    decided(write("dora", 1e-3, 0, 0.9), "task.fingerprint", "sha256:" + "c" * 64)
     assert [one.group.measured for one in answers(runs)] == [
         "task.fingerprint=sha256:bbbbbbbb",
         "task.fingerprint=sha256:cccccccc",
@@ -439,7 +440,7 @@ def searched(runs, write, change):
         searched("lora", lr, validation)
     searched("lora", 8e-3, 0.9, rank=32)
     searched("dora", 5e-4, 0.9, task={"name": "other"})
-    change(searched("dora", 5e-5, 0.9), "identity.task.fingerprint", "sha256:" + "c" * 64)
+    decided(searched("dora", 5e-5, 0.9), "task.fingerprint", "sha256:" + "c" * 64)
     for seed in (1, 2, 3):
         write("dora", 1e-3, seed, 0.8 + seed / 100, validation=0.8)
         write("lora", 2e-3, seed, 0.7 + seed / 100, validation=0.7)
@@ -477,16 +478,16 @@ def test_the_command_takes_what_was_searched_and_its_json_lists_none_of_it(runs,
 def test_a_configuration_that_was_not_searched_is_said_to_be_none_of_them(runs, searched, write):
     for seed in (1, 2, 3):
         write("pissa", 1e-3, seed, 0.9)
-    write("lora", 1e-3, 1, 0.5)
-    shutil.copytree(next(runs.glob("*")), searched / "again")  # a second seed of one of them
+    again = write("lora", 1e-3, 1, 0.5)
+    shutil.copytree(again.parent, searched / "again")  # a second seed of one of them
     [answer] = of_folders(runs, searched)
     assert answer.chosen.variant == "pissa"
     assert "It is none of those that were searched: 9 configurations of 1 to 2 seeds each." in sentences(answer)
 
 
 def test_an_option_that_differs_from_the_search_alone_is_another_curve(runs, searched):
-    for record in searched.glob("*/record.json"):
-        record.write_text(record.read_text().replace('"alpha": 8', '"alpha": 16'))
+    for path in sorted(searched.glob("*/record.json")):
+        decided(path, "variant.alpha", 16)
     [answer] = of_folders(runs, searched)
     assert answer.gaps.lrs == [1e-3] and answer.chosen.variant == "dora alpha=8"
     assert "It is none of those that were searched: 9 configurations of one seed each." in sentences(answer)

@@ -19,7 +19,7 @@ CASES = [
     ("config.train_fraction", 0.5, "config.train_fraction is 0.5, but identity has 1"),
     ("identity.model.fingerprint", "sha256:c", "but its identity has the hash"),
     ("identity.variant.gamma", 2, "but its identity has the hash"),
-    ("id", "0123456789abcdef", "but its folder is"),
+    ("id", "0123456789abcdef", "but its identity has the hash"),
     ("metrics.test.mean", 0.95, "metrics.test.mean is 0.95, but its sets have 0.9"),
     ("metrics.test.sets.arithmetic.score", 0.95, "metrics.test.mean is 0.9, but its sets have 0.95"),
     ("metrics.validation.mean", 0.95, "metrics.validation.mean is 0.95, but its sets have 0.9"),
@@ -51,12 +51,13 @@ def test_a_record_that_contradicts_itself_is_left_out_in_one_line(runs, write, c
     assert reason in caplog.messages[0]
 
 
-def test_a_folder_of_another_name_holds_no_record_of_this_one(runs, write, caplog):
+def test_a_copy_may_have_a_folder_of_another_name_where_it_is_only_read(runs, write, caplog):
     path = write()
+    record = json.loads(path.read_text())
     path.parent.rename(runs / "copy")
-    write(seed=1)
-    assert load_records(runs)["seed"].tolist() == [1]
-    assert f"id is '{path.parent.name}', but its folder is 'copy'" in caplog.text
+    assert load_records(runs)["seed"].tolist() == [0] and not caplog.messages
+    with pytest.raises(ValueError, match=f"id is '{record['id']}', but its folder is 'copy'"):
+        check_record(record, "copy")
 
 
 def test_a_class_of_ones_own_may_make_something_else_of_its_settings(runs, write):

@@ -34,6 +34,11 @@ def as_schema_2(path, every=None, identity=None, **parts):
         **{key: config[key] for key in ("lr", "batch_size", "rank", "seed", "train_samples", "epochs")},
         "train_fraction": 1,
     } | (identity or {})
+    for key in ("model", "trainer", "evaluator"):  # of whose versions and files a config says nothing
+        config[key] = config[key] | {
+            name: record["identity"][key][name] for name in record["identity"][key].keys() - {"code", "version", "fingerprint"}
+        }
+    record["model"]["fingerprint"] = record["identity"]["model"]["fingerprint"]
     record["training"] |= {"groups": GROUPS[:1], "lr": [[1, [0.001]], [2, [0.002]]]}
     for key, value in parts.items():
         record[key] = record[key] | value if isinstance(record[key], dict) else value
@@ -137,7 +142,7 @@ def test_what_schema_2_lacks_is_told(runs, write, old, caplog):
     path = as_schema_2(write(seed=1))
     record = json.loads(path.read_text())
     del record["identity"]["trainer"]
-    rewrite(path, record)
+    path = rewrite(path, record)
     assert len(load_records(runs)) == 1
     assert f"skipped {path}: identity.trainer is missing" in caplog.text
 

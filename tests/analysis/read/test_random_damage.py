@@ -7,6 +7,7 @@ import shutil
 
 import block_records
 import pytest
+from cell_records import decided
 
 from analysis.__main__ import main
 
@@ -240,8 +241,8 @@ def test_what_is_nested_too_deeply_is_named(pristine, runs, tmp_path, capsys, ca
     assert any(str(pristine[kind]) in said for said in lines), lines
 
 
-def test_an_option_of_several_lines_is_written_in_one(pristine, runs, tmp_path, capsys, caplog, change):
+def test_an_option_of_several_lines_is_written_in_one(pristine, runs, capsys, change):
     change(pristine["record"], "config.trainer.note", "a\nb")
-    change(pristine["record"], "identity.trainer.note", "a\nb")
+    decided(pristine["record"], "trainer.note", "a\nb")
     main(["table", str(runs)])
     assert "trainer.note=a\\nb" in capsys.readouterr().out
