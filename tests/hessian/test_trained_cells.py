@@ -6,11 +6,12 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from small_models import CONF, study_of
+from trained_record import trained_record
 
 from hessian import __main__ as command_line
 from hessian.study import schema
 from hessian.study.run import run
-from lorabench.cells.cell import RECORDED, Cell
+from lorabench.cells.cell import Cell
 from lorabench.cells.run import run as train_cell
 from lorabench.cells.session import current
 from lorabench.errors import UserError
@@ -53,10 +54,8 @@ def test_along_training_and_at_its_end(tmp_path, variant, words, steps):
 
 def finished(folder, *overrides):
     """The folder of a cell that looks trained."""
-    config = cell(folder, *overrides).config
     folder.mkdir(exist_ok=True)
-    record = dict.fromkeys(RECORDED) | {"status": "complete", "config": config}
-    (folder / "record.json").write_text(json.dumps(record))
+    (folder / "record.json").write_text(json.dumps(trained_record(cell(folder, *overrides))))
     (folder / "trained.safetensors").touch()
     return f"hessian.checkpoint={folder}"
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from trained_record import trained_record, with_part
 
 from lorabench.errors import UserError
 from lorabench.records.foreign import check_foreign
@@ -58,26 +59,20 @@ def test_the_commands_folder_counts_and_the_working_folder_does_not(tmp_path, re
     assert not (tmp_path / "ran").exists()
 
 
-def test_rescoring_and_sharpness_refuse_it(tmp_path, monkeypatch):
+def test_rescoring_and_sharpness_refuse_it(cell, tmp_path):
     from hessian.study.study import _cell
     from lorabench.cells.answers import write_completions
-    from lorabench.cells.cell import RECORDED
     from lorabench.cells.rescore import Rescoring
     from lorabench.cells.session import Session
 
-    cell = tmp_path / "0123456789abcdef"
-    cell.mkdir()
-    hostile = {"_target_": "subprocess.Popen", "args": ["touch", str(tmp_path / "ran")]}
-    content = dict.fromkeys(RECORDED) | {
-        "schema_version": 2,
-        "id": cell.name,
-        "status": "complete",
-        "config": {"task": hostile},
-    }
-    (cell / "record.json").write_text(json.dumps(content))
-    write_completions(cell / "completions.jsonl.gz", [])
-    (cell / "trained.safetensors").write_bytes(b"")
-    for attack in (lambda: Rescoring(Session()).rescore(cell), lambda: _cell(str(cell))):
+    hostile = {"_target_": "subprocess.Popen", "name": "arithmetic", "args": ["touch", str(tmp_path / "ran")]}
+    record = with_part(trained_record(cell()), "task", hostile)
+    folder = tmp_path / record["id"]
+    folder.mkdir()
+    (folder / "record.json").write_text(json.dumps(record))
+    write_completions(folder / "completions.jsonl.gz", [])
+    (folder / "trained.safetensors").write_bytes(b"")
+    for attack in (lambda: Rescoring(Session()).rescore(folder), lambda: _cell(str(folder))):
         with pytest.raises(UserError, match=r"names subprocess.Popen, which is not lorabench's"):
             attack()
     assert not (tmp_path / "ran").exists()
