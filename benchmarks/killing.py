@@ -41,7 +41,7 @@ PHASES = {
     "lorabench.training.checkpoint.Checkpoint.restore": "restoring a checkpoint",
     "lorabench.cells.stages.split_losses": "losses of the splits",
     "lorabench.cells.run.answer_cell": "generating answers",
-    "lorabench.cells.run.score_cell": "scoring",
+    "lorabench.cells.run.score_record": "scoring",
     "lorabench.cells.run.write_json": "writing a record",
     "sweeps.sweepers.search.SearchSweeper._ask": "asking the search",
     "sweeps.sweepers.search.SearchSweeper._keep": "writing the journal",

@@ -19,6 +19,7 @@ from lorabench.models.devices import resolve_device, resolve_dtype
 from lorabench.models.load import check_checkpoint, tokenizer_and_length
 from lorabench.models.shapes import architecture_config, decoder_layers, linear_shapes, skeleton
 from lorabench.models.text import prompt_ids
+from lorabench.records.holding import check_locks
 from lorabench.records.names import GROUPS, check_names
 from lorabench.tasks.prompts import naming
 
@@ -204,12 +205,13 @@ def _check_prompts(cell: Cell) -> None:
 
 
 def check_output(folder: str) -> None:
-    """Raise UserError unless records can be written to this folder."""
+    """Raise UserError unless records can be written to this folder, and locked."""
     if not folder.strip():
         raise UserError("output_dir is empty; give a folder")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        check_locks(Path(folder).absolute())
     except OSError as error:
         raise UserError(f"output_dir={folder} cannot be written ({error.strerror}); give another folder") from error
 

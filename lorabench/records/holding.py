@@ -3,17 +3,39 @@
 import contextlib
 import os
 import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lorabench.errors import UserError
 from lorabench.files import read_json, write_json
 from lorabench.provenance import now
 from lorabench.terminal.bars import note
 
+try:
+    import fcntl
+except ImportError:  # Windows, whose locks are others
+    fcntl = None  # type: ignore[assignment]
+
 PATIENCE = 60.0
 """Seconds of waiting after which a line says for whom."""
+
+TAKEN = 42
+TAKES = f"""
+import fcntl, sys
+with open(sys.argv[1], "rb+") as file:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit(0)
+sys.exit({TAKEN})
+"""
+"""A process that tries to take the lock of a file; its exit code says that it could."""
 
 
 @contextlib.contextmanager
@@ -54,11 +76,36 @@ def holder(lock: Path) -> str:
         return f"another process holds {lock}, and has not said which"
     pid, text = known["pid"], f"held by process {known['pid']} on {known['host']} since {known['since']}"
     if known["host"] != socket.gethostname():
-        return f"{text}; if that machine is lost, end the process there or delete {lock}"
+        return f"{text}; if it hangs, end it there: its lock ends with it"
     state = state_of(pid)
     if state in ("T", "t"):
         return f"{text}, which is stopped: `kill -CONT {pid}` lets it go on, `kill -KILL {pid}` sets the cell free"
     return text if state else f"{text}, which this machine's /proc does not show"
+
+
+@cache
+def check_locks(folder: Path) -> None:
+    """Check, once, that of two processes only one gets a lock in a folder, where the system can say so.
+
+    Whether a lock holds on another machine, too, no machine can see by itself: see docs/reliability.md.
+
+    Raises:
+        UserError: the folder's file system has no locks, or none that keep anybody out.
+    """
+    if fcntl is None or not Path("/proc/self/fd").is_dir():
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            again = subprocess.run([sys.executable, "-ISc", TAKES, f"/proc/{os.getpid()}/fd/{file.fileno()}"]).returncode
+            reason = "a second process gets the lock, too" if again == TAKEN else None
+        except OSError as error:
+            reason = str(error.strerror)
+    if reason is not None:
+        raise UserError(
+            f"output_dir={folder}: its file system has no working locks ({reason}), by which no cell is trained twice; give a "
+            "folder on another one, or mount it with locks"
+        )
 
 
 def state_of(pid: int) -> str:

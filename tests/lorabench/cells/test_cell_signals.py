@@ -27,7 +27,7 @@ PHASES = {
     "step": (loop, "backward"),
     "checkpoint": (Checkpoint, "write"),
     "evaluation": (running, "answer_cell"),
-    "scoring": (running, "score_cell"),
+    "scoring": (running, "score_record"),
     "record": (running, "write_card"),
 }
 """What a cell does one after the other, by the function that does it."""
