@@ -12,6 +12,7 @@ from pathlib import Path
 import lorabench.__main__
 import lorabench.cells.run  # noqa: F401
 import sweeps.sweepers.search  # noqa: F401
+from benchmarks.crowd import crowded
 from benchmarks.killing import killed_until_done
 
 SMALL = ["train_samples=64", "batch_size=8", "task.test_samples=8", "task.validation_samples=8"]
@@ -25,11 +26,16 @@ COMMANDS = {
 }
 """Multiruns by what they are: cells of a grid; a search with its journal; proxies of which the best is run in full."""
 
+CROWD = ["variant=lora,pissa", "seed=range(100)", "train_samples=8", "task.test_samples=2", "task.validation_samples=2"]
+"""Two hundred cells for eight processes."""
+
 
 def main() -> None:
     """Kill, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200, help="at least, of all commands together")
+    parser.add_argument("--workers", type=int, default=8, help="processes that share 200 cells")
+    parser.add_argument("--killed", type=int, default=40, help="of them, one after the other")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     share = -(-options.kills // len(COMMANDS))
@@ -44,6 +50,13 @@ def main() -> None:
         print(f"| {name} | {total} | {tally.aimed} | {tally.rounds} | {tally.repeated} | {len(tally.faults)} |", flush=True)
         phases += tally.kills
         faults += [f"{name}: {fault}" for fault in tally.faults]
+    with tempfile.TemporaryDirectory(prefix="lorabench-chaos-") as folder:
+        tally = crowded(CROWD, Path(folder), options.workers, options.killed, options.seed)
+    print(
+        f"| {options.workers} processes | {tally.kills.total()} | 0 | {tally.rounds} cells | | {len(tally.faults)} |",
+        flush=True,
+    )
+    faults += [f"{options.workers} processes: {fault}" for fault in tally.faults]
     print("\n| killed while | kills |\n|---|---|")
     for phase, count in phases.most_common():
         print(f"| {phase} | {count} |")

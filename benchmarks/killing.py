@@ -106,8 +106,7 @@ def killed_until_done(words: list[str], folder: Path, kills: int, seed: int) -> 
     """
     draws, shared, tally = random.Random(seed), Shared(), Tally()
     started = time.monotonic()
-    if code := _start(words, folder / "undisturbed", shared, log=folder / "undisturbed.log")():
-        raise RuntimeError(f"the undisturbed command ended with {code}: {(folder / 'undisturbed.log').read_text()[-2000:]}")
+    undisturbed(words, folder, shared)
     seconds, steps = time.monotonic() - started, shared.steps
     expected = content(folder / "undisturbed")
     calls = 12 * len(expected)  # about as many writes and renames as the command has
@@ -115,8 +114,8 @@ def killed_until_done(words: list[str], folder: Path, kills: int, seed: int) -> 
         output, before, count = folder / f"round-{tally.rounds}", shared.steps, tally.kills.total()
         while True:
             aim = draws.randrange(calls) if draws.random() < 0.5 else None
-            end = _start(words, output, shared, folder / "log", aim, draws.random() < 0.5)
-            code = end(None if aim is not None else draws.uniform(0, seconds))
+            pid = start(words, output, shared, folder / "log", aim, draws.random() < 0.5)
+            code = ended(pid, None if aim is not None else draws.uniform(0, seconds))
             if code != -signal.SIGKILL:
                 break
             tally.kills[NAMES[shared.phase]] += 1
@@ -132,27 +131,33 @@ def killed_until_done(words: list[str], folder: Path, kills: int, seed: int) -> 
     return tally
 
 
-def _start(
-    words: list[str], output: Path, shared: Shared, log: Path, aim: int | None = None, behind: bool = False
-) -> Callable[..., int]:
-    """Start the command; what comes back waits for its end, or kills it after some seconds, and gives the exit code."""
+def undisturbed(words: list[str], folder: Path, shared: Shared) -> None:
+    """Run the command to its end, in the folder ``undisturbed``."""
+    log = folder / "undisturbed.log"
+    if code := ended(start(words, folder / "undisturbed", shared, log)):
+        raise RuntimeError(f"the undisturbed command ended with {code}: {log.read_text()[-2000:]}")
+
+
+def start(words: list[str], output: Path, shared: Shared, log: Path, aim: int | None = None, behind: bool = False) -> int:
+    """Start the command; returns the number of its process."""
     shared.phase = 0
-    pid = os.fork()
-    if pid == 0:
-        _child(words, output, shared, log, aim, behind)
+    if pid := os.fork():
+        return pid
+    _child(words, output, shared, log, aim, behind)
+    raise AssertionError("a child does not come back")
 
-    def end(seconds: float | None = None) -> int:
-        deadline = None if seconds is None else time.monotonic() + seconds
-        while True:
-            done, status = os.waitpid(pid, os.WNOHANG if deadline is not None else 0)
-            if done:
-                return os.waitstatus_to_exitcode(status)
-            if deadline is not None and time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                deadline = None
-            time.sleep(0.002)
 
-    return end
+def ended(pid: int, seconds: float | None = None) -> int:
+    """Wait for the end of a process, or kill it after some seconds; returns its exit code."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG if deadline is not None else 0)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        if deadline is not None and time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            deadline = None
+        time.sleep(0.002)
 
 
 def _child(words: list[str], output: Path, shared: Shared, log: Path, aim: int | None, behind: bool) -> None:

@@ -3,11 +3,16 @@
 import logging
 import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1", WANDB_MODE="offline")
+
+for _number in (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP, signal.SIGUSR1] if hasattr(signal, "SIGHUP") else [])):
+    if signal.getsignal(_number) == signal.SIG_IGN:  # of nohup or a background job: what a test starts would ignore it, too
+        signal.signal(_number, lambda *_: None)
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -222,7 +222,7 @@ SETTINGS: tuple[Check, ...] = (
     (("variant", "rank"), _check_rank),
     *(((key,), partial(_check_positive, key)) for key in ("lr", "batch_size", "rank", "epochs")),
     (("train_samples", "train_fraction"), _check_samples),
-    (("output_dir", "when_busy"), _check_words),
+    (("output_dir", "when_busy", "cell_timeout"), _check_words),
     (("model",), _check_model),
     (("subset",), partial(_check_part, "subset")),
     (("task",), partial(_check_part, "task")),

@@ -62,7 +62,7 @@ def check(cell: Cell, measured: dict[str, Any]) -> None:
     """Raise ValueError unless this is what is known of the untouched base of a cell."""
     ways = {"validation": cell.task.validation, "test": cell.task.tested}
     losses = [f"{split}_loss" for split, way in ways.items() if way == "likelihood"]
-    check_untouched(measured, cell.identity, losses)
+    check_untouched(measured, cell.task.name, losses)
 
 
 def untouched_file(output_dir: str | Path, identity: dict[str, Any]) -> Path:

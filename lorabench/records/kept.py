@@ -92,12 +92,12 @@ def check_pending(record: dict[str, Any], folder: str | None) -> None:
     form.get(record, "validation_loss", (int, float, type(None)))
 
 
-def check_untouched(measured: dict[str, Any], identity: dict[str, Any], losses: list[str]) -> None:
+def check_untouched(measured: dict[str, Any], task: str, losses: list[str]) -> None:
     """Check what is known of the untouched base of a cell.
 
     Args:
         measured: of it.
-        identity: of the cell.
+        task: the name of the cell's.
         losses: that must be there.
 
     Raises:
@@ -114,5 +114,5 @@ def check_untouched(measured: dict[str, Any], identity: dict[str, Any], losses: 
     for key in losses:
         form.get(measured, key, (int, float))
     form.get({"extra": {}} | measured, "extra", dict)
-    if measured.get("task") != identity["task"]["name"]:
-        raise ValueError(f"task is {measured.get('task')!r}, not {identity['task']['name']!r}")
+    if measured.get("task") != task:
+        raise ValueError(f"task is {measured.get('task')!r}, not {task!r}")

@@ -97,7 +97,7 @@ def trained(own, tmp_path):
         ("name: mine\nweights: random", "model=mine: model.weights=random needs the shape; fill `architecture` in its yaml"),
         (
             "name: mine\nweights: random\narchitecture: {hidden_size: 8}",
-            "model=mine: model.architecture.model_type=None is none",
+            "model=mine: model.architecture.model_type=null is none",
         ),
         ("name: mine\nweights: random\narchitecture: {model_type: lama}", "model=mine: model.architecture.model_type=lama is"),
     ],

@@ -198,7 +198,9 @@ def test_a_record_of_schema_1_is_scored_again(of_schema_1, cell, monkeypatch, ca
 def test_the_task_of_then_is_named_when_it_is_scored_by_another_version(of_schema_1, cell, capsys):
     folder = of_schema_1()
     record = json.loads((folder / "record.json").read_text())
-    record["config"]["task"]["version"] = 0
+    for tree in (record["config"], record["identity"]):
+        tree["task"]["version"] = 0
+    record["id"] = digest(record["identity"])
     (folder / "record.json").write_text(json.dumps(record))
     Rescoring(cell().session).rescore(folder)
     assert "was made by version 0 of task=arithmetic, which is at 1 now" in capsys.readouterr().err

@@ -118,9 +118,18 @@ def test_what_is_ignored_stays_ignored(started):
     assert end(process, signal.SIGHUP) == (0, "goes on\n")
 
 
-def test_a_command_leaves_the_handlers_of_another_process_alone():
-    before = [signal.getsignal(number) for number in CODES]
-    with signals.running():
-        assert signal.getsignal(signal.SIGTERM) not in before
-    assert [signal.getsignal(number) for number in CODES] == before
-    assert signal.set_wakeup_fd(-1) == -1
+LEAVES = """
+import signal
+from lorabench.terminal import signals
+before = [signal.getsignal(number) for number in signals.ENDS]
+with signals.running():
+    assert signal.getsignal(signal.SIGTERM) not in before
+assert [signal.getsignal(number) for number in signals.ENDS] == before
+assert signal.set_wakeup_fd(-1) == -1
+"""
+
+
+def test_a_command_leaves_the_handlers_of_another_process_alone(started):
+    process = started("-c", LEAVES)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said

@@ -4,7 +4,7 @@ import pytest
 
 from lorabench.cells.run import run
 from lorabench.cells.stages import prepare_data
-from lorabench.files import digest
+from lorabench.files import digest, write_json
 from lorabench.models.fingerprint import fingerprint_of_schema_1
 from lorabench.records.legacy import legacy_id
 
@@ -81,7 +81,9 @@ def test_the_same_number_gives_the_same_bits(cell, tmp_path, words):
 def test_a_cell_that_had_an_id_of_its_own_is_not_trained_again(cell):
     made = cell(*SMALL, "data_seed=0")
     score = run(made)
-    before = made.folder.with_name(digest(made.identity | {"data_seed": 0}))
+    identity = made.identity | {"data_seed": 0}
+    before = made.folder.with_name(digest(identity))
+    write_json(made.folder / "record.json", made.record() | {"identity": identity, "id": before.name})
     made.folder.rename(before)
     for again in (cell(*SMALL, "data_seed=0"), cell(*SMALL)):
         assert again.folder == before and run(again) == score

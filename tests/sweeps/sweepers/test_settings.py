@@ -89,5 +89,5 @@ def test_another_value_is_one_line(changed, line):
 
 def test_a_grid_checks_its_own():
     with pytest.raises(SweepError, match="promote=-1 must be"):
-        GridSweeper(None, print, [], promote=-1).check()
+        GridSweeper(params=None, preflight=print, first_pass=[], promote=-1).check()
     assert not settings.is_a(int, 1.0) and settings.is_a(float, 1)
