@@ -93,7 +93,7 @@ class Cell:
 
     def once(self, what: Hashable, keys: Iterable[str], make: Callable[[], T]) -> T:
         """What ``make`` gives, made once for all cells of the grid with the same values of these keys of the config."""
-        return self.shared.of(what, [self.config[key] for key in keys], make)
+        return self.shared.of(what, [self.config.get(key) for key in keys], make)  # a record leaves some out
 
     def check_settings(self) -> None:
         """Check what ``settings`` does, unless each value was right in another cell of the grid.

@@ -124,7 +124,7 @@ def alive():
 
 @pytest.mark.parametrize("delay", [0.2, 2.5], ids=["while it starts", "while code runs"])
 def test_a_sandbox_leaves_no_process_and_no_folder(tmp_path, delay):
-    job = {"kind": "asserts", "name": "endless", "solution": "while True: pass", "tests": "", "seconds": 60.0}
+    job = {"kind": "asserts", "name": "endless", "solution": "while True: pass", "tests": "", "model": "", "seconds": 60.0}
 
     def disturbed():
         tempfile.tempdir = str(tmp_path)

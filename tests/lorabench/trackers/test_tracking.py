@@ -136,7 +136,7 @@ def test_a_cell_that_only_had_to_be_scored_is_told_its_steps(tracked, monkeypatc
         raise UserError("the judge is down")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "score", down)  # the untouched base has a scorer of its own
+        patch.setattr(run, "score_record", down)  # the untouched base has a scorer of its own
         with pytest.raises(UserError, match="judge is down"):
             run.run(tracked(first := Recorder()))
     assert first.records == [None]

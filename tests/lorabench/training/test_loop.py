@@ -69,7 +69,10 @@ def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(tiny, lora, corpus
     (tmp_path / "checkpoint.pt").write_bytes(b"junk")
     done, _ = trained(tiny, lora, corpus, settings, Checkpoint(tmp_path / "checkpoint.pt", minutes=60))
     assert done.steps == 12
-    assert "checkpoint.pt cannot be read" in capsys.readouterr().err
+    line = (
+        "checkpoint.pt is no checkpoint of this cell (too short): set aside as checkpoint.pt.damaged, and the cell begins anew"
+    )
+    assert line in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_start_is_not_gone_on_from(tiny, lora, corpus, settings, tmp_path, capsys):

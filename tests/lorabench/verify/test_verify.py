@@ -9,6 +9,7 @@ from lorabench.cells.cell import Cell
 from lorabench.cells.run import run
 from lorabench.cells.session import current
 from lorabench.errors import UserError
+from lorabench.files import digest
 from lorabench.schema import CONF
 from lorabench.verify import __main__ as command
 from lorabench.verify.cell import verify
@@ -36,6 +37,7 @@ def changed(finished, tmp_path):
         record = json.loads((finished.folder / "record.json").read_text())
         for key, value in content.items():
             record[key] = record[key] | value if isinstance(value, dict) else value
+        record["id"] = digest(record["identity"])
         (folder / "record.json").write_text(json.dumps(record))
         return folder
 
@@ -72,8 +74,10 @@ def test_a_record_of_before_has_no_sum_of_its_weights(changed, finished, tmp_pat
 def test_what_cannot_be_verified_is_one_line(changed, finished, tmp_path):
     with pytest.raises(UserError, match="holds no finished cell"):
         verify(tmp_path / "nothing", tmp_path, finished.session)
-    folder = changed(identity={"lr": 1.0})
-    with pytest.raises(UserError, match=r"cannot be verified: lr is not what it was; check out the commit of its record"):
+    folder = changed(identity={"trainer": finished.identity["trainer"] | {"version": 0}})
+    with pytest.raises(
+        UserError, match=r"cannot be verified: trainer.version is not what it was; check out the commit of its record"
+    ):
         verify(folder, tmp_path / "again", finished.session)
 
 
