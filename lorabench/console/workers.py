@@ -123,7 +123,8 @@ class Workers:
             for reader in readers:
                 reader.start()
             for reader in readers:
-                reader.join()
+                while reader.is_alive():
+                    reader.join(1.0)  # a signal between two instructions would wait for its end, without a limit
         if self._ended_by is not None:
             note(f"the workers were ended (signal {self._ended_by}); the same command goes on")
         codes = [process.wait() for process in self._processes]

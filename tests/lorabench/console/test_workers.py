@@ -118,7 +118,8 @@ from lorabench.terminal import signals
 signals.catch()
 print("alike", file=sys.stderr)
 print("pid", os.getpid(), file=sys.stderr, flush=True)
-time.sleep(60)
+for _ in range(600):
+    time.sleep(0.1)  # a signal just before a long one would wait for its end
 """
 
 
