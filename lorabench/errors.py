@@ -1,7 +1,11 @@
 """The one exception that means: the user can mend this."""
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No room: on the disk, within the user's share of it, or for so large a file."""
 
 
 class UserError(Exception):

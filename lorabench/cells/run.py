@@ -17,7 +17,7 @@ from lorabench.cells.scores import score_record, validation_metric, zero
 from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.contributed import config_dir_flag, reason
-from lorabench.errors import Busy, Failed, UserError
+from lorabench.errors import FULL, Busy, Failed, UserError
 from lorabench.files import finite, remove_leftovers, write_json
 from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
@@ -195,6 +195,8 @@ class Finish:
         except (Exception, SystemExit) as error:
             self.cell.session.forget_base()  # a failure may have left it half changed
             traceback.clear_frames(error.__traceback__)  # they hold it
+            if isinstance(error, OSError) and error.errno in FULL:  # no fault of the cell
+                raise UserError(f"cannot write ({error.strerror}); make room, and the same command goes on") from error
             if not isinstance(error, UserError):
                 record = _failure(record or _new_record(self.cell), error)
                 _write(self.file, record)

@@ -1,7 +1,6 @@
 """Hydra's and OmegaConf's errors about a command line, in one line with the nearest valid name."""
 
 import difflib
-import errno
 import os
 import re
 import shlex
@@ -20,7 +19,7 @@ from yaml import YAMLError
 from lorabench.annotations import requirement_at
 from lorabench.choices import PATH
 from lorabench.contributed import given_folder, reason
-from lorabench.errors import UserError, nearest
+from lorabench.errors import FULL, UserError, nearest
 from lorabench.schema import Config
 from lorabench.terminal.quoting import quote, to_type
 from lorabench.terminal.words import LONGEST
@@ -28,9 +27,6 @@ from lorabench.terminal.words import LONGEST
 INSTALLED, PYTHON = (Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "stdlib"))
 HYDRAS = ("hydra", "omegaconf", "antlr4")
 """Hydra, and packages that it is made of."""
-
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""No room: on the disk, within the user's share of it, or for so large a file."""
 
 
 def explain(error: BaseException, conf: Path, config: str = "config", schema: type = Config) -> str | None:

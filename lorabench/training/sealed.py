@@ -1,6 +1,7 @@
 """Tensors in a file that knows its own hash: a bit that flipped on the disk would go on as another training."""
 
 import hashlib
+import io
 import mmap
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,36 @@ class Damaged(Exception):
     """A file is not what was written; the text says how it shows."""
 
 
+class _Written(io.FileIO):
+    """A file that writes all or raises, and keeps the error: torch tells of a full disk in words of its own."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+            raise
+        return size
+
+
 def write_sealed(file: Path, state: dict[str, Any]) -> None:
     """Write a state as ``torch.save`` does, with the SHA-256 of that behind it, by atomic rename."""
-    with replaced(file) as scratch:
-        torch.save(state, scratch)
-        with scratch.open("r+b") as written:
-            seal = hashlib.file_digest(written, "sha256").digest()
-            written.seek(0, 2)
-            written.write(seal)
+    with replaced(file) as scratch, _Written(scratch, "w+b") as written:
+        try:
+            torch.save(state, written)
+        except RuntimeError:
+            if written.error is None:
+                raise
+            raise written.error from None
+        written.seek(0)
+        seal = hashlib.file_digest(written, "sha256").digest()
+        written.seek(0, 2)
+        written.write(seal)
 
 
 def read_sealed(file: Path) -> dict[str, Any]:
