@@ -119,8 +119,9 @@ bench-plan: .venv/.installed  ## time and memory of planning 1,000 to 100,000 ce
 bench-search: .venv/.installed-search .venv/.installed-smollm2  ## embedding 45,360 candidates, time and memory of a question
 	@$(BIN)/python -m benchmarks.bench_search $(ARGS)
 
-chaos: .venv/.installed-search  ## kill sweeps and searches at KILLS=200 moments, and compare what they come to
+chaos: .venv/.installed-search  ## kill sweeps and searches at KILLS=200 moments, inject TRIES=30 faults of each kind, compare
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_chaos $(if $(KILLS),--kills $(KILLS)) $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_faults $(if $(TRIES),--tries $(TRIES))
 
 bench-variants: .venv/.installed  ## time of a step and memory of every variant beside LoRA
 	@OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench_variants $(ARGS)

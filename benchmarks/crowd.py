@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.killing import Shared, Tally, content, differences, start, undisturbed
+from benchmarks.killing import Shared, Tally, content, differences, start, undisturbed, warm
 
 PAUSE = (0.5, 3.0)
 """Seconds from one kill to the next, at least and at most."""
@@ -28,6 +28,7 @@ def crowded(words: list[str], folder: Path, workers: int, kills: int, seed: int)
     from lorabench.cells.run import Finish
 
     draws, shared, tally = random.Random(seed), Shared(), Tally()
+    warm()
     undisturbed(words, folder, shared)
     log = os.open(folder / "trained", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     Finish.record = _told(Finish.record, log)  # type: ignore[method-assign]

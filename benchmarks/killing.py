@@ -105,6 +105,7 @@ def killed_until_done(words: list[str], folder: Path, kills: int, seed: int) -> 
         seed: of the moments.
     """
     draws, shared, tally = random.Random(seed), Shared(), Tally()
+    warm()
     started = time.monotonic()
     undisturbed(words, folder, shared)
     seconds, steps = time.monotonic() - started, shared.steps
@@ -129,6 +130,21 @@ def killed_until_done(words: list[str], folder: Path, kills: int, seed: int) -> 
             tally.faults.append(f"{again} steps were done again after {tally.kills.total() - count} kills")
         tally.faults += differences(expected, content(output))
     return tally
+
+
+def warm() -> None:
+    """Load the embedded model and draw its task's stories: the processes that are forked then have modules and stories."""
+    from hydra import compose, initialize_config_dir
+
+    from lorabench import schema
+    from lorabench.cells.cell import Cell
+    from lorabench.cells.session import Session
+
+    schema.register()
+    with initialize_config_dir(str(schema.CONF), version_base="1.3"):
+        cell = Cell.of(compose("config", []), Session())
+    cell.base()
+    cell.task.train_examples()
 
 
 def undisturbed(words: list[str], folder: Path, shared: Shared) -> None:
@@ -168,6 +184,7 @@ def _child(words: list[str], output: Path, shared: Shared, log: Path, aim: int |
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1, closefd=False) for number in (1, 2))  # a test has others
         _mark(shared)
         if aim is not None:
             _kill_at(aim, behind)

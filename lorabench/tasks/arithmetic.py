@@ -4,7 +4,7 @@ import hashlib
 import random
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import ClassVar
 
 from lorabench.errors import UserError
@@ -13,6 +13,25 @@ from lorabench.tiny.text import Chain, draw_chain, prompt, tell
 
 POOL = {"train": 20_000, "validation": 1_000, "test": 1_000}
 ANSWER = re.compile(r"The answer is (-?\d+)")
+
+
+@cache
+def stories(version: int) -> dict[str, list[Example]]:
+    """All stories by split, drawn once for all tasks of a process."""
+    rng = random.Random(f"arithmetic-{version}")
+    pools: dict[str, list[Example]] = {name: [] for name in POOL}
+    drawn: set[Chain] = set()
+    while any(len(pools[name]) < size for name, size in POOL.items()):
+        chain = draw_chain(rng, steps=2)
+        pool = pools[chain.split]
+        if chain in drawn or len(pool) >= POOL[chain.split]:
+            continue
+        drawn.add(chain)
+        name = f"{chain.split}/{len(pool)}"
+        pool.append(
+            Example(name, tell(rng, chain), target=f" {chain.worked_answer()}", answer=str(chain.total), set="arithmetic")
+        )
+    return pools
 
 
 @dataclass(kw_only=True)
@@ -24,30 +43,13 @@ class Arithmetic(Task):
 
     version: ClassVar[int] = 1
 
-    @cached_property
-    def _pools(self) -> dict[str, list[Example]]:
-        rng = random.Random(f"arithmetic-{self.version}")
-        pools: dict[str, list[Example]] = {name: [] for name in POOL}
-        drawn: set[Chain] = set()
-        while any(len(pools[name]) < size for name, size in POOL.items()):
-            chain = draw_chain(rng, steps=2)
-            pool = pools[chain.split]
-            if chain in drawn or len(pool) >= POOL[chain.split]:
-                continue
-            drawn.add(chain)
-            name = f"{chain.split}/{len(pool)}"
-            pool.append(
-                Example(name, tell(rng, chain), target=f" {chain.worked_answer()}", answer=str(chain.total), set="arithmetic")
-            )
-        return pools
-
     def source_examples(self) -> list[Example]:
         """Training stories; validation comes from its own pool, not out of them."""
-        return self._pools["train"]
+        return stories(self.version)["train"]
 
     def train_examples(self) -> list[Example]:
         """All training stories."""
-        return self._pools["train"]
+        return stories(self.version)["train"]
 
     def train_size(self) -> int:
         """Known without generating them."""
@@ -68,11 +70,11 @@ class Arithmetic(Task):
                 f"task.validation_samples={self.validation_samples} is more than the {POOL['validation']} stories of task="
                 f"{self.name}'s validation pool; give fewer"
             )
-        return self._pools["validation"][: self.validation_samples]
+        return stories(self.version)["validation"][: self.validation_samples]
 
     def all_test_examples(self) -> list[Example]:
         """All test stories."""
-        return self._pools["test"]
+        return stories(self.version)["test"]
 
     def prompt(self, example: Example) -> str:
         """``Q: story`` and ``A:`` on the next line, as in the model's pretraining text."""
@@ -86,7 +88,7 @@ class Arithmetic(Task):
     def fingerprint(self) -> str:
         """SHA-256 over all generated examples."""
         digest = hashlib.sha256()
-        for examples in self._pools.values():
+        for examples in stories(self.version).values():
             for example in examples:
                 digest.update(f"{example.id}\0{example.question}\0{example.target}\0".encode())
         return "sha256:" + digest.hexdigest()

@@ -158,10 +158,18 @@ def _imports(frame: FrameType | None) -> bool:
 
 def _start_watching() -> None:
     """Let a thread end the process at a second Ctrl-C: while the main thread is in C code, no handler is called."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_watch_nothing)
     reader, _process.writer = os.pipe()
     os.set_blocking(_process.writer, False)
     signal.set_wakeup_fd(_process.writer, warn_on_full_buffer=False)
     _thread.start_new_thread(_watch, (reader,))  # threading's would keep the process, and count among its own
+
+
+def _watch_nothing() -> None:
+    """In a copy of this process, which has no such thread: what it is sent would be told to this one's."""
+    signal.set_wakeup_fd(-1)
+    _process.caught = False
 
 
 def _watch(reader: int) -> None:

@@ -1,4 +1,4 @@
-from lorabench.tasks.arithmetic import Arithmetic
+from lorabench.tasks.arithmetic import Arithmetic, stories
 
 
 def numbers(example):
@@ -7,7 +7,7 @@ def numbers(example):
 
 def test_arithmetic_splits_share_no_sum_and_gold_answers_score(arithmetic):
     train, test = arithmetic.train_examples(), arithmetic.all_test_examples()
-    validation = arithmetic._pools["validation"]
+    validation = stories(arithmetic.version)["validation"]
     chains = [{example.target for example in split} for split in (train, validation, test)]
     assert not (chains[0] & chains[1] or chains[0] & chains[2] or chains[1] & chains[2])
     assert [len(split) for split in (train, validation, test)] == [20_000, 1_000, 1_000]

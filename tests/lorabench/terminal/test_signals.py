@@ -133,3 +133,25 @@ def test_a_command_leaves_the_handlers_of_another_process_alone(started):
     process = started("-c", LEAVES)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
+
+
+FORKS = """
+import os, signal, sys, time
+from lorabench.terminal import signals
+signals.catch()
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+    os.waitpid(pid, 0)
+    time.sleep(signals.TWICE + 0.1)
+print("still here", file=sys.stderr)
+"""
+
+
+def test_signals_of_a_copy_are_its_own(started):
+    process = started("-c", FORKS)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, "still here\n")

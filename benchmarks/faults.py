@@ -1,0 +1,185 @@
+"""Faults of disks, files and clocks during a small grid, which the same command then brings to the bits of an undisturbed one.
+
+Each is tried on a real process. A full or read-only disk is a file system in memory of that size, which takes root to mount.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.killing import Shared, content, differences, ended, start, warm
+
+WORDS = ["variant=lora,pissa", "train_samples=16", "task.test_samples=4", "task.validation_samples=4"]
+ROOM = 1500
+"""Kilobytes that the grid's files and one checkpoint take at most."""
+
+
+@dataclass
+class Fault:
+    """What came of one kind.
+
+    Attributes:
+        tried: how often.
+        codes: the exit codes of the disturbed commands.
+        lines: the last lines that they said, each once.
+        wrong: what was not as it should be.
+    """
+
+    tried: int = 0
+    codes: set[int] = field(default_factory=set)
+    lines: set[str] = field(default_factory=set)
+    wrong: list[str] = field(default_factory=list)
+
+
+class Trials:
+    """Disturbs the grid and starts it again.
+
+    Args:
+        folder: an empty one.
+        seed: of all moments and places.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.draws, self.shared = folder, random.Random(seed), Shared()
+        warm()
+        started = time.monotonic()
+        if code := self._run(folder / "undisturbed"):
+            raise RuntimeError(f"the undisturbed grid ended with {code}: {self._said()}")
+        self.seconds, self.expected = time.monotonic() - started, content(folder / "undisturbed")
+
+    def full(self, tries: int) -> Fault:
+        """A disk with room for less and less."""
+        with _disk(self.folder / "disk", ROOM + 1000) as disk:
+            return self._again(tries, lambda fault, i: self._full(disk, fault, round(ROOM * i / tries)), disk / "runs")
+
+    def read_only(self, tries: int) -> Fault:
+        """A disk that takes no write from some moment on."""
+        with _disk(self.folder / "disk", ROOM + 1000) as disk:
+            return self._again(tries, lambda fault, i: self._read_only(disk, fault), disk / "runs")
+
+    def gone(self, tries: int) -> Fault:
+        """A folder that is removed at some moment."""
+        output = self.folder / "gone"
+        return self._again(tries, lambda fault, i: self._gone(output, fault), output)
+
+    def damaged(self, tries: int) -> Fault:
+        """A process that is killed, and one of its files damaged: bits, blocks, its end, or JSON of another content."""
+        output = self.folder / "damaged"
+        return self._again(tries, lambda fault, i: self._damaged(output, fault), output)
+
+    def clock(self, tries: int) -> Fault:
+        """A clock that jumps by days, back and forth, at each look."""
+        output = self.folder / "clock"
+        return self._again(tries, lambda fault, i: self._clock(output, fault), output)
+
+    def _again(self, tries: int, disturb: Callable[[Fault, int], None], output: Path) -> Fault:
+        """Disturb, then run the same command undisturbed; what it leaves must be the same, but for what was set aside."""
+        fault = Fault()
+        for i in range(tries):
+            disturb(fault, i)
+            if "Traceback" in self._said():
+                fault.wrong.append(f"a traceback: {self._said()[-300:]}")
+            if code := self._run(output):
+                fault.wrong.append(f"then exit code {code}: {self._said()[-300:]}")
+            left = {name: value for name, value in content(output).items() if ".damaged" not in name}
+            fault.wrong += differences(self.expected, left)
+            fault.tried += 1
+            shutil.rmtree(output)
+        return fault
+
+    def _run(self, output: Path, seconds: float | None = None, more: list[str] | None = None) -> int:
+        return ended(start([*WORDS, *(more or [])], output, self.shared, self.folder / "log"), seconds)
+
+    def _said(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def _tell(self, fault: Fault, code: int) -> None:
+        fault.codes.add(code)
+        said = [line for line in self._said().splitlines() if line.startswith(("lorabench: ", "failed: "))]
+        fault.lines |= {line.rpartition("checkpoint_minutes=0")[2].replace(str(self.folder), "…") for line in said[:1]}
+
+    def _full(self, disk: Path, fault: Fault, kilobytes: int) -> None:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(1024 * (ROOM + 1000 - 20 - kilobytes)))
+        self._tell(fault, self._run(disk / "runs"))
+        filler.unlink()
+
+    def _read_only(self, disk: Path, fault: Fault) -> None:
+        pid = start(WORDS, disk / "runs", self.shared, self.folder / "log")
+        time.sleep(self.draws.uniform(0, self.seconds))
+        for _ in range(200):  # refused while a file is open for writing
+            if not _mount("-o", "remount,ro", str(disk)):
+                break
+            time.sleep(0.002)
+        self._tell(fault, ended(pid))
+        _mount("-o", "remount,rw", str(disk))
+
+    def _gone(self, output: Path, fault: Fault) -> None:
+        pid = start(WORDS, output, self.shared, self.folder / "log")
+        time.sleep(self.draws.uniform(0, self.seconds))
+        shutil.rmtree(output, ignore_errors=True)
+        self._tell(fault, ended(pid))
+
+    def _damaged(self, output: Path, fault: Fault) -> None:
+        self._run(output, self.draws.uniform(0.3, 1) * self.seconds)
+        files = [file for file in output.rglob("*") if file.is_file() and file.stat().st_size and not _only_read_later(file)]
+        if files:
+            file = self.draws.choice(files)
+            file.write_bytes(_damage(file.read_bytes(), self.draws))
+        self._tell(fault, self._run(output))
+
+    def _clock(self, output: Path, fault: Fault) -> None:
+        draws, true = self.draws, time.time
+        try:
+            time.time = lambda: true() + draws.uniform(-1e7, 1e7)
+            self._tell(fault, self._run(output))
+        finally:
+            time.time = true
+
+
+def _only_read_later(file: Path) -> bool:
+    """Whether no run reads it: completions of what has its scores are for analyses and rescoring, which check them."""
+    scores = file.with_name(file.name.replace(".completions.jsonl.gz", ".json"))
+    return file.name.endswith("completions.jsonl.gz") and (scores != file or (file.parent / "record.json").exists())
+
+
+def _damage(whole: bytes, draws: random.Random) -> bytes:
+    place = draws.randrange(len(whole))
+    block = draws.randrange(1, 4096)
+    flipped = whole[:place] + bytes([whole[place] ^ 1 << draws.randrange(8)]) + whole[place + 1 :]
+    zeroed = whole[:place] + bytes(min(block, len(whole) - place)) + whole[place + block :]
+    return draws.choice([flipped, zeroed, whole[:place], b"", b"{}", b"[]", b'"x"', b"1", os.urandom(200)])
+
+
+@contextlib.contextmanager
+def _disk(folder: Path, kilobytes: int) -> Iterator[Path]:
+    folder.mkdir(exist_ok=True)
+    if _mount("-t", "tmpfs", "-o", f"size={kilobytes}k", "lorabench", str(folder)):
+        raise PermissionError("only root can mount a disk of a size")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _mount(*words: str) -> int:
+    return subprocess.run(["mount", *words], stderr=subprocess.DEVNULL).returncode
+
+
+def injected(folder: Path, seed: int, tries: int) -> Iterator[tuple[str, Fault]]:
+    """Each kind of fault in words, and what came of it."""
+    trials = Trials(folder, seed)
+    kinds: list[Any] = [trials.full, trials.read_only, trials.gone, trials.damaged, trials.clock]
+    for kind in kinds:
+        words = kind.__doc__.strip().rstrip(".")
+        try:
+            yield words, kind(tries)
+        except PermissionError as error:
+            yield f"{words}: not tried ({error})", Fault()
