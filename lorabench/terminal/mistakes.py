@@ -9,10 +9,11 @@ import sysconfig
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -62,6 +63,10 @@ def explain(error: BaseException, conf: Path, config: str = "config", schema: ty
             argument = f"{node}.{named.group(1)}"
             return f"unknown key '{argument}'; {_nearest_key(argument, _keys(conf, config))}"
         return f"{node}: {text}"
+    if isinstance(error, HydraException | OmegaConfBaseException) and (
+        missing := re.search(r"Missing mandatory value: ([\w./]+)", str(error))
+    ):
+        return f"{missing.group(1)} has no value; give it in its yaml, or as {missing.group(1)}=VALUE"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _of_a_config(error, conf, config, schema)
     if isinstance(error, ValueError | TypeError) and (line := _of_a_word(error, conf)):
@@ -195,19 +200,23 @@ def _keys(conf: Path, config: str) -> list[str]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(conf), version_base="1.3"):
         if config != "config":
-            return _flat(compose(config))
+            return _flat(OmegaConf.to_container(compose(config)))
         choices = [word for word in sys.argv[1:] if os.path.isfile(conf / f"{word.replace('=', '/', 1)}.yaml")]  # of any length
         whole = compose(config, choices, return_hydra_config=True)
-        keys = [key for key in _flat(whole) if key.startswith("hydra.sweeper") or not key.startswith("hydra.")]
+        keys = [
+            key
+            for key in _flat(OmegaConf.to_container(whole))
+            if key.startswith("hydra.sweeper") or not key.startswith("hydra.")
+        ]
         return [*(key for key in keys if "._" not in key), "experiment", "hydra/sweeper", "hydra/launcher"]
 
 
-def _flat(cfg: DictConfig, prefix: str = "") -> list[str]:
+def _flat(tree: Any, prefix: str = "") -> list[str]:
+    """The keys of a config in plain containers, of which no value is resolved."""
     keys = []
-    for key in cfg:
+    for key, node in tree.items():
         keys.append(f"{prefix}{key!s}")
-        node = None if OmegaConf.is_missing(cfg, key) else cfg[key]
-        if isinstance(node, DictConfig):
+        if isinstance(node, dict):
             keys += _flat(node, f"{prefix}{key!s}.")
     return keys
 

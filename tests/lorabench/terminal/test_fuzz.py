@@ -40,6 +40,10 @@ def test_drawn_cells():
         (["hydra.overrides.task.x=1"], "Hydra cannot work with hydra.overrides.task.x=1 (ValueError: "),
         (["-m", "hydra.launcher._target_=x"], "Hydra cannot work with hydra.launcher._target_=x (RuntimeError: Invalid plugin"),
         (["-m", "hydra.sweeper._target_=hydra_plugins.X"], "Hydra cannot work with hydra.sweeper._target_=hydra_plugins.X"),
+        (
+            ["hydra/sweeper=search", "+hydra.sweeper.report._partial_=false"],
+            "hydra.sweeper.name has no value; give it in its yaml, or as hydra.sweeper.name=VALUE",
+        ),
         (["probe@_here_=1"], "probe@_here_=1 does not exist; available: hessian, none"),
         (["hydra/sweeper@_global_=2"], "hydra/sweeper@_global_=2 does not exist; available: gp, grid"),
         (["hydra.run.dir\n=1"], r"cannot read hydra.run.dir\n=1 ("),
