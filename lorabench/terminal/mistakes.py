@@ -141,6 +141,8 @@ def _of_a_config(error: Exception, conf: Path, config: str, schema: type) -> str
         return f"{word} has several values: add -m to run each of them{one}"
     if "Could not override 'experiment'" in lines[0]:
         return "an experiment is added, not overridden: write +experiment=NAME, and -m to run its grid"
+    if there := re.search(r"An item is already at '([^']+)'", lines[0]):
+        return f"{there.group(1)} is there already: write {there.group(1)}=VALUE, without +"
     full_key = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("full_key:")), "")
     text = " ".join(lines)
     key = re.search(r"Could not (?:override|append to config|find)[^']*'([^'@]+)", text)

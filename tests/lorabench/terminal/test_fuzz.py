@@ -42,8 +42,10 @@ def test_drawn_cells():
         (["-m", "hydra.sweeper._target_=hydra_plugins.X"], "Hydra cannot work with hydra.sweeper._target_=hydra_plugins.X"),
         (
             ["hydra/sweeper=search", "+hydra.sweeper.report._partial_=false"],
-            "hydra.sweeper.name has no value; give it in its yaml, or as hydra.sweeper.name=VALUE",
+            "hydra.sweeper.report._partial_ is there already: write hydra.sweeper.report._partial_=VALUE, without +",
         ),
+        (["+lr=1e-3"], "lr is there already: write lr=VALUE, without +"),
+        (["-m", "hydra/sweeper=search"], "hydra.sweeper.method has no value; give it in its yaml, or as hydra.sweeper.method="),
         (["probe@_here_=1"], "probe@_here_=1 does not exist; available: hessian, none"),
         (["hydra/sweeper@_global_=2"], "hydra/sweeper@_global_=2 does not exist; available: gp, grid"),
         (["hydra.run.dir\n=1"], r"cannot read hydra.run.dir\n=1 ("),
