@@ -3,11 +3,8 @@
 import contextlib
 import glob
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
-
-HOUR = 3600.0  # seconds
 
 
 @contextlib.contextmanager
@@ -34,11 +31,9 @@ def replaced(file: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(file: Path) -> None:
-    """Remove scratch files of ``file`` that killed processes have left: those of an hour ago, which no writer takes."""
+    """Remove scratch files of ``file`` that killed processes have left, where no other process can be writing now."""
     for scratch in file.parent.glob(f"{glob.escape(file.name)}.*.tmp"):
-        with contextlib.suppress(FileNotFoundError):  # another one was faster
-            if time.time() - scratch.stat().st_mtime > HOUR:
-                scratch.unlink()
+        scratch.unlink(missing_ok=True)
 
 
 def _sync(path: Path, flags: int) -> None:

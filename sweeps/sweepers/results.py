@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from omegaconf import OmegaConf
 
 from sweeps.files import remove_leftovers, replaced
@@ -72,8 +73,10 @@ def _parse_value(text: str) -> int | float | str:
 
 
 def write(content: dict[str, Any], *files: Path) -> None:
-    """Write a yaml to each of the files."""
+    """Write a yaml to each of the files, one process at a time."""
     for file in files:
-        remove_leftovers(file)
-        with replaced(file) as scratch:
-            OmegaConf.save(OmegaConf.create(content), scratch)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock"):
+            remove_leftovers(file)
+            with replaced(file) as scratch:
+                OmegaConf.save(OmegaConf.create(content), scratch)
