@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.killing import Shared, Tally, content, differences, start, undisturbed, warm
+from benchmarks.killing import Shared, Tally, start, undisturbed, warm
+from benchmarks.leavings import content, differences
 
 PAUSE = (0.5, 3.0)
 """Seconds from one kill to the next, at least and at most."""

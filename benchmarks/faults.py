@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.killing import Shared, content, differences, ended, start, warm
+from benchmarks.killing import Shared, ended, start, warm
+from benchmarks.leavings import content, differences
 
 WORDS = ["variant=lora,pissa", "train_samples=16", "task.test_samples=4", "task.validation_samples=4"]
 ROOM = 1500

@@ -5,8 +5,6 @@ come at a random moment, from outside. The others are aimed: at a call of ``os.f
 where files are half written or not yet named.
 """
 
-import gzip
-import json
 import mmap
 import os
 import random
@@ -15,24 +13,12 @@ import struct
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lorabench.files import read_json
-
-TIMES = {
-    "seconds",
-    "scoring_seconds",
-    "tokens_per_second",
-    "peak_memory_bytes",
-    "started",
-    "finished",
-    "proposal_seconds",
-    "time",
-}
-"""Keys of records and journals that a clock or the machine decides."""
+from benchmarks.leavings import content, differences
 
 PHASES = {
     "lorabench.cells.run.untouched_scores": "evaluating the untouched base",
@@ -261,52 +247,3 @@ def _kill_at(aim: int, behind: bool) -> None:
         return call
 
     os.fsync, os.replace = killing(os.fsync), killing(os.replace)
-
-
-def content(folder: Path) -> dict[str, Any]:
-    """What a command left: by relative path, what does not depend on clock and machine; of other files that they are there."""
-    return dict(_content(folder))
-
-
-def _content(folder: Path) -> Iterator[tuple[str, Any]]:
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        if file.is_dir() or file.name.endswith("lock") or file.name == "optimization_results.yaml":
-            continue
-        if file.suffix == ".json":
-            yield name, _timeless(read_json(file), str(folder))
-        elif file.suffix == ".jsonl":
-            yield name, [_timeless(json.loads(line), str(folder)) for line in file.read_text().splitlines()]
-        elif file.name.endswith(".jsonl.gz"):
-            yield name, gzip.decompress(file.read_bytes()).decode()
-        else:
-            yield name, None
-
-
-def _timeless(value: Any, folder: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _timeless(item, folder) for key, item in value.items() if key not in TIMES}
-    if isinstance(value, list):
-        return [_timeless(item, folder) for item in value]
-    return value.replace(folder, "") if isinstance(value, str) else value
-
-
-def differences(expected: dict[str, Any], left: dict[str, Any]) -> list[str]:
-    """Files that are too many, too few or not the same, in words."""
-    names = sorted(expected.keys() | left.keys())
-    lines = []
-    for name in names:
-        if name not in left:
-            lines.append(f"{name} is missing")
-        elif name not in expected:
-            lines.append(f"{name} was left")
-        elif expected[name] != left[name]:
-            lines.append(f"{name} differs{_where(expected[name], left[name])}")
-    return lines
-
-
-def _where(expected: Any, left: Any, path: str = "") -> str:
-    if isinstance(expected, dict) and isinstance(left, dict):
-        keys = [key for key in {**expected, **left} if expected.get(key) != left.get(key)]
-        return _where(expected.get(keys[0]), left.get(keys[0]), f"{path}.{keys[0]}") if keys else path
-    return f" at {path or 'its content'}: {str(expected)[:80]} / {str(left)[:80]}"

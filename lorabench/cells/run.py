@@ -79,8 +79,7 @@ def finished(cell: Cell, begins: Callable[[], None] = lambda: None) -> tuple[Rec
         begins()
         remove_leftovers(folder)
         read_or_set_aside(folder / "record.json", lambda record: check_record(record, folder.name), ANEW)
-        record = cell.record()
-        if record is not None:
+        if (record := cell.record()) is not None:
             Finish.remove_steps(folder)
             return record, False
         if (error := cell.failure_since(os.environ.get(SWEEP_SINCE))) is not None:
