@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -138,4 +139,7 @@ def test_a_sandbox_leaves_no_process_and_no_folder(tmp_path, delay):
     assert code == 143, said
     assert "ended by SIGTERM" in said and "Traceback" not in said
     assert list(tmp_path.glob("lorabench-sandbox-*")) == []
+    deadline = time.monotonic() + 10
+    while not alive() <= before and time.monotonic() < deadline:  # they die with their parent, in a moment
+        time.sleep(0.05)
     assert alive() <= before
