@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lorabench.sandbox import kernel
-from lorabench.sandbox.peer import OPERATIONS, Over, Peer
+from lorabench.sandbox.peer import Over, Peer
 from lorabench.sandbox.player import Player
+from lorabench.sandbox.remote import OPERATIONS
 
 TRIAL = {
     "kind": "asserts",

@@ -12,6 +12,7 @@ import resource
 import signal
 import struct
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 FILE_BYTES = 64 << 20  # largest file
@@ -23,8 +24,9 @@ MEMORY_BYTES = 4 << 30  # EvalPlus's default
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 36, 38
 CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUSER = 0x40000000, 0x08000000, 0x10000000
 LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT, CAPSET = 444, 445, 446, {"x86_64": 126, "aarch64": 91}
-# Execute, and every right that changes files, by the version of Landlock that knows it (linux/landlock.h).
-EXECUTE, CHANGE, REFER, TRUNCATE = 1, 1 << 1 | sum(1 << bit for bit in range(4, 13)), 1 << 13, 1 << 14
+# Execute, read files and folders, and every right that changes them, by the version of Landlock that knows it
+# (linux/landlock.h).
+EXECUTE, READ, CHANGE, REFER, TRUNCATE = 1, 0b11 << 2, 1 << 1 | sum(1 << bit for bit in range(4, 13)), 1 << 13, 1 << 14
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -107,20 +109,27 @@ def drop_capabilities() -> bool:
     return number is not None and call(number, struct.pack("Ii", 0x20080522, 0), bytes(24)) == 0
 
 
-def write_only_below(folder: str) -> bool:
-    """Landlock: no file is changed outside ``folder`` and none executed; newer kernels also bar signals and TCP."""
+def write_only_below(folder: str, readable: Sequence[str] | None = None) -> bool:
+    """Landlock: no file is changed outside ``folder`` and none executed; newer kernels also bar signals and TCP.
+
+    Args:
+        folder: where everything is allowed but to execute.
+        readable: files and folders beside it that may be read; None for all.
+    """
     version = call(LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(1))
     if version < 1:
         return False
     files = CHANGE | (REFER if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0)
-    attributes = struct.pack("QQQ", files | EXECUTE, 0b11 if version >= 4 else 0, 0b11 if version >= 6 else 0)
+    reads = 0 if readable is None else READ
+    attributes = struct.pack("QQQ", files | reads | EXECUTE, 0b11 if version >= 4 else 0, 0b11 if version >= 6 else 0)
     rules = call(
         LANDLOCK_CREATE, attributes, ctypes.c_size_t(8 if version < 4 else 16 if version < 6 else 24), ctypes.c_uint(0)
     )
     if rules < 0:
         return False
     try:
-        for path, rights in ((folder, files), ("/dev/null", files & (1 << 1 | TRUNCATE))):
+        allowed = [(folder, files | reads), ("/dev/null", reads & 1 << 2 | files & (1 << 1 | TRUNCATE))]
+        for path, rights in [*allowed, *((each, reads if os.path.isdir(each) else reads & 1 << 2) for each in readable or ())]:
             place = os.open(path, os.O_PATH | os.O_CLOEXEC)
             granted = call(LANDLOCK_ADD, rules, 1, struct.pack("=Qi", rights, place), ctypes.c_uint(0))
             os.close(place)

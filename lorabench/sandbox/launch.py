@@ -15,6 +15,8 @@ from lorabench.terminal.bars import note
 FOLDER = "/sandbox"  # the temporary folder as it is called inside bubblewrap
 FOLDER_BYTES = 512 << 20
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
+KERNEL = ("/dev/random", "/dev/urandom", "/dev/zero", "/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys")
+"""What libraries ask of the kernel, of which nothing tells of other processes."""
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives", "/etc/localtime")
 PATHS = (  # this package before an installed one, which another checkout may be, and behind Python's own
     "import sys; ours, *packages = sys.argv.pop(1).split(':'); "
@@ -109,7 +111,8 @@ def command(folder: str, bubblewrap: bool = True, jobs: str = "evalplus") -> tup
     start, _ = _walls() if bubblewrap else (None, "")
     if start:
         return [*start, *_python(START), FOLDER, "walls", jobs], True
-    return [*_python(START), folder, "open", jobs], False
+    readable = dict.fromkeys([*SYSTEM, *KERNEL, "/etc", *_readable()])
+    return [*_python(START), folder, "open", jobs, *filter(os.path.exists, readable)], False
 
 
 @cache
@@ -123,5 +126,4 @@ def note_gaps(walls: bool, missing: tuple[str, ...]) -> None:
     if walls and not missing:
         return
     reason = "" if walls else f" {_walls()[1] or 'no bubblewrap'}, so generated code runs under the kernel's limits alone."
-    gaps = [*missing, *([] if walls else ["reading files that you can read"])]
-    note(f"sandbox:{reason} Not protected against: {', '.join(gaps)}")
+    note(f"sandbox:{reason}" + (f" Not protected against: {', '.join(missing)}" if missing else ""))

@@ -5,46 +5,17 @@ for. Both sides may ask while they answer: a solution calls a function that a te
 """
 
 import builtins
-import operator
 import os
 import struct
 from collections.abc import Callable
 from typing import Any
 
 from lorabench.sandbox import plain
+from lorabench.sandbox.arguments import Arguments
+from lorabench.sandbox.remote import Remote
 
 MOST_BYTES = 1 << 30
 """Of one message."""
-
-UNARY: dict[str, Callable[..., Any]] = {
-    "__len__": len, "__iter__": iter, "__next__": next, "__bool__": bool, "__str__": str, "__repr__": repr, "__int__": int,
-    "__float__": float, "__index__": operator.index, "__abs__": abs, "__neg__": operator.neg, "__pos__": operator.pos,
-    "__invert__": operator.invert, "__round__": round, "__reversed__": reversed,
-}  # fmt: skip
-ITEMS: dict[str, Callable[..., Any]] = {
-    "__getitem__": operator.getitem, "__setitem__": operator.setitem, "__delitem__": operator.delitem,
-}  # fmt: skip
-BINARY: dict[str, Callable[..., Any]] = {
-    f"__{name}__": getattr(operator, f"__{name}__")
-    for name in (
-        "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift",
-        "lt", "le", "gt", "ge", "eq", "ne", "contains",
-    )
-}  # fmt: skip
-REFLECTED = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift")
-
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    **UNARY,
-    **ITEMS,
-    **BINARY,
-    "call": lambda function, arguments, named: function(*arguments, **named),
-    "getattr": getattr,
-    "setattr": setattr,
-    "isinstance": isinstance,
-    "enter": lambda context: type(context).__enter__(context),
-    "exit": lambda context: type(context).__exit__(context, None, None, None),
-}
-"""What one side may ask of the other, by name."""
 
 
 class Over(BaseException):
@@ -55,82 +26,12 @@ class Gone(Over):
     """The other process has ended, or says what means nothing."""
 
 
-class Remote:
-    """Stands for an object of the other process."""
-
-    __slots__ = ("_number", "_peer")
-    __iter__: Callable[..., Any]  # set below, with the other operators
-
-    def __init__(self, peer: "Peer", number: int):
-        """Of the other side's number."""
-        object.__setattr__(self, "_peer", peer)
-        object.__setattr__(self, "_number", number)
-
-    def __getattr__(self, name: str) -> Any:
-        """Its attribute; special ones are asked for by their operators alone."""
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self._peer.ask("getattr", self, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set it there."""
-        self._peer.ask("setattr", self, name, value)
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        """Call it there."""
-        return self._peer.ask("call", self, arguments, named)
-
-    def __instancecheck__(self, value: Any) -> bool:
-        """Of a class there, of which an object here is none."""
-        return isinstance(value, Remote) and self._peer.ask("isinstance", value, self) is True
-
-    def __enter__(self) -> Any:
-        """Enter it there."""
-        return self._peer.ask("enter", self)
-
-    def __exit__(self, *_: Any) -> None:
-        """Leave it there; an exception is not shown to it."""
-        self._peer.ask("exit", self)
-
-    def __hash__(self) -> int:
-        """Of the number."""
-        return hash(self._number)
-
-
-def _unary(name: str) -> Callable[..., Any]:
-    return lambda self, *more: self._peer.ask(name, self, *more)
-
-
-def _binary(name: str) -> Callable[..., Any]:
-    def method(self: Remote, other: Any) -> Any:
-        """Without the other side's operators: equal to itself alone, and holding what its iterator gives."""
-        if self._peer.operators:
-            return self._peer.ask(name, self, other)
-        if name == "__contains__":
-            return any(item is other or item == other for item in iter(self))
-        return {"__eq__": self is other, "__ne__": self is not other}.get(name, NotImplemented)
-
-    return method
-
-
-def _reflected(name: str) -> Callable[..., Any]:
-    return lambda self, other: self._peer.ask(name, other, self) if self._peer.operators else NotImplemented
-
-
-for special in (*UNARY, *ITEMS):
-    setattr(Remote, special, _unary(special))
-for special in BINARY:
-    setattr(Remote, special, _binary(special))
-for special in REFLECTED:
-    setattr(Remote, f"__r{special}__", _reflected(f"__{special}__"))
-
-
 class Peer:
     """The other process, behind a pair of pipes.
 
     Attributes:
-        operators: whether its objects compare and calculate by their own methods, which see the other operand. Where only plain
-            values are expected of it they must not: its ``__eq__`` could say yes to all.
+        operators: whether its objects compare and calculate by their own methods, see ``Remote``. Where only plain values are
+            expected of it they must not: its ``__eq__`` could say yes to all.
         operations: that it may ask of this side.
         exceptions: classes of exceptions of its own by name, beside Python's.
         own: classes of this side that it has made objects of.
@@ -172,13 +73,15 @@ class Peer:
 
     def send(self, value: Any) -> None:
         """One message."""
-        raw = plain.written(value, self.keep if self.keeps else None, self.own)
+        self._send(plain.written(value, self.keep if self.keeps else None, self.own))
+
+    def _send(self, raw: bytes) -> None:
         data = memoryview(struct.pack("Q", len(raw)) + raw)
         while data:
             data = data[self._write(self._writer, data) :]
 
-    def receive(self) -> Any:
-        """The next message.
+    def receive(self, given: Arguments | None = None) -> Any:
+        """The next message, which may have arguments of a call by their numbers.
 
         Raises:
             Gone: there is none any more, or what came is no message.
@@ -187,7 +90,7 @@ class Peer:
             (length,) = struct.unpack("Q", self._exactly(8))
             if length > MOST_BYTES:
                 raise Gone
-            return plain.read(self._exactly(length), self._known)
+            return plain.read(self._exactly(length), self._known, given.values if given else ())
         except Gone:
             self.gone = True
             raise
@@ -211,31 +114,45 @@ class Peer:
             BaseException: what the operation raised there, as Python's class of that name.
             Gone: the other side has ended.
         """
+        given = Arguments(operands[1:], self.own) if operation == "call" and self.keeps else None
         try:
             self.send(("ask", operation, operands))
         except OSError as error:
             self.gone = True
             raise Gone from error
         while True:
-            message = self.receive()
+            message = self.receive(given)
             kind = message[0] if isinstance(message, tuple) and message else None
             if kind == "ask" and len(message) == 3:
                 self.answer(*message[1:])
-            elif kind == "value" and len(message) == 2:
+            elif kind == "value" and len(message) == 3:
+                if given is not None:
+                    self._change(given, message[2])
                 return message[1]
             elif kind == "raised" and len(message) == 3:
-                raise self._exception(*message[1:])
+                raise self._exception(message[1], message[2], stops=operation == "__next__")
             else:
                 self.gone = True
                 raise Gone
 
+    def _change(self, given: Arguments, changed: Any) -> None:
+        try:
+            given.change(changed)
+        except Exception as error:  # whatever a message that means nothing raises
+            self.gone = True
+            raise Gone from error
+
     def answer(self, operation: Any, operands: Any) -> None:
         """Do what was asked, and say what came of it."""
         try:
+            given = Arguments(operands[1:], self.own) if operation == "call" and self.keeps else None
             value = self.operations[operation](*operands)
             if operation == "call" and self.keeps and isinstance(operands[0], type) and operands[0] not in plain.KNOWN:
                 self.own.add(operands[0])  # whose objects are wanted with their methods, also where it is a list's class
-            self.send(("value", value))
+            if given is None:
+                self.send(("value", value, {}))
+            else:
+                self._send(given.written(value, self.keep, self.own))
         except (Over, OSError):
             raise
         except BaseException as error:  # also of a value that is nested too deep, or too large
@@ -250,9 +167,12 @@ class Peer:
         except BaseException:
             self.send(("raised", names, ()))
 
-    def _exception(self, names: Any, arguments: Any) -> BaseException:
+    def _exception(self, names: Any, arguments: Any, stops: bool) -> BaseException:
+        """Python's class of that name. Only the next item of an iterator may be none: elsewhere it would end a test's loop."""
         for name in names if isinstance(names, list) else ():
             kind = self.exceptions.get(name) or getattr(builtins, str(name), None)
+            if isinstance(kind, type) and issubclass(kind, StopIteration | StopAsyncIteration) and not stops:
+                return RuntimeError(f"the solution raised {names[0]}")
             if isinstance(kind, type) and issubclass(kind, BaseException):
                 try:
                     return kind(*arguments)

@@ -12,7 +12,7 @@ import decimal
 import fractions
 import io
 import pickle
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 BASES: dict[type, Callable[[Any], Any]] = {
@@ -146,14 +146,16 @@ KNOWN = {*BASES, *EXACT, collections.Counter, collections.defaultdict, fractions
 """Classes that are Python's own."""
 
 
-class _Writer(pickle.Pickler):
+class Writer(pickle.Pickler):
     """Its ``keep`` takes what is no plain data, and gives what stands for it: ``kept`` or ``returned``, with a number."""
 
     def __init__(self, file: io.BytesIO, keep: Callable[[Any], tuple[Any, ...]] | None, own: Container[type]):
+        """As ``written``."""
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
         self._keep, self._own = keep, own
 
     def reducer_override(self, value: Any) -> Any:
+        """By the exact type of the value."""
         kind = type(value)
         if kind in EXACT or kind in (bytearray, set, frozenset) or id(value) in NAMED:
             return NotImplemented
@@ -193,9 +195,12 @@ def _copied(value: Any, kind: type) -> tuple[Any, ...]:
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, known: dict[tuple[str, str], Any]):
+    def __init__(self, file: io.BytesIO, known: dict[tuple[str, str], Any], arguments: Sequence[Any]):
         super().__init__(file)
-        self._known = known
+        self._known, self._arguments = known, arguments
+
+    def persistent_load(self, number: Any) -> Any:
+        return self._arguments[number]
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._known:
@@ -216,18 +221,20 @@ def written(value: Any, keep: Callable[[Any], tuple[Any, ...]] | None = None, ow
         Exception: of many kinds: it is nested too deep, or too large.
     """
     file = io.BytesIO()
-    _Writer(file, keep, own).dump(value)
+    Writer(file, keep, own).dump(value)
     return file.getvalue()
 
 
-def read(raw: bytes, known: dict[str, Any] | None = None) -> Any:
+def read(raw: bytes, known: dict[str, Any] | None = None, arguments: Sequence[Any] = ()) -> Any:
     """The value that ``written`` wrote, or that somebody hostile did: its types are of the list in either case.
 
     Args:
         raw: what was written.
         known: by name, what ``kept`` and ``returned`` are on this side.
+        arguments: that the value may have by their numbers.
 
     Raises:
         Exception: of many kinds: it is no such pickle.
     """
-    return _Reader(io.BytesIO(raw), READABLE | {(__name__, name): made for name, made in (known or {}).items()}).load()
+    readable = READABLE | {(__name__, name): made for name, made in (known or {}).items()}
+    return _Reader(io.BytesIO(raw), readable, arguments).load()

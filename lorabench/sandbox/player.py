@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lorabench.sandbox import kernel
-from lorabench.sandbox.peer import OPERATIONS, Over, Peer
+from lorabench.sandbox.peer import Over, Peer
+from lorabench.sandbox.remote import OPERATIONS
 
 CHANGE_FOLDER = os.chdir
 """Before EvalPlus's guard takes it away."""

@@ -15,7 +15,7 @@ import select
 import signal
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any
@@ -33,13 +33,14 @@ class Sandbox:
 
     Attributes:
         folder: the temporary folder, the only place to write.
+        readable: without bubblewrap, which shows nothing else, what its children may read besides.
         channels: descriptors that lead out, which no confined child keeps.
         missing: protections that the kernel did not grant.
         arenas: multiprocessing's own folder inside ``folder``; emptied, never missing.
     """
 
-    def __init__(self, folder: str, walls: bool) -> None:
-        self.folder, self.walls = folder, walls
+    def __init__(self, folder: str, walls: bool, readable: Sequence[str]) -> None:
+        self.folder, self.walls, self.readable = folder, walls, readable
         self.worker, self.threads = os.getpid(), 0
         self.channels: list[int] = []
         self.network = self.bounded = False
@@ -87,9 +88,14 @@ class Sandbox:
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         kernel.limit_resources(self.threads)
-        files = kernel.write_only_below(self.folder) or self.walls
+        files = kernel.write_only_below(self.folder, None if self.walls else self.readable) or self.walls
         filtered = seccomp.refuse_processes_and_sockets()
-        names = {"network": self.network or filtered, "writing files": files, "number of processes": filtered or self.bounded}
+        names = {
+            "network": self.network or filtered,
+            "writing files": files,
+            "reading files that you can read": files,
+            "number of processes": filtered or self.bounded,
+        }
         self.missing = [name for name, granted in names.items() if not granted]
 
     def missing_protections(self) -> list[str]:
@@ -162,9 +168,9 @@ def main() -> None:
     """Serve jobs from standard input until it ends.
 
     Arguments: the temporary folder; ``walls`` inside bubblewrap; ``asserts`` where all jobs are of that kind, which needs no
-    EvalPlus.
+    EvalPlus; what may be read outside bubblewrap.
     """
-    sandbox = Sandbox(sys.argv[1], sys.argv[2] == "walls")
+    sandbox = Sandbox(sys.argv[1], sys.argv[2] == "walls", sys.argv[4:])
     jobs, answers = os.dup(0), os.dup(1)
     sandbox.channels = [jobs, answers]
     os.dup2(2, 1)  # whatever is printed goes to the log

@@ -31,10 +31,23 @@ TOLERANT = {
     "closeness": "import math\nassert math.isclose(f(1), 2)",
     "lists": "assert [f(1), f(2)] == [2, 3]",
     "a set": "assert {f(1)} == {2}",
+    "a difference's attribute": "r = f(1) - 2\nassert r == 0 or r.real == 0 or r.max() == 0 or not r or r[0] == 0",
+    "a difference of the other side": "assert abs(2 - f(1)) < 1e-6",
+    "a product": "assert f(1) * 3 == 6 and 3 * f(1) == 6",
+    "what it holds": "assert 2 in [f(1)] and f(1) in {2: 0}",
     "order": "assert 1.9 < f(1) < 2.1 and f(5) > 5.5",
     "type and value": "r = f(1)\nassert isinstance(r, int) and r == 2",
 }
 OBJECTS = {
+    "nought": "class N:\n"
+    + "".join(f"    def __{name}__(self, *o): return 0.0\n" for name in ("sub", "rsub"))
+    + "".join(f"    def __{name}__(self, *o): return 6\n" for name in ("mul", "rmul"))
+    + "def f(x): return N()",
+    "itself": "class I:\n    real = 0\n    def __getattr__(self, name): return lambda *_: 0\n"
+    + "".join(f"    def __{name}__(self, *o): return self\n" for name in ("sub", "rsub", "mul", "rmul"))
+    + "".join(f"    def __{name}__(self, *o): return 0.0\n" for name in ("abs", "float", "getitem", "round"))
+    + "    def __bool__(self): return False\n    def __eq__(self, o): return True\n    __hash__ = object.__hash__\n"
+    + "def f(x): return I()",
     "yes": f"{YES}def f(x): return Yes()",
     "zero": f"{ZERO}def f(x): return Zero('nan')",
     "any": "from unittest.mock import ANY\ndef f(x): return ANY",
@@ -47,9 +60,29 @@ OBJECTS = {
 }
 
 
-def test_objects_decide_nothing_by_operators_of_their_own():
+LOOPS = {
+    "map": "assert all(map(lambda pair: f(pair[0]) == pair[1], [(1, 2), (5, 6)]))",
+    "zip": "for output, expected in zip(map(f, [1, 5]), [2, 6]): assert output == expected",
+    "list": "assert list(map(f, [1, 5])) in ([2, 6], [])",
+}
+
+
+@pytest.mark.parametrize("solution", ["StopIteration", "StopIteration of its own"])
+def test_no_exception_of_a_solution_ends_a_loop_of_the_tests(solution):
+    code = FORGERIES[solution]
+    assert passed([job(code, test, code) for test in LOOPS.values()]) == [False] * len(LOOPS)
+    assert passed([job(RIGHT, test) for test in LOOPS.values()]) == [True] * len(LOOPS)
+
+
+WITH_A_CLASS = f"class Helper:\n    pass\n\n{RIGHT}"
+"""A right solution whose objects would have operators, if it gave any."""
+
+
+@pytest.mark.parametrize("model", [RIGHT, WITH_A_CLASS], ids=["functions", "a class"])
+def test_objects_decide_nothing_of_plain_values_by_operators_of_their_own(model):
     cases = [(test, name) for test in TOLERANT for name in OBJECTS]
-    verdicts = passed([job(OBJECTS[name], TOLERANT[test]) for test, name in cases] + [job(RIGHT, t) for t in TOLERANT.values()])
+    right = [job(model, test, model) for test in TOLERANT.values()]
+    verdicts = passed([job(OBJECTS[name], TOLERANT[test], model) for test, name in cases] + right)
     assert [case for case, passes in zip(cases, verdicts, strict=False) if passes] == []
     assert verdicts[len(cases) :] == [True] * len(TOLERANT)
 
@@ -91,7 +124,15 @@ ALLOWED = {
     "named tuples": ("from collections import namedtuple\nP = namedtuple('P', 'a b')\ndef f(): return P(1, 2)", "assert f() == (1, 2) and P(1, 2).a == 1"),
     "dictionary views": ("def f(d): return d.keys()", "assert f({'a': 1}) == {'a': 1}.keys() and list(f({'b': 1})) == ['b']"),
     "a check function": (RIGHT, "def check(candidate):\n    assert candidate(1) == 2\n    assert candidate(x=3) == 4\ncheck(f)"),
-    "mutated arguments": ("def f(l):\n    l.append(1)\n    return l", "assert f([0]) == [0, 1]"),
+    "mutated arguments": ("def f(l):\n    l.append(1)\n    return l", "l = [0]\nassert f(l) is l and l == [0, 1]"),
+    "sorting in place": ("def f(l): l.sort()", "l = [3, 1, 2]\nassert f(l) is None and l == [1, 2, 3]"),
+    "a matrix turned in place": ("def f(m):\n    m[:] = [list(r) for r in zip(*m[::-1])]", "m = [[1, 2], [3, 4]]\nf(m)\nassert m == [[3, 1], [4, 2]]"),
+    "what lies in it": ("def f(m):\n    for r in m: r.reverse()\n    m.append(m[0])", "m = [[1, 2], [3, 4]]\nr = m[0]\nf(m)\nassert m == [[2, 1], [4, 3], [2, 1]] and m[0] is r and m[2] is r"),
+    "other containers": ("def f(d, *, s, b):\n    d['x'] = d.pop('y')\n    s.clear()\n    b += b'1'\n    return [d, s]", "d, s, b = {'y': 1, 'z': 2}, {1}, bytearray(b'0')\nr = f(d, s=s, b=b)\nassert r[0] is d and list(d.items()) == [('z', 2), ('x', 1)] and r[1] is s == set() and b == b'01'"),
+    "a method's argument": ("class Box:\n    def fill(self, l): l += [self, 2]", "b, l = Box(), []\nb.fill(l)\nassert l[0] is b and l[1] == 2"),
+    "what its function changes": ("def f(g):\n    l = [1]\n    g(l)\n    return l", "def g(l): l.append(2)\nassert f(g) == [1, 2]"),
+    "an argument through its function": ("def f(g, l):\n    g(l)\n    l.append(3)", "l = []\nf(lambda m: m.append(2), l)\nassert l == [2, 3]"),
+    "subclasses of containers": ("def f(d): return sorted(d.items())", "import collections\nd = collections.defaultdict(list)\nd['a'].append(1)\nassert f(d) == [('a', [1])] and f(collections.Counter('aab')) == [('a', 2), ('b', 1)]"),
 }  # fmt: skip
 """Right solutions, with tests of theirs, by what the tests need."""
 

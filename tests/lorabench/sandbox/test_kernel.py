@@ -6,6 +6,7 @@ import resource
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -33,6 +34,26 @@ def attempt(function, *arguments):
     except OSError as error:
         return type(error).__name__
     return "done"
+
+
+def test_landlock_alone_keeps_reads_where_they_are_allowed(tmp_path):
+    for name in ("in", "shown"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("x")
+    for name in ("answers", "single"):
+        (tmp_path / name).write_text("x")
+
+    def function():
+        if not kernel.write_only_below(str(tmp_path / "in"), [str(tmp_path / "shown"), str(tmp_path / "single"), "/proc/self"]):
+            return "absent"
+        read = [tmp_path / "in" / "file", tmp_path / "shown" / "file", tmp_path / "single", Path("/proc/self/stat")]
+        hidden = [tmp_path / "answers", Path(f"/proc/{os.getppid()}/environ")]
+        return [attempt(place.read_text) for place in (*read, *hidden)] + [attempt(os.listdir, tmp_path)]
+
+    result = in_child(function)
+    if result == "'absent'":
+        pytest.skip("this kernel has no Landlock")
+    assert eval(result) == [*["done"] * 4, *["PermissionError"] * 3]
 
 
 def test_landlock_alone_keeps_writes_in_the_folder(tmp_path):

@@ -150,14 +150,14 @@ def test_what_is_not_protected_is_said_once(capsys):
         launch.note_gaps(False, ("network",))
     launch.note_gaps(True, ())
     [line] = capsys.readouterr().err.strip().splitlines()
-    assert line.endswith("Not protected against: network, reading files that you can read")
+    assert line.endswith("under the kernel's limits alone. Not protected against: network")
 
 
 def test_workers_that_start_together_say_it_once(capsys):
     launch.note_gaps.cache_clear()
     pool.run([job(GOOD)] * 4, bubblewrap=False, workers=4)
     [line] = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("sandbox:") and line.endswith("reading files that you can read")
+    assert line.startswith("sandbox:") and line.endswith("under the kernel's limits alone.")
 
 
 @pytest.mark.parametrize("bubblewrap", MODES)
@@ -196,7 +196,7 @@ def test_nothing_is_left_for_the_next_solution(bubblewrap):
 
 
 def test_without_landlock_bubblewrap_still_leaves_nothing(monkeypatch, tmp_path):
-    blunt = "from lorabench.sandbox import kernel; kernel.write_only_below = lambda folder: False; "
+    blunt = "from lorabench.sandbox import kernel; kernel.write_only_below = lambda *_: False; "
     monkeypatch.setattr(launch, "START", launch.PATHS + blunt + "from lorabench.sandbox.worker import main; main()")
     leave = body("import io\nio.open('/dev/shm/left', 'w').close()")
     find = body("import os\nassert os.listdir('/dev/shm') == []")
