@@ -8,10 +8,14 @@ from typing import Any
 
 from lorabench.annotations import text_of as shown
 from lorabench.cells.answers import ANSWER, SPLITS, Row, generated_splits
+from lorabench.cells.cell import Cell
 from lorabench.errors import UserError
 from lorabench.hooks import fault
+from lorabench.models.base import Base
+from lorabench.schema import TrainerConfig
 from lorabench.tasks.base import Score, Task, summarize
 from lorabench.tasks.example import Example, repeated
+from lorabench.training.loss import losses_of, mean_loss_stderr
 
 OF_ROW = (*ANSWER, "group")
 """Keys of a row that no scorer may write."""
@@ -21,6 +25,28 @@ OF_SUMMARY = ("n", "stderr", "groups", "mean", "sets")
 
 Metrics = dict[str, Any]
 """``{"validation": {"mean", "sets"}, "test": …}`` with scores in 0 … 1."""
+
+
+def split_losses(cell: Cell, base: Base, model: Any, splits: Sequence[str], trainer: TrainerConfig) -> dict[str, float | None]:
+    """Mean losses over the target tokens of a split, by one pass each, as the record has them; ``trainer``: see ``losses_of``.
+
+    ``validation_loss`` always, ``test_loss`` where it is the test score; with ``…_stderr``, the standard error over other
+    problems, where the loss is the score.
+    """
+    corpora, task = cell.corpora(base), cell.task
+    losses: dict[str, float | None] = {}
+    for split, corpus in (("validation", corpora.validation), ("test", corpora.test)):
+        if corpus is None or split not in ("validation", *splits):
+            continue
+        examples = corpus.encode(range(len(corpus)))
+        losses[f"{split}_loss"], each = losses_of(model, examples, trainer, base.tokenizer.pad_token_id)
+        if (task.validation if split == "validation" else task.tested) == "likelihood":
+            members = task.validation_examples() if split == "validation" else task.test_examples()
+            problems = [example.problem for example in members]
+            stderr = mean_loss_stderr(each, [example.target_tokens for example in examples], problems)
+            if stderr is not None:
+                losses[f"{split}_loss_stderr"] = stderr
+    return losses
 
 
 def score(task: Task, rows: Sequence[Row], losses: Mapping[str, Any], splits: Sequence[str] = SPLITS) -> Metrics:

@@ -12,6 +12,7 @@ import torch
 from lorabench.cells.answers import SPLITS, Row, answer, generated_splits
 from lorabench.cells.cell import Cell
 from lorabench.cells.changes import Changes, bit_sums, check_merged
+from lorabench.cells.scores import split_losses
 from lorabench.errors import UserError
 from lorabench.files import digest
 from lorabench.generation.base import Generator
@@ -28,7 +29,6 @@ from lorabench.training.checkpoint import Checkpoint, fingerprint, save_trained
 from lorabench.training.data import Corpora, batches
 from lorabench.training.dropout import base_rates
 from lorabench.training.loop import OnStep, Training, train
-from lorabench.training.loss import losses_of, mean_loss_stderr
 from lorabench.variants.adapter import Adapter
 from lorabench.variants.base import Adapted, save_merged
 
@@ -164,7 +164,9 @@ def train_cell(cell: Cell, base: Base, data: Data, checkpoint: Checkpoint, follo
             checkpoint=checkpoint,
             on_step=_probed(cell, base, adapted, data, follower.on_step(draw)),
         )
-        losses = split_losses(cell, base, adapted, cell.splits) if not training.diverged else dict[str, float | None]()
+        losses: dict[str, float | None] = {}
+        if not training.diverged:
+            losses = split_losses(cell, base, adapted, cell.splits, cell.trainer)
         losses.setdefault("validation_loss", None)
     # Off the GPU: they live until the cell is evaluated, and an engine needs its memory.
     merged = None if training.diverged else _kept(cell, base, adapted, changes, trained)
@@ -243,28 +245,6 @@ def _probed(cell: Cell, base: Base, adapted: Any, data: Data, on_step: OnStep) -
                 p.requires_grad_(wants)
 
     return watch.Watch(cell.probe.every, _probe_file(cell), key, measure, on_step)
-
-
-def split_losses(cell: Cell, base: Base, model: Any, splits: Sequence[str]) -> dict[str, float | None]:
-    """Mean losses over the target tokens of a split, by one pass each, as the record has them.
-
-    ``validation_loss`` always, ``test_loss`` where it is the test score; with ``…_stderr``, the standard error over other
-    problems, where the loss is the score.
-    """
-    corpora, task = cell.corpora(base), cell.task
-    losses: dict[str, float | None] = {}
-    for split, corpus in (("validation", corpora.validation), ("test", corpora.test)):
-        if corpus is None or split not in ("validation", *splits):
-            continue
-        examples = corpus.encode(range(len(corpus)))
-        losses[f"{split}_loss"], each = losses_of(model, examples, cell.trainer, base.tokenizer.pad_token_id)
-        if (task.validation if split == "validation" else task.tested) == "likelihood":
-            members = task.validation_examples() if split == "validation" else task.test_examples()
-            problems = [example.problem for example in members]
-            stderr = mean_loss_stderr(each, [example.target_tokens for example in examples], problems)
-            if stderr is not None:
-                losses[f"{split}_loss_stderr"] = stderr
-    return losses
 
 
 def answer_cell(

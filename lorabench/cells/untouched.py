@@ -1,14 +1,15 @@
 """The untouched base on the splits of a cell, measured once for an output folder."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lorabench.cells.answers import SPLITS, kept_rows, write_completions
 from lorabench.cells.cell import Cell
-from lorabench.cells.scores import score
-from lorabench.cells.stages import answer_cell, split_losses
+from lorabench.cells.scores import score, split_losses
+from lorabench.cells.stages import answer_cell
 from lorabench.errors import UserError
 from lorabench.files import digest, remove_leftovers, write_json
 from lorabench.models.base import Base
@@ -29,7 +30,8 @@ def untouched_scores(cell: Cell, base: Base) -> dict[str, Any]:
         measured = read_or_set_aside(file, partial(check, cell), "and the untouched model is scored again")
         if measured is None:
             note(f"evaluating the untouched {cell.model.name} on {cell.task.name}")
-            losses = split_losses(cell, base, base.model, SPLITS)
+            trainer = replace(cell.trainer)  # a copy: where memory runs out here, the cell's own training is as it would be
+            losses = split_losses(cell, base, base.model, SPLITS, trainer)
             if (loss := losses["validation_loss"]) is None or not math.isfinite(loss):
                 raise UserError(f"model={cell.model.name}: its loss on the validation texts is {loss:g}; its files are damaged")
             rows = kept_rows(completions, cell.task, SPLITS, "and the untouched model answers again")

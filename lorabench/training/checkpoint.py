@@ -23,6 +23,10 @@ class Unusable(Exception):
     """A checkpoint of another structure; it is set aside, and what it was loaded into cannot be trusted."""
 
 
+BY_STEP = ("loss", "grad_norm", "lr")
+"""Of the progress: lists with an entry for each step."""
+
+
 class Checkpoint:
     """A file with adapter, optimizer, random state and progress, replaced atomically every few minutes."""
 
@@ -72,6 +76,7 @@ class Checkpoint:
         optimizer: torch.optim.Optimizer,
         load_variant: Callable[[dict[str, Any]], None],
         progress: dict[str, Any],
+        total: int,
     ) -> dict[str, Any] | None:
         """Load the state into parameters, optimizer, variant and random generators; return the progress, None without one.
 
@@ -80,6 +85,7 @@ class Checkpoint:
             optimizer: of it.
             load_variant: takes what the method keeps.
             progress: that of a run at its start, which has the same keys.
+            total: steps of the whole run.
 
         Raises:
             Unusable: the state is none of such a run; part of it may be loaded, and the file is set aside.
@@ -102,18 +108,20 @@ class Checkpoint:
         except (AttributeError, LookupError, TypeError, RuntimeError) as error:
             raise self._unusable(error) from error
         try:
-            saved = self._load(state, trained, progress)
+            saved = self._load(state, trained, progress, total)
             load_variant(state["variant"])
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise self._unusable(error) from error
         note(f"going on from step {saved['steps']} of an interrupted run")
         return saved
 
-    def _load(self, state: dict[str, Any], trained: Parameters, progress: dict[str, Any]) -> dict[str, Any]:
+    def _load(self, state: dict[str, Any], trained: Parameters, progress: dict[str, Any], total: int) -> dict[str, Any]:
         """Into parameters and generators; raises what a state of another structure makes raise."""
         saved: dict[str, Any] = state["progress"]
         if saved.keys() != progress.keys() or any(type(saved[key]) is not type(progress[key]) for key in progress):
             raise ValueError("its progress is that of no run")
+        if not 0 <= saved["steps"] <= total or any(len(saved[key]) != saved["steps"] for key in BY_STEP):
+            raise ValueError(f"its {saved['steps']} steps are none of this run, which has {total}")
         of_base = {name: self._base[name] for name in state["base"]}
         for kept, parameters in ((state["trained"], trained), (state["base"], of_base)):
             if {name: p.shape for name, p in parameters.items()} != {name: value.shape for name, value in kept.items()}:

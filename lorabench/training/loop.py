@@ -57,7 +57,7 @@ class Training:
         lr: learning rates of each step, one a parameter group, as the optimizer used them.
         optimizer: its class, with the module, as ``torch.optim.adamw.AdamW``.
         groups: ``name``, peak ``lr`` and number of ``parameters`` of each parameter group.
-        micro_batch_tokens: where memory ran out, what it was lowered to.
+        micro_batch_tokens: of the last step, lower than the trainer's where memory ran out.
         diverged: the loss or the gradient was not finite, and the run stopped there.
     """
 
@@ -71,7 +71,7 @@ class Training:
     lr: list[list[float]] = field(default_factory=list)
     optimizer: str = ""
     groups: list[dict[str, Any]] = field(default_factory=list)
-    micro_batch_tokens: int | None = None
+    micro_batch_tokens: int = 0
     diverged: bool = False
 
 
@@ -126,9 +126,9 @@ def train(
         if checkpoint is not None:
             checkpoint.begin(trained, base or {})
             load = partial(variant.load_state, model)
-            if saved := checkpoint.restore(trained, optimizer, load, asdict(training)):
+            if saved := checkpoint.restore(trained, optimizer, load, asdict(training), total):
                 training = Training(**saved)
-                settings.micro_batch_tokens = training.micro_batch_tokens or settings.micro_batch_tokens
+                settings.micro_batch_tokens = min(settings.micro_batch_tokens, training.micro_batch_tokens)
         training.optimizer = f"{type(optimizer).__module__}.{type(optimizer).__qualname__}"
         while training.steps < total and not training.diverged:
             with signals.held_back():  # a step is taken or not, and what it made is kept
@@ -139,12 +139,10 @@ def train(
                 examples = corpus.encode(batches[training.steps])
                 masks.step = training.steps
                 states = random_states(device)
-                tokens = settings.micro_batch_tokens
                 loss = fitting(
                     partial(backward, model, examples, settings, pad, masks), examples, settings, optimizer.zero_grad
                 )
-                if settings.micro_batch_tokens < tokens:
-                    training.micro_batch_tokens = settings.micro_batch_tokens
+                training.micro_batch_tokens = settings.micro_batch_tokens
                 _check_draws(variant.name, states, random_states(device))
                 _add(variant, model)
                 norm = variant.clip(model, optimizer, settings.max_grad_norm)

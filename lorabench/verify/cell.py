@@ -60,7 +60,7 @@ def verify(folder: Path, scratch: Path, session: Session) -> Verdict:
         raise UserError(f"{folder} holds no finished cell; give the folder of one, such as runs/0123456789abcdef")
     check_foreign(record["config"], folder / "record.json")
     elsewhere = {"output_dir": str(scratch), "device": record["device"]["type"]}
-    cell = Cell(legacy.present_config(record["config"]) | QUIET | elsewhere, session)
+    cell = Cell(_lowered(record, legacy.present_config(record["config"])) | QUIET | elsewhere, session)
     if cell.identity != record["identity"]:
         changed = ", ".join(sorted(_changes(record["identity"], cell.identity)))
         raise UserError(f"{folder} cannot be verified: {changed} is not what it was; check out the commit of its record")
@@ -77,6 +77,14 @@ def verify(folder: Path, scratch: Path, session: Session) -> Verdict:
     same = [name for name, equal in compared.items() if equal]
     different = [name for name, equal in compared.items() if not equal]
     return Verdict(folder, same, different, _machine(record, again))
+
+
+def _lowered(record: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """The config with the smaller batches that the cell came to where memory ran out."""
+    for key, value in (record.get("lowered") or {}).items():
+        part, _, name = key.partition(".")
+        config = config | {part: config[part] | {name: value}}
+    return config
 
 
 def _parts(record: dict[str, Any], again: dict[str, Any], *folders: Path) -> Iterator[tuple[str, Any, Any]]:
@@ -106,7 +114,8 @@ def _machine(record: dict[str, Any], again: dict[str, Any]) -> list[str]:
         one["versions"] | {f"device {key}": value for key, value in one["device"].items()} | code
         for one, code in ((record, of_code), (again, of_code_now))
     )
-    return [f"{key} {then.get(key)} -> {now.get(key)}" for key in {**then, **now} if then.get(key) != now.get(key)]
+    lines = [f"{key} {then.get(key)} -> {now.get(key)}" for key in {**then, **now} if then.get(key) != now.get(key)]
+    return lines + [f"{key} was lowered to {value} on the way" for key, value in (record.get("lowered") or {}).items()]
 
 
 def _changes(then: Any, now: Any, path: str = "") -> Iterator[str]:

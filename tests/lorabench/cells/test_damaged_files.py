@@ -158,10 +158,25 @@ def test_answers_of_wrong_content_are_set_aside(made, rows, capsys):
         lambda state: state | {"optimizer": []},
         lambda state: state | {"progress": {"steps": 1}},
         lambda state: state | {"progress": state["progress"] | {"steps": "1"}},
+        lambda state: (
+            state | {"progress": state["progress"] | {"steps": 50} | dict.fromkeys(("loss", "grad_norm", "lr"), [1.0] * 50)}
+        ),
+        lambda state: state | {"progress": state["progress"] | {"steps": -1}},
+        lambda state: state | {"progress": state["progress"] | {"loss": []}},
         lambda state: state | {"trained": {name: value[:1] for name, value in state["trained"].items()}},
         lambda state: state | {"rng": "x"},
     ],
-    ids=["no keys", "optimizer", "progress", "steps", "other shapes", "generator"],
+    ids=[
+        "no keys",
+        "optimizer",
+        "progress",
+        "steps",
+        "beyond the end",
+        "before the start",
+        "no losses",
+        "other shapes",
+        "generator",
+    ],
 )
 def test_a_checkpoint_of_another_structure_is_set_aside_and_the_cell_begins_anew(made, change, capsys):
     before = read_record(made.folder)

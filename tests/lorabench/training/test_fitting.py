@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from lorabench.cells import run as running
 from lorabench.cells.run import run
+from lorabench.cells.stages import train_cell
 from lorabench.files import read_json
 from lorabench.generation.hf import HFGenerator
+from lorabench.training import loss
 from lorabench.training.fitting import fitting, ran_out
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits the address space, and forks")
@@ -100,3 +103,66 @@ def test_one_example_that_does_not_fit_fails(corpus, settings):
 )
 def test_what_is_lack_of_memory(error, full):
     assert ran_out(error) == full
+
+
+@pytest.fixture
+def scarce(monkeypatch):
+    """A function: from the given call of a function on, memory has room for so many tokens; 0 for any."""
+    room = {"tokens": 0, "after": 0}
+    ran = []
+    true = loss.collate
+
+    def collate(examples, *rest):
+        ran.append(max(len(example.ids) for example in examples) * len(examples))
+        if room["tokens"] and len(ran) > room["after"] and ran[-1] > room["tokens"]:
+            raise MemoryError
+        return true(examples, *rest)
+
+    monkeypatch.setattr(loss, "collate", collate)
+
+    def set_room(tokens, after=0):
+        room.update(tokens=tokens, after=len(ran) + after)
+
+    return set_room
+
+
+def test_memory_that_the_untouched_model_lacked_leaves_the_cell_as_it_is(cell, scarce):
+    made = cell(
+        "train_samples=32", "batch_size=16", "task.validation_samples=16", "task.test_samples=4", "task.max_new_tokens=8"
+    )
+    scarce(300)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "train_cell", lambda *arguments: (scarce(0), train_cell(*arguments))[1])
+        run(made)
+    assert "lowered" not in read_json(made.folder / "record.json")
+
+
+def interrupted_at(step):
+    def stop(training):
+        if training.steps == step:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+@pytest.mark.parametrize("where", ["the untouched model", "a step"])
+def test_a_cell_that_ran_out_of_memory_goes_on_to_the_same_bits(cell, tmp_path, scarce, following_steps, where):
+    """Also where there is room again when it goes on."""
+    words = ["train_samples=64", "batch_size=16", "task.validation_samples=16", "task.test_samples=4", "task.max_new_tokens=8"]
+    after = 0 if where == "the untouched model" else 2
+    made = {name: cell(*words, "trainer.checkpoint_minutes=0", f"output_dir={tmp_path / name}") for name in ("whole", "parts")}
+    scarce(300, after)
+    run(made["whole"])
+    scarce(300, after)
+    with following_steps(interrupted_at(3)), pytest.raises(KeyboardInterrupt):
+        run(made["parts"])
+    made["parts"].session.forget_base()
+    scarce(0)
+    again = cell(*words, "trainer.checkpoint_minutes=0", f"output_dir={tmp_path / 'parts'}")
+    run(again)
+    expected, record = (read_json(made[name].folder / "record.json") for name in ("whole", "parts"))
+    assert expected["lowered"]["trainer.micro_batch_tokens"] <= 300
+    assert record["lowered"] == expected["lowered"]
+    for key in ("loss", "grad_norm", "padding_tokens", "weights_sha256"):
+        assert record["training"][key] == expected["training"][key]
+    assert not (again.folder / "checkpoint.pt.damaged").exists()

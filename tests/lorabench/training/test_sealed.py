@@ -55,6 +55,6 @@ def test_one_without_a_seal_is_begun_anew(tmp_path, capsys):
     parameter = torch.nn.Parameter(torch.zeros(3))
     checkpoint = Checkpoint(tmp_path / "checkpoint.pt", minutes=1)
     checkpoint.begin({"x": parameter}, {})
-    assert checkpoint.restore({"x": parameter}, torch.optim.AdamW([parameter]), lambda state: None, {}) is None
+    assert checkpoint.restore({"x": parameter}, torch.optim.AdamW([parameter]), lambda state: None, {}, 1) is None
     line = "checkpoint.pt is no checkpoint of this cell (its hash is another one): set aside as checkpoint.pt.damaged, and the cell"
     assert line in capsys.readouterr().err

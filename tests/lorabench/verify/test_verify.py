@@ -104,3 +104,16 @@ def test_a_wrong_command_is_one_line(words, line, capsys):
         command.main(words)
     assert ended.value.code == 2
     assert line in capsys.readouterr().err
+
+
+def test_smaller_micro_batches_where_memory_ran_out_are_those_of_the_cell(finished, tmp_path):
+    small = Cell(finished.config | {"trainer": finished.config["trainer"] | {"micro_batch_tokens": 64}}, finished.session)
+    small = Cell(small.config | {"output_dir": str(tmp_path / "small")}, finished.session)
+    run(small)
+    record = small.record()
+    record["config"]["trainer"]["micro_batch_tokens"] = finished.config["trainer"]["micro_batch_tokens"]
+    record["lowered"] = {"trainer.micro_batch_tokens": 64}
+    (small.folder / "record.json").write_text(json.dumps(record))
+    verdict = verify(small.folder, tmp_path / "again", finished.session)
+    assert (verdict.different, verdict.machine) == ([], ["trainer.micro_batch_tokens was lowered to 64 on the way"])
+    assert record["training"]["loss"] != finished.record()["training"]["loss"]
