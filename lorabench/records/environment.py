@@ -1,19 +1,23 @@
 """What a record must not hold: values of environment variables, which may be keys."""
 
-import re
+import contextlib
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 
 from lorabench.errors import UserError
 
-READS = re.compile(r"\$\{\s*oc\.(env|decode)\s*:")
-"""An interpolation whose value is the environment's, or may be."""
+ENV = "oc.env"
+"""The resolver by which a config reads the environment, directly or behind other interpolations."""
 
 
 def check_environment(cfg: DictConfig, unrecorded: Collection[str]) -> None:
     """Check that nothing that is recorded comes from an environment variable: it would be recorded as it is.
+
+    Each value is resolved by itself, and whether that reads the environment is seen, whatever interpolations lead there.
 
     Args:
         cfg: composed, not yet resolved.
@@ -22,21 +26,45 @@ def check_environment(cfg: DictConfig, unrecorded: Collection[str]) -> None:
     Raises:
         UserError: a key does.
     """
-    texts = dict(_texts(OmegaConf.to_container(cfg, resolve=False)))
-    hidden = {key.partition(".")[0] for key, text in texts.items() if READS.search(text)} & set(unrecorded)
-    through = re.compile(rf"\$\{{\s*({'|'.join(map(re.escape, sorted(hidden)))})\b") if hidden else READS
-    for key, text in texts.items():
-        if key.partition(".")[0] not in unrecorded and (READS.search(text) or through.search(text)):
-            raise UserError(
-                f"{key} comes from an environment variable, whose value would stand in the record; write the value itself, and "
-                "give a key by the setting that names its variable (task.judge_key_env, HF_TOKEN)"
-            )
+    recorded = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(recorded, dict)
+    with _reads() as variables:
+        for key in _interpolated({key: value for key, value in recorded.items() if key not in unrecorded}):
+            with contextlib.suppress(OmegaConfBaseException):  # whoever resolves the config meets the same
+                _resolve(cfg, key)
+            if variables:
+                raise UserError(
+                    f"{key} comes from an environment variable, whose value would stand in the record; write the value itself, "
+                    "and give a key by the setting that names its variable (task.judge_key_env, HF_TOKEN)"
+                )
 
 
-def _texts(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The texts of a tree by their dotted keys."""
-    if isinstance(node, str):
-        yield prefix, node
+@contextlib.contextmanager
+def _reads() -> Iterator[list[str]]:
+    """The environment variables that are read meanwhile."""
+    variables: list[str] = []
+
+    def env(key: str, *default: Any) -> Any:
+        variables.append(key)
+        return oc.env(key, *default)
+
+    OmegaConf.register_new_resolver(ENV, env, replace=True)
+    try:
+        yield variables
+    finally:
+        OmegaConf.register_new_resolver(ENV, oc.env, replace=True)
+
+
+def _resolve(cfg: DictConfig, key: str) -> None:
+    value = OmegaConf.select(cfg, key)
+    if OmegaConf.is_config(value):  # a whole node behind an interpolation
+        OmegaConf.to_container(value, resolve=True)
+
+
+def _interpolated(node: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of the texts of a tree that hold an interpolation."""
+    if isinstance(node, str) and "${" in node:
+        yield prefix
     entries = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for key, value in entries:
-        yield from _texts(value, f"{prefix}.{key}" if prefix else str(key))
+        yield from _interpolated(value, f"{prefix}.{key}" if prefix else str(key))

@@ -8,6 +8,8 @@ Path = tuple[str, ...]
 """A place in a config: its key, taken apart at the dots."""
 
 INNERMOST = re.compile(r"\$\{([^${}]*)\}")
+MADE = re.compile(r"\$\{[^:{}]*\$\{[^{}]*\}[^:{}]*:")
+"""An interpolation whose resolver is named by another one."""
 RESOLVED = "\0"
 """Stands for an interpolation inside another one."""
 
@@ -45,12 +47,14 @@ class References:
         self._named = {place: _named(text, place[:-1]) for place, text in texts.items()}
 
     def call(self, *resolvers: str) -> bool:
-        """Whether one of these resolvers may be called.
+        """Whether one of these resolvers may be called; one whose name is made of an interpolation may be any.
 
         >>> References({"a": "${oc.env:HOME}"}).call("oc.env"), References({"a": "${b}", "b": "oc.env"}).call("oc.env")
         (True, False)
+        >>> References({"a": "${oc.${b}:HOME}", "b": "env"}).call("oc.env")
+        True
         """
-        return any(resolver in text for resolver in resolvers for text in self._texts)
+        return any(resolver in text for resolver in resolvers for text in self._texts) or any(map(MADE.search, self._texts))
 
     def reach(self, key: str, places: list[Path]) -> set[Path]:
         """Those of the places on which the value of a key may depend; all, where an interpolation is made of another one."""

@@ -23,6 +23,8 @@ ATTEMPTS = 5  # requests for one judgement, the first included
 BACKOFF = 2.0  # seconds before the second request, doubled before each further one
 LONGEST_WAIT = 60.0  # seconds, also where the server asks for more
 LONG_WORD = 16  # characters of a path without a break
+KEYS = re.compile(r"(?:sk|pk|rk|hf|gsk|xai|ghp|glpat)[-_]|AIza", re.IGNORECASE)  # as services begin them
+HEX = re.compile(r"[0-9a-fA-F]{16,}")
 TIMEOUT = 600.0  # seconds for one judgement
 RATINGS = (re.compile(r"\[\[(\d+(?:\.\d+)?)\]\]"), re.compile(r"\[(\d+(?:\.\d+)?)\]"))
 
@@ -49,13 +51,21 @@ def check_url(url: str) -> None:
         user, host = "@" in parts.netloc, parts.hostname
     except ValueError:  # brackets that do not close
         raise UserError("task.judge_url is no base URL; give one such as http://localhost:8000/v1") from None
-    if user or parts.query or parts.fragment or any(map(_may_be_key, re.split(r"[/.:_-]", unquote(parts.path)))):
+    if user or parts.query or parts.fragment or _holds_key(unquote(parts.path)):
         raise UserError(
             "task.judge_url holds more than an address, and would be recorded; a key belongs into the environment variable "
             "that task.judge_key_env names"
         )
     if parts.scheme not in ("http", "https") or not host:
         raise UserError(f"task.judge_url={url} is no base URL; give one such as http://localhost:8000/v1")
+
+
+def _holds_key(path: str) -> bool:
+    """Whether a part of a path may be a key: by how keys of services begin, as hexadecimal digits, or by its words."""
+    names = path.split("/")
+    if any(KEYS.match(name) or HEX.fullmatch(name.replace("-", "")) for name in names):
+        return True
+    return any(map(_may_be_key, re.split(r"[/.:_-]", path)))
 
 
 def _may_be_key(word: str) -> bool:

@@ -102,3 +102,13 @@ def test_what_the_schema_does_not_allow_is_refused_with_the_same_words(sweeper, 
     with pytest.raises(type(alone.value)) as raised:
         Resolved(grid.composition, cells)
     assert str(raised.value) == str(alone.value)
+
+
+@pytest.mark.parametrize("word", ["model.revision=${oc.env:HOME}", "model.revision='${oc.${variant.name}:HOME}'"])
+def test_a_config_that_reads_the_environment_is_given_unresolved(sweeper, word):
+    """Who records it sees that."""
+    grid, _ = sweeper
+    grid.params = {}
+    configs = Resolved(grid.composition, grid.expand([word, "variant.name=env", "seed=0,1"]))
+    assert [OmegaConf.is_config(config) for config in configs] == [True, True]
+    assert "${oc." in OmegaConf.to_container(configs[0], resolve=False)["model"]["revision"]
