@@ -42,6 +42,13 @@ def _sync(path: Path, flags: int) -> None:
         os.close(descriptor)
 
 
+def sync(folder: Path) -> None:
+    """Bring what lies in a folder, and its own name, to the disk, as far as the file system can."""
+    for place in (*folder.rglob("*"), folder, folder.parent):
+        with contextlib.suppress(OSError):
+            _sync(place, os.O_RDONLY | (os.O_DIRECTORY if place.is_dir() else 0))
+
+
 def beside(file: Path) -> Path:
     """Where a damaged file or folder is put: ``NAME.damaged``, or ``NAME.damaged.2`` and so on where that is taken."""
     place, number = file.with_name(f"{file.name}.damaged"), 1

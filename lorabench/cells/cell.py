@@ -272,11 +272,12 @@ class Cell:
             self.session.note_once(f"{error}: it counts as none")
             return None
 
-    def failure_since(self, time: str | None) -> str | None:
-        """Why the cell failed, if it did so after a time; None where it did not, or no time is given."""
+    def failure_in(self, sweep: str | None) -> str | None:
+        """Why the cell failed in a sweep; None where it did not, or none is given."""
         record = self._sound_record(self.folder)
-        late = time is not None and record is not None and record["status"] == "failed" and record.get("finished", "") > time
-        return record["error"] if late and record is not None else None
+        if sweep is None or record is None or record["status"] != "failed" or record.get("sweep") != sweep:
+            return None
+        return str(record["error"])
 
     @property
     def tracked(self) -> TrackedCell:

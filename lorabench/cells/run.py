@@ -18,7 +18,7 @@ from lorabench.cells.stages import answer_cell, prepare_data, train_cell
 from lorabench.cells.untouched import untouched_scores
 from lorabench.contributed import config_dir_flag, reason
 from lorabench.errors import FULL, Busy, Failed, UserError
-from lorabench.files import finite, remove_leftovers, write_json
+from lorabench.files import finite, remove_leftovers, sync, write_json
 from lorabench.models.fingerprint import fingerprint
 from lorabench.provenance import device_state, git_state, model_state, now, scored_now, versions
 from lorabench.records import holding
@@ -28,7 +28,7 @@ from lorabench.records.holding import held, holder
 from lorabench.records.kept import check_pending, read_or_set_aside, set_aside
 from lorabench.terminal import signals
 from lorabench.terminal.bars import note
-from lorabench.terminal.progress import SWEEP_SINCE
+from lorabench.terminal.progress import SWEEP
 from lorabench.trackers.following import Following, following
 from lorabench.training.checkpoint import Checkpoint, Unusable
 from lorabench.training.seed import deterministic
@@ -69,7 +69,9 @@ def finished(cell: Cell, begins: Callable[[], None] = lambda: None) -> tuple[Rec
     folder = cell.folder
     if folder.exists() and not folder.is_dir():
         set_aside(folder, f"{folder} is no folder", ANEW)
-    folder.mkdir(exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        sync(folder)
     lock = folder / "lock"
     with held(lock, str(cell), wait=cell.settings.when_busy == "wait") as free:
         if not free:
@@ -82,7 +84,7 @@ def finished(cell: Cell, begins: Callable[[], None] = lambda: None) -> tuple[Rec
         if (record := cell.record()) is not None:
             Finish.remove_steps(folder)
             return record, False
-        if (error := cell.failure_since(os.environ.get(SWEEP_SINCE))) is not None:
+        if (error := cell.failure_in(os.environ.get(SWEEP))) is not None:
             raise Failed(error)
         with following(cell.session.tracker(cell.settings.tracker), cell.tracked) as follower:
             return Finish(cell, follower).record(), True
@@ -93,18 +95,14 @@ def _finished_in_time(cell: Cell, limit: float) -> tuple[Record, bool]:
     if (record := cell.record()) is not None:
         return record, False
     outcome = cell.session.kept("process of cells", CellProcess).outcome(cell.config, limit)
-    if outcome.state == "mistake":
-        raise UserError(outcome.text)
-    if outcome.state == "busy":
-        raise Busy(outcome.text)
-    if outcome.state == "failed":
-        raise Failed(outcome.text)
-    if outcome.state == "finished" and (record := cell.record()) is not None:
-        return record, outcome.fresh
+    if (record := cell.record()) is not None:  # also of one that was written in the last moment
+        return record, outcome.fresh or outcome.state != "finished"
+    if outcome.state in (errors := {"mistake": UserError, "busy": Busy, "failed": Failed}):
+        raise errors[outcome.state](outcome.text)
     text = f"took longer than cell_timeout={cell.settings.cell_timeout}" if outcome.state == "late" else outcome.text
     with held(cell.folder / "lock", str(cell), wait=False) as free:
-        if free and cell.record() is None:
-            _write(cell.folder / "record.json", _new_record(cell) | {"error": text, "traceback": None})
+        if free:
+            _write(cell.folder / "record.json", _failure(_new_record(cell), text, None))
     raise Failed(text)
 
 
@@ -197,7 +195,7 @@ class Finish:
             if isinstance(error, OSError) and error.errno in FULL:  # no fault of the cell
                 raise UserError(f"cannot write ({error.strerror}); make room, and the same command goes on") from error
             if not isinstance(error, UserError):
-                record = _failure(record or _new_record(self.cell), error)
+                record = _failure(record or _new_record(self.cell), reason(error), traceback.format_exc())
                 _write(self.file, record)
                 self.follower.finish(record)
             if isinstance(error, SystemExit):  # of a method's own code that is no hook: the cells that follow go on
@@ -285,8 +283,9 @@ def _new_record(cell: Cell) -> Record:
     }
 
 
-def _failure(record: Record, error: BaseException) -> Record:
-    return record | {"status": "failed", "metrics": None, "error": reason(error), "traceback": traceback.format_exc()}
+def _failure(record: Record, error: str, trace: str | None) -> Record:
+    failed = {"status": "failed", "metrics": None, "error": error, "traceback": trace}
+    return record | failed | ({"sweep": os.environ[SWEEP]} if SWEEP in os.environ else {})
 
 
 def _scored_apart(record: Record) -> Record:

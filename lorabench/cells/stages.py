@@ -14,7 +14,7 @@ from lorabench.cells.cell import Cell
 from lorabench.cells.changes import Changes, bit_sums, check_merged
 from lorabench.cells.scores import split_losses
 from lorabench.errors import UserError
-from lorabench.files import digest
+from lorabench.files import digest, sync
 from lorabench.generation.base import Generator
 from lorabench.hooks import fault
 from lorabench.models.base import Base
@@ -211,6 +211,7 @@ def _kept(
             cell.variant.save(adapted, folder)
             if not isinstance(cell.variant, Adapter):  # a checkpoint of its own
                 base.tokenizer.save_pretrained(folder)
+        sync(folder)  # before the record that says it is there
         save_trained(trained, cell.folder / "trained.safetensors")
     return merged if cell.mergeable else None
 

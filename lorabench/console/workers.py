@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Sequence
 from types import FrameType
 
@@ -21,13 +22,12 @@ from omegaconf import DictConfig
 
 from lorabench.console.gpus import PER_GPU, places, visible_gpus, whole
 from lorabench.errors import UserError
-from lorabench.provenance import now
 from lorabench.sandbox.kernel import die_with_parent
 from lorabench.schema import CONF
 from lorabench.terminal import signals
 from lorabench.terminal.bars import note
 from lorabench.terminal.entry import FULL_ERROR
-from lorabench.terminal.progress import SWEEP_SINCE, WORKER
+from lorabench.terminal.progress import SWEEP, WORKER
 
 
 def places_of(given: argparse.Namespace) -> list[str | None]:
@@ -83,9 +83,9 @@ def _alone(why: str, slots: list[str | None]) -> list[str | None]:
     return slots
 
 
-def environment_of(number: int, gpu: str | None, workers: int) -> dict[str, str]:
+def environment_of(number: int, gpu: str | None, workers: int, sweep: str) -> dict[str, str]:
     """What a worker gets: its number, its GPU alone, and one thread where several share a CPU."""
-    made = {**os.environ, WORKER: str(number), SWEEP_SINCE: now()}
+    made = {**os.environ, WORKER: str(number), SWEEP: sweep}
     if gpu is not None:
         made["CUDA_VISIBLE_DEVICES"] = gpu
     if workers > 1:
@@ -112,6 +112,7 @@ class Workers:
         self._processes: list[subprocess.Popen[str]] = []
         self._said: dict[str, int] = {}
         self._saying = threading.Lock()
+        self._sweep = uuid.uuid4().hex
         self._ended_by: int | None = None
 
     def run(self) -> int:
@@ -133,7 +134,7 @@ class Workers:
     def _start(self, number: int, gpu: str | None) -> None:
         if self._ended_by is not None:
             return
-        environment = environment_of(number, gpu, len(self.gpus))
+        environment = environment_of(number, gpu, len(self.gpus), self._sweep)
         self._processes.append(
             subprocess.Popen(
                 self.line,

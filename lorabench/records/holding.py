@@ -49,7 +49,7 @@ def held(lock: Path, what: str, wait: bool = True) -> Iterator[bool]:
         what: it stands for, in that line.
         wait: for another process.
     """
-    holding = FileLock(lock)
+    holding = FileLock(lock, fallback_to_soft=False)  # a soft one would outlive its process
     said = ""
     while True:
         try:
@@ -97,8 +97,11 @@ def check_locks(folder: Path) -> None:
     with tempfile.TemporaryFile(dir=folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            again = subprocess.run([sys.executable, "-ISc", TAKES, f"/proc/{os.getpid()}/fd/{file.fileno()}"]).returncode
+            trial = [sys.executable, "-ISc", TAKES, f"/proc/{os.getpid()}/fd/{file.fileno()}"]
+            again = subprocess.run(trial, stderr=subprocess.DEVNULL).returncode
             reason = "a second process gets the lock, too" if again == TAKEN else None
+            if again not in (0, TAKEN):
+                note(f"output_dir={folder}: whether its locks keep another process out could not be tried")
         except OSError as error:
             reason = str(error.strerror)
     if reason is not None:

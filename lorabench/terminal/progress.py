@@ -14,8 +14,8 @@ from lorabench.terminal.formats import format_duration
 WORKER = "LORABENCH_WORKER"
 """Environment variable with the number of one of several processes that share a sweep and a terminal."""
 
-SWEEP_SINCE = "LORABENCH_SWEEP_SINCE"
-"""Environment variable with the time since which a cell that has failed is not another worker's to try again."""
+SWEEP = "LORABENCH_SWEEP"
+"""Environment variable with the name of the sweep in which a cell that has failed is not another worker's to try again."""
 
 
 class Progress:

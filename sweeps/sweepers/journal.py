@@ -45,7 +45,7 @@ def held(file: Path) -> Iterator[None]:
     Raises:
         SweepError: another process has it.
     """
-    lock = FileLock(f"{file}.lock")
+    lock = FileLock(f"{file}.lock", fallback_to_soft=False)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)

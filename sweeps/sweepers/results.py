@@ -76,7 +76,7 @@ def write(content: dict[str, Any], *files: Path) -> None:
     """Write a yaml to each of the files, one process at a time."""
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{file}.lock"):
+        with FileLock(f"{file}.lock", fallback_to_soft=False):
             remove_leftovers(file)
             with replaced(file) as scratch:
                 OmegaConf.save(OmegaConf.create(content), scratch)

@@ -29,6 +29,7 @@ def main() -> None:
     with signals.running():
         try:
             for line in sys.stdin:
+                reply("starts")
                 reply(*_outcome(json.loads(line), reply))
         except KeyboardInterrupt as stop:
             reply("interrupted", str(stop) or signals.cause())

@@ -14,6 +14,9 @@ from typing import Any
 from lorabench.sandbox.kernel import die_with_parent
 from lorabench.terminal import signals
 
+START = 600.0
+"""Seconds for the process to start, a busy machine's imports included."""
+
 GRACE = 30.0
 """Seconds for the checkpoint of a cell whose time is over; then its process is killed."""
 
@@ -42,11 +45,8 @@ class CellProcess:
 
     def outcome(self, config: dict[str, Any], seconds: float) -> Outcome:
         """Let the process train a cell; the time runs while it holds the cell, not while it waits for another's."""
-        child = self._started()
-        assert child.stdin is not None
-        child.stdin.write(json.dumps(config) + "\n")
-        child.stdin.flush()
         try:
+            self._tell(config)
             outcome = self._follow(seconds)
         except BaseException:
             outcome = self._end(signals.number() or signal.SIGINT)
@@ -58,6 +58,20 @@ class CellProcess:
         if outcome.state == "interrupted":  # the process alone was signalled
             raise signals.Interrupted(outcome.text)
         return outcome
+
+    def _tell(self, config: dict[str, Any]) -> None:
+        """Give the process its next cell; one that has ended just before is made anew."""
+        for last in (False, True):
+            child = self._started()
+            assert child.stdin is not None
+            try:
+                child.stdin.write(json.dumps(config) + "\n")
+                child.stdin.flush()
+                return
+            except OSError:
+                if last:
+                    raise
+                self._end(signal.SIGTERM, 0.0)
 
     def _started(self) -> "subprocess.Popen[str]":
         if self._child is not None and self._child.poll() is None:
@@ -77,14 +91,14 @@ class CellProcess:
         return self._child
 
     def _follow(self, seconds: float) -> Outcome:
-        deadline = None
+        deadline: float | None = time.monotonic() + START
         while True:
             reply = self._reply(None if deadline is None else deadline - time.monotonic())
             if reply is None:
                 return Outcome("late")
-            if reply.state != "begins":
+            if reply.state not in ("starts", "begins"):
                 return reply
-            deadline = time.monotonic() + seconds
+            deadline = None if reply.state == "starts" else time.monotonic() + seconds
 
     def _reply(self, seconds: float | None) -> Outcome | None:
         """The next line, None where there is none in time; a process that has ended says nothing."""

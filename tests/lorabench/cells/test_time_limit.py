@@ -76,3 +76,33 @@ def test_a_process_that_is_killed_fails_its_cell_alone(limited):
 def test_a_mistake_is_one_line_as_ever(limited):
     with pytest.raises(UserError, match="cell_timeout=soon must be seconds above 0, or such as 90m"):
         run(limited("cell_timeout=soon"))
+
+
+def test_a_record_of_the_last_moment_counts(limited, monkeypatch):
+    made = limited("cell_timeout=1h")
+    follow = parent.CellProcess._follow
+
+    def late(process, seconds):
+        assert follow(process, seconds).state == "finished"
+        return parent.Outcome("late")
+
+    monkeypatch.setattr(parent.CellProcess, "_follow", late)
+    score = run(made)
+    assert read_json(made.folder / "record.json")["validation_metric"]["value"] == score
+
+
+def test_a_process_that_ended_between_two_cells_is_made_anew(limited, monkeypatch):
+    first, second = limited("cell_timeout=1h"), limited("cell_timeout=1h", "seed=1")
+    run(first)
+    process = first.session.kept("process of cells", parent.CellProcess)
+    process._child.kill()
+    process._child.wait()
+    monkeypatch.setattr(process._child, "poll", lambda: None)  # as if it had ended just behind the look
+    assert run(second) == read_json(second.folder / "record.json")["validation_metric"]["value"]
+
+
+def test_a_process_that_does_not_start_is_ended(limited, monkeypatch):
+    monkeypatch.setattr(parent, "START", 0.1)
+    monkeypatch.setattr(parent, "GRACE", 0.1)
+    with pytest.raises(Failed, match="took longer than cell_timeout=1h"):
+        run(limited("cell_timeout=1h"))

@@ -74,10 +74,10 @@ def test_several_workers_on_a_gpu_that_device_names_are_refused(divided):
 def test_a_worker_sees_its_gpu_alone(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    made = workers.environment_of(3, "GPU-b", 4)
+    made = workers.environment_of(3, "GPU-b", 4, "a sweep")
     assert (made["CUDA_VISIBLE_DEVICES"], made["LORABENCH_WORKER"], made["OMP_NUM_THREADS"]) == ("GPU-b", "3", "1")
     assert "HYDRA_FULL_ERROR" not in made  # or a worker would answer a mistake by a traceback
-    assert "OMP_NUM_THREADS" not in workers.environment_of(0, "0", 1)
+    assert "OMP_NUM_THREADS" not in workers.environment_of(0, "0", 1, "a sweep")
 
 
 COMMAND = """

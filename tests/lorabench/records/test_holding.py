@@ -113,6 +113,13 @@ def test_a_folder_without_locks_is_refused(tmp_path, answer, reason):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_locks_that_could_not_be_tried_are_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(holding, "TAKES", "raise OSError")
+    check_locks(tmp_path)
+    assert capsys.readouterr().err == f"output_dir={tmp_path}: whether its locks keep another process out could not be tried\n"
+
+
 def test_a_folder_with_locks_is_right(tmp_path):
     check_locks(tmp_path)
     assert list(tmp_path.iterdir()) == []
