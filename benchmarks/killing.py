@@ -5,6 +5,7 @@ come at a random moment, from outside. The others are aimed: at a call of ``os.f
 where files are half written or not yet named.
 """
 
+import contextlib
 import mmap
 import os
 import random
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.leavings import content, differences
+from lorabench.sandbox import kernel
 
 PHASES = {
     "lorabench.cells.run.untouched_scores": "evaluating the untouched base",
@@ -31,6 +33,7 @@ PHASES = {
     "lorabench.cells.run.write_json": "writing a record",
     "sweeps.sweepers.search.SearchSweeper._ask": "asking the search",
     "sweeps.sweepers.search.SearchSweeper._keep": "writing the journal",
+    "sweeps.sweepers.base.CellSweeper.promote": "promoting",
 }
 """Functions by the place where they are called, and what a process is doing then."""
 
@@ -92,6 +95,8 @@ def killed_until_done(words: list[str], folder: Path, kills: int, seed: int) -> 
     """
     draws, shared, tally = random.Random(seed), Shared(), Tally()
     warm()
+    kernel.adopt_orphans()
+    others = set(kernel.descendants(os.getpid()))
     started = time.monotonic()
     undisturbed(words, folder, shared)
     seconds, steps = time.monotonic() - started, shared.steps
@@ -107,6 +112,8 @@ def killed_until_done(words: list[str], folder: Path, kills: int, seed: int) -> 
                 break
             tally.kills[NAMES[shared.phase]] += 1
             tally.aimed += aim is not None
+            if left := outliving(others):
+                tally.faults.append(f"processes outlive the kill: {left}")
         tally.rounds += 1
         if code:
             tally.faults.append(f"exit code {code}: {(folder / 'log').read_text()[-500:]}")
@@ -118,14 +125,33 @@ def killed_until_done(words: list[str], folder: Path, kills: int, seed: int) -> 
     return tally
 
 
+def outliving(others: set[int]) -> list[str]:
+    """What of the processes below this one is still there after some seconds, beside others; what has ended is reaped."""
+    deadline = time.monotonic() + 10
+    while True:
+        left = []
+        for pid in set(kernel.descendants(os.getpid())) - others:
+            with contextlib.suppress(ChildProcessError, FileNotFoundError, ProcessLookupError):
+                if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                    left.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:100])
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.01)
+
+
 def warm() -> None:
-    """Load the embedded model and draw its task's stories: the processes that are forked then have modules and stories."""
+    """Load the embedded model and draw its task's stories: the processes that are forked then have modules and stories.
+
+    Of one thread: a fork has none of the threads that its parent computed with, and would wait for them.
+    """
+    import torch
     from hydra import compose, initialize_config_dir
 
     from lorabench import schema
     from lorabench.cells.cell import Cell
     from lorabench.cells.session import Session
 
+    torch.set_num_threads(1)
     schema.register()
     with initialize_config_dir(str(schema.CONF), version_base="1.3"):
         cell = Cell.of(compose("config", []), Session())
