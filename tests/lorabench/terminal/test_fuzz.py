@@ -22,12 +22,12 @@ def answered():
 
 
 def test_drawn_command_lines(answered):
-    report = fuzz(commands(), answered, count=40, number=0)
-    assert report.failures == {} and report.outcomes.total() == 40
+    report = fuzz(commands(), answered, count=165, number=0)
+    assert report.failures == {} and report.outcomes.total() == 165
 
 
 def test_drawn_cells():
-    report = fuzz(cells(), partial(checked, seconds=SECONDS), count=110, number=0)
+    report = fuzz(cells(), partial(checked, seconds=SECONDS), count=335, number=0)
     assert report.failures == {}
     assert set(report.outcomes) == set(GOOD)  # some are plans: not all of it is nonsense
 
